@@ -1,0 +1,23 @@
+"""edgeprune: prune a Transformer encoder, recover it, and ship it as a measured ONNX package for a device.
+
+import edgeprune
+
+report = edgeprune.build("./my-model", data="reviews.jsonl", target="cpu-x86-avx2")
+model = edgeprune.load(".edgeprune/finetune/<key>")     # an ordinary PreTrainedModel
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edgeprune.api import build, load
+
+__all__ = ["build", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    """`build` and `load` are imported when they are asked for, so that `import edgeprune` is quick."""
+    if name in __all__:
+        from edgeprune import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module 'edgeprune' has no attribute {name!r}")

@@ -1,0 +1,174 @@
+"""The program that runs on the device: reads one JSON request, times models, writes JSON lines.
+
+It imports nothing of edgeprune, only the standard library, numpy and onnxruntime, so that it can be copied to any
+device with Python 3.9 or newer and run there as it is:
+
+    python agent.py < request.json
+
+Request:  {"mode": "latency" | "memory", "provider", "threads", "warmup", "block",
+           "models": [{"name", "path"}], "batches": [{"input_ids": [[int]], "attention_mask": [[int]], ...}]}
+Lines:    {"kind": "device", ...}, {"kind": "session", "name", "create_ns", "first_run_ns"},
+          {"kind": "samples", "name", "ns": [int]}, {"kind": "memory", "name", "peak_bytes"},
+          {"kind": "error", "type", "message"}
+
+In latency mode every model is loaded and the models take turns, `block` runs each: the same batches in the same order,
+and whatever disturbs the machine disturbs all of them. Memory mode loads one model and reads the process's own peak.
+"""
+
+import json
+import os
+import platform
+import sys
+import time
+
+# onnxruntime >= 1.29 reports telemetry from an extra thread unless this is set before it is imported.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+ISA_FLAGS = (
+    "avx2",
+    "fma",
+    "avx512f",
+    "avx512bw",
+    "avx512vl",
+    "avx512_vnni",
+    "avx_vnni",
+    "avx512_bf16",
+    "amx_int8",
+    "amx_bf16",
+    "asimd",
+    "asimddp",
+    "i8mm",
+    "bf16",
+)
+"""The instruction-set features that decide a quantization or a numeric mode, under Linux's names."""
+
+_ARCH_NAMES = {"amd64": "x86_64", "arm64": "aarch64"}
+
+
+def device_info():
+    """What this machine is: arch, isa, cpu, cores. A fact that can't be read is None."""
+    machine = platform.machine().lower()
+    flags, model = set(), None
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+            for line in file:
+                name, _, value = line.partition(":")
+                name = name.strip().lower()
+                if name in ("flags", "features") and not flags:
+                    flags = set(value.split())
+                elif name == "model name" and model is None:
+                    model = value.strip()
+    except OSError:
+        pass
+    try:
+        cores = len(os.sched_getaffinity(0))
+    except AttributeError:
+        cores = os.cpu_count()
+    return {
+        "arch": _ARCH_NAMES.get(machine, machine),
+        "isa": [flag for flag in ISA_FLAGS if flag in flags],
+        "cpu": model,
+        "cores": cores,
+        "system": platform.system(),
+        "python": platform.python_version(),
+    }
+
+
+def _say(**record):
+    sys.stdout.write(json.dumps(record) + "\n")
+    sys.stdout.flush()
+
+
+def _session(request, path):
+    import onnxruntime
+
+    if request["provider"] not in onnxruntime.get_available_providers():
+        raise LookupError(
+            "onnxruntime %s here has %s, not %s"
+            % (onnxruntime.__version__, ", ".join(onnxruntime.get_available_providers()), request["provider"])
+        )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = request["threads"]
+    options.inter_op_num_threads = 1
+    if request["provider"] != "CPUExecutionProvider":
+        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    return onnxruntime.InferenceSession(path, options, providers=[request["provider"]])
+
+
+def _feeds(request):
+    import numpy
+
+    return [
+        {name: numpy.array(value, dtype=numpy.int64) for name, value in batch.items()} for batch in request["batches"]
+    ]
+
+
+def _latency(request):
+    feeds = _feeds(request)
+    sessions = []
+    for model in request["models"]:
+        start = time.perf_counter_ns()
+        session = _session(request, model["path"])
+        created = time.perf_counter_ns()
+        session.run(None, feeds[0])
+        _say(
+            kind="session",
+            name=model["name"],
+            create_ns=created - start,
+            first_run_ns=time.perf_counter_ns() - created,
+        )
+        sessions.append((model["name"], session))
+    for _, session in sessions:
+        for index in range(request["warmup"]):
+            session.run(None, feeds[index % len(feeds)])
+    samples = {name: [] for name, _ in sessions}
+    clock = time.perf_counter_ns
+    for start in range(0, len(feeds), request["block"]):
+        for name, session in sessions:
+            taken = samples[name]
+            # The first run after the other model's turn only brings this one's weights back into the caches.
+            session.run(None, feeds[start])
+            for feed in feeds[start : start + request["block"]]:
+                begin = clock()
+                session.run(None, feed)
+                taken.append(clock() - begin)
+    for name, taken in samples.items():
+        _say(kind="samples", name=name, ns=taken)
+
+
+def _memory(request):
+    (model,) = request["models"]
+    session = _session(request, model["path"])
+    for feed in _feeds(request):
+        session.run(None, feed)
+    _say(kind="memory", name=model["name"], peak_bytes=peak_memory_bytes())
+
+
+def peak_memory_bytes():
+    """The largest resident size of this process so far, in bytes; None where the system doesn't tell."""
+    try:
+        with open("/proc/self/status", encoding="ascii", errors="replace") as file:
+            for line in file:
+                if line.startswith("VmHWM:"):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return None
+
+
+def main():
+    """Answer the request on standard input."""
+    request = json.load(sys.stdin)
+    try:
+        import onnxruntime
+
+        _say(kind="device", onnxruntime=onnxruntime.__version__, **device_info())
+        {"latency": _latency, "memory": _memory}[request["mode"]](request)
+    except Exception as error:
+        _say(kind="error", type=type(error).__name__, message=str(error))
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

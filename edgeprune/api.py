@@ -1,0 +1,136 @@
+"""The two functions of the Python interface, with the same meaning as the commands."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgeprune.agent import device_info
+from edgeprune.data import DataSpec
+from edgeprune.errors import ModelError
+from edgeprune.events import Emit, ignore
+from edgeprune.pipeline import BuildRequest, make_plan
+from edgeprune.pipeline import build as run_build
+from edgeprune.profiles import host_target, load_pipeline, load_target
+from edgeprune.results import BuildReport
+from edgeprune.tasks import ProblemType
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+__all__ = ["build", "default_store", "load", "make_request"]
+
+
+def default_store() -> Path:
+    """The folder of EDGEPRUNE_STORE, or .edgeprune in the working folder."""
+    return Path(os.environ.get("EDGEPRUNE_STORE") or ".edgeprune")
+
+
+def make_request(
+    model: str,
+    *,
+    data: str | DataSpec,
+    target: str = "host",
+    pipeline: str = "structured",
+    name: str | None = None,
+    release: str = "0",
+    task: str | None = None,
+    problem_type: ProblemType | None = None,
+    set_: Sequence[str] = (),
+    store: str | Path | None = None,
+    output: str | Path = "dist",
+    offline: bool = False,
+) -> BuildRequest:
+    """The arguments of `build`, profiles read and overridden.
+
+    Raises:
+        ProfileError: A pipeline or target that is not valid.
+    """
+    return BuildRequest(
+        model=model,
+        data=DataSpec(train=data) if isinstance(data, str) else data,
+        pipeline=load_pipeline(pipeline, set_),
+        target=host_target(device_info(), set_) if target == "host" else load_target(target, set_),
+        store=Path(store) if store is not None else default_store(),
+        output=Path(output),
+        name=name,
+        release=release,
+        task=task,
+        problem_type=problem_type,
+        offline=offline,
+    )
+
+
+def build(
+    model: str,
+    *,
+    data: str | DataSpec,
+    target: str = "host",
+    pipeline: str = "structured",
+    name: str | None = None,
+    release: str = "0",
+    task: str | None = None,
+    problem_type: ProblemType | None = None,
+    set_: Sequence[str] = (),
+    store: str | Path | None = None,
+    output: str | Path = "dist",
+    offline: bool = False,
+    emit: Emit = ignore,
+) -> BuildReport:
+    """Package a model for a target; what is in the store is taken from there.
+
+    Args:
+        model: A local folder, a hub id with @revision, or package:NAME/FOLDER.
+        data: A data file, a dataset name, or a `DataSpec` with columns and given splits.
+        target: A shipped target's name, a path, or `host`: the best shipped match for this machine.
+        pipeline: A shipped pipeline's name, or a path.
+        name: Of the package; None: the model's.
+        release: The package's version.
+        task: One of optimum's task names; None: from the checkpoint's architecture.
+        problem_type: Of a text classification; None: from the checkpoint, or from the labels.
+        set_: Overrides, `stages.finetune.epochs=1` or `target.budget.size_mb=30`.
+        store: Where artifacts are kept; None: EDGEPRUNE_STORE, or .edgeprune.
+        output: Where the package goes.
+        offline: Never ask the network for the model or the data.
+        emit: Is handed every event.
+
+    Returns:
+        What was built and measured. A missed budget is in `verdict` and `exit_code`, it doesn't raise.
+
+    Raises:
+        EdgepruneError: The build could not be finished; its `exit_code` says of what kind the fault is.
+    """
+    request = make_request(
+        model,
+        data=data,
+        target=target,
+        pipeline=pipeline,
+        name=name,
+        release=release,
+        task=task,
+        problem_type=problem_type,
+        set_=set_,
+        store=store,
+        output=output,
+        offline=offline,
+    )
+    return run_build(make_plan(request), request, emit=emit)
+
+
+def load(path: str | Path) -> "PreTrainedModel":
+    """A checkpoint, dense or pruned, as an ordinary PreTrainedModel in fp32 and evaluation mode.
+
+    Args:
+        path: A folder with config.json and model.safetensors, or an artifact of prepare, prune or finetune.
+
+    Raises:
+        ModelError: There is no checkpoint, or its files don't fit together.
+    """
+    from edgeprune.models.checkpoint import load_any
+
+    folder = Path(path)
+    if (folder / "checkpoint").is_dir():
+        folder /= "checkpoint"
+    if (folder / "model.onnx").exists():
+        raise ModelError(f"{path} holds an ONNX graph; load its checkpoint: the prepare, prune or finetune artifact")
+    return load_any(folder)

@@ -1,0 +1,1 @@
+"""What packages carry: files copied into them as they are."""

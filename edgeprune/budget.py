@@ -1,0 +1,76 @@
+"""Budgets → verdicts, and verdicts → the exit code; pure functions over what was measured."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from edgeprune.artifacts import Metric
+from edgeprune.config import Frozen
+from edgeprune.errors import first_exit_code
+from edgeprune.latency import LatencyRow
+from edgeprune.profiles import Budget
+
+__all__ = ["BudgetRow", "Verdict", "exit_code", "judge", "overall"]
+
+Verdict = Literal["pass", "fail", "inconclusive", "not_measured"]
+
+
+class BudgetRow(Frozen):
+    """One limit, what was measured against it, and what follows."""
+
+    name: str
+    limit: float
+    value: float | None
+    interval: tuple[float, float] | None
+    verdict: Verdict
+
+
+def judge(budget: Budget, *, size_mb: float, metric: Metric, latency: LatencyRow | None) -> list[BudgetRow]:
+    """A row for every limit that the profile sets.
+
+    Args:
+        budget: The limits.
+        size_mb: The package's files, unpacked, in 10^6 bytes.
+        metric: The shipped model's metric, with its drop.
+        latency: The shipped model's row; None: the target was not measured.
+    """
+    missing: Verdict = "not_measured" if latency is None else "inconclusive"
+    p50 = (None, None) if latency is None else (latency.p50_ms, latency.p50_interval_ms)
+    p90 = (None, None) if latency is None else (latency.p90_ms, latency.p90_interval_ms)
+    peak_memory_mb = None if latency is None else latency.peak_memory_mb
+    measured: list[tuple[str, float | None, float | None, tuple[float, float] | None]] = [
+        ("size_mb", budget.size_mb, size_mb, None),
+        ("metric_drop", budget.metric_drop, metric.drop, metric.drop_interval),
+        ("latency_p50_ms", budget.latency_p50_ms, *p50),
+        ("latency_p90_ms", budget.latency_p90_ms, *p90),
+        ("peak_memory_mb", budget.peak_memory_mb, peak_memory_mb, None),
+    ]
+    return [
+        BudgetRow(
+            name=name,
+            limit=limit,
+            value=value,
+            interval=interval,
+            verdict=missing if value is None else "pass" if value <= limit else "fail",
+        )
+        for name, limit, value, interval in measured
+        if limit is not None
+    ]
+
+
+def overall(rows: Sequence[BudgetRow]) -> Literal["pass", "fail", "inconclusive"]:
+    """The build's verdict."""
+    verdicts = {row.verdict for row in rows}
+    if "fail" in verdicts:
+        return "fail"
+    return "inconclusive" if verdicts & {"inconclusive", "not_measured"} else "pass"
+
+
+def exit_code(rows: Sequence[BudgetRow]) -> int:
+    """0 when every budget is met; else the code of the worst miss."""
+    codes = set()
+    for row in rows:
+        if row.verdict == "fail":
+            codes.add(4 if row.name == "metric_drop" else 3)
+        elif row.verdict != "pass":
+            codes.add(7)
+    return first_exit_code(codes)

@@ -1,0 +1,225 @@
+"""Text with labels, from files (JSONL, CSV, TSV, Parquet) or a dataset name, through `datasets`.
+
+A column is named by a flag, or guessed where exactly one candidate exists. Given splits are kept; what isn't given is
+split off with a seed when the dense baseline is prepared, which records row numbers, not texts.
+
+    source = DataSource(DataSpec(train="reviews.jsonl"), offline=False)
+    source.digest            # enters the keys
+    source.load()["train"]   # Table(texts, labels)
+"""
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from pydantic import Field, JsonValue
+
+from edgeprune.artifacts import canonical_json, file_digest
+from edgeprune.config import Frozen
+from edgeprune.errors import DataError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+__all__ = ["DataSource", "DataSpec", "Label", "SplitName", "Table"]
+
+Label = str | int | float | list[str] | list[int]
+SplitName = Literal["train", "selection", "test"]
+
+_FORMATS = {".jsonl": "json", ".json": "json", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet"}
+_TEXT_NAMES = ("text", "sentence", "content", "review", "document", "utterance", "query", "title", "comment")
+_LABEL_NAMES = ("label", "labels", "target", "class", "category", "score", "rating", "sentiment", "topic", "intent")
+
+
+class DataSpec(Frozen):
+    """Where text and labels are."""
+
+    train: str
+    """A file, or a dataset name whose train, validation and test splits are used."""
+    selection: str | None = None
+    """A file for every choice; None splits a tenth off train."""
+    test: str | None = None
+    """A file for reported figures and the gate; None splits 15% off train."""
+    text_column: str | None = None
+    label_column: str | None = None
+    max_rows: int | None = Field(default=None, ge=20)
+    """Use a seeded subset of at most this many rows in all; None uses all."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """One split: texts, and a label each unless the task has none."""
+
+    texts: list[str]
+    labels: list[Label] | None
+
+
+class DataSource:
+    """Reads what a `DataSpec` names.
+
+    Args:
+        spec: Where the data is.
+        labelled: Whether the task needs a label column.
+        offline: Whether a dataset name may only come from the local cache.
+
+    Raises:
+        DataError: A file is missing or of a format that isn't read.
+    """
+
+    def __init__(self, spec: DataSpec, *, labelled: bool, offline: bool) -> None:
+        self.spec = spec
+        self._labelled = labelled
+        self._offline = offline
+        self._files: dict[SplitName, Path] = {}
+        named: dict[SplitName, str | None] = {"train": spec.train, "selection": spec.selection, "test": spec.test}
+        for split, name in named.items():
+            if name is not None and (split != "train" or Path(name).suffix or Path(name).exists()):
+                self._files[split] = _data_file(name)
+        if not self._files.get("train") and len(self._files) > 0:
+            raise DataError(
+                f"--selection-data and --test-data go with a training file; {spec.train!r} is a dataset name"
+            )
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the data's content and of what is read from it."""
+        content: dict[str, JsonValue]
+        if self._files:
+            content = {split: file_digest(path) for split, path in self._files.items()}
+        else:
+            rows = {split: [table.texts, table.labels] for split, table in self.load().items()}
+            content = {"rows": hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()}
+        reading = self.spec.model_dump(mode="json", exclude={"train", "selection", "test"})
+        return hashlib.sha256(canonical_json({"content": content, "reading": reading}).encode()).hexdigest()
+
+    def load(self) -> dict[SplitName, Table]:
+        """Every given split, at most `max_rows` rows in all.
+
+        Raises:
+            DataError: Not readable, a column missing or ambiguous, an empty text, a missing label, no rows.
+        """
+        with tempfile.TemporaryDirectory() as cache:
+            tables = {
+                split: self._table(dataset, self._name(split)) for split, dataset in self._datasets(cache).items()
+            }
+        limit, total = self.spec.max_rows, sum(len(table.texts) for table in tables.values())
+        if limit is None or total <= limit:
+            return tables
+        return {split: _subset(table, max(1, len(table.texts) * limit // total)) for split, table in tables.items()}
+
+    def _name(self, split: SplitName) -> str:
+        return str(self._files.get(split, f"{self.spec.train} ({split})"))
+
+    def _datasets(self, cache: str) -> "Mapping[SplitName, Dataset]":
+        import datasets
+
+        datasets.disable_progress_bars()
+        datasets.utils.logging.set_verbosity_error()
+        if self._files:
+            return {split: self._read_file(path, cache) for split, path in self._files.items()}
+        datasets.config.HF_DATASETS_OFFLINE = self._offline or datasets.config.HF_DATASETS_OFFLINE
+        name, _, config = self.spec.train.partition(":")
+        try:
+            loaded = datasets.load_dataset(name, config or None)
+        except Exception as error:
+            raise DataError(
+                f"{self.spec.train!r} is neither a data file nor a dataset that loads: {str(error).splitlines()[0]}"
+            ) from error
+        roles: dict[SplitName, str] = {"train": "train", "selection": "validation", "test": "test"}
+        if "train" not in loaded:
+            raise DataError(f"the dataset {name!r} has the splits {', '.join(loaded)}, but no train")
+        return {split: loaded[role] for split, role in roles.items() if role in loaded}
+
+    @staticmethod
+    def _read_file(path: Path, cache: str) -> "Dataset":
+        import datasets
+
+        options: dict[str, Any] = {"sep": "\t"} if path.suffix == ".tsv" else {}
+        if path.suffix in (".csv", ".tsv"):
+            options |= {"keep_default_na": False}
+        try:
+            return datasets.load_dataset(
+                _FORMATS[path.suffix],
+                data_files=str(path),
+                split="train",
+                cache_dir=cache,
+                keep_in_memory=True,
+                **options,
+            )
+        except Exception as error:
+            raise DataError(_why_unreadable(path, error)) from error
+
+    def _table(self, dataset: "Dataset", name: str) -> Table:
+        if len(dataset) == 0:
+            raise DataError(f"{name} has no rows")
+        columns = list(dataset.column_names)
+        text = _column(self.spec.text_column, _TEXT_NAMES, columns, name, "text")
+        texts = dataset[text][:]
+        for row, value in enumerate(texts, start=1):
+            if not isinstance(value, str) or not value.strip():
+                raise DataError(f"{name} row {row}: the column {text!r} should hold a text, got {value!r}")
+        if not self._labelled:
+            return Table(texts, None)
+        label = _column(self.spec.label_column, _LABEL_NAMES, columns, name, "label")
+        labels = dataset[label][:]
+        for row, value in enumerate(labels, start=1):
+            if value is None or value == "":
+                raise DataError(f"{name} row {row}: the column {label!r} has no label")
+        feature = dataset.features[label]
+        if hasattr(feature, "int2str"):
+            labels = [feature.int2str(value) for value in labels]
+        return Table(texts, labels)
+
+
+def _data_file(name: str) -> Path:
+    path = Path(name).expanduser()
+    if path.suffix not in _FORMATS:
+        raise DataError(f"{name}: data comes as {', '.join(_FORMATS)} files, or as a dataset name")
+    if not path.is_file():
+        raise DataError(f"no data file {name}")
+    if path.stat().st_size == 0:
+        raise DataError(f"{name} has no rows: the file is empty")
+    return path
+
+
+def _column(asked: str | None, candidates: Sequence[str], columns: list[str], name: str, kind: str) -> str:
+    flag = f"--{kind}-column"
+    if asked is not None:
+        if asked not in columns:
+            raise DataError(f"{name} has no column {asked!r} ({flag}); it has {', '.join(columns)}")
+        return asked
+    found = [column for column in columns if column.lower() in candidates]
+    if len(found) != 1:
+        several = (
+            f"several that could hold the {kind} ({', '.join(found)})"
+            if found
+            else f"none called {candidates[0]!r} or the like"
+        )
+        raise DataError(f"{name} has the columns {', '.join(columns)}: {several}; name it with {flag}")
+    return found[0]
+
+
+def _why_unreadable(path: Path, error: Exception) -> str:
+    """The first bad line of a JSON Lines file, which the reader's own error doesn't name."""
+    if path.suffix == ".jsonl":
+        for number, raw in enumerate(path.read_bytes().splitlines(), start=1):
+            try:
+                record = json.loads(raw) if raw.strip() else {}
+            except ValueError as fault:
+                return f"{path} line {number} is not valid JSON: {fault}"
+            if not isinstance(record, dict):
+                return f"{path} line {number} should be an object with a text and a label, got {type(record).__name__}"
+    cause = error.__cause__ or error
+    return f"{path} can't be read as {path.suffix.lstrip('.')}: {str(cause).splitlines()[0]}"
+
+
+def _subset(table: Table, rows: int) -> Table:
+    chosen = sorted(np.random.default_rng(0).permutation(len(table.texts))[:rows].tolist())
+    labels = None if table.labels is None else [table.labels[row] for row in chosen]
+    return Table([table.texts[row] for row in chosen], labels)

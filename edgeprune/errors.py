@@ -1,0 +1,128 @@
+"""Every error edgeprune raises on purpose, and the exit code each one gives.
+
+A message is one sentence or a short list: what was expected, what was got, what to do. The command line prints it as it
+is, without a traceback; anything that is not an `EdgepruneError` is a fault of ours (exit 1).
+
+    EdgepruneError                  1
+    ├── UsageError                  2   flags, profiles, models, data
+    │   ├── ProfileError            2   a pipeline or target YAML, all its errors at once
+    │   ├── ModelError              2   a checkpoint that can't be used
+    │   ├── DataError               2   text and labels that can't be used
+    │   └── SchemaVersionError      2   a file written by a newer edgeprune
+    ├── IntegrityError              5   bytes are not what their digest says
+    ├── ParityError                 5   two forms of one model disagree
+    ├── TargetError                 6   the device can't be reached or lacks the provider
+    └── StorageError                8   out of space, or not writable
+"""
+
+import errno
+import re
+from typing import ClassVar
+
+__all__ = [
+    "EXIT_PRECEDENCE",
+    "DataError",
+    "EdgepruneError",
+    "IntegrityError",
+    "ModelError",
+    "ParityError",
+    "ProfileError",
+    "SchemaVersionError",
+    "StorageError",
+    "TargetError",
+    "UsageError",
+    "first_exit_code",
+    "storage_error",
+]
+
+EXIT_PRECEDENCE = (130, 1, 2, 8, 6, 5, 4, 3, 7)
+"""When several exit codes apply, the first of these wins."""
+
+
+class EdgepruneError(Exception):
+    """Root of the tree; raised itself only where none of the others fits."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class UsageError(EdgepruneError):
+    """A flag, a profile, a model or data that can't be used as given."""
+
+    exit_code = 2
+
+
+class ProfileError(UsageError):
+    """A pipeline or target definition that is not valid."""
+
+
+class ModelError(UsageError):
+    """A checkpoint that is missing, damaged, or of a kind edgeprune doesn't handle."""
+
+
+class DataError(UsageError):
+    """A data file that is missing, malformed, or doesn't fit the model's task."""
+
+
+class SchemaVersionError(UsageError):
+    """A file whose schema_version this edgeprune doesn't know."""
+
+
+class IntegrityError(EdgepruneError):
+    """Bytes on disk are not those that their digest names."""
+
+    exit_code = 5
+
+
+class ParityError(EdgepruneError):
+    """Two forms of one model (PyTorch and ONNX, say) disagree beyond the tolerance."""
+
+    exit_code = 5
+
+
+class TargetError(EdgepruneError):
+    """The target can't be reached, or lacks the execution provider asked for."""
+
+    exit_code = 6
+
+
+class StorageError(EdgepruneError):
+    """A file could not be written: no space left, or no permission."""
+
+    exit_code = 8
+
+
+def first_exit_code(codes: set[int]) -> int:
+    """The exit code that wins among `codes`; 0 for none."""
+    return next((code for code in EXIT_PRECEDENCE if code in codes), 0)
+
+
+_STORAGE_ERRNOS = {
+    errno.ENOSPC: "no space left",
+    errno.EDQUOT: "the quota is used up",
+    errno.EFBIG: "the file may not grow further",
+    errno.EACCES: "no permission",
+    errno.EPERM: "no permission",
+    errno.EROFS: "the file system is read-only",
+    errno.ENOTDIR: "a file stands where a folder is needed",
+}
+_OS_ERROR = re.compile(r"os error (\d+)")
+
+
+def storage_error(error: BaseException, where: object) -> StorageError | None:
+    """`error` as a `StorageError` when it, or what caused it, is a failed write; else None.
+
+    safetensors and tokenizers report a failed write as text (`… (os error 28)`), not as an OSError.
+    """
+    seen: BaseException | None = error
+    while seen is not None:
+        number = seen.errno if isinstance(seen, OSError) else None
+        if number is None and (match := _OS_ERROR.search(str(seen))):
+            number = int(match.group(1))
+        if number in _STORAGE_ERRNOS:
+            name = getattr(seen, "filename", None) or where
+            return StorageError(
+                f"could not write {name}: {_STORAGE_ERRNOS[number]}; free some space there, or choose another place "
+                f"with --store and --output"
+            )
+        seen = seen.__cause__ or seen.__context__
+    return None

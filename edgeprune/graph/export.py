@@ -1,0 +1,88 @@
+"""PyTorch → ONNX through transformers' exporter: the one place that knows its API.
+
+The graph takes any batch and any sequence length, its axes are called `batch` and `sequence`, its weights are inside the
+file (beside it above 2 GB), and it names no path of the machine that made it: torch writes stack traces with absolute
+paths into every node's metadata, which would leak them and make two checkouts' bytes differ.
+"""
+
+from pathlib import Path
+
+import onnx
+import onnx_ir
+import torch
+from torch import nn
+from transformers.exporters.exporter_onnx import OnnxConfig, OnnxExporter
+
+__all__ = ["export_onnx"]
+
+_PROTOBUF_LIMIT_BYTES = 2**31 - 2**20
+_LONGEST_BATCH = 4096
+
+
+def export_onnx(
+    module: nn.Module,
+    inputs: dict[str, torch.Tensor],
+    path: Path,
+    *,
+    opset: int,
+    longest_sequence: int,
+    output_name: str,
+) -> None:
+    """Write `module` as an ONNX file.
+
+    Args:
+        module: In evaluation mode, with eager attention (fused attention exports to a slower graph).
+        inputs: Example inputs, [batch, tokens] each, both above 1.
+        path: The `.onnx` file.
+        opset: ONNX operator set.
+        longest_sequence: Most tokens the model takes.
+        output_name: Name of the only output.
+    """
+    axes = {
+        0: torch.export.Dim("batch", min=1, max=_LONGEST_BATCH),
+        1: torch.export.Dim("sequence", min=1, max=longest_sequence),
+    }
+    config = OnnxConfig(dynamic=True, dynamic_shapes=dict.fromkeys(inputs, axes), opset_version=opset)
+    with torch.no_grad():
+        program = OnnxExporter().export(module, dict(inputs), config=config).program
+    _clean(program, output_name)
+    model = onnx_ir.to_proto(program)
+    model.producer_name, model.producer_version = "edgeprune", ""
+    initializers = {initializer.name for initializer in model.graph.initializer}
+    shapes = [info for info in model.graph.value_info if info.name not in initializers]
+    # The exporter also lists initializers as intermediate values, and quantize_dynamic's shape inference trips over them.
+    del model.graph.value_info[:]
+    model.graph.value_info.extend(shapes)
+    if model.ByteSize() > _PROTOBUF_LIMIT_BYTES:
+        onnx.save(model, path, save_as_external_data=True, location=f"{path.name}.data")
+    else:
+        path.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def _clean(program: onnx_ir.Model, output_name: str) -> None:
+    """Readable axes and output name; no metadata."""
+    graph = program.graph
+    renamed = {}
+    for value in graph.inputs:
+        shape = value.shape
+        if shape is None:
+            continue
+        for axis, name in enumerate(("batch", "sequence")):
+            renamed[str(shape[axis])] = name
+    for value in [*graph.inputs, *graph.outputs, *(output for node in graph for output in node.outputs)]:
+        value.metadata_props.clear()
+        if value.shape is not None:
+            value.shape = onnx_ir.Shape([_dimension(size, renamed) for size in value.shape])
+    graph.outputs[0].name = output_name
+    for node in graph:
+        node.metadata_props.clear()
+        node.doc_string = None
+    graph.metadata_props.clear()
+    graph.doc_string = None
+    program.metadata_props.clear()
+    program.doc_string = None
+    graph.name = "edgeprune"
+
+
+def _dimension(size: int | onnx_ir.SymbolicDim, renamed: dict[str, str]) -> int | str | None:
+    return size if isinstance(size, int) else renamed.get(str(size), str(size))

@@ -1,0 +1,175 @@
+"""How large a model is, by layer and part: parameters and multiply-adds, dense beside pruned.
+
+Counted on a model without weights (the meta device), so a checkpoint of any size is inspected in a moment. A
+multiply-add is one product and one sum; softmax, norms and activations are not counted.
+"""
+
+import json
+from pathlib import Path
+
+from torch import nn
+from transformers import PreTrainedModel
+
+from edgeprune.artifacts import Store
+from edgeprune.config import Frozen
+from edgeprune.errors import ModelError
+from edgeprune.models.architectures import architecture_of, head_dim_of, layers_of
+from edgeprune.models.checkpoint import count_parameters, empty_model, load_config, read_pruning
+from edgeprune.models.reference import resolve_model
+
+__all__ = ["Inspection", "PartRow", "inspect_model"]
+
+
+class PartRow(Frozen):
+    """One part of the dense model and what is left of it."""
+
+    part: str
+    heads: int | None = None
+    neurons: int | None = None
+    dense_heads: int | None = None
+    dense_neurons: int | None = None
+    parameters: int
+    dense_parameters: int
+    multiply_adds: int
+    dense_multiply_adds: int
+
+
+class Inspection(Frozen):
+    """A model's parts, and their sum."""
+
+    model: str
+    architecture: str
+    tokens: int
+    """Length of the one text that multiply-adds are counted for."""
+    pruned: bool
+    parts: list[PartRow]
+    total: PartRow
+
+
+def inspect_model(reference: str, *, tokens: int, store: Store, offline: bool = False) -> Inspection:
+    """Count a model reference's, an artifact's or a package's parts.
+
+    Args:
+        reference: A model reference, an artifact's folder in the store, or a package's folder.
+        tokens: Length of the text that multiply-adds are counted for.
+        store: Where a package's checkpoint is looked up.
+        offline: Never ask the hub.
+
+    Raises:
+        ModelError: There is no checkpoint to be found.
+    """
+    folder = _checkpoint_folder(Path(reference), store) or resolve_model(reference, offline=offline).folder
+    config = load_config(folder)
+    record = read_pruning(folder)
+    dense = _parts(empty_model(config, None), tokens)
+    parts = _parts(empty_model(config, record), tokens) if record else dense
+    rows = [
+        PartRow(
+            part=name,
+            heads=now.heads,
+            neurons=now.neurons,
+            dense_heads=before.heads,
+            dense_neurons=before.neurons,
+            parameters=now.parameters,
+            dense_parameters=before.parameters,
+            multiply_adds=now.multiply_adds,
+            dense_multiply_adds=before.multiply_adds,
+        )
+        for (name, now), (_, before) in zip(parts, dense, strict=True)
+    ]
+    total = PartRow(
+        part="total",
+        parameters=sum(row.parameters for row in rows),
+        dense_parameters=sum(row.dense_parameters for row in rows),
+        multiply_adds=sum(row.multiply_adds for row in rows),
+        dense_multiply_adds=sum(row.dense_multiply_adds for row in rows),
+    )
+    name = (config.architectures or [config.model_type])[0]
+    return Inspection(
+        model=reference, architecture=name, tokens=tokens, pruned=record is not None, parts=rows, total=total
+    )
+
+
+class _Count(Frozen):
+    parameters: int
+    multiply_adds: int
+    heads: int | None = None
+    neurons: int | None = None
+
+
+def _parts(model: PreTrainedModel, tokens: int) -> list[tuple[str, _Count]]:
+    """Embeddings, every layer's attention and FFN, and the rest (head, pooler)."""
+    architecture = architecture_of(model.config)
+    base = model.base_model
+    embeddings = count_parameters(base.get_submodule(architecture.embeddings))
+    rows = [("embeddings", _Count(parameters=embeddings, multiply_adds=0))]
+    counted = embeddings
+    head_dim = head_dim_of(model.config)
+    for index, (layer, parts) in enumerate(zip(base.get_submodule(architecture.layers), layers_of(model), strict=True)):
+        ffn_linears = (parts.ffn_in, parts.ffn_out)
+        ffn = sum(count_parameters(linear) for linear in ffn_linears)
+        attention = count_parameters(layer) - ffn  # norms are counted with the attention
+        width = parts.value.out_features
+        projections = sum(_products(linear) for linear in (parts.query, parts.key, parts.value, parts.attention_output))
+        rows.append(
+            (
+                f"layer {index} attention",
+                _Count(
+                    parameters=attention,
+                    multiply_adds=tokens * projections + 2 * tokens * tokens * width,
+                    heads=width // head_dim,
+                ),
+            )
+        )
+        rows.append(
+            (
+                f"layer {index} ffn",
+                _Count(
+                    parameters=ffn,
+                    multiply_adds=tokens * sum(_products(linear) for linear in ffn_linears),
+                    neurons=parts.ffn_in.out_features,
+                ),
+            )
+        )
+        counted += attention + ffn
+    encoder_layers = {id(module) for module in base.get_submodule(architecture.layers).modules()}
+    rest = [module for module in model.modules() if isinstance(module, nn.Linear) and id(module) not in encoder_layers]
+    head = _Count(parameters=count_parameters(model) - counted, multiply_adds=sum(map(_products, rest)))
+    return [*rows, ("head", head)]
+
+
+def _products(linear: nn.Linear) -> int:
+    return int(linear.in_features * linear.out_features)
+
+
+def _checkpoint_folder(path: Path, store: Store) -> Path | None:
+    """The checkpoint that an artifact is, or was made from; None if `path` is neither artifact nor package."""
+    if (path / "lineage.json").is_file():
+        stages = json.loads((path / "lineage.json").read_text(encoding="utf-8"))["stages"]
+        with_weights = [stage for stage in stages if "checkpoint/model.safetensors" in stage["files"]]
+        folder = store.folder(with_weights[-1]["stage"], with_weights[-1]["key"])
+        if not folder.is_dir():
+            raise ModelError(f"{path} was made from {folder}, which is not in the store; give the right --store")
+        return folder / "checkpoint"
+    while (path / "manifest.json").is_file():
+        if (path / "checkpoint").is_dir():
+            return path / "checkpoint"
+        artifact = Store.open(path)
+        root = path.absolute().parent.parent
+        stages_by_role = {
+            "checkpoint": ("finetune", "prune", "prepare"),
+            "onnx": ("export",),
+            "model": ("quantize",),
+            "final": ("quantize",),
+        }
+        candidates = [
+            root / stage / artifact.manifest.parents[role]
+            for role, stages in stages_by_role.items()
+            if role in artifact.manifest.parents
+            for stage in stages
+        ]
+        found = next((candidate for candidate in candidates if candidate.is_dir()), None)
+        if found is None:
+            raise ModelError(f"{path} names no checkpoint that is in the store")
+        path = found
+    return None

@@ -1,0 +1,1 @@
+"""Checkpoints: which architectures edgeprune knows, where a model reference points, loading and saving."""

@@ -1,0 +1,288 @@
+"""Load and save checkpoints, dense and pruned, safetensors only.
+
+A pruned checkpoint is a folder with compact tensors, the dense model's config.json and `pruning.json`, which names the
+heads and neurons of the dense model that are left. transformers alone can't load it (the shapes don't fit its config);
+`load_checkpoint` can: config on the meta device, projections resized by pruning.json, every shape compared with the
+file's, a strict load, tied weights tied again.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from accelerate import init_empty_weights
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+from torch import nn
+from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
+
+from edgeprune.config import Frozen
+from edgeprune.errors import ModelError, SchemaVersionError
+from edgeprune.models.architectures import architecture_of, head_dim_of, layers_of
+
+__all__ = [
+    "LayerRecord",
+    "PruningRecord",
+    "count_parameters",
+    "empty_model",
+    "load_any",
+    "load_checkpoint",
+    "load_config",
+    "load_dense",
+    "load_tokenizer",
+    "read_pruning",
+    "save_checkpoint",
+]
+
+PRUNING_FILE = "pruning.json"
+
+
+class LayerRecord(Frozen):
+    """What is left of one layer, as indices into the dense model's heads and FFN neurons."""
+
+    heads: tuple[int, ...]
+    neurons: tuple[int, ...]
+
+
+class PruningRecord(Frozen):
+    """`pruning.json`."""
+
+    schema_version: int = 1
+    base_digest: str
+    """SHA-256 of the dense checkpoint's weights file that the indices refer to."""
+    head_dim: int
+    layers: tuple[LayerRecord, ...]
+
+    @classmethod
+    def dense(cls, model: PreTrainedModel, base_digest: str) -> "PruningRecord":
+        """The record of a model that has everything."""
+        head_dim = head_dim_of(model.config)
+        return cls(
+            base_digest=base_digest,
+            head_dim=head_dim,
+            layers=tuple(
+                LayerRecord(
+                    heads=tuple(range(parts.query.out_features // head_dim)),
+                    neurons=tuple(range(parts.ffn_in.out_features)),
+                )
+                for parts in layers_of(model)
+            ),
+        )
+
+
+def read_pruning(folder: Path) -> PruningRecord | None:
+    """The folder's pruning record; None for a dense checkpoint.
+
+    Raises:
+        ModelError: pruning.json is not valid.
+    """
+    path = folder / PRUNING_FILE
+    if not path.exists():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content.get("schema_version") != 1:
+            raise SchemaVersionError(
+                f"{path} has schema_version {content.get('schema_version')}, this edgeprune reads 1; use a newer edgeprune"
+            )
+        return PruningRecord.model_validate(content)
+    except (ValueError, AttributeError, ValidationError) as error:
+        raise ModelError(f"{path} is not a valid pruning record: {error}") from error
+
+
+def load_config(folder: Path) -> PreTrainedConfig:
+    """The checkpoint's config, refused unless its family is one that edgeprune prunes.
+
+    Raises:
+        ModelError: No config.json, an unreadable one, or an unsupported architecture.
+    """
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"{folder} holds no config.json; give a folder with a Hugging Face checkpoint")
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    except (ValueError, OSError, KeyError) as error:
+        raise ModelError(f"{folder / 'config.json'} can't be used: {str(error).splitlines()[0]}") from error
+    architecture_of(config)
+    return config
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
+    """The checkpoint's fast tokenizer, with any fixed padding and truncation switched off.
+
+    Raises:
+        ModelError: There is none, or only a slow one.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except Exception as error:
+        raise ModelError(f"{folder} has no tokenizer that loads ({str(error).splitlines()[0]})") from error
+    if not getattr(tokenizer, "is_fast", False):
+        raise ModelError(
+            f"{folder} has a slow tokenizer only ({type(tokenizer).__name__}); packages need tokenizer.json: convert it "
+            f"with transformers and save it beside the model"
+        )
+    tokenizer.backend_tokenizer.no_padding()
+    tokenizer.backend_tokenizer.no_truncation()
+    result: PreTrainedTokenizerFast = tokenizer
+    return result
+
+
+def load_dense(
+    folder: Path, auto_class: Any, config: PreTrainedConfig, **kwargs: Any
+) -> tuple[PreTrainedModel, frozenset[str]]:
+    """A dense checkpoint in fp32, and the names of the weights that it lacks (newly initialised here).
+
+    Raises:
+        ModelError: Pickled or damaged weights, or an encoder that is not whole.
+    """
+    _tensor_names(folder)
+    try:
+        model, info = auto_class.from_pretrained(
+            folder, config=config, dtype=torch.float32, output_loading_info=True, local_files_only=True, **kwargs
+        )
+    except (ValueError, OSError, RuntimeError, SafetensorError) as error:
+        raise ModelError(f"{folder} could not be loaded: {str(error).splitlines()[0]}") from error
+    missing = frozenset(info["missing_keys"])
+    prefix = f"{model.base_model_prefix}."
+    bare = model.base_model is model
+    pooler = architecture_of(config).pooler
+    in_encoder = {name if bare else name.removeprefix(prefix) for name in missing if bare or name.startswith(prefix)}
+    lost = sorted(name for name in in_encoder if pooler is None or not name.startswith(f"{pooler}."))
+    if lost:
+        raise ModelError(
+            f"{folder} lacks {len(lost)} of the encoder's weights, {lost[0]} among them; it is not a whole model"
+        )
+    return model, missing
+
+
+def load_checkpoint(folder: Path, auto_class: Any, **kwargs: Any) -> PreTrainedModel:
+    """A complete checkpoint, dense or pruned, in fp32 and evaluation mode.
+
+    Args:
+        folder: Holds config.json, model.safetensors and, if pruned, pruning.json.
+        auto_class: transformers' auto class of the task, or a model class.
+        **kwargs: Handed to the class, e.g. `attn_implementation="eager"`.
+
+    Raises:
+        ModelError: Anything missing, damaged or of another shape than the records say.
+    """
+    config = load_config(folder)
+    record = read_pruning(folder)
+    names = _tensor_names(folder)
+    pooler = architecture_of(config).pooler
+    bare = (config.architectures or [""])[0].endswith("Model")
+    if bare and pooler is not None and not any(f"{pooler}." in name for name in names):
+        kwargs["add_pooling_layer"] = False
+    if record is None:
+        model, missing = load_dense(folder, auto_class, config, **kwargs)
+        if missing:
+            raise ModelError(f"{folder} lacks the weights {', '.join(sorted(missing))}")
+        return model.eval()
+    empty = _empty(auto_class, config, record, **kwargs)
+    tensors = load_file(folder / "model.safetensors")
+    expected = {name: tuple(value.shape) for name, value in empty.state_dict().items()}
+    for name, tensor in tensors.items():
+        if name not in expected:
+            raise ModelError(f"{folder}: the tensor {name} belongs to no part of {type(empty).__name__}")
+        if tuple(tensor.shape) != expected[name]:
+            raise ModelError(
+                f"{folder}: {name} has shape {tuple(tensor.shape)}, pruning.json says {expected[name]}; the files don't "
+                f"belong together"
+            )
+    empty.load_state_dict({name: value.float() for name, value in tensors.items()}, strict=False, assign=True)
+    empty.tie_weights()
+    left = [name for name, value in empty.named_parameters() if value.is_meta]
+    if left:
+        raise ModelError(f"{folder} lacks the weights {', '.join(left)}")
+    return empty.eval()
+
+
+def empty_model(config: PreTrainedConfig, record: PruningRecord | None) -> PreTrainedModel:
+    """The model of a config, without weights, at its dense size or at that of `record`."""
+    return _empty(_named_class(config), config, record)
+
+
+def load_any(folder: Path) -> PreTrainedModel:
+    """A checkpoint as the class that its config names.
+
+    Raises:
+        ModelError: The config names no class that transformers has.
+    """
+    config = load_config(folder)
+    return load_checkpoint(folder, _named_class(config))
+
+
+def save_checkpoint(
+    model: PreTrainedModel, folder: Path, *, record: PruningRecord | None, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    """Write weights, config, tokenizer and, for a pruned model, pruning.json."""
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    if record is not None:
+        (folder / PRUNING_FILE).write_text(record.model_dump_json() + "\n", encoding="utf-8")
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Parameters of a model, shared ones once."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _named_class(config: PreTrainedConfig) -> Any:
+    name = (config.architectures or ["none"])[0]
+    model_class = getattr(transformers, name, None)
+    if model_class is None:
+        raise ModelError(f"config.json names the architecture {name!r}, which transformers doesn't have")
+    return model_class
+
+
+def _empty(auto_class: Any, config: PreTrainedConfig, record: PruningRecord | None, **kwargs: Any) -> PreTrainedModel:
+    make = auto_class.from_config if hasattr(auto_class, "from_config") else auto_class._from_config  # noqa: SLF001
+    # Buffers are made for real: most are not in the file (position ids), and a meta buffer could not be filled.
+    with init_empty_weights(include_buffers=False):
+        model: PreTrainedModel = make(config, **kwargs)
+        if record is not None:
+            _resize(model, record)
+    return model
+
+
+def _resize(model: PreTrainedModel, record: PruningRecord) -> None:
+    for parts, kept in zip(layers_of(model), record.layers, strict=True):
+        width = len(kept.heads) * record.head_dim
+        for linear in (parts.query, parts.key, parts.value):
+            _set_width(linear, linear.in_features, width)
+        _set_width(parts.attention_output, width, parts.attention_output.out_features)
+        _set_width(parts.ffn_in, parts.ffn_in.in_features, len(kept.neurons))
+        _set_width(parts.ffn_out, len(kept.neurons), parts.ffn_out.out_features)
+
+
+def _set_width(linear: nn.Linear, in_features: int, out_features: int) -> None:
+    linear.weight = nn.Parameter(torch.empty(out_features, in_features))
+    if linear.bias is not None:
+        linear.bias = nn.Parameter(torch.empty(out_features))
+    linear.in_features, linear.out_features = in_features, out_features
+
+
+def _tensor_names(folder: Path) -> list[str]:
+    """Names of all tensors; raises ModelError unless the folder holds readable safetensors."""
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        pickled = [
+            path.name for pattern in ("*.bin", "*.pt", "*.pth", "*.ckpt") for path in sorted(folder.glob(pattern))
+        ]
+        if pickled:
+            raise ModelError(
+                f"{folder} has pickled weights only ({pickled[0]}), which can run code when read; save them as safetensors: "
+                f"AutoModel.from_pretrained(...).save_pretrained(...) on a machine that trusts them"
+            )
+        raise ModelError(f"{folder} holds no model.safetensors; give a folder with a Hugging Face checkpoint")
+    names: list[str] = []
+    for path in files:
+        try:
+            with safe_open(path, framework="pt") as file:
+                names.extend(file.keys())
+        except (SafetensorError, OSError) as error:
+            raise ModelError(f"{path} is damaged or cut short ({error}); fetch it again") from error
+    return names

@@ -1,0 +1,354 @@
+"""Pipelines (how) and targets (where, and within what budget): the models behind the YAML, and where shipped ones are.
+
+A bare name is a shipped definition, a path is the user's. Unknown keys, wrong types and numbers out of range are
+refused together, each with its path.
+
+    pipeline = load_pipeline("structured", ["stages.finetune.epochs=1"])
+    target = load_target("cpu-x86-avx2", ["target.budget.size_mb=30"])
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar
+
+from pydantic import Field, JsonValue, PositiveFloat, PositiveInt, model_validator
+
+from edgeprune.config import Frozen, apply_overrides, parse_override, read_yaml, validate
+from edgeprune.errors import ProfileError
+
+__all__ = [
+    "Budget",
+    "DistillConfig",
+    "ExportConfig",
+    "FinetuneConfig",
+    "Pipeline",
+    "PrepareConfig",
+    "PruneConfig",
+    "QuantizeConfig",
+    "StructuredStep",
+    "Target",
+    "load_pipeline",
+    "load_target",
+    "mismatches",
+    "shipped",
+    "shipped_names",
+]
+
+Kind = Literal["pipelines", "targets"]
+Isa = Literal[
+    "avx2",
+    "fma",
+    "avx512f",
+    "avx512bw",
+    "avx512vl",
+    "avx512_vnni",
+    "avx_vnni",
+    "avx512_bf16",
+    "amx_int8",
+    "amx_bf16",
+    "asimd",
+    "asimddp",
+    "i8mm",
+    "bf16",
+]
+
+
+class TrainingConfig(Frozen):
+    """What dense training and distillation share."""
+
+    epochs: PositiveInt = 2
+    learning_rate: float = Field(default=1e-4, gt=0, lt=1)
+    batch_size: PositiveInt = 32
+    warmup_ratio: float = Field(default=0.1, ge=0, lt=1)
+    weight_decay: float = Field(default=0.01, ge=0)
+    evaluations_per_epoch: PositiveInt = 1
+    """The best of these moments by the selection split is kept; each is also a point to resume from."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """auto: bf16 where the CPU has instructions for it, else fp32."""
+    freeze_embeddings: bool = False
+
+
+class PrepareConfig(TrainingConfig):
+    """The dense baseline."""
+
+    max_length: int = Field(default=128, ge=4)
+    """Tokens a text is cut to, in every stage and in the package."""
+
+
+class StructuredStep(Frozen):
+    """Remove whole attention heads and FFN neurons."""
+
+    method: Literal["structured"]
+    keep_heads: float = Field(default=1.0, gt=0, le=1)
+    """Fraction of the dense model's heads left after the last round."""
+    keep_ffn: float = Field(default=1.0, gt=0, le=1)
+    """Fraction of the dense model's FFN neurons left after the last round."""
+    importance: Literal["magnitude", "taylor", "fisher"] = "fisher"
+    allocation: Literal["uniform", "global"] = "global"
+    align: PositiveInt = 64
+    """FFN widths are multiples of this."""
+    samples: PositiveInt = 1024
+    """Training texts that the gradient criteria read."""
+
+
+class PruneConfig(Frozen):
+    """Steps, in their order."""
+
+    steps: tuple[StructuredStep, ...] = Field(min_length=1)
+
+
+class DistillConfig(Frozen):
+    """Weights of the loss terms; the teacher is the dense model."""
+
+    temperature: PositiveFloat = 2.0
+    logits: float = Field(default=1.0, ge=0)
+    """Divergence from the teacher's outputs."""
+    hidden: float = Field(default=10.0, ge=0)
+    """Mean squared error to the teacher's hidden states, over layers and unpadded tokens."""
+    labels: float = Field(default=0.3, ge=0)
+    """The task's own loss; of no effect for a task without labels."""
+
+    @model_validator(mode="after")
+    def _some_weight(self) -> Self:
+        if not self.logits + self.hidden + self.labels > 0:
+            raise ValueError("logits, hidden and labels are all 0; at least one must be above")
+        return self
+
+
+class FinetuneConfig(TrainingConfig):
+    """Recovery after pruning."""
+
+    learning_rate: float = Field(default=2e-4, gt=0, lt=1)
+    distill: DistillConfig = DistillConfig()
+
+
+class ExportConfig(Frozen):
+    """PyTorch to ONNX."""
+
+    opset: int = Field(default=20, ge=18, le=23)
+    tolerance: PositiveFloat = 1e-4
+    """Largest difference of outputs, relative to max(1, largest output)."""
+
+
+class QuantizeConfig(Frozen):
+    """Empty: the target decides."""
+
+
+class BenchmarkConfig(Frozen):
+    """How often the target is asked."""
+
+    processes: int = Field(default=5, ge=1)
+    samples: int = Field(default=100, ge=16)
+    """Timed runs of each model in each process."""
+    warmup: int = Field(default=20, ge=1)
+
+
+class PackageConfig(Frozen):
+    """What the package carries beside the model."""
+
+    goldens: PositiveInt = 8
+    """Texts whose outputs are kept for `verify`."""
+
+
+class Stages(Frozen):
+    """One entry a stage; prune and finetune may be null."""
+
+    prepare: PrepareConfig = PrepareConfig()
+    prune: PruneConfig | None = None
+    finetune: FinetuneConfig | None = None
+    export: ExportConfig = ExportConfig()
+    quantize: QuantizeConfig = QuantizeConfig()
+    benchmark: BenchmarkConfig = BenchmarkConfig()
+    package: PackageConfig = PackageConfig()
+
+
+class Pipeline(Frozen):
+    """A pipeline definition."""
+
+    schema_version: Literal[1]
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")
+    description: str
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    rounds: PositiveInt = 1
+    """Prune and finetune this often; what is kept falls by the same amount each time."""
+    stages: Stages
+
+    @model_validator(mode="after")
+    def _rounds_need_pruning(self) -> Self:
+        if self.rounds > 1 and self.stages.prune is None:
+            raise ValueError(f"rounds is {self.rounds}, but there is no prune stage to repeat")
+        return self
+
+
+class Device(Frozen):
+    """What the hardware is."""
+
+    arch: Literal["x86_64", "aarch64"]
+    isa: tuple[Isa, ...] = ()
+    """Instruction-set features that the artifact may count on, under Linux's names."""
+    cpu: str | None = None
+
+
+class Runtime(Frozen):
+    """How ONNX Runtime is used."""
+
+    provider: Literal["CPUExecutionProvider", "CUDAExecutionProvider"] = "CPUExecutionProvider"
+    threads: PositiveInt
+
+
+class Precision(Frozen):
+    """The deliverable's numbers; what is null follows from the instruction set."""
+
+    mode: Literal["int8-dynamic", "fp16", "fp32"]
+    weight_type: Literal["int8", "uint8"] | None = None
+    reduce_range: bool | None = None
+    per_channel: bool = False
+
+
+class Workload(Frozen):
+    """What is timed."""
+
+    batch_size: PositiveInt = 1
+    lengths: Literal["data"] | PositiveInt = "data"
+    """`data`: the test texts' own lengths; a number: every text cut or repeated to so many tokens."""
+
+
+class Budget(Frozen):
+    """What a build must keep; null is no limit. Megabytes are 10^6 bytes."""
+
+    latency_p50_ms: PositiveFloat | None = None
+    latency_p90_ms: PositiveFloat | None = None
+    peak_memory_mb: PositiveFloat | None = None
+    size_mb: PositiveFloat | None = None
+    """All files of the package, unpacked."""
+    metric_drop: float | None = Field(default=None, ge=-1, le=1)
+    """Dense PyTorch model minus the shipped ONNX model on the test split, absolute."""
+
+    @property
+    def needs_measurement(self) -> bool:
+        """Whether any limit can only be judged on the target."""
+        return any(limit is not None for limit in (self.latency_p50_ms, self.latency_p90_ms, self.peak_memory_mb))
+
+
+class LocalRunner(Frozen):
+    """This machine."""
+
+    type: Literal["local"]
+
+
+class Target(Frozen):
+    """A device profile."""
+
+    schema_version: Literal[1]
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")
+    description: str
+    device: Device
+    runtime: Runtime
+    precision: Precision
+    workload: Workload = Workload()
+    budget: Budget = Budget()
+    runner: LocalRunner | None
+    """How the target is reached; null: not from here."""
+
+    @model_validator(mode="after")
+    def _precision_fits_provider(self) -> Self:
+        if self.runtime.provider == "CUDAExecutionProvider" and self.precision.mode == "int8-dynamic":
+            raise ValueError("precision.mode int8-dynamic falls back to the CPU under CUDA; use fp16 or fp32")
+        return self
+
+
+_MODELS: dict[Kind, tuple[type[Pipeline] | type[Target], str]] = {
+    "pipelines": (Pipeline, "pipeline"),
+    "targets": (Target, "target profile"),
+}
+
+
+def load_pipeline(name: str, overrides: Sequence[str] = ()) -> Pipeline:
+    """A shipped pipeline by name or the user's by path, with `--set` overrides that don't start with `target.`."""
+    parsed = [parse_override(text) for text in overrides]
+    return _load(Pipeline, "pipelines", name, [(path, value) for path, value in parsed if path[0] != "target"])
+
+
+def load_target(name: str, overrides: Sequence[str] = ()) -> Target:
+    """A shipped target by name or the user's by path, with the `--set target.…` overrides."""
+    parsed = [parse_override(text) for text in overrides]
+    return _load(Target, "targets", name, [(path[1:], value) for path, value in parsed if path[0] == "target"])
+
+
+ModelT = TypeVar("ModelT", Pipeline, Target)
+
+
+def _load(model: type[ModelT], kind: Kind, name: str, overrides: Iterable[tuple[list[str], JsonValue]]) -> ModelT:
+    path = Path(name).expanduser()
+    if path.suffix not in (".yaml", ".yml") and "/" not in name:
+        path = shipped(kind) / f"{name}.yaml"
+        if not path.is_file():
+            near = get_close_matches(name, shipped_names(kind), n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"shipped: {', '.join(shipped_names(kind))}"
+            raise ProfileError(f"no {_MODELS[kind][1]} {name!r}; {hint} A path to your own ends in .yaml")
+    content = apply_overrides(read_yaml(path), overrides)
+    return validate(model, content, source=str(path), kind=_MODELS[kind][1])
+
+
+def shipped(kind: Kind) -> Path:
+    """The folder of shipped definitions: inside the package when installed from a wheel, else beside it."""
+    inside = Path(__file__).parent / "shipped" / kind
+    return inside if inside.is_dir() else Path(__file__).parent.parent / kind
+
+
+def shipped_names(kind: Kind) -> list[str]:
+    """Names of the shipped definitions, sorted."""
+    return sorted(path.stem for path in shipped(kind).glob("*.yaml"))
+
+
+def schema(kind: Kind) -> str:
+    """The JSON Schema of a kind of definition, for editors."""
+    return json.dumps(_MODELS[kind][0].model_json_schema(), indent=2, sort_keys=True) + "\n"
+
+
+def mismatches(target: Target, device: Mapping[str, Any], providers: Sequence[str] | None = None) -> list[str]:
+    """Why this machine isn't the target; empty if it is.
+
+    Args:
+        device: `agent.device_info()`.
+        providers: ONNX Runtime's execution providers here; None doesn't check them.
+    """
+    reasons = []
+    if target.device.arch != device["arch"]:
+        reasons.append(f"needs {target.device.arch}, this is {device['arch']}")
+    else:
+        lacking = [feature for feature in target.device.isa if feature not in device["isa"]]
+        if lacking:
+            reasons.append(f"needs {', '.join(lacking)}, which this CPU lacks")
+    if target.device.cpu is not None and target.device.cpu.lower() not in (device["cpu"] or "").lower():
+        reasons.append(f"is a {target.device.cpu}, this is {device['cpu'] or 'unknown'}")
+    if target.runtime.threads > (device["cores"] or 1):
+        reasons.append(f"uses {target.runtime.threads} threads, this machine has {device['cores']} cores")
+    if providers is not None and target.runtime.provider not in providers:
+        reasons.append(f"needs {target.runtime.provider}, onnxruntime here has {', '.join(providers)}")
+    return reasons
+
+
+def host_target(device: Mapping[str, Any], overrides: Sequence[str] = ()) -> Target:
+    """The shipped local profile that fits this machine and uses most of its instruction set, without latency budget.
+
+    Raises:
+        ProfileError: None fits.
+    """
+    candidates = [load_target(name) for name in shipped_names("targets")]
+    fitting = [
+        target
+        for target in candidates
+        if target.runner is not None
+        and target.runtime.provider == "CPUExecutionProvider"
+        and not mismatches(target, device)
+    ]
+    if not fitting:
+        raise ProfileError(
+            "no shipped target fits this machine (edgeprune targets match says why); write a profile for it"
+        )
+    best = max(fitting, key=lambda target: (len(target.device.isa), target.name))
+    loosened = ["target.budget.latency_p50_ms=null", "target.budget.latency_p90_ms=null"]
+    return load_target(best.name, [*loosened, *overrides])

@@ -1,0 +1,64 @@
+"""From scores to what is kept: how many units each layer keeps, and which.
+
+`uniform` keeps the same fraction in every layer. `global` ranks all layers' units together, each layer's scores divided
+by their L2 norm (Molchanov et al., https://arxiv.org/abs/1611.06440), so that a layer with large gradients doesn't take
+everything. FFN widths are whole multiples of `align`, the width of the fast kernels' tiles.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["keep_counts", "strongest"]
+
+FloatArray = npt.NDArray[np.float64]
+
+
+def keep_counts(
+    scores: Sequence[FloatArray], dense_widths: Sequence[int], keep: float, *, allocation: str, align: int
+) -> list[int]:
+    """How many units each layer keeps.
+
+    Args:
+        scores: By layer, [units left].
+        dense_widths: Units of each layer of the dense model; `keep` is a fraction of these.
+        keep: Fraction of the dense model's units to keep, in (0, 1].
+        allocation: `uniform` or `global`.
+        align: Counts are multiples of this; a layer with fewer units left than that keeps them all.
+
+    Returns:
+        A count a layer, at least one alignment step and at most what is left: no layer is emptied.
+    """
+    left = [len(values) for values in scores]
+    if allocation == "uniform":
+        wanted = [keep * width for width in dense_widths]
+    else:
+        wanted = _global_shares(scores, round(keep * sum(dense_widths)))
+    return _aligned(wanted, left, align)
+
+
+def strongest(scores: FloatArray, count: int) -> list[int]:
+    """Positions of the `count` highest scores, ascending; of equal scores the earlier position wins."""
+    order = np.argsort(-scores, kind="stable")[:count]
+    return sorted(int(position) for position in order)
+
+
+def _global_shares(scores: Sequence[FloatArray], total: int) -> list[float]:
+    normalised = [values / (np.linalg.norm(values) or 1.0) for values in scores]
+    layer_of = np.concatenate([np.full(len(values), index) for index, values in enumerate(normalised)])
+    order = np.argsort(-np.concatenate(normalised), kind="stable")[:total]
+    return [float((layer_of[order] == index).sum()) for index in range(len(scores))]
+
+
+def _aligned(wanted: Sequence[float], left: Sequence[int], align: int) -> list[int]:
+    """Round to multiples of `align` so that the sum stays nearest to the sum wanted (largest remainders first)."""
+    counts = [
+        min(have, max(min(align, have), int(want // align) * align)) for want, have in zip(wanted, left, strict=True)
+    ]
+    by_remainder = sorted(range(len(wanted)), key=lambda index: (counts[index] - wanted[index], index))
+    for index in by_remainder:
+        step = min(align, left[index] - counts[index])
+        if step > 0 and sum(counts) + step / 2 <= sum(wanted):
+            counts[index] += step
+    return counts

@@ -1,0 +1,202 @@
+"""Events and results for people: progress bars on a terminal, plain lines elsewhere, tables at the end.
+
+Progress, notes and errors go to standard error, results to standard output. rich honours NO_COLOR.
+"""
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from edgeprune import events
+from edgeprune.budget import BudgetRow
+from edgeprune.results import BuildReport
+
+if TYPE_CHECKING:
+    from edgeprune.inspection import Inspection
+
+__all__ = ["EventRenderer", "comparison_table", "print_report", "table"]
+
+
+class EventRenderer:
+    """An `Emit` that shows a build on standard error.
+
+    On a terminal the running stage has a bar with elapsed and estimated remaining time; elsewhere every stage gives a
+    line when it starts and one when it ends.
+    """
+
+    def __init__(self, console: Console, *, stages: int) -> None:
+        self._console = console
+        self._stages = stages
+        self._done = 0
+        self._progress = Progress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[unit]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._bar = self._progress.add_task("starting", total=None, unit="")
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def __call__(self, event: events.Event) -> None:
+        """Show one event."""
+        match event:
+            case events.StageStarted(stage, round_number):
+                self._progress.reset(self._bar, description=self._title(stage, round_number), total=None, unit="")
+                if not self._console.is_terminal:
+                    self._console.print(f"{self._title(stage, round_number)} …", highlight=False)
+            case events.Progress(done=done, total=total, unit=unit):
+                self._progress.update(self._bar, completed=done, total=total, unit=unit)
+            case events.StageWaiting(stage, round_number):
+                self._console.print(
+                    f"{self._title(stage, round_number)}: another build is making it; waiting", highlight=False
+                )
+            case events.StageFinished(stage, round_number, _, cached, duration_s):
+                how = "from the store" if cached else f"{duration_s:.1f} s"
+                self._console.print(f"{self._title(stage, round_number)}: {how}", highlight=False)
+                self._done += 1
+            case events.Note(message, level):
+                self._console.print(
+                    f"{level}: {message}", style="yellow" if level == "warning" else "", highlight=False
+                )
+            case _:
+                pass
+
+    def _title(self, stage: str, round_number: int) -> str:
+        which = f" {round_number}" if round_number else ""
+        return f"[{self._done + 1}/{self._stages}] {stage}{which}".replace("[", r"\[", 1)
+
+
+def table(title: str | None, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """A plain table; every column but the first is right-aligned if its cells are numbers."""
+    result = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for index, name in enumerate(columns):
+        numeric = all(row[index][:1] in "+-.0123456789–" for row in rows if row[index])
+        result.add_column(name, justify="right" if numeric and index else "left", no_wrap=True)
+    for row in rows:
+        result.add_row(*row)
+    return result
+
+
+def print_report(console: Console, report: BuildReport) -> None:
+    """The end of a build: stages, latency, budgets, and where the package is."""
+    timing = {
+        ("export", 0): next((row for row in report.latency if row.artifact == "dense-fp32"), None),
+        ("quantize", max(row.round for row in report.stages)): next(
+            (row for row in report.latency if row.artifact == "final"), None
+        ),
+    }
+    rows = []
+    for stage in report.stages:
+        latency = timing.get((stage.stage, stage.round))
+        metric = stage.metric
+        rows.append(
+            [
+                f"{stage.stage} {stage.round}" if stage.round else f"{stage.stage} (dense)",
+                _millions(stage.parameters),
+                _megabytes(stage.size_bytes),
+                f"{metric.value:.4f}" if metric else "",
+                f"{metric.drop:+.4f}" if metric and metric.drop is not None else "",
+                "[{:+.3f}, {:+.3f}]".format(*metric.drop_interval).replace("[", r"\[")
+                if metric and metric.drop_interval
+                else "",
+                f"{latency.p50_ms:.2f}" if latency and latency.p50_ms else "",
+                f"{latency.p90_ms:.2f}" if latency and latency.p90_ms else "",
+                "store" if stage.cached else f"{stage.duration_s:.1f}",
+                f"{stage.peak_memory_mb:.0f}",
+            ]
+        )
+    name = report.linear.name if report.linear else next((s.metric.name for s in report.stages if s.metric), "metric")
+    if report.linear:
+        rows.append(["TF-IDF + linear model", "", "", f"{report.linear.value:.4f}", "", "", "", "", "", ""])
+    columns = ["stage", "parameters", "MB", name, "drop", "95% interval", "p50 ms", "p90 ms", "seconds", "peak MB"]
+    console.print(table(f"{report.name} {report.release} for {report.target} ({report.pipeline})", columns, rows))
+    if report.budget:
+        console.print()
+        budget = [[row.name, f"{row.limit:g}", _value(row), row.verdict] for row in report.budget]
+        console.print(table(None, ["budget", "limit", "value", "verdict"], budget))
+    console.print()
+    console.print(f"{report.package.path}  {report.package.size_bytes / 1e6:.1f} MB", highlight=False, soft_wrap=True)
+
+
+def comparison_table(reports: Sequence[BuildReport]) -> Table:
+    """A row a target."""
+    rows = []
+    for report in reports:
+        metric = next((stage.metric for stage in report.stages if stage.stage == "package"), None)
+        final = next((row for row in report.latency if row.artifact == "final"), None)
+        dense = next((row for row in report.latency if row.artifact == "dense-fp32"), None)
+        rows.append(
+            [
+                report.target,
+                f"{metric.value:.4f}" if metric else "",
+                f"{metric.drop:+.4f}" if metric and metric.drop is not None else "",
+                f"{report.package.size_bytes / 1e6:.1f}",
+                f"{final.p50_ms:.2f}" if final and final.p50_ms else "not measured",
+                f"{final.p90_ms:.2f}" if final and final.p90_ms else "not measured",
+                f"{dense.p50_ms / final.p50_ms:.1f}x" if final and dense and final.p50_ms and dense.p50_ms else "",
+                report.verdict,
+                str(report.exit_code),
+            ]
+        )
+    columns = ["target", "metric", "drop", "MB", "p50 ms", "p90 ms", "against dense", "verdict", "exit"]
+    return table(None, columns, rows)
+
+
+def inspection_table(found: "Inspection") -> Table:
+    """A row a part; what is pruned beside what was there."""
+    rows = []
+    for row in [*found.parts, found.total]:
+        now, before = (row.heads, row.dense_heads) if row.heads is not None else (row.neurons, row.dense_neurons)
+        unit = "heads" if row.heads is not None else "neurons"
+        units = "" if now is None else f"{now} of {before} {unit}" if found.pruned else f"{now} {unit}"
+        cells = [row.part, units, f"{row.parameters:,}", f"{row.multiply_adds / 1e6:,.1f}"]
+        if found.pruned:
+            cells += [f"{row.dense_parameters:,}", f"{row.dense_multiply_adds / 1e6:,.1f}"]
+        rows.append(cells)
+    columns = ["part", "units", "parameters", "M multiply-adds"]
+    if found.pruned:
+        columns += ["dense parameters", "dense M multiply-adds"]
+    title = f"{found.model}: {found.architecture}, one text of {found.tokens} tokens"
+    return table(title, columns, rows)
+
+
+def misses(report: BuildReport) -> list[str]:
+    """A sentence for every budget that was not met."""
+    sentences = []
+    for row in report.budget:
+        if row.verdict == "fail":
+            sentences.append(f"{row.name} is {_value(row)}, the budget of {report.target} is {row.limit:g}")
+        elif row.verdict == "not_measured":
+            sentences.append(f"{row.name} was not measured, the budget of {report.target} is {row.limit:g}")
+        elif row.verdict == "inconclusive":
+            sentences.append(f"{row.name} could not be told from the samples taken; raise stages.benchmark.samples")
+    return sentences
+
+
+def _value(row: BudgetRow) -> str:
+    return "–" if row.value is None else f"{row.value:.4g}"
+
+
+def _millions(count: int | None) -> str:
+    return "" if count is None else f"{count / 1e6:.2f} M"
+
+
+def _megabytes(size: int | None) -> str:
+    return "" if size is None else f"{size / 1e6:.1f}"

@@ -1,0 +1,28 @@
+"""How a target is reached. A runner takes a request for `agent.py` and the model files, and gives back its lines."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+from pydantic import JsonValue
+
+__all__ = ["Record", "Runner"]
+
+Record = dict[str, JsonValue]
+"""One line of the agent."""
+
+
+class Runner(Protocol):
+    """Runs the agent once, in a fresh process on the target."""
+
+    def run(self, request: Record, models: Mapping[str, Path]) -> list[Record]:
+        """The agent's lines for `request`.
+
+        Args:
+            request: As in `agent.py`, without `models`.
+            models: Name to file, in the order in which they take turns.
+
+        Raises:
+            TargetError: The target can't be reached, lacks the provider, or the agent failed there.
+        """
+        ...

@@ -1,0 +1,36 @@
+"""Libraries print while they work: progress bars, load reports, version drift. Inside `quiet_libraries` they don't."""
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+
+__all__ = ["quiet_libraries"]
+
+_LOGGERS = ("torch.onnx", "torch.export", "onnxscript", "onnx_ir", "accelerate", "datasets", "root")
+
+
+@contextlib.contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Only errors, and those as exceptions; everything is as before afterwards."""
+    import transformers
+
+    verbosity = transformers.logging.get_verbosity()
+    bars = transformers.logging.is_progress_bar_enabled()
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        transformers.logging.set_verbosity(verbosity)
+        if bars:
+            transformers.logging.enable_progress_bar()
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,139 @@
+"""benchmark: the dense fp32 model and the result, timed by turns on the target.
+
+Writes `samples.jsonl` (every sample, in ns, by process and model) and `latency.json` (what was made of them). A
+measurement is no function of its inputs, so every build makes its own: the store keeps them at
+`benchmark/<key>/<run id>/`.
+"""
+
+import json
+from typing import TYPE_CHECKING
+
+from pydantic import JsonValue, TypeAdapter
+
+from edgeprune.artifacts import Artifact, StageMetrics
+from edgeprune.latency import LatencyRow, percentile, percentile_interval
+from edgeprune.profiles import BenchmarkConfig, Runtime, Workload
+from edgeprune.stage import Stage, Work
+
+if TYPE_CHECKING:
+    from edgeprune.evaluation import Encoding
+    from edgeprune.runners import Record, Runner
+    from edgeprune.tasks.base import Array
+
+__all__ = ["Benchmark", "read_latency"]
+
+_BLOCK = 10
+"""Runs of one model before the other's turn; short enough to share disturbances, long enough for warm caches."""
+
+_ROWS = TypeAdapter(list[LatencyRow])
+
+
+class Benchmark(Stage):
+    """Times two graphs.
+
+    Args:
+        config: The pipeline's `stages.benchmark`.
+        runtime: The target's provider and threads.
+        workload: The target's workload.
+        runner: How the target is reached.
+    """
+
+    name = "benchmark"
+    version = 1
+    libraries = ("onnxruntime",)
+    roles = ("dense", "dense-fp32", "final")
+    produces = ("samples.jsonl", "latency.json")
+
+    def __init__(self, config: BenchmarkConfig, *, runtime: Runtime, workload: Workload, runner: "Runner") -> None:
+        self._config = config
+        self._runtime = runtime
+        self._workload = workload
+        self._runner = runner
+
+    def fingerprint(self) -> dict[str, JsonValue]:
+        return {
+            "config": self._config.model_dump(mode="json"),
+            "runtime": self._runtime.model_dump(mode="json"),
+            "workload": self._workload.model_dump(mode="json"),
+        }
+
+    def run(self, work: Work) -> StageMetrics:
+        from edgeprune.prepared import open_prepared
+
+        prepared = open_prepared(work.parents["dense"], work.data)
+        request: Record = {
+            "provider": self._runtime.provider,
+            "threads": self._runtime.threads,
+            "warmup": self._config.warmup,
+            "block": _BLOCK,
+        }
+        names = ("dense-fp32", "final")
+        models = {name: work.parents[name].file("model.onnx") for name in names}
+        batches = self._batches(prepared.test.encodings, prepared.pad_token_id, work.seed)
+        total = self._config.processes + len(names)
+        samples: dict[str, list[list[float]]] = {name: [] for name in names}
+        memory: dict[str, float | None] = {}
+        with (work.folder / "samples.jsonl").open("w", encoding="utf-8") as file:
+            for process in range(self._config.processes):
+                # Each model goes first in every other process.
+                order = names if process % 2 == 0 else names[::-1]
+                for record in self._runner.run(
+                    {**request, "mode": "latency", "batches": batches}, {name: models[name] for name in order}
+                ):
+                    file.write(json.dumps({"process": process, **record}) + "\n")
+                    if record["kind"] == "samples":
+                        samples[str(record["name"])].append([ns / 1e6 for ns in record["ns"]])  # type: ignore[operator, union-attr]
+                work.progress(process + 1, total, "processes")
+            for done, name in enumerate(names, start=self._config.processes + 1):
+                for record in self._runner.run(
+                    {**request, "mode": "memory", "batches": batches[:_BLOCK]}, {name: models[name]}
+                ):
+                    file.write(json.dumps(record) + "\n")
+                    if record["kind"] == "memory":
+                        peak = record["peak_bytes"]
+                        memory[name] = None if peak is None else round(float(peak) / 1e6, 1)  # type: ignore[arg-type]
+                work.progress(done, total, "processes")
+        rows = [self._row(name, samples[name], memory.get(name)) for name in names]
+        (work.folder / "latency.json").write_bytes(_ROWS.dump_json(rows, indent=2))
+        return StageMetrics()
+
+    def _row(self, name: str, samples_ms: list[list[float]], peak_memory_mb: float | None) -> LatencyRow:
+        return LatencyRow(
+            artifact=name,
+            provider=self._runtime.provider,
+            threads=self._runtime.threads,
+            batch_size=self._workload.batch_size,
+            lengths=str(self._workload.lengths),
+            samples=sum(map(len, samples_ms)),
+            p50_ms=percentile(samples_ms, 50),
+            p90_ms=percentile(samples_ms, 90),
+            p50_interval_ms=percentile_interval(samples_ms, 50),
+            p90_interval_ms=percentile_interval(samples_ms, 90),
+            peak_memory_mb=peak_memory_mb,
+        )
+
+    def _batches(self, encodings: "list[Encoding]", pad_token_id: int, seed: int) -> list[JsonValue]:
+        """Real test texts in a seeded order, at their own lengths or cut and repeated to the fixed one."""
+        import numpy as np
+
+        from edgeprune.evaluation import collate
+
+        if isinstance(self._workload.lengths, int):
+            length = self._workload.lengths
+            encodings = [
+                {name: (values * (-(-length // len(values))))[:length] for name, values in encoding.items()}
+                for encoding in encodings
+            ]
+        generator = np.random.default_rng(seed)
+        size = self._workload.batch_size
+        rows = [int(row) for row in generator.integers(len(encodings), size=self._config.samples * size)]
+        batches: list[dict[str, Array]] = [
+            collate([encodings[row] for row in rows[start : start + size]], pad_token_id)
+            for start in range(0, len(rows), size)
+        ]
+        return [{name: values.tolist() for name, values in batch.items()} for batch in batches]
+
+
+def read_latency(run: Artifact) -> list[LatencyRow]:
+    """What a benchmark run found."""
+    return _ROWS.validate_json(run.file("latency.json").read_bytes())

@@ -1,0 +1,128 @@
+"""export: a checkpoint → fp32 ONNX, its parity against PyTorch on real inputs, and its metric through ONNX Runtime.
+
+Writes `model.onnx` and the outputs on test. Parity is checked on selection texts of several lengths, alone, together with
+padding, padded beyond their need, and at the longest length the pipeline takes; above the tolerance nothing is written.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import JsonValue
+
+from edgeprune.artifacts import StageMetrics
+from edgeprune.profiles import ExportConfig
+from edgeprune.stage import Stage, Work
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from transformers import PreTrainedModel
+
+    from edgeprune.evaluation import Encoding
+    from edgeprune.parity import Agreement
+    from edgeprune.tasks.base import Array, Task
+
+__all__ = ["Export", "check_parity"]
+
+
+class Export(Stage):
+    """Exports one checkpoint.
+
+    Args:
+        config: The pipeline's `stages.export`.
+        round_number: Of the checkpoint; 0 is the dense model.
+    """
+
+    name = "export"
+    version = 1
+    libraries = ("torch", "transformers", "onnx", "onnxscript", "onnx-ir", "onnxruntime")
+    roles = ("dense", "checkpoint")
+    produces = ("model.onnx", "outputs.safetensors")
+
+    def __init__(self, config: ExportConfig, *, round_number: int) -> None:
+        self.round = round_number
+        self._config = config
+
+    def fingerprint(self) -> dict[str, JsonValue]:
+        return self._config.model_dump(mode="json")
+
+    def run(self, work: Work) -> StageMetrics:
+        from edgeprune.evaluation import collate, onnx_session, predict_onnx, to_torch
+        from edgeprune.graph.export import export_onnx
+        from edgeprune.models.checkpoint import count_parameters, load_checkpoint
+        from edgeprune.prepared import open_prepared, report
+
+        prepared = open_prepared(work.parents["dense"], work.data)
+        task, pad = prepared.task, prepared.pad_token_id
+        model = load_checkpoint(
+            work.parents["checkpoint"].file("checkpoint"), task.auto_class, attn_implementation="eager"
+        )
+        selection = prepared.splits["selection"].encodings
+        path = work.folder / "model.onnx"
+        export_onnx(
+            task.exportable(model),
+            to_torch(
+                collate(
+                    [selection[0], selection[-1]],
+                    pad,
+                    width=max(8, len(selection[0]["input_ids"]), len(selection[-1]["input_ids"])),
+                )
+            ),
+            path,
+            opset=self._config.opset,
+            longest_sequence=model.config.max_position_embeddings,
+            output_name=task.output_name,
+        )
+        parity = check_parity(model, task, path, selection, pad, tolerance=self._config.tolerance)
+        parameters = count_parameters(model)
+        del model
+        outputs = predict_onnx(onnx_session(path, threads=1), prepared.test.encodings, pad)
+        return StageMetrics(
+            parameters=parameters,
+            model_bytes=sum(file.stat().st_size for file in work.folder.glob("model.onnx*")),
+            metric=report(work, prepared, outputs),
+            scores={"parity_max_error": parity.max_error, "parity_mean_error": parity.mean_error},
+        )
+
+
+def check_parity(
+    model: "PreTrainedModel",
+    task: "Task",
+    path: Path,
+    encodings: "list[Encoding]",
+    pad_token_id: int,
+    *,
+    tolerance: float,
+) -> "Agreement":
+    """The worst agreement of a PyTorch model and an ONNX file over real batches.
+
+    Raises:
+        ParityError: It is above `tolerance`.
+    """
+    import torch
+
+    from edgeprune.evaluation import onnx_session, to_torch
+    from edgeprune.parity import agreement, require_parity
+
+    session = onnx_session(path, threads=1)
+    found = []
+    with torch.inference_mode():
+        for batch in _parity_batches(encodings, pad_token_id, task.spec.max_length):
+            expected, _ = task.forward(model, to_torch(batch))
+            found.append(agreement(expected.numpy(), session.run([task.output_name], batch)[0]))
+    worst = max(found, key=lambda one: one.relative_error)
+    require_parity(worst, tolerance, what=f"{path.name} against PyTorch")
+    return worst
+
+
+def _parity_batches(encodings: "list[Encoding]", pad_token_id: int, max_length: int) -> "Iterator[dict[str, Array]]":
+    from edgeprune.evaluation import collate
+
+    ordered = sorted(encodings, key=lambda encoding: len(encoding["input_ids"]))
+    shortest, middle, longest = ordered[0], ordered[len(ordered) // 2], ordered[-1]
+    repeated = {name: (values * max_length)[:max_length] for name, values in longest.items()}
+    for alone in (shortest, middle, longest, repeated):
+        yield collate([alone], pad_token_id)
+    yield collate([shortest, middle, longest], pad_token_id)
+    yield collate([shortest, middle], pad_token_id, width=max_length)
+    yield collate(ordered[:: max(1, len(ordered) // 8)][:8], pad_token_id, width=max_length)

@@ -1,0 +1,70 @@
+"""finetune: a pruned checkpoint and its dense teacher → a recovered checkpoint."""
+
+from pydantic import JsonValue
+
+from edgeprune.artifacts import StageMetrics
+from edgeprune.numeric import NumericMode
+from edgeprune.profiles import FinetuneConfig
+from edgeprune.stage import Stage, Work
+
+__all__ = ["Finetune"]
+
+
+class Finetune(Stage):
+    """One round of recovery.
+
+    Args:
+        config: The pipeline's `stages.finetune`.
+        numeric: How training computes here.
+        round_number: From 1.
+    """
+
+    name = "finetune"
+    version = 1
+    libraries = ("torch", "transformers", "accelerate")
+    roles = ("dense", "checkpoint")
+    produces = ("checkpoint/model.safetensors", "checkpoint/pruning.json", "outputs.safetensors")
+
+    def __init__(self, config: FinetuneConfig, *, numeric: NumericMode, round_number: int) -> None:
+        self.round = round_number
+        self._config = config
+        self._numeric = numeric
+
+    def fingerprint(self) -> dict[str, JsonValue]:
+        return {"config": self._config.model_dump(mode="json"), "numeric": self._numeric.model_dump(mode="json")}
+
+    def run(self, work: Work) -> StageMetrics:
+        from transformers import set_seed
+
+        from edgeprune.evaluation import predict_torch
+        from edgeprune.models.checkpoint import count_parameters, load_checkpoint, read_pruning, save_checkpoint
+        from edgeprune.prepared import open_prepared, report
+        from edgeprune.training import Rows, Teacher, train
+
+        dense, pruned = work.parents["dense"].file("checkpoint"), work.parents["checkpoint"].file("checkpoint")
+        prepared = open_prepared(work.parents["dense"], work.data)
+        task = prepared.task
+        model = load_checkpoint(pruned, task.auto_class)
+        teacher = load_checkpoint(dense, task.auto_class).requires_grad_(requires_grad=False)
+        selection, rows = prepared.splits["selection"], prepared.splits["train"]
+        set_seed(work.seed)
+        train(
+            model,
+            task,
+            config=self._config,
+            teacher=Teacher(teacher, self._config.distill),
+            rows=Rows(rows.encodings, rows.references),
+            selection=Rows(selection.encodings, selection.references),
+            pad_token_id=prepared.pad_token_id,
+            numeric=self._numeric,
+            seed=work.seed,
+            folder=work.partial,
+            on_step=lambda done, total: work.progress(done, total, "steps"),
+        )
+        save_checkpoint(model, work.folder / "checkpoint", record=read_pruning(pruned), tokenizer=prepared.tokenizer)
+        outputs = predict_torch(model, task, prepared.test.encodings, prepared.pad_token_id)
+        return StageMetrics(
+            parameters=count_parameters(model),
+            model_bytes=(work.folder / "checkpoint/model.safetensors").stat().st_size,
+            metric=report(work, prepared, outputs),
+        )

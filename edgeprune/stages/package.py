@@ -1,0 +1,240 @@
+"""package: the target's graph → one folder and one archive that run with onnxruntime, tokenizers and numpy alone.
+
+Writes `<name>-<release>-<target>/` and its `.tar.gz`. They hold only what inputs determine (no times, hosts or paths), so
+the same inputs give the same bytes:
+
+    model.onnx tokenizer.json edgeprune.json   the model, and what is needed to use it
+    run.py postprocess.py                      text in, answers out
+    goldens.json                               texts and outputs that `edgeprune verify` and `run.py --check` replay
+    lineage.json                               every ancestor's key and digests
+    README.md LICENSE…                         model card; the model's licence where it has one
+    SHA256SUMS
+"""
+
+import gzip
+import json
+import re
+import shutil
+import tarfile
+from pathlib import Path
+from string import Template
+from typing import TYPE_CHECKING
+
+from pydantic import JsonValue
+
+from edgeprune.agent import device_info
+from edgeprune.artifacts import StageMetrics, file_records, total_bytes
+from edgeprune.config import Frozen
+from edgeprune.precision import PrecisionSettings
+from edgeprune.profiles import PackageConfig, Runtime
+from edgeprune.stage import Stage, Work
+
+if TYPE_CHECKING:
+    from edgeprune.prepared import Prepared
+
+__all__ = ["Package", "PackageName"]
+
+_ASSETS = Path(__file__).parent.parent / "assets"
+_TOLERANCE = {"fp32": 1e-4, "fp16": 2e-2, "int8-dynamic": 1.5e-1}
+"""By precision: how far outputs may lie from the goldens on another instruction set, relative to max(1, largest)."""
+
+
+class PackageName(Frozen):
+    """What a package is called."""
+
+    name: str
+    release: str
+    target: str
+
+    @property
+    def folder(self) -> str:
+        """`<name>-<release>-<target>`."""
+        return f"{self.name}-{self.release}-{self.target}"
+
+
+class Package(Stage):
+    """Assembles the deliverable.
+
+    Args:
+        config: The pipeline's `stages.package`.
+        name: Name, release and target.
+        settings: The target's precision, resolved.
+        runtime: The target's provider and threads.
+    """
+
+    name = "package"
+    version = 1
+    libraries = ("onnxruntime", "tokenizers", "numpy")
+    roles = ("dense", "model")
+
+    def __init__(
+        self, config: PackageConfig, *, name: PackageName, settings: PrecisionSettings, runtime: Runtime
+    ) -> None:
+        self._config = config
+        self._name = name
+        self._settings = settings
+        self._runtime = runtime
+
+    def fingerprint(self) -> dict[str, JsonValue]:
+        device = device_info()
+        return {
+            "config": self._config.model_dump(mode="json"),
+            "name": self._name.model_dump(mode="json"),
+            "precision": self._settings.model_dump(mode="json"),
+            "runtime": self._runtime.model_dump(mode="json"),
+            # Goldens are what this instruction set computes.
+            "goldens_on": [device["arch"], list(device["isa"])],
+        }
+
+    def run(self, work: Work) -> StageMetrics:
+        from edgeprune.assets.run import Model
+        from edgeprune.prepared import open_prepared
+
+        prepared = open_prepared(work.parents["dense"], work.data)
+        folder = work.folder / self._name.folder
+        folder.mkdir()
+        for path in sorted(work.parents["model"].path.glob("model.onnx*")):
+            shutil.copyfile(path, folder / path.name)
+        shutil.copyfile(work.parents["dense"].file("checkpoint/tokenizer.json"), folder / "tokenizer.json")
+        shutil.copyfile(_ASSETS / "run.py", folder / "run.py")
+        shutil.copyfile(_ASSETS / prepared.task.postprocess_asset, folder / "postprocess.py")
+        licence_files = [path for path in work.model.files if path.name.startswith("LICENSE")]
+        for path in licence_files:
+            shutil.copyfile(path, folder / path.name)
+        _write_json(folder / "edgeprune.json", self._description(work, prepared))
+        _write_json(folder / "lineage.json", self._lineage(work))
+        (folder / "README.md").write_text(self._card(work, prepared), encoding="utf-8")
+
+        texts = _golden_texts(prepared, self._config.goldens)
+        outputs = Model(folder, threads=1, provider="CPUExecutionProvider").outputs(texts)
+        device = device_info()
+        _write_json(
+            folder / "goldens.json",
+            {
+                "schema_version": 1,
+                "arch": device["arch"],
+                "isa": list(device["isa"]),
+                "onnxruntime": _onnxruntime_version(),
+                "tolerance": _TOLERANCE[self._settings.mode],
+                "goldens": [{"text": text, "outputs": row.tolist()} for text, row in zip(texts, outputs, strict=True)],
+            },
+        )
+        sums = "".join(f"{record.sha256}  {record.path}\n" for record in file_records(folder))
+        (folder / "SHA256SUMS").write_text(sums, encoding="utf-8")
+        _archive(folder, work.folder / f"{self._name.folder}.tar.gz")
+        model = work.parents["model"].manifest.metrics
+        return StageMetrics(parameters=model.parameters, model_bytes=total_bytes([folder]), metric=model.metric)
+
+    def _description(self, work: Work, prepared: "Prepared") -> dict[str, JsonValue]:
+        spec = prepared.task.spec
+        return {
+            "schema_version": 1,
+            "name": self._name.name,
+            "release": self._name.release,
+            "target": self._name.target,
+            "task": spec.task,
+            "problem_type": spec.problem_type,
+            "labels": list(spec.labels),
+            "inputs": list(spec.inputs),
+            "output": prepared.task.output_name,
+            "max_length": spec.max_length,
+            "precision": self._settings.model_dump(mode="json"),
+            "provider": self._runtime.provider,
+            "threads": self._runtime.threads,
+            "licence": _licence(work),
+        }
+
+    def _lineage(self, work: Work) -> dict[str, JsonValue]:
+        return {
+            "schema_version": 1,
+            "model": {"name": work.model.name, "digest": work.model.digest},
+            "data": {"digest": work.data.digest},
+            "seed": work.seed,
+            "stages": [
+                {
+                    "id": role,
+                    "stage": artifact.manifest.stage,
+                    "key": artifact.key,
+                    "parents": dict(artifact.manifest.parents),
+                    "config": artifact.manifest.config,
+                    "libraries": dict(artifact.manifest.environment.libraries),
+                    "files": {record.path: record.sha256 for record in artifact.manifest.files},
+                }
+                for role, artifact in work.parents.items()
+                if role not in self.roles
+            ],
+        }
+
+    def _card(self, work: Work, prepared: "Prepared") -> str:
+        dense, final = work.parents["dense"].manifest.metrics, work.parents["model"].manifest.metrics
+        assert dense.metric is not None and final.metric is not None  # noqa: S101, PT018 (both stages always measure)
+        spec = prepared.task.spec
+        low, high = final.metric.drop_interval or (0.0, 0.0)
+        return Template((_ASSETS / "model_card.md").read_text(encoding="utf-8")).substitute(
+            name=self._name.name,
+            release=self._name.release,
+            target=self._name.target,
+            model=work.model.name,
+            model_digest=work.model.digest,
+            task=spec.task + (f" ({spec.problem_type})" if spec.problem_type else ""),
+            labels=", ".join(spec.labels) or "none",
+            precision=self._settings.mode,
+            max_length=spec.max_length,
+            metric=final.metric.name,
+            samples=final.metric.samples,
+            dense_value=f"{dense.metric.value:.4f}",
+            final_value=f"{final.metric.value:.4f}",
+            drop=f"{final.metric.drop:+.4f}",
+            low=f"{low:+.4f}",
+            high=f"{high:+.4f}",
+            dense_parameters=f"{dense.parameters:,}",
+            final_parameters=f"{final.parameters:,}",
+            dense_mb=f"{(dense.model_bytes or 0) / 1e6:.1f}",
+            final_mb=f"{(final.model_bytes or 0) / 1e6:.1f}",
+            goldens=self._config.goldens,
+            licence=_licence(work) or "not stated by the model",
+            onnxruntime=_onnxruntime_version(),
+        )
+
+
+def _write_json(path: Path, content: dict[str, JsonValue]) -> None:
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _onnxruntime_version() -> str:
+    from importlib.metadata import version
+
+    return version("onnxruntime")
+
+
+def _golden_texts(prepared: "Prepared", count: int) -> list[str]:
+    """Test texts spread over the lengths, the shortest and the longest among them."""
+    import numpy as np
+
+    test = prepared.test
+    order = sorted(range(len(test.texts)), key=lambda row: (len(test.encodings[row]["input_ids"]), row))
+    positions = np.linspace(0, len(order) - 1, min(count, len(order))).round().astype(int)
+    return [test.texts[order[position]] for position in positions]
+
+
+def _licence(work: Work) -> str | None:
+    """The licence named in the front matter of the model's own card."""
+    card = work.model.folder / "README.md"
+    text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
+    front_matter = re.match(r"---\n(.*?)\n---", text, re.DOTALL)
+    found = re.search(r"^license:\s*(\S+)", front_matter.group(1), re.MULTILINE) if front_matter else None
+    return found.group(1) if found else None
+
+
+def _archive(folder: Path, path: Path) -> None:
+    """A .tar.gz of `folder` whose bytes are a function of its content alone."""
+    with (
+        path.open("wb") as raw,
+        gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0, compresslevel=6) as packed,
+        tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive,
+    ):
+        for file in sorted(folder.rglob("*")):
+            info = tarfile.TarInfo(file.relative_to(folder.parent).as_posix())
+            info.size, info.mode, info.mtime = file.stat().st_size, 0o644, 0
+            with file.open("rb") as content:
+                archive.addfile(info, content)

@@ -1,0 +1,253 @@
+"""prepare: a model reference and data → the dense baseline.
+
+Writes `checkpoint/` (its head trained first where the checkpoint has none for the task), `task.json`, `splits.json` (row
+numbers), the dense outputs on selection and test, and measures what TF-IDF and a linear model reach on the same rows: a
+user should know when no Transformer is needed.
+"""
+
+from typing import Any, cast
+
+import numpy as np
+from pydantic import JsonValue
+
+from edgeprune.artifacts import StageMetrics
+from edgeprune.data import Label, SplitName, Table
+from edgeprune.errors import DataError, ModelError
+from edgeprune.events import Note
+from edgeprune.numeric import NumericMode
+from edgeprune.profiles import PrepareConfig
+from edgeprune.stage import Stage, Work
+from edgeprune.tasks import ProblemType, TaskName, TaskSpec
+
+__all__ = ["Prepare"]
+
+_SELECTION_SHARE = 0.1
+_TEST_SHARE = 0.15
+_FEWEST_ROWS = 4
+
+
+class Prepare(Stage):
+    """Makes the dense baseline.
+
+    Args:
+        config: The pipeline's `stages.prepare`.
+        task: The task's name.
+        problem_type: Of a text classification; None: from the checkpoint, or from the labels.
+        model_digest: Digest of the model's files.
+        data_digest: Digest of the data.
+        numeric: How training computes here.
+    """
+
+    name = "prepare"
+    version = 1
+    libraries = ("torch", "transformers", "scikit-learn", "tokenizers")
+    produces = (
+        "checkpoint/model.safetensors",
+        "checkpoint/tokenizer.json",
+        "task.json",
+        "splits.json",
+        "outputs.safetensors",
+    )
+
+    def __init__(
+        self,
+        config: PrepareConfig,
+        *,
+        task: TaskName,
+        problem_type: ProblemType | None,
+        model_digest: str,
+        data_digest: str,
+        numeric: NumericMode,
+    ) -> None:
+        self._config = config
+        self._task = task
+        self._problem_type = problem_type
+        self._model_digest = model_digest
+        self._data_digest = data_digest
+        self._numeric = numeric
+
+    def fingerprint(self) -> dict[str, JsonValue]:
+        return {
+            "config": self._config.model_dump(mode="json"),
+            "task": self._task,
+            "problem_type": self._problem_type,
+            "model": self._model_digest,
+            "data": self._data_digest,
+            "numeric": self._numeric.model_dump(mode="json"),
+        }
+
+    def run(self, work: Work) -> StageMetrics:
+        from safetensors.numpy import save_file
+        from transformers import set_seed
+
+        from edgeprune.evaluation import encode, measure, predict_torch
+        from edgeprune.models.checkpoint import (
+            PruningRecord,
+            count_parameters,
+            load_checkpoint,
+            load_config,
+            load_dense,
+            load_tokenizer,
+            read_pruning,
+            save_checkpoint,
+        )
+        from edgeprune.prepared import OUTPUTS, select, write_rows
+        from edgeprune.tasks import task_for
+        from edgeprune.training import Rows, train
+
+        source = work.model.folder
+        config = load_config(source)
+        tokenizer = load_tokenizer(source)
+        if tokenizer.pad_token_id is None:
+            raise ModelError(f"{source}: the tokenizer has no padding token; name one in tokenizer_config.json")
+        tables = work.data.load()
+        rows = _split(tables, work.seed)
+        splits = select(tables, rows)
+        _warn_of_leaks(splits, work)
+        spec = self._spec(work, config, tokenizer.model_input_names, splits["train"])
+        task = task_for(spec)
+        tokenizer.model_max_length = spec.max_length
+        references = {
+            name: None if table.labels is None else task.references(table.labels, where=f"the {name} split")
+            for name, table in splits.items()
+        }
+        encodings = {name: encode(tokenizer, table.texts, spec) for name, table in splits.items()}
+
+        set_seed(work.seed)
+        record: PruningRecord | None = read_pruning(source)
+        if record is not None:
+            model, missing = load_checkpoint(source, task.auto_class), frozenset[str]()
+        else:
+            for name, value in task.config_overrides().items():
+                setattr(config, name, value)
+            model, missing = load_dense(source, task.auto_class, config, **task.model_arguments(config.model_type))
+        pad = int(tokenizer.pad_token_id)
+        if missing:
+            train(
+                model,
+                task,
+                config=self._config,
+                teacher=None,
+                rows=Rows(encodings["train"], references["train"]),
+                selection=Rows(encodings["selection"], references["selection"]),
+                pad_token_id=pad,
+                numeric=self._numeric,
+                seed=work.seed,
+                folder=work.partial,
+                on_step=lambda done, total: work.progress(done, total, "steps"),
+            )
+        save_checkpoint(model, work.folder / "checkpoint", record=record, tokenizer=tokenizer)
+        (work.folder / "task.json").write_text(spec.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        (work.folder / "splits.json").write_text(write_rows(rows), encoding="utf-8")
+        names: tuple[SplitName, ...] = ("selection", "test")
+        outputs: dict[str, Any] = {name: predict_torch(model, task, encodings[name], pad) for name in names}
+        save_file(outputs, work.folder / OUTPUTS)
+        test_references = outputs["test"] if references["test"] is None else references["test"]
+        metric = measure(task, outputs["test"], test_references, dense_outputs=None, seed=work.seed)
+        linear = None
+        if references["train"] is not None:
+            linear = task.linear_baseline(
+                splits["train"].texts, references["train"], splits["test"].texts, test_references
+            )
+        return StageMetrics(
+            parameters=count_parameters(model),
+            model_bytes=(work.folder / "checkpoint/model.safetensors").stat().st_size,
+            metric=metric,
+            linear=None if linear is None else metric.model_copy(update={"value": linear}),
+        )
+
+    def _spec(self, work: Work, config: Any, inputs: list[str], train: Table) -> TaskSpec:
+        limit = getattr(config, "max_position_embeddings", None)
+        if limit is not None and self._config.max_length > limit:
+            raise ModelError(
+                f"stages.prepare.max_length is {self._config.max_length}, but the model takes {limit} tokens at most"
+            )
+        common: dict[str, Any] = {"task": self._task, "max_length": self._config.max_length, "inputs": tuple(inputs)}
+        if self._task == "feature-extraction":
+            pooling, normalize = _sentence_pooling(work)
+            return TaskSpec(**common, pooling=pooling, normalize=normalize)
+        assert train.labels is not None  # noqa: S101 (this task is labelled, so its table is)
+        trained_head = (config.architectures or [""])[0].endswith("ForSequenceClassification")
+        problem_type = self._problem_type or (config.problem_type if trained_head else None)
+        if problem_type is None:
+            problem_type = (
+                "regression" if trained_head and config.num_labels == 1 else _guess_problem_type(train.labels)
+            )
+        if problem_type == "regression":
+            labels: tuple[str, ...] = ("value",)
+        elif trained_head:
+            labels = tuple(str(config.id2label[position]) for position in range(config.num_labels))
+        else:
+            labels = _labels(train.labels)
+        return TaskSpec(**common, problem_type=cast("ProblemType", problem_type), labels=labels)
+
+
+def _split(tables: dict[SplitName, Table], seed: int) -> dict[SplitName, tuple[SplitName, list[int]]]:
+    """Given splits as they are; a seeded 15% of train for a missing test, then a tenth for a missing selection."""
+    generator = np.random.default_rng(seed)
+    order = generator.permutation(len(tables["train"].texts)).tolist()
+    result: dict[SplitName, tuple[SplitName, list[int]]] = {}
+    names: tuple[SplitName, ...] = ("test", "selection")
+    for name in names:
+        if name in tables:
+            result[name] = (name, list(range(len(tables[name].texts))))
+        else:
+            count = max(1, round((_TEST_SHARE if name == "test" else _SELECTION_SHARE) * len(order)))
+            result[name] = ("train", sorted(order[:count]))
+            order = order[count:]
+    if len(order) < _FEWEST_ROWS:
+        raise DataError(f"only {len(order)} rows are left to train on; give more data")
+    return {"train": ("train", sorted(order)), "selection": result["selection"], "test": result["test"]}
+
+
+def _warn_of_leaks(splits: dict[SplitName, Table], work: Work) -> None:
+    trained = set(splits["train"].texts)
+    leaked = sum(text in trained for text in splits["test"].texts)
+    if leaked:
+        work.emit(
+            Note(f"{leaked} of {len(splits['test'].texts)} test texts are also training texts; the metric flatters")
+        )
+
+
+def _guess_problem_type(labels: list[Label]) -> ProblemType:
+    if all(isinstance(label, list) for label in labels):
+        return "multi_label_classification"
+    fractional = next((label for label in labels if isinstance(label, float) and label != int(label)), None)
+    if fractional is not None:
+        raise DataError(f"labels such as {fractional!r} are numbers, not classes; say --problem-type regression")
+    return "single_label_classification"
+
+
+def _labels(labels: list[Label]) -> tuple[str, ...]:
+    """The distinct labels; whole numbers in their order, anything else alphabetically."""
+    flat = {str(one) for label in labels for one in (label if isinstance(label, list) else [label])}
+    if len(flat) < 2:
+        raise DataError(
+            f"the training rows have one label only ({', '.join(flat) or 'none'}); a classifier needs two or more"
+        )
+    return tuple(sorted(flat, key=(lambda name: (int(name), name)) if all(map(str.isdigit, flat)) else None))
+
+
+def _sentence_pooling(work: Work) -> tuple[str, bool]:
+    """Pooling and normalisation of a sentence-transformers folder; mean pooling for a bare encoder."""
+    import json
+
+    folder = work.model.folder
+    try:
+        modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
+        pooling = json.loads((folder / "1_Pooling/config.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        work.emit(Note("the model doesn't say how it pools token states; taking their mean", level="info"))
+        return "mean", False
+    known = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
+    modes = [name for name, on in pooling.items() if name.startswith("pooling_mode_") and on]
+    extra = [
+        module["type"]
+        for module in modules
+        if module["type"].rsplit(".", 1)[-1] not in ("Transformer", "Pooling", "Normalize")
+    ]
+    if len(modes) != 1 or modes[0] not in known or extra:
+        raise ModelError(
+            f"{folder}: sentence embeddings pooled by {', '.join(modes + extra)} are not handled; mean and cls are"
+        )
+    return known[modes[0]], any(module["type"].endswith("Normalize") for module in modules)

@@ -1,0 +1,62 @@
+"""quantize: fp32 ONNX → the target's precision, with the metric measured again through ONNX Runtime.
+
+Writes `model.onnx` and the outputs on test. The key holds the resolved settings, not the target's name: two boards with
+the same instruction set share their int8 model.
+"""
+
+from pydantic import JsonValue
+
+from edgeprune.artifacts import StageMetrics
+from edgeprune.precision import PrecisionSettings
+from edgeprune.stage import Stage, Work
+
+__all__ = ["Quantize"]
+
+
+class Quantize(Stage):
+    """Converts one graph.
+
+    Args:
+        settings: The target's precision, resolved.
+        round_number: Of the graph's checkpoint; 0 is the dense model.
+    """
+
+    name = "quantize"
+    version = 1
+    libraries = ("onnx", "onnx-ir", "onnxruntime", "transformers")
+    roles = ("dense", "onnx")
+    produces = ("model.onnx", "outputs.safetensors")
+
+    def __init__(self, settings: PrecisionSettings, *, round_number: int) -> None:
+        self.round = round_number
+        self._settings = settings
+
+    def fingerprint(self) -> dict[str, JsonValue]:
+        return self._settings.model_dump(mode="json")
+
+    def run(self, work: Work) -> StageMetrics:
+        import numpy as np
+        from safetensors.numpy import load_file
+
+        from edgeprune.evaluation import onnx_session, predict_onnx
+        from edgeprune.graph.quantization import convert
+        from edgeprune.parity import agreement
+        from edgeprune.prepared import OUTPUTS, open_prepared, report
+
+        onnx = work.parents["onnx"]
+        path = work.folder / "model.onnx"
+        convert(onnx.file("model.onnx"), path, self._settings)
+        prepared = open_prepared(work.parents["dense"], work.data)
+        outputs = predict_onnx(onnx_session(path, threads=1), prepared.test.encodings, prepared.pad_token_id)
+        fp32_outputs = load_file(onnx.file(OUTPUTS))["test"]
+        found = agreement(fp32_outputs, outputs)
+        return StageMetrics(
+            parameters=onnx.manifest.metrics.parameters,
+            model_bytes=path.stat().st_size,
+            metric=report(work, prepared, outputs),
+            scores={
+                "same_answers_as_fp32": float(np.mean(prepared.task.same_answer(fp32_outputs, outputs))),
+                "max_error_to_fp32": found.max_error,
+                "mean_error_to_fp32": found.mean_error,
+            },
+        )

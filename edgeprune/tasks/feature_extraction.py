@@ -1,0 +1,101 @@
+"""Feature extraction: sentence embeddings, kept close to the dense model's own. There are no labels anywhere."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+from transformers import PreTrainedModel
+
+from edgeprune.data import Label
+from edgeprune.models.architectures import ARCHITECTURES
+from edgeprune.tasks import TaskSpec
+from edgeprune.tasks.base import Array, Batch, Task
+
+__all__ = ["FeatureExtraction", "SentenceEncoder"]
+
+
+class SentenceEncoder(nn.Module):
+    """An encoder and the pooling that makes one vector of its token states."""
+
+    def __init__(self, encoder: PreTrainedModel, spec: TaskSpec) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self._pooling = spec.pooling
+        self._normalize = spec.normalize
+
+    def forward(self, **inputs: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Token ids and masks, [batch, tokens], to `sentence_embedding`, [batch, hidden]."""
+        states = self.encoder(**inputs).last_hidden_state
+        return {"sentence_embedding": self.pool(states, inputs["attention_mask"])}
+
+    def pool(self, states: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """[batch, tokens, hidden] and [batch, tokens] to [batch, hidden]."""
+        if self._pooling == "cls":
+            pooled = states[:, 0]
+        else:
+            weights = attention_mask[:, :, None].to(states.dtype)
+            pooled = (states * weights).sum(1) / weights.sum(1).clamp(min=1e-9)
+        return functional.normalize(pooled, dim=-1) if self._normalize else pooled
+
+
+class FeatureExtraction(Task):
+    """Outputs are embeddings, [batch, hidden]; references are the dense model's."""
+
+    needs_labels = False
+    output_name = "sentence_embedding"
+    postprocess_asset = "postprocess_feature_extraction.py"
+
+    @property
+    def metric_name(self) -> str:
+        return "cosine_to_dense"
+
+    def metric(self, outputs: Array, references: Array) -> float:
+        norms = np.linalg.norm(outputs, axis=-1) * np.linalg.norm(references, axis=-1)
+        return float(np.mean((outputs * references).sum(-1) / np.maximum(norms, 1e-12)))
+
+    def references(self, labels: Sequence[Label], *, where: str) -> Array:
+        raise AssertionError("a task without labels has no references but the dense model's outputs")
+
+    def config_overrides(self) -> dict[str, Any]:
+        return {}
+
+    def model_arguments(self, model_type: str) -> dict[str, Any]:
+        return {"add_pooling_layer": False} if ARCHITECTURES[model_type].pooler else {}
+
+    def forward(
+        self, model: nn.Module, batch: Batch, *, hidden: bool = False
+    ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+        result = model(**batch, output_hidden_states=hidden)
+        pooled = SentenceEncoder(model, self.spec).pool(result.last_hidden_state, batch["attention_mask"])
+        return pooled, result.hidden_states if hidden else ()
+
+    def label_loss(self, outputs: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
+        raise AssertionError("a task without labels trains by distillation alone")
+
+    def distill_loss(self, student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
+        """One minus the cosine; a temperature has no meaning here."""
+        return (1 - functional.cosine_similarity(student.float(), teacher.float(), dim=-1)).mean()
+
+    def importance_loss(self, outputs: torch.Tensor, references: torch.Tensor | None) -> torch.Tensor:
+        """A random ±1 projection of the outputs: squared gradients then average to ‖∂outputs/∂m‖² (Hutchinson).
+
+        The distance to the dense model's own outputs has no gradient at the dense model; this is its curvature.
+        """
+        generator = torch.Generator().manual_seed(outputs.shape[0])
+        probe = torch.randint(0, 2, outputs.shape, generator=generator).to(outputs.dtype) * 2 - 1
+        return (outputs * probe).sum()
+
+    def exportable(self, model: PreTrainedModel) -> nn.Module:
+        return SentenceEncoder(model, self.spec)
+
+    def same_answer(self, a: Array, b: Array) -> Array:
+        norms = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
+        return np.asarray((a * b).sum(-1) >= 0.99 * norms)
+
+    def linear_baseline(
+        self, train: Sequence[str], train_references: Array, test: Sequence[str], test_references: Array
+    ) -> float | None:
+        return None

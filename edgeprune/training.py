@@ -1,0 +1,313 @@
+"""The one use of Hugging Face's Trainer: the dense fine-tune, and distillation from the dense model.
+
+The loss of a distilled batch is
+
+    labels · task loss + logits · divergence from the teacher (T) + hidden · MSE of the hidden states
+
+(Hinton et al., https://arxiv.org/abs/1503.02531; hidden states as in TinyBERT, https://arxiv.org/abs/1909.10351: width
+pruning keeps the hidden size, so layers map one to one). Batches hold texts of similar length. The best moment by the
+selection split is kept.
+
+An interrupted training goes on from its last whole checkpoint and ends with the same bytes as one never interrupted:
+the batches are a function of seed and epoch alone, and Trainer restores optimizer, schedule and random state. Trainer
+doesn't write its checkpoints atomically, so each gets a COMPLETE file with the digests of the others when it is whole;
+one without is deleted.
+"""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import JsonValue
+from safetensors.torch import load_file
+from torch.nn import functional
+from torch.utils.data import Dataset, Sampler
+from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_pt_utils import get_length_grouped_indices
+
+from edgeprune.artifacts import file_records, sync_tree, write_text
+from edgeprune.errors import IntegrityError
+from edgeprune.evaluation import Encoding, collate, predict_torch, to_torch
+from edgeprune.models.architectures import architecture_of
+from edgeprune.numeric import NumericMode
+from edgeprune.profiles import DistillConfig, TrainingConfig
+from edgeprune.tasks.base import Array, Task
+
+__all__ = ["Rows", "Teacher", "train"]
+
+_COMPLETE = "COMPLETE"
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Encoded texts and what their outputs are compared with."""
+
+    encodings: Sequence[Encoding]
+    references: Array | None
+    """[rows, …]; None for the training rows of a task without labels."""
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """The dense model, and how the student listens to it."""
+
+    model: PreTrainedModel
+    config: DistillConfig
+
+
+def train(
+    model: PreTrainedModel,
+    task: Task,
+    *,
+    config: TrainingConfig,
+    teacher: Teacher | None,
+    rows: Rows,
+    selection: Rows,
+    pad_token_id: int,
+    numeric: NumericMode,
+    seed: int,
+    folder: Path,
+    on_step: Callable[[int, int], None],
+) -> None:
+    """Train `model` in place and leave it with its best weights by the selection split.
+
+    Args:
+        folder: Holds the resume state; if an interrupted training left some, this one continues it.
+        on_step: Called with (steps done, steps in all).
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    steps_per_epoch = -(-len(rows.encodings) // config.batch_size)
+    interval = -(-steps_per_epoch // config.evaluations_per_epoch)
+    max_steps = interval * config.evaluations_per_epoch * config.epochs
+    if config.freeze_embeddings:
+        model.base_model.get_submodule(architecture_of(model.config).embeddings).requires_grad_(requires_grad=False)
+    arguments = TrainingArguments(
+        output_dir=str(folder),
+        max_steps=max_steps,
+        learning_rate=config.learning_rate,
+        per_device_train_batch_size=config.batch_size,
+        warmup_steps=int(config.warmup_ratio * max_steps),
+        weight_decay=config.weight_decay,
+        lr_scheduler_type="linear",
+        bf16=numeric.bf16,
+        use_cpu=True,
+        seed=seed,
+        eval_strategy="steps",
+        save_strategy="steps",
+        eval_steps=interval,
+        save_steps=interval,
+        logging_strategy="no",
+        report_to=[],
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        dataloader_num_workers=0,
+        dataloader_pin_memory=False,
+    )
+    with _threads(numeric.threads):
+        trainer = _Trainer(
+            model,
+            task,
+            teacher=teacher,
+            rows=rows,
+            selection=selection,
+            pad_token_id=pad_token_id,
+            arguments=arguments,
+            steps_per_epoch=steps_per_epoch,
+        )
+        checkpoint = _last_whole_checkpoint(folder)
+        trainer.add_callback(_Checkpoints(folder, on_step, resumed=checkpoint))
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        _load_weights(model, _best_checkpoint(folder, trainer.state))
+    model.requires_grad_(requires_grad=True)
+    model.eval()
+
+
+class _TrainingRows(Dataset[dict[str, Any]]):
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows.encodings)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        references = self._rows.references
+        return {"encoding": self._rows.encodings[index], "reference": None if references is None else references[index]}
+
+
+class _LengthGrouped(Sampler[int]):
+    """Rows in batches of similar length; an epoch's order is a function of seed and epoch alone.
+
+    transformers' own sampler draws from the global generator, whose state at the start of an epoch depends on whether
+    the training was resumed inside it. The epoch is asked for when iteration starts.
+    """
+
+    def __init__(self, lengths: list[int], batch_size: int, seed: int, epoch: Callable[[], int]) -> None:
+        self._lengths = lengths
+        self._batch_size = batch_size
+        self._seed = seed
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self._lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self._seed * 1_000_003 + self._epoch())
+        return iter(get_length_grouped_indices(self._lengths, self._batch_size, generator=generator))
+
+
+class _Trainer(Trainer):  # type: ignore[misc] # transformers' own types don't pass
+    """Trainer with the task's loss, the teacher, and the task's metric on the selection split."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        task: Task,
+        *,
+        teacher: Teacher | None,
+        rows: Rows,
+        selection: Rows,
+        pad_token_id: int,
+        arguments: TrainingArguments,
+        steps_per_epoch: int,
+    ) -> None:
+        def collator(items: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+            batch = to_torch(collate([item["encoding"] for item in items], pad_token_id))
+            if items[0]["reference"] is not None:
+                batch["references"] = torch.stack([torch.as_tensor(item["reference"]) for item in items])
+            return batch
+
+        super().__init__(
+            model=model, args=arguments, train_dataset=_TrainingRows(rows), eval_dataset=[], data_collator=collator
+        )
+        self._task = task
+        self._teacher = teacher
+        self._rows = rows
+        self._selection = selection
+        self._pad_token_id = pad_token_id
+        self._steps_per_epoch = steps_per_epoch
+
+    def _get_train_sampler(self, train_dataset: object = None) -> Sampler[int]:
+        lengths = [len(encoding["input_ids"]) for encoding in self._rows.encodings]
+        return _LengthGrouped(
+            lengths,
+            self.args.per_device_train_batch_size,
+            self.args.seed,
+            lambda: self.state.global_step // self._steps_per_epoch,
+        )
+
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, torch.Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: object = None,
+    ) -> torch.Tensor:
+        references = inputs.pop("references", None)
+        if self._teacher is None:
+            assert references is not None  # noqa: S101 (without a teacher there is nothing to learn from but labels)
+            outputs, _ = self._task.forward(model, inputs)
+            return self._task.label_loss(outputs, references)
+        weights = self._teacher.config
+        outputs, states = self._task.forward(model, inputs, hidden=weights.hidden > 0)
+        with torch.no_grad():
+            target, target_states = self._task.forward(self._teacher.model, inputs, hidden=weights.hidden > 0)
+        loss = weights.logits * self._task.distill_loss(outputs, target, weights.temperature)
+        if references is not None and weights.labels:
+            loss = loss + weights.labels * self._task.label_loss(outputs, references)
+        if weights.hidden:
+            read = inputs["attention_mask"].bool()
+            errors = [
+                functional.mse_loss(ours[read].float(), theirs[read].float())
+                for ours, theirs in zip(states, target_states, strict=True)
+            ]
+            loss = loss + weights.hidden * torch.stack(errors).mean()
+        return loss
+
+    def evaluate(self, *_args: object, **_kwargs: object) -> dict[str, float]:
+        outputs = predict_torch(self.model, self._task, self._selection.encodings, self._pad_token_id)
+        assert self._selection.references is not None  # noqa: S101 (labels, or the dense model's outputs)
+        value = self._task.metric(outputs, self._selection.references)
+        metrics = {"eval_metric": value}
+        self.log(metrics)
+        self.control: TrainerControl = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+
+class _Checkpoints(TrainerCallback):  # type: ignore[misc] # as above
+    """Marks whole checkpoints, keeps the newest and the best, and checks what a resume loaded."""
+
+    def __init__(self, folder: Path, on_step: Callable[[int, int], None], *, resumed: Path | None) -> None:
+        self._folder = folder
+        self._on_step = on_step
+        self._resumed = resumed
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        # Trainer resumes with strict=False: a checkpoint that doesn't fit would be ignored in silence.
+        if self._resumed is None:
+            return
+        saved = load_file(self._resumed / "model.safetensors")
+        loaded = kwargs["model"].state_dict()
+        if any(not torch.equal(loaded[name], tensor) for name, tensor in saved.items()):
+            raise IntegrityError(f"the training could not be resumed from {self._resumed}; delete it and build again")
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        self._on_step(state.global_step, state.max_steps)
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        newest = self._folder / f"checkpoint-{state.global_step}"
+        sync_tree(newest)
+        write_text(newest / _COMPLETE, json.dumps(_digests(newest)))
+        kept = {newest, _best_checkpoint(self._folder, state)}
+        for checkpoint in self._folder.glob("checkpoint-*"):
+            if checkpoint not in kept:
+                shutil.rmtree(checkpoint)
+
+
+def _digests(checkpoint: Path) -> dict[str, JsonValue]:
+    return {record.path: record.sha256 for record in file_records(checkpoint) if record.path != _COMPLETE}
+
+
+def _last_whole_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint whose files are those that its COMPLETE file names; others are deleted."""
+    whole = []
+    for checkpoint in folder.glob("checkpoint-*"):
+        try:
+            intact = json.loads((checkpoint / _COMPLETE).read_text(encoding="utf-8")) == _digests(checkpoint)
+        except (OSError, ValueError):
+            intact = False
+        if intact:
+            whole.append(checkpoint)
+        else:
+            shutil.rmtree(checkpoint)
+    return max(whole, key=lambda path: int(path.name.removeprefix("checkpoint-")), default=None)
+
+
+def _best_checkpoint(folder: Path, state: TrainerState) -> Path:
+    """The evaluated step with the highest metric; of equal ones the later, which has trained longer."""
+    scored = [(entry["eval_metric"], entry["step"]) for entry in state.log_history if "eval_metric" in entry]
+    return folder / f"checkpoint-{max(scored)[1]}"
+
+
+def _load_weights(model: PreTrainedModel, checkpoint: Path) -> None:
+    result = model.load_state_dict(load_file(checkpoint / "model.safetensors"), strict=False)
+    model.tie_weights()
+    tied = set(getattr(model, "all_tied_weights_keys", None) or ())
+    if result.unexpected_keys or set(result.missing_keys) - tied:
+        raise IntegrityError(f"{checkpoint} doesn't hold the whole model; delete it and build again")
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
