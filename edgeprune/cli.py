@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import click
 import typer
 from rich.console import Console
 
@@ -40,8 +39,11 @@ app.add_typer(targets_app, name="targets")
 app.add_typer(pipelines_app, name="pipelines")
 app.add_typer(store_app, name="store")
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False)
+_PIPE_WIDTH = 200
+"""Columns of a table that doesn't go to a terminal; rich would cut it to 80."""
+
+out = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 StoreOption = Annotated[
@@ -540,17 +542,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = app(given, prog_name="edgeprune", standalone_mode=False)
     except EdgepruneError as error:
         code = _fail(str(error), error.exit_code, given)
-    except click.exceptions.Exit as error:
-        code = error.exit_code
-    except click.exceptions.Abort:
-        code = _fail("interrupted; the same command goes on from here", 130, given)
-    except click.ClickException as error:
-        code = _fail(f"{error.format_message()}; see edgeprune --help", 2, given)
+    except typer.TyperException as error:
+        message = error.format_message()
+        if message.startswith("Usage:"):  # a command group without a command
+            err.print(message, markup=False)
+            code = 2
+        else:
+            code = _fail(f"{message.rstrip('.')}; see edgeprune --help", 2, given)
+    except typer.Abort:
+        code = 130
     except KeyboardInterrupt:
-        code = _fail("interrupted; the same command goes on from here", 130, given)
+        code = 130
     except Exception as error:  # noqa: BLE001 (a fault of ours, shown whole)
         traceback.print_exc()
         code = _fail(f"this is a fault of edgeprune's, please report it with the traceback above: {error}", 1, given)
+    if code == 130:
+        _fail("interrupted; the same command goes on from here", code, given)
     sys.exit(code)
 
 
@@ -559,7 +566,7 @@ def _interrupt(_number: int, _frame: object) -> None:
 
 
 def _fail(message: str, code: int, arguments: Sequence[str]) -> int:
-    err.print(f"edgeprune: {message}", style="red", markup=False, soft_wrap=True)
+    err.print(f"edgeprune: {message}", style="red", markup=False)
     if "--json" in arguments:
         document = {"schema_version": 1, "exit_code": code, "error": message}
         sys.stdout.write(json.dumps(document, indent=2) + "\n")

@@ -25,14 +25,14 @@ __all__ = ["Frozen", "apply_overrides", "parse_override", "read_yaml", "validate
 class Frozen(BaseModel):
     """Base of every model in the project: immutable, and unknown keys are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 ModelT = TypeVar("ModelT", bound=Frozen)
 
 
-class _StrictLoader(yaml.SafeLoader):
-    """SafeLoader that refuses a key given twice in one mapping."""
+class _StrictLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """The safe loader (libyaml's where PyYAML was built with it), but it refuses a key given twice in one mapping."""
 
 
 def _mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
@@ -139,8 +139,15 @@ def validate(model: type[ModelT], content: Mapping[str, JsonValue], *, source: s
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        lines = [f"  {'.'.join(map(str, item['loc']))}: {_sentence(model, item)}" for item in error.errors()]
+        faults = [item for item in error.errors() if not _follows_from_another(item, error.errors())]
+        lines = [f"  {'.'.join(map(str, item['loc'])) or 'the whole'}: {_sentence(model, item)}" for item in faults]
         raise ProfileError(f"{source} is not a valid {kind}:\n" + "\n".join(lines)) from error
+
+
+def _follows_from_another(item: ErrorDetails, errors: list[ErrorDetails]) -> bool:
+    """Whether a fault below this place is listed too: a list whose only item is invalid is also reported as too short."""
+    depth = len(item["loc"])
+    return any(len(other["loc"]) > depth and other["loc"][:depth] == item["loc"] for other in errors)
 
 
 _COMPARISONS = {

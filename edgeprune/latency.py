@@ -7,8 +7,6 @@ processes, not runs.
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from edgeprune.config import Frozen
 
 __all__ = ["MINIMUM_SAMPLES", "LatencyRow", "percentile", "percentile_interval"]
@@ -45,6 +43,8 @@ def percentile(samples_ms: Sequence[Sequence[float]], q: int) -> float | None:
         samples_ms: One sequence of samples a process, in ms.
         q: 50, 90, 95 or 99.
     """
+    import numpy as np
+
     pooled = np.concatenate([np.asarray(process, dtype=float) for process in samples_ms])
     if pooled.size < MINIMUM_SAMPLES[q]:
         return None
@@ -53,6 +53,8 @@ def percentile(samples_ms: Sequence[Sequence[float]], q: int) -> float | None:
 
 def percentile_interval(samples_ms: Sequence[Sequence[float]], q: int, *, seed: int = 0) -> tuple[float, float] | None:
     """95% bootstrap interval of the q-th percentile, over processes; None for fewer than two, or too few samples."""
+    import numpy as np
+
     if len(samples_ms) < 2 or percentile(samples_ms, q) is None:
         return None
     generator = np.random.default_rng(seed)

@@ -286,8 +286,8 @@ def _load(model: type[ModelT], kind: Kind, name: str, overrides: Iterable[tuple[
         path = shipped(kind) / f"{name}.yaml"
         if not path.is_file():
             near = get_close_matches(name, shipped_names(kind), n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"shipped: {', '.join(shipped_names(kind))}"
-            raise ProfileError(f"no {_MODELS[kind][1]} {name!r}; {hint} A path to your own ends in .yaml")
+            hint = f"did you mean {near[0]!r}" if near else f"shipped are {', '.join(shipped_names(kind))}"
+            raise ProfileError(f"no {_MODELS[kind][1]} {name!r}; {hint}? The path of one of your own ends in .yaml")
     content = apply_overrides(read_yaml(path), overrides)
     return validate(model, content, source=str(path), kind=_MODELS[kind][1])
 

@@ -88,7 +88,8 @@ def table(title: str | None, columns: Sequence[str], rows: Sequence[Sequence[str
     result = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for index, name in enumerate(columns):
         numeric = all(row[index][:1] in "+-.0123456789–" for row in rows if row[index])
-        result.add_column(name, justify="right" if numeric and index else "left", no_wrap=True)
+        last = index == len(columns) - 1
+        result.add_column(name, justify="right" if numeric and index else "left", no_wrap=not last)
     for row in rows:
         result.add_row(*row)
     return result

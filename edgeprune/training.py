@@ -122,6 +122,8 @@ def train(
         checkpoint = _last_whole_checkpoint(folder)
         trainer.add_callback(_Checkpoints(folder, on_step, resumed=checkpoint))
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        # accelerate leaves the model's forward inside a bf16 autocast.
+        trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
         _load_weights(model, _best_checkpoint(folder, trainer.state))
     model.requires_grad_(requires_grad=True)
     model.eval()

@@ -66,6 +66,7 @@ class Package(Stage):
     version = 1
     libraries = ("onnxruntime", "tokenizers", "numpy")
     roles = ("dense", "model")
+    produces = ("package",)
 
     def __init__(
         self, config: PackageConfig, *, name: PackageName, settings: PrecisionSettings, runtime: Runtime
