@@ -1,16 +1,16 @@
 """The two functions of the Python interface, with the same meaning as the commands."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeprune.agent import device_info
+from edgeprune.artifacts import default_store
 from edgeprune.data import DataSpec
 from edgeprune.errors import ModelError
 from edgeprune.events import Emit, ignore
-from edgeprune.pipeline import BuildRequest, make_plan
 from edgeprune.pipeline import build as run_build
+from edgeprune.plan import BuildRequest, make_plan
 from edgeprune.profiles import host_target, load_pipeline, load_target
 from edgeprune.results import BuildReport
 from edgeprune.tasks import ProblemType
@@ -18,12 +18,7 @@ from edgeprune.tasks import ProblemType
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["build", "default_store", "load", "make_request"]
-
-
-def default_store() -> Path:
-    """The folder of EDGEPRUNE_STORE, or .edgeprune in the working folder."""
-    return Path(os.environ.get("EDGEPRUNE_STORE") or ".edgeprune")
+__all__ = ["build", "load", "make_request"]
 
 
 def make_request(

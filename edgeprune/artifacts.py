@@ -41,6 +41,7 @@ __all__ = [
     "Store",
     "artifact_key",
     "canonical_json",
+    "default_store",
     "file_digest",
     "file_records",
     "sync_tree",
@@ -178,6 +179,11 @@ def write_text(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
+
+
+def default_store() -> Path:
+    """The folder of EDGEPRUNE_STORE, or .edgeprune in the working folder."""
+    return Path(os.environ.get("EDGEPRUNE_STORE") or ".edgeprune")
 
 
 class Store:

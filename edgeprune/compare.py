@@ -7,7 +7,8 @@ from pydantic import ValidationError
 
 from edgeprune.errors import SchemaVersionError, UsageError
 from edgeprune.events import Emit, ignore
-from edgeprune.pipeline import BuildRequest, build, make_plan
+from edgeprune.pipeline import build
+from edgeprune.plan import BuildRequest, make_plan
 from edgeprune.results import BuildReport
 
 __all__ = ["compare", "read_report"]

@@ -3,6 +3,7 @@
 Progress, notes and errors go to standard error, results to standard output. rich honours NO_COLOR.
 """
 
+import sys
 from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -18,7 +19,13 @@ from edgeprune.results import BuildReport
 if TYPE_CHECKING:
     from edgeprune.inspection import Inspection
 
-__all__ = ["EventRenderer", "comparison_table", "print_report", "table"]
+__all__ = ["EventRenderer", "comparison_table", "err", "inspection_table", "misses", "out", "print_report", "table"]
+
+_PIPE_WIDTH = 200
+"""Columns of a table that doesn't go to a terminal; rich would cut it to 80."""
+
+out = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 class EventRenderer:

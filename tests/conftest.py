@@ -1,0 +1,175 @@
+"""Fixtures that every test file shares: tiny random models, synthetic data, and a pipeline that fits them.
+
+Nothing here needs the network; the libraries are told so before they are imported.
+"""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+MODEL_TYPES = ("bert", "roberta", "xlm-roberta", "electra", "distilbert")
+"""Every family in edgeprune's table of architectures; test_architectures holds the two equal."""
+
+BAD = ("awful", "bad", "boring", "clumsy", "dull", "poor", "stale", "weak")
+GOOD = ("bright", "clever", "fine", "good", "great", "lovely", "superb", "warm")
+PLAIN = ("a", "actor", "and", "ending", "film", "of", "plot", "scene", "story", "the", "very", "was", "with")
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+_CLASS_PREFIX = {
+    "bert": "Bert",
+    "roberta": "Roberta",
+    "xlm-roberta": "XLMRoberta",
+    "electra": "Electra",
+    "distilbert": "DistilBert",
+}
+
+TINY_PIPELINE = """\
+schema_version: 1
+name: tiny
+description: Half of a tiny random model's heads and neurons, one epoch each
+seed: 0
+rounds: 1
+stages:
+  prepare: {epochs: 1, learning_rate: 5.0e-3, batch_size: 16, max_length: 16}
+  prune:
+    steps:
+      - {method: structured, keep_heads: 0.5, keep_ffn: 0.5, importance: fisher, allocation: global, align: 8}
+  finetune: {epochs: 1, learning_rate: 5.0e-3, batch_size: 16}
+  benchmark: {processes: 1, samples: 64, warmup: 2}
+"""
+
+ModelFactory = Callable[..., Path]
+DataFactory = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def tiny_model_folder(tmp_path_factory: pytest.TempPathFactory) -> ModelFactory:
+    """`tiny_model_folder(model_type="bert", head="ForSequenceClassification", labels=2, seed=0)` → a checkpoint's folder.
+
+    A random encoder (2 layers, hidden 32, 4 heads of 8, 128 FFN neurons) with a WordPiece tokenizer for the words of
+    `tiny_data`. `head` is the class name's suffix: ForSequenceClassification, ForMaskedLM or Model. Folders are made
+    once a session and shared: copy one before changing it.
+    """
+    made: dict[tuple[str, str, int, int], Path] = {}
+
+    def make(
+        model_type: str = "bert", head: str = "ForSequenceClassification", *, labels: int = 2, seed: int = 0
+    ) -> Path:
+        wanted = (model_type, head, labels, seed)
+        if wanted not in made:
+            folder = tmp_path_factory.mktemp(f"{model_type}-{head}") / "tiny-model"
+            _tiny_model(model_type, head, labels=labels, seed=seed).save_pretrained(folder)
+            _tiny_tokenizer(model_type).save_pretrained(folder)
+            made[wanted] = folder
+        return made[wanted]
+
+    return make
+
+
+def _tiny_model(model_type: str, head: str, *, labels: int, seed: int):  # noqa: ANN202 (any of transformers' classes)
+    import torch
+    import transformers
+
+    prefix = _CLASS_PREFIX[model_type]
+    sizes = (
+        {"dim": 32, "n_heads": 4, "hidden_dim": 128, "n_layers": 2}
+        if model_type == "distilbert"
+        else {"hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 128, "num_hidden_layers": 2}
+    )
+    if model_type == "electra":
+        sizes["embedding_size"] = 16
+    config = getattr(transformers, f"{prefix}Config")(
+        vocab_size=len(_vocabulary()),
+        max_position_embeddings=66,
+        pad_token_id=0,
+        bos_token_id=2,
+        eos_token_id=3,
+        initializer_range=0.1,
+        num_labels=labels,
+        **sizes,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return getattr(transformers, f"{prefix}{head}")(config)
+
+
+def _vocabulary() -> dict[str, int]:
+    return {word: index for index, word in enumerate([*SPECIAL, *BAD, *GOOD, *PLAIN, "."])}
+
+
+def _tiny_tokenizer(model_type: str):  # noqa: ANN202 (the import is heavy)
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    vocabulary = _vocabulary()
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", vocabulary["[SEP]"]), ("[CLS]", vocabulary["[CLS]"]))
+    typed = ["token_type_ids"] if model_type in ("bert", "electra") else []
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        model_input_names=["input_ids", *typed, "attention_mask"],
+        model_max_length=64,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        mask_token="[MASK]",
+    )
+
+
+@pytest.fixture
+def tiny_data(tmp_path: Path) -> DataFactory:
+    """`tiny_data(rows=160, kind="single", name="data.jsonl", seed=0)` → a JSONL file of separable sentences.
+
+    Labels by `kind`: single "neg" or "pos", by the sentence's one kind of telling words; multi a list of "neg", "pos",
+    both or neither; regression the number of good words minus that of bad ones.
+    """
+
+    def make(rows: int = 160, *, kind: str = "single", name: str = "data.jsonl", seed: int = 0) -> Path:
+        path = tmp_path / name
+        path.write_text("".join(json.dumps(row) + "\n" for row in synthetic_rows(rows, kind, seed)), encoding="utf-8")
+        return path
+
+    return make
+
+
+def synthetic_rows(rows: int, kind: str = "single", seed: int = 0) -> list[dict[str, object]]:
+    generator = np.random.default_rng(seed)
+    result: list[dict[str, object]] = []
+    for row in range(rows):
+        if kind == "single":
+            good, bad = (3, 0) if row % 2 else (0, 3)
+            label: object = "pos" if row % 2 else "neg"
+        elif kind == "multi":
+            good, bad = 2 * (row % 2), 2 * (row // 2 % 2)
+            label = ["neg"] * bool(bad) + ["pos"] * bool(good)
+        else:
+            good, bad = int(generator.integers(4)), int(generator.integers(4))
+            label = float(good - bad)
+        plain = int(generator.integers(2, 7))
+        words = [
+            *generator.choice(GOOD, size=good),
+            *generator.choice(BAD, size=bad),
+            *generator.choice(PLAIN, size=plain),
+        ]
+        text = " ".join(str(word) for word in generator.permutation(words))
+        result.append({"text": f"{text} .", "label": label})
+    return result
+
+
+@pytest.fixture(scope="session")
+def tiny_pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pipeline's YAML for the tiny models: prepare, prune by half, finetune, all in seconds."""
+    path = tmp_path_factory.mktemp("pipeline") / "tiny.yaml"
+    path.write_text(TINY_PIPELINE, encoding="utf-8")
+    return path
