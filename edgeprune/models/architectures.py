@@ -5,14 +5,14 @@ in the tests' parametrisation). Every family listed infers its head count from t
 query, key, value and output in whole heads needs no change to its forward pass.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from edgeprune.errors import ModelError
 
-__all__ = ["ARCHITECTURES", "Architecture", "LayerParts", "architecture_of", "layers_of"]
+__all__ = ["ARCHITECTURES", "Architecture", "LayerParts", "architecture_of", "head_dim_of", "layers_of", "longest_text"]
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,8 @@ class Architecture:
     ffn_in: str
     ffn_out: str
     embeddings: str = "embeddings"
+    reserved_positions: int = 0
+    """Rows of the position table that no token uses."""
     pooler: str | None = None
     """The sentence pooler of the bare encoder, unused where token states are pooled outside."""
 
@@ -54,10 +56,12 @@ _BERT = Architecture(
     pooler="pooler",
 )
 
+_ROBERTA = replace(_BERT, reserved_positions=2)
+
 ARCHITECTURES: dict[str, Architecture] = {
     "bert": _BERT,
-    "roberta": _BERT,
-    "xlm-roberta": _BERT,
+    "roberta": _ROBERTA,
+    "xlm-roberta": _ROBERTA,
     "electra": _BERT,
     "distilbert": Architecture(
         layers="transformer.layer",
@@ -99,6 +103,11 @@ def layers_of(model: PreTrainedModel) -> list[LayerParts]:
         )
         for layer in model.base_model.get_submodule(architecture.layers)
     ]
+
+
+def longest_text(config: PreTrainedConfig) -> int:
+    """Most tokens that the model takes."""
+    return int(config.max_position_embeddings - architecture_of(config).reserved_positions)
 
 
 def head_dim_of(config: PreTrainedConfig) -> int:

@@ -49,6 +49,7 @@ class Export(Stage):
     def run(self, work: Work) -> StageMetrics:
         from edgeprune.evaluation import collate, onnx_session, predict_onnx, to_torch
         from edgeprune.graph.export import export_onnx
+        from edgeprune.models.architectures import longest_text
         from edgeprune.models.checkpoint import count_parameters, load_checkpoint
         from edgeprune.prepared import open_prepared, report
 
@@ -70,7 +71,7 @@ class Export(Stage):
             ),
             path,
             opset=self._config.opset,
-            longest_sequence=model.config.max_position_embeddings,
+            longest_sequence=longest_text(model.config),
             output_name=task.output_name,
         )
         parity = check_parity(model, task, path, selection, pad, tolerance=self._config.tolerance)

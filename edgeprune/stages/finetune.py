@@ -23,7 +23,7 @@ class Finetune(Stage):
     version = 1
     libraries = ("torch", "transformers", "accelerate")
     roles = ("dense", "checkpoint")
-    produces = ("checkpoint/model.safetensors", "checkpoint/pruning.json", "outputs.safetensors")
+    produces = ("checkpoint/model.safetensors", "outputs.safetensors")
 
     def __init__(self, config: FinetuneConfig, *, numeric: NumericMode, round_number: int) -> None:
         self.round = round_number

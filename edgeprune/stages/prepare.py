@@ -14,6 +14,7 @@ from edgeprune.artifacts import StageMetrics
 from edgeprune.data import Label, SplitName, Table
 from edgeprune.errors import DataError, ModelError
 from edgeprune.events import Note
+from edgeprune.models.pooling import Pooling, read_pooling
 from edgeprune.numeric import NumericMode
 from edgeprune.profiles import PrepareConfig
 from edgeprune.stage import Stage, Work
@@ -157,15 +158,20 @@ class Prepare(Stage):
         )
 
     def _spec(self, work: Work, config: Any, inputs: list[str], train: Table) -> TaskSpec:
-        limit = getattr(config, "max_position_embeddings", None)
-        if limit is not None and self._config.max_length > limit:
+        from edgeprune.models.architectures import longest_text
+
+        limit = longest_text(config)
+        if self._config.max_length > limit:
             raise ModelError(
                 f"stages.prepare.max_length is {self._config.max_length}, but the model takes {limit} tokens at most"
             )
         common: dict[str, Any] = {"task": self._task, "max_length": self._config.max_length, "inputs": tuple(inputs)}
         if self._task == "feature-extraction":
-            pooling, normalize = _sentence_pooling(work)
-            return TaskSpec(**common, pooling=pooling, normalize=normalize)
+            pooling = read_pooling(work.model.folder)
+            if pooling is None:
+                work.emit(Note("the model doesn't say how it pools token states; taking their mean", level="info"))
+                pooling = Pooling("mean", normalize=False)
+            return TaskSpec(**common, pooling=pooling.mode, normalize=pooling.normalize)
         assert train.labels is not None  # noqa: S101 (this task is labelled, so its table is)
         trained_head = (config.architectures or [""])[0].endswith("ForSequenceClassification")
         problem_type = self._problem_type or (config.problem_type if trained_head else None)
@@ -226,28 +232,3 @@ def _labels(labels: list[Label]) -> tuple[str, ...]:
             f"the training rows have one label only ({', '.join(flat) or 'none'}); a classifier needs two or more"
         )
     return tuple(sorted(flat, key=(lambda name: (int(name), name)) if all(map(str.isdigit, flat)) else None))
-
-
-def _sentence_pooling(work: Work) -> tuple[str, bool]:
-    """Pooling and normalisation of a sentence-transformers folder; mean pooling for a bare encoder."""
-    import json
-
-    folder = work.model.folder
-    try:
-        modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
-        pooling = json.loads((folder / "1_Pooling/config.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        work.emit(Note("the model doesn't say how it pools token states; taking their mean", level="info"))
-        return "mean", False
-    known = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
-    modes = [name for name, on in pooling.items() if name.startswith("pooling_mode_") and on]
-    extra = [
-        module["type"]
-        for module in modules
-        if module["type"].rsplit(".", 1)[-1] not in ("Transformer", "Pooling", "Normalize")
-    ]
-    if len(modes) != 1 or modes[0] not in known or extra:
-        raise ModelError(
-            f"{folder}: sentence embeddings pooled by {', '.join(modes + extra)} are not handled; mean and cls are"
-        )
-    return known[modes[0]], any(module["type"].endswith("Normalize") for module in modules)
