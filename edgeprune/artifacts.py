@@ -3,7 +3,7 @@
     <store>/<stage>/<key>/manifest.json    beside the artifact's files
     <store>/benchmark/<key>/<run id>/      measurements: many runs under one key
     <store>/partial/<key>/                 a training's resume state, gone when the stage is done
-    <store>/locks/<stage>-<key>.lock       one writer a key
+    <store>/locks/<stage>-<key>.lock       one writer a key, one measurement at a time
 
 An artifact is there whole or not at all: it is written into a hidden folder beside its place, fsynced and renamed. The
 operating system drops a killed process's lock, and the next writer removes what it left.
@@ -31,6 +31,7 @@ from edgeprune.config import Frozen
 from edgeprune.errors import IntegrityError, SchemaVersionError, StorageError, storage_error
 
 __all__ = [
+    "MEASURING",
     "SCHEMA_VERSION",
     "Artifact",
     "Environment",
@@ -50,6 +51,9 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = 1
+MEASURING = "local"
+"""Stands for the key in the one lock that all measurements on this machine share."""
+
 _LEFTOVERS = ("*/.tmp-*", "*/.old-*", "benchmark/*/.tmp-*", "partial/*")
 
 
@@ -338,7 +342,7 @@ class Store:
             ]
         for folder in folders:
             benchmark_run = folder.parent.parent.name == "benchmark"
-            key = folder.parent.name if benchmark_run else re.sub(r"^\.(tmp|old)-", "", folder.name)
+            key = MEASURING if benchmark_run else re.sub(r"^\.(tmp|old)-", "", folder.name)
             if not any(self._locked(path) for path in (self.root / "locks").glob(f"*-{key}.lock")):
                 yield folder
 

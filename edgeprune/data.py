@@ -10,6 +10,7 @@ split off with a seed when the dense baseline is prepared, which records row num
 
 import hashlib
 import json
+import logging
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -41,7 +42,7 @@ class DataSpec(Frozen):
     """Where text and labels are."""
 
     train: str
-    """A file, or a dataset name whose train, validation and test splits are used."""
+    """A file, or a dataset's name (or folder) whose train, validation and test splits are used."""
     selection: str | None = None
     """A file for every choice; None splits a tenth off train."""
     test: str | None = None
@@ -79,7 +80,7 @@ class DataSource:
         self._files: dict[SplitName, Path] = {}
         named: dict[SplitName, str | None] = {"train": spec.train, "selection": spec.selection, "test": spec.test}
         for split, name in named.items():
-            if name is not None and (split != "train" or Path(name).suffix or Path(name).exists()):
+            if name is not None and (split != "train" or Path(name).suffix in _FORMATS or Path(name).is_file()):
                 self._files[split] = _data_file(name)
         if not self._files.get("train") and len(self._files) > 0:
             raise DataError(
@@ -91,7 +92,7 @@ class DataSource:
         """SHA-256 of the data's content and of what is read from it."""
         content: dict[str, JsonValue]
         if self._files:
-            content = {split: file_digest(path) for split, path in self._files.items()}
+            content = {split: [path.suffix, file_digest(path)] for split, path in self._files.items()}
         else:
             rows = {split: [table.texts, table.labels] for split, table in self.load().items()}
             content = {"rows": hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()}
@@ -121,6 +122,7 @@ class DataSource:
 
         datasets.disable_progress_bars()
         datasets.utils.logging.set_verbosity_error()
+        logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
         if self._files:
             return {split: self._read_file(path, cache) for split, path in self._files.items()}
         datasets.config.HF_DATASETS_OFFLINE = self._offline or datasets.config.HF_DATASETS_OFFLINE

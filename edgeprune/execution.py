@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from edgeprune.artifacts import Artifact, Manifest, Store, file_records
+from edgeprune.artifacts import MEASURING, Artifact, Manifest, Store, file_records
 from edgeprune.errors import EdgepruneError, IntegrityError, storage_error
 from edgeprune.events import Emit, Note, Progress, StageFinished, StageStarted, StageWaiting, ignore
 from edgeprune.memory import peak_memory_mb, release_memory, reset_peak
@@ -56,7 +56,8 @@ def measure_node(
     """A new measurement, or one that another build of the same thing finished after `since` (seconds since 1970)."""
     stage = node.stage
     waiting = StageWaiting(stage.name, stage.round, node.key)
-    with _storage_errors(store), store.lock(stage.name, node.key, lambda: emit(waiting)):
+    # One measurement at a time on this machine, whatever it measures: two would disturb each other.
+    with _storage_errors(store), store.lock(stage.name, MEASURING, lambda: emit(waiting)):
         run = _fresh_run(store.folder(stage.name, node.key), since)
         shared = run is not None
         if run is None:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from edgeprune.artifacts import Artifact, Manifest, Store, file_digest, sync_tree, total_bytes, write_text
+from edgeprune.artifacts import Artifact, Manifest, Store, artifact_key, file_digest, sync_tree, total_bytes, write_text
 from edgeprune.budget import exit_code, judge, overall
 from edgeprune.errors import UsageError, storage_error
 from edgeprune.events import Emit, Note, ignore
@@ -87,14 +87,17 @@ def _publish(
         latency=latency,
         budget=rows,
     )
+    place = artifact_key([str(output.resolve()), name])
     try:
-        output.mkdir(parents=True, exist_ok=True)
-        _replace_folder(package.file(name), output / name)
-        _replace_file(package.file(f"{name}.tar.gz"), output / f"{name}.tar.gz")
-        write_text(output / f"{name}.build.json", report.model_dump_json(indent=2) + "\n")
-        if plan.benchmark is not None:
-            samples = artifacts[plan.benchmark.id].file("samples.jsonl")
-            _replace_file(samples, output / f"{name}.benchmark.jsonl")
+        # Two builds of one thing at once publish one after the other.
+        with Store(request.store).lock("publish", place, lambda: None):
+            output.mkdir(parents=True, exist_ok=True)
+            _replace_folder(package.file(name), output / name)
+            _replace_file(package.file(f"{name}.tar.gz"), output / f"{name}.tar.gz")
+            write_text(output / f"{name}.build.json", report.model_dump_json(indent=2) + "\n")
+            if plan.benchmark is not None:
+                samples = artifacts[plan.benchmark.id].file("samples.jsonl")
+                _replace_file(samples, output / f"{name}.benchmark.jsonl")
     except OSError as error:
         raise (storage_error(error, output) or error) from error
     return report

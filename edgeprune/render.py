@@ -4,6 +4,7 @@ Progress, notes and errors go to standard error, results to standard output. ric
 """
 
 import sys
+import time
 from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EventRenderer", "comparison_table", "err", "inspection_table", "misses", "out", "print_report", "table"]
 
+_PACE_SECONDS = 30
 _PIPE_WIDTH = 200
 """Columns of a table that doesn't go to a terminal; rich would cut it to 80."""
 
@@ -32,13 +34,14 @@ class EventRenderer:
     """An `Emit` that shows a build on standard error.
 
     On a terminal the running stage has a bar with elapsed and estimated remaining time; elsewhere every stage gives a
-    line when it starts and one when it ends.
+    line when it starts, one every half minute with the time that is left at its pace so far, and one when it ends.
     """
 
     def __init__(self, console: Console, *, stages: int) -> None:
         self._console = console
         self._stages = stages
         self._done = 0
+        self._started = self._spoke = time.monotonic()
         self._progress = Progress(
             TextColumn("[bold]{task.description}"),
             BarColumn(bar_width=24),
@@ -65,11 +68,13 @@ class EventRenderer:
         """Show one event."""
         match event:
             case events.StageStarted(stage, round_number):
+                self._started = self._spoke = time.monotonic()
                 self._progress.reset(self._bar, description=self._title(stage, round_number), total=None, unit="")
                 if not self._console.is_terminal:
                     self._console.print(f"{self._title(stage, round_number)} …", highlight=False)
             case events.Progress(done=done, total=total, unit=unit):
                 self._progress.update(self._bar, completed=done, total=total, unit=unit)
+                self._say_pace(event)
             case events.StageWaiting(stage, round_number):
                 self._console.print(
                     f"{self._title(stage, round_number)}: another build is making it; waiting", highlight=False
@@ -84,6 +89,15 @@ class EventRenderer:
                 )
             case _:
                 pass
+
+    def _say_pace(self, event: events.Progress) -> None:
+        now = time.monotonic()
+        if self._console.is_terminal or now - self._spoke < _PACE_SECONDS or event.done == 0:
+            return
+        self._spoke = now
+        left_s = (now - self._started) / event.done * (event.total - event.done)
+        title = self._title(event.stage, event.round)
+        self._console.print(f"{title}: {event.done} of {event.total} {event.unit}, about {left_s:.0f} s left")
 
     def _title(self, stage: str, round_number: int) -> str:
         which = f" {round_number}" if round_number else ""

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 __all__ = ["quiet_libraries"]
 
-_LOGGERS = ("torch.onnx", "torch.export", "onnxscript", "onnx_ir", "accelerate", "datasets", "root")
+_LOGGERS = ("huggingface_hub", "torch.onnx", "torch.export", "onnxscript", "onnx_ir", "accelerate", "datasets", "root")
 
 
 @contextlib.contextmanager
