@@ -59,6 +59,7 @@ def child(request: dict) -> None:
         task="text-classification",
         pipeline=request["pipeline"],
         store=request["store"],
+        set_=[] if "finetune-1" in request["nodes"] else ["stages.finetune=null"],
     )
     plan, artifacts = make_plan(build), {}
     for node in plan.nodes:
@@ -79,13 +80,18 @@ def child(request: dict) -> None:
     )
 
 
-def measure(title: str, model: str, arguments: argparse.Namespace, *, max_rows: int | None) -> None:
+ALL = ("prepare", "prune-1", "finetune-1", "export-0", "export-1", "quantize-1", "package")
+
+
+def measure(
+    title: str, model: str, arguments: argparse.Namespace, *, max_rows: int | None, nodes: tuple[str, ...] = ALL
+) -> None:
     """A Markdown table, a row a stage."""
     dense = None
     print(f"\n{title}\n\n| stage | seconds | peak MB | above imports MB | in fp32 models | training state MB |")
     print("|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as store:
-        for node in ("prepare", "prune-1", "finetune-1", "export-0", "export-1", "quantize-1", "package"):
+        for node in nodes:
             request = {
                 "model": model,
                 "train": arguments.data,
@@ -94,6 +100,7 @@ def measure(title: str, model: str, arguments: argparse.Namespace, *, max_rows: 
                 "pipeline": "structured",
                 "store": store,
                 "node": node,
+                "nodes": nodes,
             }
             done = subprocess.run(
                 [sys.executable, __file__, "--child"],
@@ -134,7 +141,9 @@ def main() -> None:
         folder = Path(tempfile.mkdtemp())
         try:
             bert_base(folder)
-            measure("BERT-base size, random weights", str(folder), arguments, max_rows=arguments.max_rows)
+            nodes = ("prepare", "prune-1", "export-0", "export-1", "quantize-1")
+            title = "BERT-base size, random weights"
+            measure(title, str(folder), arguments, max_rows=arguments.max_rows, nodes=nodes)
         finally:
             shutil.rmtree(folder)
 

@@ -20,7 +20,7 @@ __all__ = ["Encoding", "collate", "encode", "measure", "onnx_session", "predict_
 
 Encoding = dict[str, list[int]]
 
-_BATCH = 64
+_BATCH_TOKENS = 2048
 _RESAMPLES = 1000
 
 
@@ -46,10 +46,17 @@ def to_torch(batch: dict[str, Array]) -> dict[str, torch.Tensor]:
     return {name: torch.from_numpy(value) for name, value in batch.items()}
 
 
-def by_length(encodings: Sequence[Encoding], batch_size: int) -> list[list[int]]:
-    """Row numbers in batches of similar length, so that little is padded."""
+def by_length(encodings: Sequence[Encoding], tokens: int) -> list[list[int]]:
+    """Row numbers in batches of similar length, of at most `tokens` padded tokens (or one text): bounded memory."""
     order = sorted(range(len(encodings)), key=lambda row: (len(encodings[row]["input_ids"]), row))
-    return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    batches: list[list[int]] = []
+    for row in order:
+        # Rows come shortest first, so this one would set the batch's width.
+        if batches and (len(batches[-1]) + 1) * len(encodings[row]["input_ids"]) <= tokens:
+            batches[-1].append(row)
+        else:
+            batches.append([row])
+    return batches
 
 
 def predict_torch(model: PreTrainedModel, task: Task, encodings: Sequence[Encoding], pad_token_id: int) -> Array:
@@ -58,7 +65,7 @@ def predict_torch(model: PreTrainedModel, task: Task, encodings: Sequence[Encodi
     model.eval()
     rows: list[Array | None] = [None] * len(encodings)
     with torch.inference_mode():
-        for batch in by_length(encodings, _BATCH):
+        for batch in by_length(encodings, _BATCH_TOKENS):
             inputs = to_torch(collate([encodings[row] for row in batch], pad_token_id))
             outputs, _ = task.forward(model, inputs)
             for row, value in zip(batch, outputs.float().numpy(), strict=True):

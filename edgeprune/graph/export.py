@@ -7,15 +7,15 @@ paths into every node's metadata, which would leak them and make two checkouts' 
 
 from pathlib import Path
 
-import onnx
 import onnx_ir
 import torch
 from torch import nn
 from transformers.exporters.exporter_onnx import OnnxConfig, OnnxExporter
 
+from edgeprune.graph.serialization import write_onnx
+
 __all__ = ["export_onnx"]
 
-_PROTOBUF_LIMIT_BYTES = 2**31 - 2**20
 _LONGEST_BATCH = 4096
 
 
@@ -46,17 +46,8 @@ def export_onnx(
     with torch.no_grad():
         program = OnnxExporter().export(module, dict(inputs), config=config).program
     _clean(program, output_name)
-    model = onnx_ir.to_proto(program)
-    model.producer_name, model.producer_version = "edgeprune", ""
-    initializers = {initializer.name for initializer in model.graph.initializer}
-    shapes = [info for info in model.graph.value_info if info.name not in initializers]
-    # The exporter also lists initializers as intermediate values, and quantize_dynamic's shape inference trips over them.
-    del model.graph.value_info[:]
-    model.graph.value_info.extend(shapes)
-    if model.ByteSize() > _PROTOBUF_LIMIT_BYTES:
-        onnx.save(model, path, save_as_external_data=True, location=f"{path.name}.data")
-    else:
-        path.write_bytes(model.SerializeToString(deterministic=True))
+    program.producer_name, program.producer_version = "edgeprune", None
+    write_onnx(program, path)
 
 
 def _clean(program: onnx_ir.Model, output_name: str) -> None:

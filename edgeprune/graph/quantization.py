@@ -2,17 +2,18 @@
 
 int8-dynamic: weights in int8 ahead of time, activations in uint8 at run time, scales chosen for each input. fp16: for
 GPUs; inputs and outputs keep their types. `edgeprune.precision` says which settings an instruction set needs.
+
+ONNX Runtime's `quantize_dynamic` is called without transformers' `OnnxRuntimeQuantizer` around it: that wrapper exists to
+drop stale shapes, which our export doesn't write, and it holds another copy of the model (4.2 times the fp32 file at its
+peak for BERT-base, against 3.2).
 """
 
 import shutil
 from pathlib import Path
 
 import onnx
-import onnx_ir
-from onnxruntime.quantization import QuantType
+from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.transformers.float16 import convert_float_to_float16
-from transformers.exporters import OnnxRuntimeDynamicConfig, OnnxRuntimeQuantizer
-from transformers.exporters.configs import ExportFormat
 
 from edgeprune.precision import PrecisionSettings
 
@@ -25,17 +26,14 @@ def convert(source: Path, destination: Path, settings: PrecisionSettings) -> Non
     """Write the fp32 graph `source` in the precision that `settings` name; both are .onnx files."""
     if settings.mode == "fp32":
         shutil.copyfile(source, destination)
-        return
-    if settings.mode == "fp16":
+    elif settings.mode == "fp16":
         model = convert_float_to_float16(onnx.load(source), keep_io_types=True)
+        destination.write_bytes(model.SerializeToString(deterministic=True))
     else:
-        quantizer = OnnxRuntimeQuantizer(
-            OnnxRuntimeDynamicConfig(
-                weight_type=_WEIGHT_TYPES[settings.weight_type or "int8"],
-                reduce_range=settings.reduce_range,
-                per_channel=settings.per_channel,
-            )
+        quantize_dynamic(
+            source,
+            destination,
+            weight_type=_WEIGHT_TYPES[settings.weight_type or "int8"],
+            reduce_range=bool(settings.reduce_range),
+            per_channel=bool(settings.per_channel),
         )
-        model = onnx_ir.to_proto(quantizer.quantize(onnx_ir.load(source), {}, ExportFormat.ONNX))
-    model.producer_name, model.producer_version = "edgeprune", ""
-    destination.write_bytes(model.SerializeToString(deterministic=True))

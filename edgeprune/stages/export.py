@@ -62,13 +62,7 @@ class Export(Stage):
         path = work.folder / "model.onnx"
         export_onnx(
             task.exportable(model),
-            to_torch(
-                collate(
-                    [selection[0], selection[-1]],
-                    pad,
-                    width=max(8, len(selection[0]["input_ids"]), len(selection[-1]["input_ids"])),
-                )
-            ),
+            to_torch(collate((selection * 2)[:2], pad, width=task.spec.max_length)),
             path,
             opset=self._config.opset,
             longest_sequence=longest_text(model.config),

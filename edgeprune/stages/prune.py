@@ -13,7 +13,8 @@ from edgeprune.stage import Stage, Work
 
 __all__ = ["Prune"]
 
-_BATCH = 32
+_BATCH_TOKENS = 512
+"""Padded tokens a backward pass: its activations are what memory goes to."""
 
 
 class Prune(Stage):
@@ -72,7 +73,7 @@ class Prune(Stage):
 
         def batches(samples: int) -> Iterator[dict[str, torch.Tensor]]:
             rows = np.random.default_rng(work.seed).permutation(len(train.encodings))[:samples].tolist()
-            groups = by_length([train.encodings[row] for row in rows], _BATCH)
+            groups = by_length([train.encodings[row] for row in rows], _BATCH_TOKENS)
             for done, group in enumerate(groups):
                 chosen = [rows[position] for position in group]
                 batch = to_torch(collate([train.encodings[row] for row in chosen], pad))

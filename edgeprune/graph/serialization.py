@@ -1,0 +1,66 @@
+"""Write an ONNX file one tensor at a time.
+
+`SerializeToString` needs the whole model three times over (the message, the C++ string, the Python bytes). Protobuf's wire
+format is a sequence of length-prefixed fields, so the weights can follow the graph one by one instead:
+
+    ModelProto  = [other fields] 0x3A <length of graph> GraphProto
+    GraphProto  = [other fields] (0x2A <length> TensorProto)*
+
+(https://protobuf.dev/programming-guides/encoding; field numbers from onnx.proto). A protobuf message ends at 2 GB, so
+larger models keep their weights beside the file.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import onnx
+import onnx_ir
+
+__all__ = ["write_onnx"]
+
+_LIMIT_BYTES = 2**31 - 2**20
+_GRAPH_FIELD = b"\x3a"
+_INITIALIZER_FIELD = b"\x2a"
+
+
+def write_onnx(model: onnx_ir.Model, path: Path) -> None:
+    """Write `model` to `path`; the model has no weights afterwards."""
+    tensors = {name: value.const_value for name, value in model.graph.initializers.items()}
+    if sum(tensor.nbytes for tensor in tensors.values()) > _LIMIT_BYTES:
+        onnx_ir.save(model, path, external_data=f"{path.name}.data")
+        return
+    model.graph.initializers.clear()
+    proto = onnx_ir.to_proto(model)
+    # The exporter also lists weights as intermediate values, and quantize_dynamic's shape inference trips over them.
+    shapes = [info for info in proto.graph.value_info if info.name not in tensors]
+    del proto.graph.value_info[:]
+    proto.graph.value_info.extend(shapes)
+    graph = proto.graph.SerializeToString(deterministic=True)
+    proto.ClearField("graph")
+    sizes = [_tensor(name, tensor).ByteSize() for name, tensor in tensors.items()]
+    length = len(graph) + sum(len(_INITIALIZER_FIELD) + len(_varint(size)) + size for size in sizes)
+    with path.open("wb") as file:
+        file.write(proto.SerializeToString(deterministic=True))
+        file.write(_GRAPH_FIELD + _varint(length) + graph)
+        for size, (name, tensor) in zip(sizes, tensors.items(), strict=True):
+            file.write(_INITIALIZER_FIELD + _varint(size))
+            file.write(_tensor(name, tensor).SerializeToString(deterministic=True))
+
+
+def _tensor(name: str, tensor: onnx_ir.TensorProtocol) -> onnx.TensorProto:
+    proto: onnx.TensorProto = onnx_ir.to_proto(tensor)
+    proto.name = name
+    proto.doc_string = ""
+    return proto
+
+
+def _varint(value: int) -> bytes:
+    """Base-128, least significant group first, the high bit set on all but the last."""
+    return bytes(_groups(value))
+
+
+def _groups(value: int) -> Iterator[int]:
+    while value > 0x7F:
+        yield value & 0x7F | 0x80
+        value >>= 7
+    yield value
