@@ -54,7 +54,7 @@ class Stage(ABC):
     """Packages whose version shapes the output."""
     roles: ClassVar[tuple[str, ...]] = ()
     """The parents it requires."""
-    produces: ClassVar[tuple[str, ...]] = ()
+    produces: tuple[str, ...] = ()
     """Files it ensures."""
 
     round: int = 0

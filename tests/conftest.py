@@ -3,17 +3,32 @@
 Nothing here needs the network; the libraries are told so before they are imported.
 """
 
+import hashlib
 import json
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
+if TYPE_CHECKING:
+    from e2e import Built
+from hypothesis import settings
+
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Threads that wait sleep: tests share the cores with each other, and spinning makes a training five times as slow.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# The same examples on every machine, however slow; none are kept between runs.
+settings.register_profile("edgeprune", deadline=None, derandomize=True, database=None, max_examples=60)
+settings.load_profile("edgeprune")
 
 MODEL_TYPES = ("bert", "roberta", "xlm-roberta", "electra", "distilbert")
 """Every family in edgeprune's table of architectures; test_architectures holds the two equal."""
@@ -21,7 +36,11 @@ MODEL_TYPES = ("bert", "roberta", "xlm-roberta", "electra", "distilbert")
 BAD = ("awful", "bad", "boring", "clumsy", "dull", "poor", "stale", "weak")
 GOOD = ("bright", "clever", "fine", "good", "great", "lovely", "superb", "warm")
 PLAIN = ("a", "actor", "and", "ending", "film", "of", "plot", "scene", "story", "the", "very", "was", "with")
-SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+SPECIAL = {
+    "bert": ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"),
+    "roberta": ("[CLS]", "[PAD]", "[SEP]", "[UNK]", "[MASK]"),
+}
+"""In the order of their ids, which RoBERTa has another one of: its padding is 1."""
 
 _CLASS_PREFIX = {
     "bert": "Bert",
@@ -38,11 +57,11 @@ description: Half of a tiny random model's heads and neurons, one epoch each
 seed: 0
 rounds: 1
 stages:
-  prepare: {epochs: 1, learning_rate: 5.0e-3, batch_size: 16, max_length: 16}
+  prepare: {epochs: 1, learning_rate: 3.0e-3, batch_size: 8, max_length: 16}
   prune:
     steps:
       - {method: structured, keep_heads: 0.5, keep_ffn: 0.5, importance: fisher, allocation: global, align: 8}
-  finetune: {epochs: 1, learning_rate: 5.0e-3, batch_size: 16}
+  finetune: {epochs: 1, learning_rate: 3.0e-3, batch_size: 8}
   benchmark: {processes: 1, samples: 64, warmup: 2}
 """
 
@@ -86,30 +105,38 @@ def _tiny_model(model_type: str, head: str, *, labels: int, seed: int):  # noqa:
     )
     if model_type == "electra":
         sizes["embedding_size"] = 16
+    vocabulary = _vocabulary(model_type)
     config = getattr(transformers, f"{prefix}Config")(
-        vocab_size=len(_vocabulary()),
+        vocab_size=len(vocabulary),
         max_position_embeddings=66,
-        pad_token_id=0,
-        bos_token_id=2,
-        eos_token_id=3,
+        pad_token_id=vocabulary["[PAD]"],
+        bos_token_id=vocabulary["[CLS]"],
+        eos_token_id=vocabulary["[SEP]"],
         initializer_range=0.1,
         num_labels=labels,
         **sizes,
     )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return getattr(transformers, f"{prefix}{head}")(config)
+        model = getattr(transformers, f"{prefix}{head}")(config)
+    # As in a pretrained model, words of a kind have like vectors: a few steps are enough to tell them apart.
+    with torch.no_grad():
+        vectors = model.get_input_embeddings().weight
+        vectors[[vocabulary[word] for word in GOOD]] += 1.0
+        vectors[[vocabulary[word] for word in BAD], ::2] -= 1.0
+    return model
 
 
-def _vocabulary() -> dict[str, int]:
-    return {word: index for index, word in enumerate([*SPECIAL, *BAD, *GOOD, *PLAIN, "."])}
+def _vocabulary(model_type: str) -> dict[str, int]:
+    special = SPECIAL["roberta" if "roberta" in model_type else "bert"]
+    return {word: index for index, word in enumerate([*special, *BAD, *GOOD, *PLAIN, "."])}
 
 
 def _tiny_tokenizer(model_type: str):  # noqa: ANN202 (the import is heavy)
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
-    vocabulary = _vocabulary()
+    vocabulary = _vocabulary(model_type)
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -173,3 +200,80 @@ def tiny_pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("pipeline") / "tiny.yaml"
     path.write_text(TINY_PIPELINE, encoding="utf-8")
     return path
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: ModelFactory) -> "Built":
+    """One finished build by the command line, shared by the end-to-end tests of every xdist worker; see e2e.py."""
+    from e2e import build_once
+
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    return build_once(shared / "built", tiny_model_folder(head="Model"))
+
+
+@dataclass
+class Hub:
+    """A model hub on this machine: one model repository, and every request that it was sent."""
+
+    env: dict[str, str]
+    """The environment in which a process takes this hub for the hub, with a cache of its own."""
+    files: dict[str, bytes] = field(default_factory=dict)
+    """The files of the model org/tiny, at its one commit."""
+    requests: list[str] = field(default_factory=list)
+    commit: str = "c" * 40
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[Hub]:
+    """A `Hub`, answering on a local port for as long as the test runs."""
+    found = Hub(env={name: value for name, value in os.environ.items() if name != "HF_HUB_OFFLINE"})
+
+    def digest(content: bytes) -> str:
+        return hashlib.sha1(content, usedforsecurity=False).hexdigest()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            found.requests.append(self.path)
+            prefix = f"/org/tiny/resolve/{found.commit}/"
+            if self.path.startswith("/api/models/org/tiny/revision/"):
+                siblings = [{"rfilename": name} for name in found.files]
+                self.answer(json.dumps({"id": "org/tiny", "sha": found.commit, "siblings": siblings}).encode())
+            elif self.path.startswith(f"/api/models/org/tiny/tree/{found.commit}?"):
+                entries = [
+                    {"type": "file", "path": name, "size": len(content), "oid": digest(content)}
+                    for name, content in found.files.items()
+                ]
+                self.answer(json.dumps(entries).encode())
+            elif self.path.startswith(prefix) and self.path.removeprefix(prefix) in found.files:
+                self.answer(found.files[self.path.removeprefix(prefix)])
+            else:
+                self.answer(b"", status=404)
+
+        do_HEAD = do_POST = do_GET  # noqa: N815 (the base class's names)
+
+        def answer(self, body: bytes, status: int = 200) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.send_header("ETag", digest(body))
+            self.send_header("X-Repo-Commit", found.commit)
+            if status == 404:
+                self.send_header("X-Error-Code", "RepoNotFound")
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(body)
+
+        def log_message(self, *_args: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        found.env |= {
+            "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}",
+            "HF_HOME": str(tmp_path / "hub-cache"),
+            "NO_PROXY": "127.0.0.1",
+        }
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield found
+        server.shutdown()
+        thread.join()

@@ -66,7 +66,6 @@ class Package(Stage):
     version = 1
     libraries = ("onnxruntime", "tokenizers", "numpy")
     roles = ("dense", "model")
-    produces = ("package",)
 
     def __init__(
         self, config: PackageConfig, *, name: PackageName, settings: PrecisionSettings, runtime: Runtime
@@ -75,6 +74,7 @@ class Package(Stage):
         self._name = name
         self._settings = settings
         self._runtime = runtime
+        self.produces = (name.folder, f"{name.folder}.tar.gz")
 
     def fingerprint(self) -> dict[str, JsonValue]:
         device = device_info()
