@@ -13,6 +13,7 @@ operating system drops a killed process's lock, and the next writer removes what
         artifact = store.find("export", key) or ...
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -20,7 +21,6 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,7 +54,7 @@ SCHEMA_VERSION = 1
 MEASURING = "local"
 """Stands for the key in the one lock that all measurements on this machine share."""
 
-_LEFTOVERS = ("*/.tmp-*", "*/.old-*", "benchmark/*/.tmp-*", "partial/*")
+_LEFTOVERS = ("*/.tmp-*", "*/.old-*", "benchmark/*/.tmp-*", "benchmark/*/.old-*", "partial/*")
 
 
 class FileRecord(Frozen):
@@ -218,7 +218,7 @@ class Store:
                 f"the store {self.root} can't be used: {error}; choose another with --store"
             ) from error
 
-    @contextmanager
+    @contextlib.contextmanager
     def lock(self, stage: str, key: str, on_wait: Callable[[], None]) -> Iterator[bool]:
         """Hold the one writer's lock of a key; `on_wait` is called once if another process holds it.
 
@@ -325,7 +325,8 @@ class Store:
         """Every readable artifact and benchmark run, digests not checked."""
         for path in sorted(self.root.glob("*/*/manifest.json")) + sorted(self.root.glob("benchmark/*/*/manifest.json")):
             if not any(part.startswith(".") for part in path.relative_to(self.root).parts[:-1]):
-                yield self.open(path.parent)
+                with contextlib.suppress(IntegrityError):
+                    yield self.open(path.parent)
 
     def garbage(self, older_than_days: float | None) -> Iterator[Path]:
         """Folders that a killed process left and, if asked, those not used for so many days.
@@ -341,7 +342,7 @@ class Store:
                 if (artifact.path / "manifest.json").stat().st_mtime < oldest
             ]
         for folder in folders:
-            benchmark_run = folder.parent.parent.name == "benchmark"
+            benchmark_run = folder.parent.parent == self.root / "benchmark"
             key = MEASURING if benchmark_run else re.sub(r"^\.(tmp|old)-", "", folder.name)
             if not any(self._locked(path) for path in (self.root / "locks").glob(f"*-{key}.lock")):
                 yield folder

@@ -118,7 +118,7 @@ def _definition_commands(group: typer.Typer, kind: Literal["targets", "pipelines
                 out.print(f"{name}: valid")
             except EdgepruneError as error:
                 faults.append(error)
-                err.print(str(error), markup=False)
+                err.print(str(error))
         return first_exit_code({fault.exit_code for fault in faults})
 
     @group.command("schema")

@@ -328,7 +328,7 @@ def _say_misses(reports: "Sequence[BuildReport]") -> None:
 
     for report in reports:
         for sentence in misses(report):
-            err.print(f"edgeprune: {sentence}", style="red", markup=False)
+            err.print(f"edgeprune: {sentence}", style="red")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -342,7 +342,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except typer.TyperException as error:
         message = error.format_message()
         if message.startswith("Usage:"):  # a command group without a command
-            err.print(message, markup=False)
+            err.print(message)
             code = 2
         else:
             code = _fail(f"{message.rstrip('.')}; see edgeprune --help", 2, given)
@@ -363,7 +363,7 @@ def _interrupt(_number: int, _frame: object) -> None:
 
 
 def _fail(message: str, code: int, arguments: Sequence[str]) -> int:
-    err.print(f"edgeprune: {message}", style="red", markup=False)
+    err.print(f"edgeprune: {message}", style="red")
     if "--json" in arguments:
         document = {"schema_version": 1, "exit_code": code, "error": message}
         sys.stdout.write(json.dumps(document, indent=2) + "\n")

@@ -8,7 +8,8 @@ for a misspelt key, the nearest known one:
       stages.finetune.epoch: unknown key; did you mean 'epochs'?
 """
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Hashable, Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -39,6 +40,8 @@ def _mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
     seen: set[object] = set()
     for key_node, _ in node.value:
         key = loader.construct_object(key_node, deep=True)
+        if not isinstance(key, Hashable):
+            raise yaml.MarkedYAMLError(problem=f"the key {key!r} is no text", problem_mark=key_node.start_mark)
         if key in seen:
             raise yaml.MarkedYAMLError(problem=f"the key {key!r} stands twice", problem_mark=key_node.start_mark)
         seen.add(key)
@@ -63,7 +66,7 @@ def read_yaml(path: Path) -> dict[str, JsonValue]:
     except yaml.MarkedYAMLError as error:
         line = f" line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise ProfileError(f"{path}{line} is not valid YAML: {error.problem}") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that isn't one
         raise ProfileError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(content, dict):
         raise ProfileError(f"{path} should hold a mapping of keys to values, but holds {type(content).__name__}")
@@ -81,7 +84,7 @@ def parse_override(text: str) -> tuple[list[str], JsonValue]:
         raise ProfileError(f"--set needs path.to.key=value, got {text!r}")
     try:
         return path.split("."), yaml.load(raw, Loader=_StrictLoader)  # noqa: S506 (a SafeLoader)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise ProfileError(f"--set {path}: {raw!r} is not a YAML value") from error
 
 
@@ -100,7 +103,7 @@ def apply_overrides(
             last = depth == len(path) - 1
             here = ".".join(path[:depth]) or "the top"
             if isinstance(node, list):
-                if not part.isdigit() or int(part) >= len(node):
+                if not part.isdecimal() or int(part) >= len(node):
                     raise ProfileError(
                         f"--set {'.'.join(path)}: {here} is a list of {len(node)}, it has no item {part!r}"
                     )
@@ -140,8 +143,11 @@ def validate(model: type[ModelT], content: Mapping[str, JsonValue], *, source: s
         return model.model_validate(content)
     except ValidationError as error:
         faults = [item for item in error.errors() if not _follows_from_another(item, error.errors())]
-        lines = [f"  {'.'.join(map(str, item['loc'])) or 'the whole'}: {_sentence(model, item)}" for item in faults]
-        raise ProfileError(f"{source} is not a valid {kind}:\n" + "\n".join(lines)) from error
+        lines: dict[str, list[str]] = {}
+        for item in faults:
+            lines.setdefault(_path(model, item["loc"]), []).append(_sentence(model, item))
+        shown = "\n".join(f"  {path or 'the whole'}: {', or '.join(sentences)}" for path, sentences in lines.items())
+        raise ProfileError(f"{source} is not a valid {kind}:\n{shown}") from error
 
 
 def _follows_from_another(item: ErrorDetails, errors: list[ErrorDetails]) -> bool:
@@ -178,8 +184,29 @@ def _sentence(model: type[BaseModel], item: ErrorDetails) -> str:
         return f"{value!r} is not one of {expected}" + (f"; did you mean {near[0]!r}?" if near else "")
     if kind == "value_error":
         return item["msg"].removeprefix("Value error, ")
-    message = item["msg"].removeprefix("Input should be ")
-    return f"{value!r} should be {message}"
+    wanted = re.sub(r"^(Input|String|Keys|Tuple|List) should ", "", item["msg"]).removesuffix(f", not {_size(value)}")
+    return f"{value!r} should {wanted}"
+
+
+def _path(model: type[BaseModel], location: tuple[int | str, ...]) -> str:
+    """The path in the YAML: pydantic adds a part for each of several types that a value may have."""
+    parts = list(location)
+    if (
+        parts
+        and isinstance(parts[-1], str)
+        and parts[-1] not in _fields_at(model, location[:-1])
+        and _is_choice(parts[-1])
+    ):
+        parts.pop()
+    return ".".join(map(str, parts))
+
+
+def _is_choice(part: str) -> bool:
+    return re.match(r"^(literal\[|constrained-|(int|float|str|bool|none|tuple|list|dict|nullable)\b)", part) is not None
+
+
+def _size(value: object) -> str:
+    return str(len(value)) if isinstance(value, list | tuple | dict | str) else ""
 
 
 def _fields_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:

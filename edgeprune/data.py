@@ -125,14 +125,17 @@ class DataSource:
         logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
         if self._files:
             return {split: self._read_file(path, cache) for split, path in self._files.items()}
-        datasets.config.HF_DATASETS_OFFLINE = self._offline or datasets.config.HF_DATASETS_OFFLINE
         name, _, config = self.spec.train.partition(":")
+        configured = datasets.config.HF_HUB_OFFLINE
         try:
+            datasets.config.HF_HUB_OFFLINE = self._offline or configured
             loaded = datasets.load_dataset(name, config or None)
         except Exception as error:
             raise DataError(
                 f"{self.spec.train!r} is neither a data file nor a dataset that loads: {str(error).splitlines()[0]}"
             ) from error
+        finally:
+            datasets.config.HF_HUB_OFFLINE = configured
         roles: dict[SplitName, str] = {"train": "train", "selection": "validation", "test": "test"}
         if "train" not in loaded:
             raise DataError(f"the dataset {name!r} has the splits {', '.join(loaded)}, but no train")
@@ -162,7 +165,10 @@ class DataSource:
             raise DataError(f"{name} has no rows")
         columns = list(dataset.column_names)
         text = _column(self.spec.text_column, _TEXT_NAMES, columns, name, "text")
-        texts = dataset[text][:]
+        try:
+            texts = dataset[text][:]
+        except UnicodeDecodeError as error:  # pyarrow reads bytes and decodes them only now
+            raise DataError(_why_unreadable(Path(name), error)) from error
         for row, value in enumerate(texts, start=1):
             if not isinstance(value, str) or not value.strip():
                 raise DataError(f"{name} row {row}: the column {text!r} should hold a text, got {value!r}")
@@ -171,7 +177,7 @@ class DataSource:
         label = _column(self.spec.label_column, _LABEL_NAMES, columns, name, "label")
         labels = dataset[label][:]
         for row, value in enumerate(labels, start=1):
-            if value is None or value == "":
+            if value is None or value == "" or value != value:  # noqa: PLR0124 (NaN, as pandas reads a missing number)
                 raise DataError(f"{name} row {row}: the column {label!r} has no label")
         feature = dataset.features[label]
         if hasattr(feature, "int2str"):
@@ -180,7 +186,7 @@ class DataSource:
 
 
 def _data_file(name: str) -> Path:
-    path = Path(name).expanduser()
+    path = Path(name)
     if path.suffix not in _FORMATS:
         raise DataError(f"{name}: data comes as {', '.join(_FORMATS)} files, or as a dataset name")
     if not path.is_file():
@@ -213,10 +219,12 @@ def _why_unreadable(path: Path, error: Exception) -> str:
         for number, raw in enumerate(path.read_bytes().splitlines(), start=1):
             try:
                 record = json.loads(raw) if raw.strip() else {}
-            except ValueError as fault:
+            except ValueError as fault:  # UnicodeDecodeError is one
                 return f"{path} line {number} is not valid JSON: {fault}"
             if not isinstance(record, dict):
                 return f"{path} line {number} should be an object with a text and a label, got {type(record).__name__}"
+    if "corresponds to no data" in str(error):
+        return f"{path} has no rows"
     cause = error.__cause__ or error
     return f"{path} can't be read as {path.suffix.lstrip('.')}: {str(cause).splitlines()[0]}"
 

@@ -281,13 +281,13 @@ ModelT = TypeVar("ModelT", Pipeline, Target)
 
 
 def _load(model: type[ModelT], kind: Kind, name: str, overrides: Iterable[tuple[list[str], JsonValue]]) -> ModelT:
-    path = Path(name).expanduser()
+    path = Path(name)
     if path.suffix not in (".yaml", ".yml") and "/" not in name:
         path = shipped(kind) / f"{name}.yaml"
         if not path.is_file():
             near = get_close_matches(name, shipped_names(kind), n=1)
-            hint = f"did you mean {near[0]!r}" if near else f"shipped are {', '.join(shipped_names(kind))}"
-            raise ProfileError(f"no {_MODELS[kind][1]} {name!r}; {hint}? The path of one of your own ends in .yaml")
+            hint = f"did you mean {near[0]!r}?" if near else f"shipped are {', '.join(shipped_names(kind))}."
+            raise ProfileError(f"no {_MODELS[kind][1]} {name!r}; {hint} The path of one of your own ends in .yaml")
     content = apply_overrides(read_yaml(path), overrides)
     return validate(model, content, source=str(path), kind=_MODELS[kind][1])
 

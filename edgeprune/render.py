@@ -26,8 +26,8 @@ _PACE_SECONDS = 30
 _PIPE_WIDTH = 200
 """Columns of a table that doesn't go to a terminal; rich would cut it to 80."""
 
-out = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+out = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
+err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 
 class EventRenderer:
@@ -43,7 +43,7 @@ class EventRenderer:
         self._done = 0
         self._started = self._spoke = time.monotonic()
         self._progress = Progress(
-            TextColumn("[bold]{task.description}"),
+            TextColumn("{task.description}", style="bold", markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TextColumn("{task.fields[unit]}"),
@@ -71,22 +71,18 @@ class EventRenderer:
                 self._started = self._spoke = time.monotonic()
                 self._progress.reset(self._bar, description=self._title(stage, round_number), total=None, unit="")
                 if not self._console.is_terminal:
-                    self._console.print(f"{self._title(stage, round_number)} …", highlight=False)
+                    self._say(f"{self._title(stage, round_number)} …")
             case events.Progress(done=done, total=total, unit=unit):
                 self._progress.update(self._bar, completed=done, total=total, unit=unit)
                 self._say_pace(event)
             case events.StageWaiting(stage, round_number):
-                self._console.print(
-                    f"{self._title(stage, round_number)}: another build is making it; waiting", highlight=False
-                )
+                self._say(f"{self._title(stage, round_number)}: another build is making it; waiting")
             case events.StageFinished(stage, round_number, _, cached, duration_s):
                 how = "from the store" if cached else f"{duration_s:.1f} s"
-                self._console.print(f"{self._title(stage, round_number)}: {how}", highlight=False)
+                self._say(f"{self._title(stage, round_number)}: {how}")
                 self._done += 1
             case events.Note(message, level):
-                self._console.print(
-                    f"{level}: {message}", style="yellow" if level == "warning" else "", highlight=False
-                )
+                self._say(f"{level}: {message}", style="yellow" if level == "warning" else "")
             case _:
                 pass
 
@@ -97,11 +93,14 @@ class EventRenderer:
         self._spoke = now
         left_s = (now - self._started) / event.done * (event.total - event.done)
         title = self._title(event.stage, event.round)
-        self._console.print(f"{title}: {event.done} of {event.total} {event.unit}, about {left_s:.0f} s left")
+        self._say(f"{title}: {event.done} of {event.total} {event.unit}, about {left_s:.0f} s left")
+
+    def _say(self, line: str, *, style: str = "") -> None:
+        self._console.print(line, style=style, highlight=False, markup=False, soft_wrap=True)
 
     def _title(self, stage: str, round_number: int) -> str:
         which = f" {round_number}" if round_number else ""
-        return f"[{self._done + 1}/{self._stages}] {stage}{which}".replace("[", r"\[", 1)
+        return f"[{self._done + 1}/{self._stages}] {stage}{which}"
 
 
 def table(title: str | None, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
@@ -135,9 +134,7 @@ def print_report(console: Console, report: BuildReport) -> None:
                 _megabytes(stage.size_bytes),
                 f"{metric.value:.4f}" if metric else "",
                 f"{metric.drop:+.4f}" if metric and metric.drop is not None else "",
-                "[{:+.3f}, {:+.3f}]".format(*metric.drop_interval).replace("[", r"\[")
-                if metric and metric.drop_interval
-                else "",
+                "[{:+.3f}, {:+.3f}]".format(*metric.drop_interval) if metric and metric.drop_interval else "",
                 f"{latency.p50_ms:.2f}" if latency and latency.p50_ms else "",
                 f"{latency.p90_ms:.2f}" if latency and latency.p90_ms else "",
                 "store" if stage.cached else f"{stage.duration_s:.1f}",
@@ -148,13 +145,20 @@ def print_report(console: Console, report: BuildReport) -> None:
     if report.linear:
         rows.append(["TF-IDF + linear model", "", "", f"{report.linear.value:.4f}", "", "", "", "", "", ""])
     columns = ["stage", "parameters", "MB", name, "drop", "95% interval", "p50 ms", "p90 ms", "seconds", "peak MB"]
-    console.print(table(f"{report.name} {report.release} for {report.target} ({report.pipeline})", columns, rows))
+    console.print(
+        table(f"{report.name} {report.release} for {report.target} ({report.pipeline})", columns, rows), markup=False
+    )
     if report.budget:
         console.print()
         budget = [[row.name, f"{row.limit:g}", _value(row), row.verdict] for row in report.budget]
-        console.print(table(None, ["budget", "limit", "value", "verdict"], budget))
+        console.print(table(None, ["budget", "limit", "value", "verdict"], budget), markup=False)
     console.print()
-    console.print(f"{report.package.path}  {report.package.size_bytes / 1e6:.1f} MB", highlight=False, soft_wrap=True)
+    console.print(
+        f"{report.package.path}  {report.package.size_bytes / 1e6:.1f} MB",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
 
 
 def comparison_table(reports: Sequence[BuildReport]) -> Table:

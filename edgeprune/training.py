@@ -82,8 +82,9 @@ def train(
     """
     folder.mkdir(parents=True, exist_ok=True)
     steps_per_epoch = -(-len(rows.encodings) // config.batch_size)
-    interval = -(-steps_per_epoch // config.evaluations_per_epoch)
-    max_steps = interval * config.evaluations_per_epoch * config.epochs
+    max_steps = steps_per_epoch * config.epochs
+    evaluations = min(config.evaluations_per_epoch, steps_per_epoch) * config.epochs
+    moments = {round(max_steps * number / evaluations) for number in range(1, evaluations + 1)}
     if config.freeze_embeddings:
         model.base_model.get_submodule(architecture_of(model.config).embeddings).requires_grad_(requires_grad=False)
     arguments = TrainingArguments(
@@ -97,10 +98,8 @@ def train(
         bf16=numeric.bf16,
         use_cpu=True,
         seed=seed,
-        eval_strategy="steps",
-        save_strategy="steps",
-        eval_steps=interval,
-        save_steps=interval,
+        eval_strategy="no",
+        save_strategy="no",
         logging_strategy="no",
         report_to=[],
         disable_tqdm=True,
@@ -120,7 +119,7 @@ def train(
             steps_per_epoch=steps_per_epoch,
         )
         checkpoint = _last_whole_checkpoint(folder)
-        trainer.add_callback(_Checkpoints(folder, on_step, resumed=checkpoint))
+        trainer.add_callback(_Checkpoints(folder, moments, on_step, resumed=checkpoint))
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         # accelerate leaves the model's forward inside a bf16 autocast.
         trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
@@ -241,10 +240,13 @@ class _Trainer(Trainer):  # type: ignore[misc] # transformers' own types don't p
 
 
 class _Checkpoints(TrainerCallback):  # type: ignore[misc] # as above
-    """Marks whole checkpoints, keeps the newest and the best, and checks what a resume loaded."""
+    """Says when to evaluate and save, marks whole checkpoints, keeps the newest and the best, checks what a resume loaded."""
 
-    def __init__(self, folder: Path, on_step: Callable[[int, int], None], *, resumed: Path | None) -> None:
+    def __init__(
+        self, folder: Path, moments: set[int], on_step: Callable[[int, int], None], *, resumed: Path | None
+    ) -> None:
         self._folder = folder
+        self._moments = moments
         self._on_step = on_step
         self._resumed = resumed
 
@@ -260,6 +262,7 @@ class _Checkpoints(TrainerCallback):  # type: ignore[misc] # as above
             raise IntegrityError(f"the training could not be resumed from {self._resumed}; delete it and build again")
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        control.should_evaluate = control.should_save = state.global_step in self._moments
         self._on_step(state.global_step, state.max_steps)
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
@@ -292,9 +295,10 @@ def _last_whole_checkpoint(folder: Path) -> Path | None:
 
 
 def _best_checkpoint(folder: Path, state: TrainerState) -> Path:
-    """The evaluated step with the highest metric; of equal ones the later, which has trained longer."""
+    """The evaluated step with the highest metric whose weights are there; of equal ones the later: it has trained longer."""
     scored = [(entry["eval_metric"], entry["step"]) for entry in state.log_history if "eval_metric" in entry]
-    return folder / f"checkpoint-{max(scored)[1]}"
+    there = [(value, step) for value, step in scored if (folder / f"checkpoint-{step}").is_dir()]
+    return folder / f"checkpoint-{max(there)[1]}"
 
 
 def _load_weights(model: PreTrainedModel, checkpoint: Path) -> None:

@@ -27,8 +27,8 @@ class Architecture:
     ffn_in: str
     ffn_out: str
     embeddings: str = "embeddings"
-    reserved_positions: int = 0
-    """Rows of the position table that no token uses."""
+    positions_after_padding: bool = False
+    """Whether positions are counted from the padding token's id + 1, so that many rows of their table are never used."""
     pooler: str | None = None
     """The sentence pooler of the bare encoder, unused where token states are pooled outside."""
 
@@ -56,13 +56,13 @@ _BERT = Architecture(
     pooler="pooler",
 )
 
-_ROBERTA = replace(_BERT, reserved_positions=2)
+_ROBERTA = replace(_BERT, positions_after_padding=True)
 
 ARCHITECTURES: dict[str, Architecture] = {
     "bert": _BERT,
     "roberta": _ROBERTA,
     "xlm-roberta": _ROBERTA,
-    "electra": _BERT,
+    "electra": replace(_BERT, pooler=None),
     "distilbert": Architecture(
         layers="transformer.layer",
         query="attention.q_lin",
@@ -107,7 +107,8 @@ def layers_of(model: PreTrainedModel) -> list[LayerParts]:
 
 def longest_text(config: PreTrainedConfig) -> int:
     """Most tokens that the model takes."""
-    return int(config.max_position_embeddings - architecture_of(config).reserved_positions)
+    reserved = config.pad_token_id + 1 if architecture_of(config).positions_after_padding else 0
+    return int(config.max_position_embeddings - reserved)
 
 
 def head_dim_of(config: PreTrainedConfig) -> int:

@@ -38,6 +38,7 @@ __all__ = [
 ]
 
 PRUNING_FILE = "pruning.json"
+_VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model", "tokenizer_config.json")
 
 
 class LayerRecord(Frozen):
@@ -115,6 +116,11 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     Raises:
         ModelError: There is none, or only a slow one.
     """
+    if not any(path for pattern in _VOCABULARIES for path in folder.glob(pattern)):
+        # transformers would make one up from the model's type, without a vocabulary.
+        raise ModelError(
+            f"{folder} has no tokenizer: none of {', '.join(_VOCABULARIES)} is there; save it beside the model"
+        )
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except Exception as error:
@@ -249,7 +255,12 @@ def _empty(auto_class: Any, config: PreTrainedConfig, record: PruningRecord | No
 
 
 def _resize(model: PreTrainedModel, record: PruningRecord) -> None:
-    for parts, kept in zip(layers_of(model), record.layers, strict=True):
+    layers = layers_of(model)
+    if len(layers) != len(record.layers):
+        raise ModelError(
+            f"pruning.json describes {len(record.layers)} layers, config.json {len(layers)}; the files don't belong together"
+        )
+    for parts, kept in zip(layers, record.layers, strict=True):
         width = len(kept.heads) * record.head_dim
         for linear in (parts.query, parts.key, parts.value):
             _set_width(linear, linear.in_features, width)

@@ -31,11 +31,11 @@ def read_pooling(folder: Path) -> Pooling | None:
         modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
         config = json.loads((folder / "1_Pooling/config.json").read_text(encoding="utf-8"))
         kinds = [module["type"].rsplit(".", 1)[-1] for module in modules]
+        asked = config.get("pooling_mode")
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{folder}: modules.json or 1_Pooling/config.json can't be read: {error}") from error
-    asked = config.get("pooling_mode")
     if asked is None:  # written before sentence-transformers 6: a flag a mode
         asked = [_FLAGS.get(name, name) for name, on in config.items() if name.startswith("pooling_mode_") and on]
     modes = [asked] if isinstance(asked, str) else list(asked)

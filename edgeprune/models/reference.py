@@ -89,7 +89,7 @@ def resolve_model(reference: str, *, offline: bool = False) -> ModelSource:
     """
     if reference.startswith("package:"):
         return _from_package(reference)
-    folder = Path(reference).expanduser()
+    folder = Path(reference)
     if folder.is_dir():
         return _checked(ModelSource(folder, folder.resolve().name, reference))
     if folder.exists():

@@ -1,5 +1,6 @@
 """Text classification: single-label (accuracy), multi-label (micro-F1) and regression (Spearman's rho)."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -155,6 +156,9 @@ class TextClassification(Task):
 
 def _number(label: object, where: str) -> float:
     try:
-        return float(label)  # type: ignore[arg-type]
-    except (TypeError, ValueError) as error:
-        raise DataError(f"{where}: a regression's label should be a number, got {label!r}") from error
+        number = float(label)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise DataError(f"{where}: a regression's label should be a number, got {label!r}")
+    return number

@@ -1,0 +1,125 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from edgeprune import agent
+from edgeprune.agent import ISA_FLAGS, device_info, peak_memory_bytes
+
+REQUEST: dict[str, Any] = {
+    "mode": "latency",
+    "provider": "CPUExecutionProvider",
+    "threads": 1,
+    "warmup": 3,
+    "block": 4,
+    "batches": [{"input_ids": [[1, 2, 3], [4, 5, 6]]}, {"input_ids": [[7]]}] * 5,
+}
+
+
+@pytest.fixture(scope="module")
+def graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An ONNX model with a weight of 4 MB: every id times a row."""
+    weight = helper.make_tensor("w", TensorProto.FLOAT, [1, 1, 1_000_000], b"\x00" * 4_000_000, raw=True)
+    nodes = [
+        helper.make_node("Cast", ["input_ids"], ["x"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceSum", ["x"], ["sum"], keepdims=0),
+        helper.make_node("Mul", ["sum", "w"], ["logits"]),
+    ]
+    made = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["batch", "tokens"])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, None)],
+        [weight],
+    )
+    path = tmp_path_factory.mktemp("graph") / "model.onnx"
+    onnx.save(helper.make_model(made, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), path)
+    return path
+
+
+def ask(folder: Path, text: str) -> tuple[int, list[dict[str, Any]]]:
+    """Runs a copy of the agent alone in a folder, as on a device; -I keeps everything of ours out of its path."""
+    (folder / "agent.py").write_bytes(Path(agent.__file__).read_bytes())
+    done = subprocess.run(
+        [sys.executable, "-I", "-W", "error", "agent.py"],
+        input=text,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=folder,
+        timeout=60,
+    )
+    return done.returncode, [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_this_machine_is_described():
+    found = device_info()
+    assert set(found) == {"arch", "isa", "cpu", "cores", "system", "python"}
+    assert found["arch"] in ("x86_64", "aarch64")
+    assert set(found["isa"]) <= set(ISA_FLAGS)
+    assert found["cores"] >= 1
+    assert found["python"] == ".".join(map(str, sys.version_info[:3]))
+    flags = Path("/proc/cpuinfo").read_text().split()
+    assert found["isa"] == [flag for flag in ISA_FLAGS if flag in flags]
+
+
+def test_models_take_turns_and_every_batch_is_timed(tmp_path: Path, graph: Path):
+    models = [{"name": name, "path": str(graph)} for name in ("dense", "final")]
+    code, lines = ask(tmp_path, json.dumps(REQUEST | {"models": models}))
+    assert code == 0
+    assert [(line["kind"], line.get("name")) for line in lines] == [
+        ("device", None),
+        ("session", "dense"),
+        ("session", "final"),
+        ("samples", "dense"),
+        ("samples", "final"),
+    ]
+    assert lines[0]["arch"] == device_info()["arch"]
+    assert lines[0]["onnxruntime"]
+    for line in lines[1:3]:
+        assert line["create_ns"] > 0
+        assert line["first_run_ns"] > 0
+    for line in lines[3:]:
+        assert len(line["ns"]) == len(REQUEST["batches"])
+        assert all(isinstance(value, int) and value > 0 for value in line["ns"])
+
+
+def test_memory_is_that_of_one_model_in_its_process(tmp_path: Path, graph: Path):
+    request = REQUEST | {"mode": "memory", "models": [{"name": "final", "path": str(graph)}]}
+    code, lines = ask(tmp_path, json.dumps(request))
+    assert code == 0
+    assert [line["kind"] for line in lines] == ["device", "memory"]
+    assert lines[1]["name"] == "final"
+    assert 10e6 < lines[1]["peak_bytes"] < 1e9
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "message"),
+    [
+        ({"provider": "NoSuchExecutionProvider"}, "LookupError", "not NoSuchExecutionProvider"),
+        ({"models": [{"name": "a", "path": "nowhere.onnx"}]}, "NoSuchFile", "nowhere.onnx"),
+        ({"batches": [{"other": [[1]]}]}, "ValueError", "input_ids"),
+        ({"mode": "magic"}, "KeyError", "magic"),
+    ],
+)
+def test_a_failure_is_a_line_and_an_exit_code(
+    tmp_path: Path, graph: Path, changes: dict[str, Any], kind: str, message: str
+):
+    code, lines = ask(tmp_path, json.dumps(REQUEST | {"models": [{"name": "a", "path": str(graph)}]} | changes))
+    assert code == 1
+    assert lines[-1]["kind"] == "error"
+    assert lines[-1]["type"] == kind
+    assert message in lines[-1]["message"]
+
+
+def test_the_peak_is_no_less_than_what_is_used_now():
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    peak = peak_memory_bytes()
+    assert peak >= pages * os.sysconf("SC_PAGESIZE")
+    assert peak < 16e9

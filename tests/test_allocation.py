@@ -1,0 +1,102 @@
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from edgeprune.pruning.allocation import FloatArray, keep_counts, strongest
+
+allocations = st.sampled_from(["uniform", "global"])
+fractions = st.floats(0.01, 1.0)
+alignments = st.sampled_from([1, 2, 8, 64])
+
+
+@st.composite
+def layers(draw: st.DrawFn, *, whole_steps_of: int | None = None) -> list[FloatArray]:
+    """Scores of one to six layers."""
+    widths = st.integers(1, 40).map(lambda n: n * whole_steps_of) if whole_steps_of else st.integers(1, 300)
+    generator = np.random.default_rng(draw(st.integers(0, 1000)))
+    scale = draw(st.sampled_from([0.0, 1.0, 1e12]))
+    return [scale * generator.exponential(size=width) for width in draw(st.lists(widths, min_size=1, max_size=6))]
+
+
+def widths(scores: list[FloatArray]) -> list[int]:
+    return [len(values) for values in scores]
+
+
+@given(layers(), fractions, allocations, alignments)
+def test_no_layer_is_emptied_and_none_keeps_more_than_it_has(
+    scores: list[FloatArray], keep: float, allocation: str, align: int
+):
+    counts = keep_counts(scores, widths(scores), keep, allocation=allocation, align=align)
+    assert len(counts) == len(scores)
+    for count, have in zip(counts, widths(scores), strict=True):
+        assert min(align, have) <= count <= have
+
+
+@given(layers(), fractions, allocations, alignments)
+def test_widths_are_multiples_of_the_alignment_or_everything(
+    scores: list[FloatArray], keep: float, allocation: str, align: int
+):
+    counts = keep_counts(scores, widths(scores), keep, allocation=allocation, align=align)
+    assert all(count % align == 0 or count == have for count, have in zip(counts, widths(scores), strict=True))
+
+
+@given(layers(), allocations, alignments)
+def test_keeping_all_keeps_all(scores: list[FloatArray], allocation: str, align: int):
+    assert keep_counts(scores, widths(scores), 1.0, allocation=allocation, align=align) == widths(scores)
+
+
+@given(st.data(), fractions, allocations, st.sampled_from([1, 8, 64]))
+def test_the_total_is_that_asked_for_to_half_a_step(data: st.DataObject, keep: float, allocation: str, align: int):
+    scores = data.draw(layers(whole_steps_of=align))
+    wanted = keep * sum(widths(scores))
+    counts = keep_counts(scores, widths(scores), keep, allocation=allocation, align=align)
+    assume(min(counts) > align)  # a layer held at its least makes the total larger
+    assert abs(sum(counts) - wanted) <= align / 2 + 1
+
+
+@given(st.data(), fractions, allocations, st.sampled_from([1, 8, 64]))
+def test_the_total_is_never_below_that_asked_for_by_more_than_half_a_step(
+    data: st.DataObject, keep: float, allocation: str, align: int
+):
+    scores = data.draw(layers(whole_steps_of=align))
+    counts = keep_counts(scores, widths(scores), keep, allocation=allocation, align=align)
+    assert sum(counts) >= keep * sum(widths(scores)) - align / 2 - 1
+
+
+def test_uniform_keeps_the_same_share_whatever_the_scores():
+    scores = [np.full(256, 1e6), np.full(256, 1e-6), np.arange(128.0)]
+    assert keep_counts(scores, [256, 256, 128], 0.5, allocation="uniform", align=64) == [128, 128, 64]
+
+
+def test_global_keeps_more_where_the_scores_are_spread():
+    strong = np.array([1.0] * 6 + [0.0] * 2)
+    weak = np.array([1.0] * 2 + [0.0] * 6)
+    assert keep_counts([strong, weak], [8, 8], 0.5, allocation="global", align=1) == [6, 2]
+
+
+def test_global_ignores_a_layers_scale():
+    generator = np.random.default_rng(0)
+    scores = [generator.exponential(size=64) for _ in range(3)]
+    scaled = [values * factor for values, factor in zip(scores, [1e-9, 1.0, 1e9], strict=True)]
+    asked = {"allocation": "global", "align": 1}
+    assert keep_counts(scaled, [64] * 3, 0.3, **asked) == keep_counts(scores, [64] * 3, 0.3, **asked)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("allocation", ["uniform", "global"])
+def test_the_fraction_is_of_the_dense_model_not_of_what_is_left(allocation: str):
+    left = [np.arange(1.0, 97.0), np.arange(1.0, 97.0)]
+    assert keep_counts(left, [128, 128], 0.5, allocation=allocation, align=8) == [64, 64]
+
+
+@pytest.mark.parametrize("allocation", ["uniform", "global"])
+def test_a_layer_narrower_than_the_alignment_keeps_all(allocation: str):
+    scores = [np.full(6, 0.1), np.arange(256.0)]
+    assert keep_counts(scores, [256, 256], 0.25, allocation=allocation, align=64)[0] == 6
+
+
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=30), st.data())
+def test_the_strongest_are_kept_in_their_order_and_the_earlier_of_equals(values: list[int], data: st.DataObject):
+    count = data.draw(st.integers(1, len(values)))
+    kept = strongest(np.array(values, float), count)
+    assert kept == sorted(sorted(range(len(values)), key=lambda unit: (-values[unit], unit))[:count])

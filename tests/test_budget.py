@@ -1,0 +1,99 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgeprune.artifacts import Metric
+from edgeprune.budget import BudgetRow, Verdict, exit_code, judge, overall
+from edgeprune.latency import LatencyRow
+from edgeprune.profiles import Budget
+
+ALL = Budget(latency_p50_ms=5, latency_p90_ms=10, peak_memory_mb=200, size_mb=25, metric_drop=0.01)
+VERDICTS: tuple[Verdict, ...] = ("pass", "fail", "inconclusive", "not_measured")
+
+
+def metric(drop: float | None = 0.0) -> Metric:
+    return Metric(name="accuracy", value=0.9, samples=100, drop=drop, drop_interval=(-0.02, 0.03))
+
+
+def latency(p50: float | None = 4.0, p90: float | None = 9.0, memory: float | None = 150.0) -> LatencyRow:
+    return LatencyRow(
+        artifact="final",
+        provider="CPUExecutionProvider",
+        threads=1,
+        batch_size=1,
+        lengths="data",
+        samples=100,
+        p50_ms=p50,
+        p90_ms=p90,
+        p50_interval_ms=(3.0, 5.0),
+        p90_interval_ms=(8.0, 12.0),
+        peak_memory_mb=memory,
+    )
+
+
+def row(name: str, verdict: Verdict) -> BudgetRow:
+    return BudgetRow(name=name, limit=1, value=None, interval=None, verdict=verdict)
+
+
+def test_no_limits_no_rows():
+    assert judge(Budget(), size_mb=1e6, metric=metric(0.9), latency=latency()) == []
+    assert overall([]) == "pass"
+    assert exit_code([]) == 0
+
+
+def test_every_limit_has_its_row_with_value_and_interval():
+    rows = judge(ALL, size_mb=20, metric=metric(), latency=latency())
+    assert [(row.name, row.limit, row.value, row.interval, row.verdict) for row in rows] == [
+        ("size_mb", 25, 20, None, "pass"),
+        ("metric_drop", 0.01, 0, (-0.02, 0.03), "pass"),
+        ("latency_p50_ms", 5, 4, (3, 5), "pass"),
+        ("latency_p90_ms", 10, 9, (8, 12), "pass"),
+        ("peak_memory_mb", 200, 150, None, "pass"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("size", "drop", "p50", "p90", "memory", "failed", "code"),
+    [
+        (25, 0.01, 5, 10, 200, set(), 0),
+        (25.1, 0.0, 1, 1, 1, {"size_mb"}, 3),
+        (1, 0.011, 1, 1, 1, {"metric_drop"}, 4),
+        (1, -0.5, 5.1, 1, 1, {"latency_p50_ms"}, 3),
+        (1, 0.0, 1, 10.1, 1, {"latency_p90_ms"}, 3),
+        (1, 0.0, 1, 1, 201, {"peak_memory_mb"}, 3),
+        (26, 0.5, 9, 99, 999, {row.name for row in judge(ALL, size_mb=0, metric=metric(), latency=None)}, 4),
+    ],
+)
+def test_a_limit_is_missed_only_above_it(
+    size: float, drop: float, p50: float, p90: float, memory: float, failed: set[str], code: int
+):
+    rows = judge(ALL, size_mb=size, metric=metric(drop), latency=latency(p50, p90, memory))
+    assert {row.name for row in rows if row.verdict == "fail"} == failed
+    assert exit_code(rows) == code
+    assert overall(rows) == ("fail" if failed else "pass")
+
+
+def test_an_unmeasured_target_is_not_measured_where_it_would_have_to_be():
+    rows = judge(ALL, size_mb=20, metric=metric(), latency=None)
+    assert [row.verdict for row in rows] == ["pass", "pass", "not_measured", "not_measured", "not_measured"]
+    assert overall(rows) == "inconclusive"
+    assert exit_code(rows) == 7
+
+
+def test_too_few_samples_are_inconclusive():
+    rows = judge(ALL, size_mb=20, metric=metric(), latency=latency(p90=None, memory=None))
+    assert [row.verdict for row in rows] == ["pass", "pass", "pass", "inconclusive", "inconclusive"]
+    assert exit_code(rows) == 7
+
+
+def test_an_unmeasured_target_may_still_fail_what_was_measured():
+    rows = judge(ALL, size_mb=30, metric=metric(), latency=None)
+    assert (overall(rows), exit_code(rows)) == ("fail", 3)
+
+
+@given(
+    st.lists(st.builds(row, st.sampled_from(["size_mb", "metric_drop", "latency_p90_ms"]), st.sampled_from(VERDICTS)))
+)
+def test_exit_code_and_verdict_agree(rows: list[BudgetRow]):
+    expected = {0: "pass", 3: "fail", 4: "fail", 7: "inconclusive"}
+    assert overall(rows) == expected[exit_code(rows)]

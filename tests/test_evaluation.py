@@ -1,0 +1,192 @@
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from conftest import MODEL_TYPES, ModelFactory, synthetic_rows
+from hypothesis import given
+from hypothesis import strategies as st
+from onnx import TensorProto, helper
+
+from edgeprune.evaluation import (
+    Encoding,
+    by_length,
+    collate,
+    encode,
+    measure,
+    onnx_session,
+    predict_onnx,
+    predict_torch,
+    to_torch,
+)
+from edgeprune.models.checkpoint import load_any, load_tokenizer
+from edgeprune.tasks import TaskSpec, task_for
+
+
+def spec_for(inputs: Sequence[str] = ("input_ids", "attention_mask"), max_length: int = 16) -> TaskSpec:
+    return TaskSpec(
+        task="text-classification",
+        problem_type="single_label_classification",
+        labels=("neg", "pos"),
+        max_length=max_length,
+        inputs=tuple(inputs),
+    )
+
+
+def encodings_of(lengths: list[int]) -> list[Encoding]:
+    return [{"input_ids": list(range(1, n + 1)), "attention_mask": [1] * n} for n in lengths]
+
+
+TASK = task_for(spec_for())
+
+
+@pytest.mark.parametrize("model_type", ["bert", "distilbert"])
+def test_texts_are_cut_but_not_padded(tiny_model_folder: ModelFactory, model_type: str):
+    tokenizer = load_tokenizer(tiny_model_folder(model_type))
+    spec = spec_for(tokenizer.model_input_names, max_length=6)
+    short, long = encode(tokenizer, ["good .", "the film was very very good ."], spec)
+    assert tuple(short) == spec.inputs
+    assert [len(values) for values in short.values()] == [4] * len(spec.inputs)
+    assert [len(values) for values in long.values()] == [6] * len(spec.inputs)
+    assert tokenizer.convert_ids_to_tokens(long["input_ids"]) == ["[CLS]", "the", "film", "was", "very", "[SEP]"]
+
+
+def test_batches_are_padded_on_the_right():
+    found = collate(encodings_of([1, 3]), pad_token_id=7)
+    assert {name: values.tolist() for name, values in found.items()} == {
+        "input_ids": [[1, 7, 7], [1, 2, 3]],
+        "attention_mask": [[1, 0, 0], [1, 1, 1]],
+    }
+    assert {values.dtype for values in found.values()} == {np.dtype(np.int64)}
+    assert collate(encodings_of([1]), 7, width=4)["input_ids"].tolist() == [[1, 7, 7, 7]]
+    assert torch.equal(to_torch(found)["input_ids"], torch.tensor([[1, 7, 7], [1, 2, 3]]))
+
+
+@given(st.lists(st.integers(1, 50), min_size=1, max_size=80), st.integers(1, 200))
+def test_batches_hold_every_row_once_within_their_tokens(lengths: list[int], tokens: int):
+    batches = by_length(encodings_of(lengths), tokens)
+    assert sorted(row for batch in batches for row in batch) == list(range(len(lengths)))
+    for batch in batches:
+        assert len(batch) == 1 or len(batch) * max(lengths[row] for row in batch) <= tokens
+    in_order = [lengths[row] for batch in batches for row in batch]
+    assert in_order == sorted(in_order)
+
+
+@pytest.mark.parametrize("model_type", MODEL_TYPES)
+def test_outputs_come_in_the_order_of_the_texts_whatever_their_batch(tiny_model_folder: ModelFactory, model_type: str):
+    folder = tiny_model_folder(model_type)
+    model, tokenizer = load_any(folder), load_tokenizer(folder)
+    texts = [str(row["text"]) for row in synthetic_rows(200)]
+    encodings = encode(tokenizer, texts, spec_for(tokenizer.model_input_names))
+    assert len(by_length(encodings, 2048)) > 1
+    found = predict_torch(model, TASK, encodings, int(tokenizer.pad_token_id))
+    assert found.shape == (200, 2)
+    assert np.ptp(found[:, 0]) > 0.01
+    for row in (0, 17, 199):
+        with torch.inference_mode():
+            alone = model(**tokenizer([texts[row]], return_tensors="pt")).logits.numpy()
+        np.testing.assert_allclose(found[row], alone[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_predicting_uses_no_dropout_and_leaves_the_mode(tiny_model_folder: ModelFactory, training: bool):
+    folder = tiny_model_folder()
+    model, tokenizer = load_any(folder).train(training), load_tokenizer(folder)
+    encodings = encode(tokenizer, ["the film was good ."], spec_for(tokenizer.model_input_names))
+    first = predict_torch(model, TASK, encodings, 0)
+    assert np.array_equal(predict_torch(model, TASK, encodings, 0), first)
+    assert model.training is training
+
+
+@pytest.fixture
+def summing_graph(tmp_path: Path) -> Path:
+    """An ONNX graph whose outputs are each text's sum of ids and its batch's number of tokens."""
+    nodes = [
+        helper.make_node("Mul", ["input_ids", "attention_mask"], ["read"]),
+        helper.make_node("ReduceSum", ["read", "axis"], ["sum"]),
+        helper.make_node("ReduceSum", ["attention_mask"], ["all"], keepdims=0),
+        helper.make_node("Mul", ["all", "ones"], ["tokens"]),
+        helper.make_node("Concat", ["sum", "tokens"], ["both"], axis=1),
+        helper.make_node("Cast", ["both"], ["logits"], to=TensorProto.FLOAT),
+    ]
+    inputs = [
+        helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "tokens"])
+        for name in ("input_ids", "attention_mask")
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        inputs,
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 2])],
+        [
+            helper.make_tensor("axis", TensorProto.INT64, [1], [1]),
+            helper.make_tensor("ones", TensorProto.INT64, [1, 1], [1]),
+        ],
+    )
+    path = tmp_path / "model.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), path)
+    return path
+
+
+def test_onnx_outputs_are_those_of_every_text_alone(summing_graph: Path):
+    session = onnx_session(summing_graph, threads=1)
+    found = predict_onnx(session, encodings_of([3, 1, 2]), pad_token_id=0)
+    assert found.tolist() == [[6, 3], [1, 1], [3, 2]]
+    assert found.dtype == np.float32
+
+
+def logits(predicted: Sequence[int]) -> np.ndarray:
+    return np.eye(2)[list(predicted)]
+
+
+def test_a_dense_model_has_no_drop():
+    found = measure(TASK, logits([0, 1, 1, 1]), np.array([0, 1, 1, 0]), dense_outputs=None, seed=0)
+    assert (found.name, found.value, found.samples) == ("accuracy", 0.75, 4)
+    assert (found.drop, found.drop_interval) == (None, None)
+
+
+def test_a_drop_is_the_dense_metric_minus_this_one():
+    references = np.array([0, 1] * 50)
+    worse = references.copy()
+    worse[:10] ^= 1
+    down = measure(TASK, logits(worse), references, dense_outputs=logits(references), seed=0)
+    up = measure(TASK, logits(references), references, dense_outputs=logits(worse), seed=0)
+    assert (down.value, down.drop) == (0.9, pytest.approx(0.1))
+    assert (up.value, up.drop) == (1.0, pytest.approx(-0.1))
+
+
+def test_the_interval_is_paired():
+    """Both models err on the same rows, so nothing is lost and nothing uncertain."""
+    generator = np.random.default_rng(0)
+    references = generator.integers(2, size=200)
+    predicted = np.where(generator.random(200) < 0.7, references, 1 - references)
+    found = measure(TASK, logits(predicted), references, dense_outputs=logits(predicted), seed=0)
+    assert (found.drop, found.drop_interval) == (0, (0, 0))
+
+
+def test_the_interval_is_as_wide_as_theory_says_and_repeats():
+    """Every row's loss is 1 with probability 0.1: the drop's standard error is sqrt(0.1 · 0.9 / n)."""
+    rows = 1000
+    references = np.zeros(rows, np.int64)
+    worse = np.array([1] * 100 + [0] * 900)
+    found = measure(TASK, logits(worse), references, dense_outputs=logits(references), seed=0)
+    assert found.drop_interval is not None
+    low, high = found.drop_interval
+    half = 1.96 * (0.1 * 0.9 / rows) ** 0.5
+    assert low == pytest.approx(0.1 - half, abs=0.004)
+    assert high == pytest.approx(0.1 + half, abs=0.004)
+    assert measure(TASK, logits(worse), references, dense_outputs=logits(references), seed=0) == found
+
+
+def test_the_interval_covers_the_true_drop_about_as_often_as_it_claims():
+    generator = np.random.default_rng(0)
+    covered = 0
+    for trial in range(40):
+        references = np.zeros(60, np.int64)
+        dense, ours = (generator.random((2, 60)) < [[0.1], [0.3]]).astype(int)
+        found = measure(TASK, logits(ours), references, dense_outputs=logits(dense), seed=trial)
+        assert found.drop_interval is not None
+        covered += found.drop_interval[0] <= 0.2 <= found.drop_interval[1]
+    assert 34 <= covered <= 40

@@ -1,0 +1,245 @@
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from conftest import MODEL_TYPES, ModelFactory
+from e2e import Built, call, contents
+from onnx import numpy_helper
+from transformers import AutoModelForSequenceClassification, PreTrainedModel
+
+from edgeprune.api import make_request
+from edgeprune.artifacts import StageMetrics
+from edgeprune.data import DataSource, DataSpec
+from edgeprune.errors import ParityError
+from edgeprune.evaluation import Encoding, collate, to_torch
+from edgeprune.graph.export import export_onnx
+from edgeprune.models.checkpoint import LayerRecord, PruningRecord, load_checkpoint, load_tokenizer, save_checkpoint
+from edgeprune.pipeline import build
+from edgeprune.plan import make_plan
+from edgeprune.prepared import Prepared, open_prepared
+from edgeprune.profiles import ExportConfig
+from edgeprune.pruning.surgery import cut
+from edgeprune.silence import quiet_libraries
+from edgeprune.stage import Work
+from edgeprune.stages.export import Export, check_parity
+from edgeprune.tasks import TaskSpec, task_for
+
+LONGEST = 64
+
+
+def perturb(path: Path, pick: str) -> None:
+    """Add a half to one weight of a graph: the first of the first tensor whose name holds `pick`."""
+    model = onnx.load(path)
+    chosen = next(tensor for tensor in model.graph.initializer if pick in tensor.name)
+    values = numpy_helper.to_array(chosen).copy()
+    values.flat[0] += 0.5
+    chosen.CopyFrom(numpy_helper.from_array(values, chosen.name))
+    onnx.save(model, path)
+
+
+def prepared_of(built: Built) -> Prepared:
+    source = DataSource(DataSpec(train=str(built.data)), labelled=True, offline=True)
+    return open_prepared(built.artifact("prepare", 0), source)
+
+
+# Parity
+
+
+@pytest.mark.parametrize("pick", ["classifier.bias", "classifier.weight", "layer.1.output.LayerNorm.weight"])
+def test_one_perturbed_weight_is_above_the_tolerance(built: Built, tmp_path: Path, pick: str) -> None:
+    prepared = prepared_of(built)
+    artifact = built.artifact("export", 1)
+    model = load_checkpoint(built.artifact("finetune").file("checkpoint"), prepared.task.auto_class)
+    path = tmp_path / "model.onnx"
+    path.write_bytes(artifact.file("model.onnx").read_bytes())
+    arguments = (model, prepared.task, path, prepared.splits["selection"].encodings, prepared.pad_token_id)
+    whole = check_parity(*arguments, tolerance=1e-4)
+    assert whole.max_error == artifact.manifest.metrics.scores["parity_max_error"] < 1e-5
+    perturb(path, pick)
+    with pytest.raises(ParityError, match=r"model\.onnx against PyTorch: outputs differ by .* more than the tolerance"):
+        check_parity(*arguments, tolerance=1e-4)
+    assert ParityError.exit_code == 5
+
+
+class PerturbedExport(Export):
+    """An exporter with a fault: one weight is not what it was."""
+
+    def run(self, work: Work) -> StageMetrics:
+        metrics = super().run(work)
+        perturb(work.folder / "model.onnx", "classifier.bias")
+        source = work.parents["dense"]
+        prepared = open_prepared(source, work.data)
+        model = load_checkpoint(work.parents["checkpoint"].file("checkpoint"), prepared.task.auto_class)
+        check_parity(
+            model, prepared.task, work.folder / "model.onnx", prepared.splits["selection"].encodings,
+            prepared.pad_token_id, tolerance=self._config.tolerance,
+        )  # fmt: skip
+        return metrics
+
+
+def test_a_build_with_a_faulty_exporter_ends_with_exit_5_and_ships_nothing(built: Built, tmp_path: Path) -> None:
+    request = make_request(
+        str(built.model), data=str(built.data), pipeline=str(built.pipeline), target=str(built.target),
+        task="text-classification", store=built.copied_store(tmp_path), output=tmp_path / "dist",
+    )  # fmt: skip
+    plan = make_plan(request)
+    stage = PerturbedExport(ExportConfig(), round_number=1)
+    nodes = [
+        dataclasses.replace(node, stage=stage, key="f" * 64) if node.id == "export-1" else node for node in plan.nodes
+    ]
+    before = contents(request.store)
+    with pytest.raises(ParityError) as caught:
+        build(dataclasses.replace(plan, nodes=nodes), request)
+    assert caught.value.exit_code == 5
+    assert contents(request.store) == before
+    assert not list(request.store.glob("export/*f" + "f" * 40 + "*"))
+    assert not (tmp_path / "dist").exists()
+
+
+def test_a_tolerance_nothing_meets_is_exit_5(built: Built, tmp_path: Path) -> None:
+    store = built.copied_store(tmp_path)
+    before = contents(store)
+    done = call(
+        *built.arguments, "--store", store, "--output", tmp_path / "dist", "--set", "stages.export.tolerance=1e-12",
+        "--json",
+    )  # fmt: skip
+    assert done.code == 5
+    assert done.document["exit_code"] == 5
+    assert "Traceback" not in done.err
+    assert len(done.complaints) == 1
+    assert "more than the tolerance of 1e-12" in done.complaints[0]
+    assert contents(store) == before
+    assert not (tmp_path / "dist").exists()
+
+
+# The graph
+
+
+def uneven(model: PreTrainedModel) -> PruningRecord:
+    """Cut a tiny model so that no two layers are alike."""
+    record = PruningRecord.dense(model, "0" * 64)
+    keep = (
+        LayerRecord(heads=(2,), neurons=tuple(range(0, 120, 5))),
+        LayerRecord(heads=(0, 1, 3), neurons=tuple(range(7, 128))),
+    )
+    return cut(model, record, keep)
+
+
+def example(pad: int, inputs: Sequence[str]) -> dict[str, torch.Tensor]:
+    first: Encoding = {name: [1] * 9 for name in inputs}
+    second: Encoding = {name: [1] * 5 for name in inputs}
+    return to_torch(collate([first, second], pad))
+
+
+@pytest.mark.parametrize("model_type", MODEL_TYPES)
+def test_uneven_widths_and_any_batch_and_length(
+    tiny_model_folder: ModelFactory, tmp_path: Path, model_type: str
+) -> None:
+    source = tiny_model_folder(model_type)
+    tokenizer = load_tokenizer(source)
+    pad = int(tokenizer.pad_token_id)
+    spec = TaskSpec(
+        task="text-classification", problem_type="single_label_classification", labels=("neg", "pos"), max_length=LONGEST,
+        inputs=tuple(tokenizer.model_input_names),
+    )  # fmt: skip
+    task = task_for(spec)
+    dense = AutoModelForSequenceClassification.from_pretrained(source).eval()
+    record = uneven(dense)
+    save_checkpoint(dense, tmp_path / "pruned", record=record, tokenizer=tokenizer)
+    model = load_checkpoint(tmp_path / "pruned", task.auto_class, attn_implementation="eager")
+    assert {
+        parts.shape for name, parts in model.named_parameters() if name.endswith(("query.weight", "q_lin.weight"))
+    } == {
+        (8, 32),
+        (24, 32),
+    }
+    path = tmp_path / "model.onnx"
+    with quiet_libraries():
+        export_onnx(
+            task.exportable(model), example(pad, spec.inputs), path, opset=20, longest_sequence=LONGEST,
+            output_name=task.output_name,
+        )  # fmt: skip
+    onnx.checker.check_model(onnx.load(path), full_check=True)
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    assert [(one.name, one.shape) for one in session.get_inputs()] == [
+        (name, ["batch", "sequence"]) for name in spec.inputs
+    ]
+    assert [(one.name, one.shape) for one in session.get_outputs()] == [("logits", ["batch", 2])]
+
+    generator = np.random.default_rng(0)
+    vocabulary = model.config.vocab_size
+    for batch, length in ((1, 1), (1, 2), (1, LONGEST), (3, 1), (5, 7), (2, LONGEST), (33, 3)):
+        ids = generator.integers(5, vocabulary, size=(batch, length))
+        mask = np.ones((batch, length), dtype=np.int64)
+        for row in range(1, batch):  # every row but the first ends in padding
+            end = int(generator.integers(1, length + 1))
+            mask[row, end:], ids[row, end:] = 0, pad
+        values = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(mask)}
+        feed = {name: values[name].astype(np.int64) for name in spec.inputs}
+        with torch.inference_mode():
+            expected, _ = task.forward(model, to_torch(feed))
+        (found,) = session.run(["logits"], feed)
+        np.testing.assert_allclose(found, expected.numpy(), atol=2e-5, err_msg=f"batch {batch}, length {length}")
+
+
+@pytest.mark.parametrize(("stage", "number"), [("export", 0), ("export", 1), ("quantize", 1)])
+def test_a_graph_has_no_paths_and_no_stack_traces(built: Built, stage: str, number: int) -> None:
+    path = built.artifact(stage, number).file("model.onnx")
+    content = path.read_bytes()
+    for secret in (
+        str(built.root),
+        str(Path.home()),
+        str(Path(torch.__file__).parent.parent),
+        str(Path(__file__).parent),
+    ):
+        assert secret.encode() not in content
+    for trace in (b"site-packages", b".py", b'File "', b"stack_trace", b"Traceback", b"forward(", b"pkg.torch"):
+        assert trace not in content
+    model = onnx.load(path)
+    assert not model.doc_string
+    assert not any(node.doc_string or list(node.metadata_props) for node in model.graph.node)
+
+
+def test_two_exports_in_different_folders_are_byte_identical(built: Built, tmp_path: Path) -> None:
+    prepared = prepared_of(built)
+    checkpoint = built.artifact("finetune").file("checkpoint")
+    paths = []
+    for folder in ("a", "b/with a longer name"):
+        (tmp_path / folder).mkdir(parents=True)
+        path = tmp_path / folder / "model.onnx"
+        model = load_checkpoint(checkpoint, prepared.task.auto_class, attn_implementation="eager")
+        selection = prepared.splits["selection"].encodings
+        inputs = to_torch(collate([selection[0], selection[-1]], prepared.pad_token_id))
+        with quiet_libraries():
+            export_onnx(
+                prepared.task.exportable(model), inputs, path, opset=20, longest_sequence=LONGEST,
+                output_name=prepared.task.output_name,
+            )  # fmt: skip
+        paths.append(path)
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+def test_texts_of_one_length_export_a_graph_for_every_length(built: Built, tmp_path: Path) -> None:
+    # An exporter that sees one length only would specialise the graph for it.
+    data = tmp_path / "same.jsonl"
+    words = {"neg": "awful", "pos": "great"}
+    rows = [json.dumps({"text": word, "label": label}) for label, word in words.items()]
+    data.write_text("\n".join(rows * 40) + "\n", encoding="utf-8")
+    done = call(
+        "build", built.artifact("prepare", 0).file("checkpoint"), "--data", data, "--pipeline", built.pipeline,
+        "--target", built.target, "--store", tmp_path / "store", "--output", tmp_path / "dist", "--json",
+        "--set", "stages.prune=null", "--set", "stages.finetune=null",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    (path,) = (tmp_path / "store").glob("export/*/model.onnx")
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    for length in (1, 3, 16, LONGEST):
+        feed = {one.name: np.ones((2, length), dtype=np.int64) for one in session.get_inputs()}
+        assert session.run(None, feed)[0].shape == (2, 2)

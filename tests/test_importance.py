@@ -1,0 +1,192 @@
+"""Every criterion against the definition, computed one example and one unit at a time in double precision."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from conftest import MODEL_TYPES, ModelFactory, synthetic_rows
+from transformers import PreTrainedModel
+
+from edgeprune.evaluation import collate, encode, to_torch
+from edgeprune.models.architectures import layers_of
+from edgeprune.models.checkpoint import load_any, load_tokenizer
+from edgeprune.pruning.importance import Batch, Scores, fisher, magnitude, taylor
+from edgeprune.tasks import TaskSpec, task_for
+
+HEAD_DIM = 8
+EXAMPLES = 7
+
+
+@pytest.fixture
+def model(tiny_model_folder: ModelFactory) -> PreTrainedModel:
+    return load_any(tiny_model_folder()).double()
+
+
+def loss_of(model: PreTrainedModel) -> Callable[[Batch], torch.Tensor]:
+    """The sum of the examples' cross entropies."""
+
+    def loss(batch: Batch) -> torch.Tensor:
+        inputs = {name: value for name, value in batch.items() if name != "references"}
+        return torch.nn.functional.cross_entropy(model(**inputs).logits, batch["references"], reduction="sum")
+
+    return loss
+
+
+@pytest.fixture(scope="module")
+def examples(tiny_model_folder: ModelFactory) -> list[Batch]:
+    """Batches of one, of several lengths, unpadded."""
+    return batches_of(tiny_model_folder, [[row] for row in range(EXAMPLES)])
+
+
+def batches_of(tiny_model_folder: ModelFactory, groups: list[list[int]], model_type: str = "bert") -> list[Batch]:
+    tokenizer = load_tokenizer(tiny_model_folder(model_type))
+    rows = synthetic_rows(EXAMPLES, seed=3)
+    spec = TaskSpec(
+        task="text-classification",
+        problem_type="single_label_classification",
+        labels=("neg", "pos"),
+        max_length=16,
+        inputs=tuple(tokenizer.model_input_names),
+    )
+    encodings = encode(tokenizer, [str(row["text"]) for row in rows], spec)
+    labels = task_for(spec).references([str(row["label"]) for row in rows], where="here")
+    return [
+        {
+            **to_torch(collate([encodings[row] for row in group], int(tokenizer.pad_token_id))),
+            "references": torch.as_tensor(labels[group]),
+        }
+        for group in groups
+    ]
+
+
+def by_hand(model: PreTrainedModel, examples: list[Batch], reduce: Callable[[torch.Tensor], torch.Tensor]) -> Scores:
+    """∂L/∂m of a unit is the inner product of the weights that read it with their gradient; one example at a time."""
+    loss = loss_of(model)
+    layers = layers_of(model)
+    heads = [torch.zeros(4, dtype=torch.float64) for _ in layers]
+    neurons = [torch.zeros(128, dtype=torch.float64) for _ in layers]
+    for example in examples:
+        model.zero_grad()
+        loss(example).backward()
+        for index, parts in enumerate(layers):
+            output, ffn = parts.attention_output.weight, parts.ffn_out.weight
+            heads[index] += reduce((output * output.grad).sum(0).view(4, HEAD_DIM).sum(1)).detach()
+            neurons[index] += reduce((ffn * ffn.grad).sum(0)).detach()
+    model.zero_grad()
+    count = len(examples)
+    return Scores([(value / count).numpy() for value in heads], [(value / count).numpy() for value in neurons])
+
+
+def assert_equal(found: Scores, expected: Scores, rtol: float = 1e-5) -> None:
+    for ours, theirs in [
+        *zip(found.heads, expected.heads, strict=True),
+        *zip(found.neurons, expected.neurons, strict=True),
+    ]:
+        np.testing.assert_allclose(ours, theirs, rtol=rtol, atol=1e-12)
+        assert ours.max() > 0
+
+
+@pytest.mark.parametrize(("criterion", "reduce"), [(taylor, torch.abs), (fisher, torch.square)])
+def test_a_gradient_criterion_is_the_mean_over_examples(
+    model: PreTrainedModel,
+    examples: list[Batch],
+    criterion: Callable[..., Scores],
+    reduce: Callable[[torch.Tensor], torch.Tensor],
+):
+    assert_equal(criterion(model, HEAD_DIM, examples, loss_of(model)), by_hand(model, examples, reduce))
+
+
+@pytest.mark.parametrize(("criterion", "reduce"), [(taylor, torch.abs), (fisher, torch.square)])
+@pytest.mark.parametrize("model_type", MODEL_TYPES)
+def test_batches_and_their_padding_change_nothing(
+    tiny_model_folder: ModelFactory,
+    model_type: str,
+    criterion: Callable[..., Scores],
+    reduce: Callable[[torch.Tensor], torch.Tensor],
+):
+    model = load_any(tiny_model_folder(model_type)).double()
+    batches = batches_of(tiny_model_folder, [[0, 1, 2, 3], [4, 5], [6]], model_type)
+    alone = batches_of(tiny_model_folder, [[row] for row in range(EXAMPLES)], model_type)
+    assert len({batch["input_ids"].shape[1] for batch in alone}) > 1
+    assert_equal(criterion(model, HEAD_DIM, batches, loss_of(model)), by_hand(model, alone, reduce))
+
+
+@pytest.mark.parametrize("layer", [0, 1])
+def test_taylor_is_the_slope_of_the_loss_as_a_unit_fades(model: PreTrainedModel, examples: list[Batch], layer: int):
+    """Central differences, with the unit's outgoing weights scaled a little up and down."""
+    found = taylor(model, HEAD_DIM, examples[:2], loss_of(model))
+    parts = layers_of(model)[layer]
+    step = 1e-4
+
+    def slope(weight: torch.Tensor, columns: slice) -> float:
+        total = 0.0
+        for example in examples[:2]:
+            losses = []
+            for scale in (1 + step, 1 - step):
+                weight[:, columns] *= scale
+                losses.append(loss_of(model)(example).item())
+                weight[:, columns] /= scale
+            total += abs(losses[0] - losses[1]) / (2 * step)
+        return total / 2
+
+    with torch.no_grad():
+        heads = [
+            slope(parts.attention_output.weight, slice(head * HEAD_DIM, (head + 1) * HEAD_DIM)) for head in range(4)
+        ]
+        neurons = [slope(parts.ffn_out.weight, slice(unit, unit + 1)) for unit in range(0, 128, 16)]
+    np.testing.assert_allclose(found.heads[layer], heads, rtol=1e-4, atol=1e-8)
+    np.testing.assert_allclose(found.neurons[layer][::16], neurons, rtol=1e-4, atol=1e-8)
+
+
+@pytest.mark.parametrize("model_type", MODEL_TYPES)
+def test_magnitude_is_the_norm_of_what_goes_with_a_unit(tiny_model_folder: ModelFactory, model_type: str):
+    model = load_any(tiny_model_folder(model_type))
+    found = magnitude(model, HEAD_DIM)
+    for parts, heads, neurons in zip(layers_of(model), found.heads, found.neurons, strict=True):
+        for head in range(4):
+            rows = slice(head * HEAD_DIM, (head + 1) * HEAD_DIM)
+            gone = [linear.weight[rows].flatten() for linear in (parts.query, parts.key, parts.value)]
+            gone.append(parts.attention_output.weight[:, rows].flatten())
+            assert heads[head] == pytest.approx(torch.cat(gone).norm().item(), rel=1e-5)
+        for unit in range(128):
+            gone = [parts.ffn_in.weight[unit], parts.ffn_out.weight[:, unit]]
+            assert neurons[unit] == pytest.approx(torch.cat(gone).norm().item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("criterion", [taylor, fisher])
+def test_a_unit_that_nothing_reads_has_no_importance(
+    model: PreTrainedModel, examples: list[Batch], criterion: Callable[..., Scores]
+):
+    with torch.no_grad():
+        layers_of(model)[0].attention_output.weight[:, HEAD_DIM : 2 * HEAD_DIM] = 0
+        layers_of(model)[1].ffn_out.weight[:, 17] = 0
+    found = criterion(model, HEAD_DIM, examples, loss_of(model))
+    assert found.heads[0][1] == 0
+    assert found.neurons[1][17] == 0
+    assert np.count_nonzero(found.heads[0]) == 3
+
+
+@pytest.mark.parametrize("criterion", [taylor, fisher])
+def test_the_model_is_left_as_it_was(model: PreTrainedModel, examples: list[Batch], criterion: Callable[..., Scores]):
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    model.base_model.embeddings.requires_grad_(requires_grad=False)
+    wanted = {name: value.requires_grad for name, value in model.named_parameters()}
+    with torch.no_grad():
+        outputs = model(input_ids=examples[0]["input_ids"]).logits
+    criterion(model, HEAD_DIM, examples, loss_of(model))
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert {name: value.requires_grad for name, value in model.named_parameters()} == wanted
+    assert all(value.grad is None for value in model.parameters())
+    with torch.no_grad():
+        assert torch.equal(model(input_ids=examples[0]["input_ids"]).logits, outputs)
+
+
+def test_the_model_is_left_as_it_was_when_the_loss_fails(model: PreTrainedModel, examples: list[Batch]):
+    def failing(_batch: Batch) -> torch.Tensor:
+        raise ValueError("no loss today")
+
+    with pytest.raises(ValueError, match="no loss today"):
+        fisher(model, HEAD_DIM, examples, failing)
+    assert all(value.requires_grad for value in model.parameters())
+    assert model(input_ids=examples[0]["input_ids"].repeat(3, 1)).logits.shape == (3, 2)  # no mask of one row is left

@@ -1,0 +1,89 @@
+import pytest
+import torch
+from conftest import MODEL_TYPES, ModelFactory
+from transformers import PreTrainedModel
+
+from edgeprune.models.architectures import layers_of
+from edgeprune.models.checkpoint import LayerRecord, PruningRecord, count_parameters, load_any, load_tokenizer
+from edgeprune.pruning.surgery import cut
+
+KEEP = (
+    LayerRecord(heads=(0, 2), neurons=tuple(range(3, 128, 5))),
+    LayerRecord(heads=(3,), neurons=(0, 64, 127)),
+)
+TEXTS = ["the film was good .", "a very dull story with an awful ending and a weak plot ."]
+
+
+def silence(model: PreTrainedModel, keep: tuple[LayerRecord, ...]) -> None:
+    """Zero the outgoing weights of every unit that isn't kept."""
+    with torch.no_grad():
+        for parts, kept in zip(layers_of(model), keep, strict=True):
+            for head in set(range(4)) - set(kept.heads):
+                parts.attention_output.weight[:, head * 8 : head * 8 + 8] = 0
+            parts.ffn_out.weight[:, [unit for unit in range(128) if unit not in kept.neurons]] = 0
+
+
+@pytest.mark.parametrize("head", ["ForSequenceClassification", "Model"])
+@pytest.mark.parametrize("model_type", MODEL_TYPES)
+def test_cutting_units_out_is_silencing_them(tiny_model_folder: ModelFactory, model_type: str, head: str):
+    folder = tiny_model_folder(model_type, head)
+    inputs = load_tokenizer(folder)(TEXTS, padding=True, return_tensors="pt")
+    silenced, pruned = load_any(folder), load_any(folder)
+    silence(silenced, KEEP)
+    record = cut(pruned, PruningRecord.dense(pruned, "d" * 64), KEEP)
+    with torch.inference_mode():
+        before = load_any(folder)(**inputs)[0]
+        expected = silenced(**inputs)[0]
+        found = pruned(**inputs)[0]
+    assert not torch.allclose(before, expected, atol=1e-2)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    assert record == PruningRecord(base_digest="d" * 64, head_dim=8, layers=KEEP)
+
+
+@pytest.mark.parametrize("model_type", MODEL_TYPES)
+def test_what_is_cut_is_gone(tiny_model_folder: ModelFactory, model_type: str):
+    model = load_any(tiny_model_folder(model_type))
+    before = count_parameters(model)
+    cut(model, PruningRecord.dense(model, ""), KEEP)
+    heads, neurons = 2 * 4 - 3, 2 * 128 - 26 - 3 + 1
+    assert sum(len(kept.neurons) for kept in KEEP) == 2 * 128 - neurons
+    assert before - count_parameters(model) == heads * 8 * (4 * 32 + 3) + neurons * (2 * 32 + 1)
+    for parts, kept in zip(layers_of(model), KEEP, strict=True):
+        width = 8 * len(kept.heads)
+        assert (parts.query.out_features, parts.key.out_features, parts.value.out_features) == (width,) * 3
+        assert (parts.attention_output.in_features, parts.attention_output.out_features) == (width, 32)
+        assert (parts.ffn_in.out_features, parts.ffn_out.in_features) == (len(kept.neurons),) * 2
+
+
+def test_keeping_everything_changes_nothing(tiny_model_folder: ModelFactory):
+    model, untouched = load_any(tiny_model_folder()), load_any(tiny_model_folder())
+    record = PruningRecord.dense(model, "")
+    assert cut(model, record, record.layers) == record
+    for name, value in untouched.state_dict().items():
+        assert torch.equal(model.state_dict()[name], value)
+
+
+@pytest.mark.parametrize("model_type", MODEL_TYPES)
+def test_two_cuts_are_one_cut_to_what_both_kept(tiny_model_folder: ModelFactory, model_type: str):
+    once, twice = load_any(tiny_model_folder(model_type)), load_any(tiny_model_folder(model_type))
+    last = (LayerRecord(heads=(2,), neurons=(8, 13)), LayerRecord(heads=(3,), neurons=(64,)))
+    record = cut(twice, PruningRecord.dense(twice, ""), KEEP)
+    assert cut(twice, record, last) == cut(once, PruningRecord.dense(once, ""), last)
+    for name, value in once.state_dict().items():
+        assert torch.equal(twice.state_dict()[name], value)
+
+
+def test_a_unit_that_is_gone_cannot_be_kept(tiny_model_folder: ModelFactory):
+    model = load_any(tiny_model_folder())
+    record = cut(model, PruningRecord.dense(model, ""), KEEP)
+    with pytest.raises(KeyError):
+        cut(model, record, (LayerRecord(heads=(1,), neurons=(3,)), KEEP[1]))
+
+
+def test_a_pruned_model_can_be_trained(tiny_model_folder: ModelFactory):
+    folder = tiny_model_folder()
+    model = load_any(folder)
+    cut(model, PruningRecord.dense(model, ""), KEEP)
+    inputs = load_tokenizer(folder)(TEXTS, padding=True, return_tensors="pt")
+    model(**inputs, labels=torch.tensor([0, 1])).loss.backward()
+    assert all(value.grad is not None for value in model.parameters())
