@@ -11,9 +11,10 @@ split off with a seed when the dense baseline is prepared, which records row num
 import hashlib
 import json
 import logging
+import os
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -23,12 +24,12 @@ from pydantic import Field, JsonValue
 
 from edgeprune.artifacts import canonical_json, file_digest
 from edgeprune.config import Frozen
-from edgeprune.errors import DataError
+from edgeprune.errors import DataError, storage_error
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-__all__ = ["DataSource", "DataSpec", "Label", "SplitName", "Table"]
+__all__ = ["DataSource", "DataSpec", "Label", "SplitName", "Table", "pick"]
 
 Label = str | int | float | list[str] | list[int]
 SplitName = Literal["train", "selection", "test"]
@@ -59,6 +60,8 @@ class Table:
 
     texts: list[str]
     labels: list[Label] | None
+    rows: Sequence[int] = field(default=(), compare=False)
+    """Numbers of the rows in the user's data, from 1, for messages."""
 
 
 class DataSource:
@@ -158,7 +161,7 @@ class DataSource:
                 **options,
             )
         except Exception as error:
-            raise DataError(_why_unreadable(path, error)) from error
+            raise storage_error(error, cache) or DataError(_why_unreadable(path, error)) from error
 
     def _table(self, dataset: "Dataset", name: str) -> Table:
         if len(dataset) == 0:
@@ -173,7 +176,7 @@ class DataSource:
             if not isinstance(value, str) or not value.strip():
                 raise DataError(f"{name} row {row}: the column {text!r} should hold a text, got {value!r}")
         if not self._labelled:
-            return Table(texts, None)
+            return Table(texts, None, range(1, len(texts) + 1))
         label = _column(self.spec.label_column, _LABEL_NAMES, columns, name, "label")
         labels = dataset[label][:]
         for row, value in enumerate(labels, start=1):
@@ -182,11 +185,11 @@ class DataSource:
         feature = dataset.features[label]
         if hasattr(feature, "int2str"):
             labels = [feature.int2str(value) for value in labels]
-        return Table(texts, labels)
+        return Table(texts, labels, range(1, len(texts) + 1))
 
 
 def _data_file(name: str) -> Path:
-    path = Path(name)
+    path = Path(os.path.expanduser(name))  # noqa: PTH111 (Path.expanduser raises for an unknown user)
     if path.suffix not in _FORMATS:
         raise DataError(f"{name}: data comes as {', '.join(_FORMATS)} files, or as a dataset name")
     if not path.is_file():
@@ -230,6 +233,10 @@ def _why_unreadable(path: Path, error: Exception) -> str:
 
 
 def _subset(table: Table, rows: int) -> Table:
-    chosen = sorted(np.random.default_rng(0).permutation(len(table.texts))[:rows].tolist())
-    labels = None if table.labels is None else [table.labels[row] for row in chosen]
-    return Table([table.texts[row] for row in chosen], labels)
+    return pick(table, sorted(np.random.default_rng(0).permutation(len(table.texts))[:rows].tolist()))
+
+
+def pick(table: Table, positions: Sequence[int]) -> Table:
+    """The rows of a table at these positions, from 0."""
+    labels = None if table.labels is None else [table.labels[position] for position in positions]
+    return Table([table.texts[p] for p in positions], labels, [table.rows[p] for p in positions])

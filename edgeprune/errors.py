@@ -105,19 +105,26 @@ _STORAGE_ERRNOS = {
     errno.EROFS: "the file system is read-only",
     errno.ENOTDIR: "a file stands where a folder is needed",
 }
-_OS_ERROR = re.compile(r"os error (\d+)")
+_OS_ERROR = re.compile(r"(?:os error |\[Errno )(\d+)")
+_TORCH_WRITE_ERROR = re.compile(r"iostream error|PytorchStreamWriter|unexpected pos")
 
 
 def storage_error(error: BaseException, where: object) -> StorageError | None:
     """`error` as a `StorageError` when it, or what caused it, is a failed write; else None.
 
-    safetensors and tokenizers report a failed write as text (`… (os error 28)`), not as an OSError.
+    safetensors, tokenizers and shutil report a failed write as text (`… (os error 28)`), not as an OSError; torch.save says
+    only that its stream failed.
     """
     seen: BaseException | None = error
     while seen is not None:
         number = seen.errno if isinstance(seen, OSError) else None
         if number is None and (match := _OS_ERROR.search(str(seen))):
             number = int(match.group(1))
+        if number is None and _TORCH_WRITE_ERROR.search(str(seen)):
+            return StorageError(
+                f"could not write below {where}: most likely no space left; free some there, or choose another place with "
+                f"--store"
+            )
         if number in _STORAGE_ERRNOS:
             name = getattr(seen, "filename", None) or where
             return StorageError(

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from edgeprune.errors import UsageError, storage_error
+
 __all__ = [
     "Emit",
     "Event",
@@ -91,11 +93,21 @@ class EventLog:
     Args:
         path: The file, created if it is not there.
         emit: Where events go next.
+
+    Raises:
+        StorageError: The file can't be written.
+        UsageError: The path is no file's.
     """
 
     def __init__(self, path: Path, emit: Emit) -> None:
         self._path = path
         self._emit = emit
+        try:
+            path.open("a", encoding="utf-8").close()
+        except OSError as error:
+            raise storage_error(error, path) or UsageError(
+                f"the event log {path} can't be opened: {error.strerror}"
+            ) from error
 
     def __call__(self, event: Event) -> None:
         """Log one event and pass it on."""

@@ -16,10 +16,11 @@ from edgeprune.artifacts import MEASURING, Artifact, Manifest, Store, file_recor
 from edgeprune.errors import EdgepruneError, IntegrityError, storage_error
 from edgeprune.events import Emit, Note, Progress, StageFinished, StageStarted, StageWaiting, ignore
 from edgeprune.memory import peak_memory_mb, release_memory, reset_peak
-from edgeprune.numeric import environment
+from edgeprune.numeric import environment, numeric_mode
 from edgeprune.plan import Node, Plan
 from edgeprune.silence import quiet_libraries
 from edgeprune.stage import Work
+from edgeprune.threads import torch_threads
 
 __all__ = ["measure_node", "run_node"]
 
@@ -111,7 +112,7 @@ def _run(
     reset_peak()
     started, clock = dt.datetime.now(dt.UTC), time.perf_counter()
     try:
-        with quiet_libraries():
+        with quiet_libraries(), torch_threads(numeric_mode("fp32").threads):
             metrics = stage(work)
         manifest = Manifest(
             stage=stage.name,

@@ -155,7 +155,7 @@ def _checkpoint_folder(path: Path, store: Store) -> Path | None:
         if (path / "checkpoint").is_dir():
             return path / "checkpoint"
         artifact = Store.open(path)
-        root = path.absolute().parent.parent
+        root = path.absolute().parents[2 if artifact.manifest.stage == "benchmark" else 1]
         stages_by_role = {
             "checkpoint": ("finetune", "prune", "prepare"),
             "onnx": ("export",),

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from edgeprune.artifacts import Artifact, Manifest, Store, artifact_key, file_digest, sync_tree, total_bytes, write_text
 from edgeprune.budget import exit_code, judge, overall
-from edgeprune.errors import UsageError, storage_error
+from edgeprune.errors import StorageError, UsageError, storage_error
 from edgeprune.events import Emit, Note, ignore
 from edgeprune.execution import measure_node, run_node
 from edgeprune.plan import BuildRequest, Node, Plan
@@ -49,7 +49,12 @@ def build(plan: Plan, request: BuildRequest, *, emit: Emit = ignore) -> BuildRep
 
 
 def _check_output(output: Path, name: str) -> None:
-    """Refuse to replace what edgeprune didn't write."""
+    """Raises StorageError where nothing could be written, UsageError rather than replace what edgeprune didn't write."""
+    above = next(folder for folder in [output, *output.absolute().parents] if folder.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise StorageError(
+            f"could not write to {output}: {above} is no folder that may be written; choose another --output"
+        )
     folder = output / name
     if folder.exists() and not (folder / "SHA256SUMS").is_file():
         raise UsageError(f"{folder} is there and is not a package of edgeprune's; move it, or choose another --output")
@@ -87,11 +92,12 @@ def _publish(
         latency=latency,
         budget=rows,
     )
-    place = artifact_key([str(output.resolve()), name])
     try:
         # Two builds of one thing at once publish one after the other.
-        with Store(request.store).lock("publish", place, lambda: None):
+        with Store(request.store).lock("publish", artifact_key([str(output.resolve()), name]), lambda: None):
             output.mkdir(parents=True, exist_ok=True)
+            for left in output.glob(f".{name}*.new"):
+                _remove(left)
             _replace_folder(package.file(name), output / name)
             _replace_file(package.file(f"{name}.tar.gz"), output / f"{name}.tar.gz")
             write_text(output / f"{name}.build.json", report.model_dump_json(indent=2) + "\n")
@@ -117,18 +123,35 @@ def _stage_row(node: Node, manifest: Manifest, *, cached: bool) -> StageRow:
     )
 
 
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
 def _replace_file(source: Path, destination: Path) -> None:
-    temporary = destination.with_name(f".{destination.name}.{os.getpid()}.tmp")
-    shutil.copyfile(source, temporary)
-    temporary.replace(destination)
+    """Put a copy of `source` in the place of `destination`, whole or not at all."""
+    new = destination.with_name(f".{destination.name}.new")
+    try:
+        shutil.copyfile(source, new)
+        new.replace(destination)
+    except OSError:
+        new.unlink(missing_ok=True)
+        raise
 
 
 def _replace_folder(source: Path, destination: Path) -> None:
-    temporary = destination.with_name(f".{destination.name}.{os.getpid()}.tmp")
-    old = destination.with_name(f".{destination.name}.{os.getpid()}.old")
-    shutil.copytree(source, temporary)
-    sync_tree(temporary)
-    if destination.exists():
-        destination.rename(old)
-    temporary.rename(destination)
+    """The same for a folder; for a moment there is neither the old nor the new one."""
+    new = destination.with_name(f".{destination.name}.new")
+    old = destination.with_name(f".{destination.name}.old.new")
+    try:
+        shutil.copytree(source, new)
+        sync_tree(new)
+        if destination.exists():
+            destination.rename(old)
+        new.rename(destination)
+    except OSError:
+        shutil.rmtree(new, ignore_errors=True)
+        raise
     shutil.rmtree(old, ignore_errors=True)

@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 from transformers import PreTrainedTokenizerFast
 
 from edgeprune.artifacts import Artifact, Metric, file_digest
-from edgeprune.data import DataSource, SplitName, Table
+from edgeprune.data import DataSource, SplitName, Table, pick
 from edgeprune.evaluation import Encoding, encode, measure
 from edgeprune.models.checkpoint import load_tokenizer
 from edgeprune.stage import Work
@@ -63,12 +63,7 @@ class Prepared:
 
 def select(tables: dict[SplitName, Table], rows: SplitRows) -> dict[SplitName, Table]:
     """The tables of the resolved splits."""
-    result: dict[SplitName, Table] = {}
-    for split, (source, numbers) in rows.items():
-        table = tables[source]
-        labels = None if table.labels is None else [table.labels[number] for number in numbers]
-        result[split] = Table([table.texts[number] for number in numbers], labels)
-    return result
+    return {split: pick(tables[source], positions) for split, (source, positions) in rows.items()}
 
 
 def read_spec(artifact: Artifact) -> TaskSpec:
@@ -85,7 +80,9 @@ def open_prepared(artifact: Artifact, data: DataSource) -> Prepared:
     dense = load_file(artifact.file(OUTPUTS))
     splits: dict[SplitName, Split] = {}
     for name, table in select(data.load(), rows).items():
-        references = dense.get(name) if table.labels is None else task.references(table.labels, where=name)
+        references = (
+            dense.get(name) if table.labels is None else task.references(table.labels, where=name, rows=table.rows)
+        )
         splits[name] = Split(table.texts, encode(tokenizer, table.texts, spec), references)
     return Prepared(task, tokenizer, splits, dense["test"])
 

@@ -17,7 +17,6 @@ one without is deleted.
 import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +36,7 @@ from edgeprune.models.architectures import architecture_of
 from edgeprune.numeric import NumericMode
 from edgeprune.profiles import DistillConfig, TrainingConfig
 from edgeprune.tasks.base import Array, Task
+from edgeprune.threads import torch_threads
 
 __all__ = ["Rows", "Teacher", "train"]
 
@@ -107,7 +107,7 @@ def train(
         dataloader_num_workers=0,
         dataloader_pin_memory=False,
     )
-    with _threads(numeric.threads):
+    with torch_threads(numeric.threads):
         trainer = _Trainer(
             model,
             task,
@@ -280,7 +280,10 @@ def _digests(checkpoint: Path) -> dict[str, JsonValue]:
 
 
 def _last_whole_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint whose files are those that its COMPLETE file names; others are deleted."""
+    """The newest checkpoint that is whole, as is the best one it remembers; damaged ones are deleted.
+
+    Whole: its files are those that its COMPLETE file names.
+    """
     whole = []
     for checkpoint in folder.glob("checkpoint-*"):
         try:
@@ -291,14 +294,19 @@ def _last_whole_checkpoint(folder: Path) -> Path | None:
             whole.append(checkpoint)
         else:
             shutil.rmtree(checkpoint)
-    return max(whole, key=lambda path: int(path.name.removeprefix("checkpoint-")), default=None)
+    whole.sort(key=lambda path: int(path.name.removeprefix("checkpoint-")), reverse=True)
+    return next((path for path in whole if _best_checkpoint(folder, _state_of(path)) in whole), None)
+
+
+def _state_of(checkpoint: Path) -> TrainerState:
+    state: TrainerState = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+    return state
 
 
 def _best_checkpoint(folder: Path, state: TrainerState) -> Path:
-    """The evaluated step with the highest metric whose weights are there; of equal ones the later: it has trained longer."""
+    """The evaluated step with the highest metric; of equal ones the later, which has trained longer."""
     scored = [(entry["eval_metric"], entry["step"]) for entry in state.log_history if "eval_metric" in entry]
-    there = [(value, step) for value, step in scored if (folder / f"checkpoint-{step}").is_dir()]
-    return folder / f"checkpoint-{max(there)[1]}"
+    return folder / f"checkpoint-{max(scored)[1]}"
 
 
 def _load_weights(model: PreTrainedModel, checkpoint: Path) -> None:
@@ -307,13 +315,3 @@ def _load_weights(model: PreTrainedModel, checkpoint: Path) -> None:
     tied = set(getattr(model, "all_tied_weights_keys", None) or ())
     if result.unexpected_keys or set(result.missing_keys) - tied:
         raise IntegrityError(f"{checkpoint} doesn't hold the whole model; delete it and build again")
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -3,9 +3,12 @@
 Nothing here needs the network; the libraries are told so before they are imported.
 """
 
+import atexit
 import hashlib
 import json
 import os
+import shutil
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -21,6 +24,10 @@ if TYPE_CHECKING:
 from hypothesis import settings
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+if "EDGEPRUNE_TESTS_CACHE" not in os.environ:  # pytest-xdist's workers share the one of the process that started them
+    os.environ["EDGEPRUNE_TESTS_CACHE"] = tempfile.mkdtemp(prefix="edgeprune-tests-")
+    atexit.register(shutil.rmtree, os.environ["EDGEPRUNE_TESTS_CACHE"], ignore_errors=True)
+os.environ["HF_DATASETS_CACHE"] = os.environ["EDGEPRUNE_TESTS_CACHE"]
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Threads that wait sleep: tests share the cores with each other, and spinning makes a training five times as slow.

@@ -211,8 +211,9 @@ class Built:
         return Store.open(self.store / stage / key)
 
     def copied_store(self, folder: Path) -> Path:
-        """A copy of the store that a test may damage."""
-        return Path(shutil.copytree(self.store, folder / "store", ignore=shutil.ignore_patterns("locks")))
+        """A copy of the store that a test may damage, without what other workers' builds are about to put into it."""
+        unfinished = shutil.ignore_patterns("locks", "partial", ".tmp-*", ".old-*")
+        return Path(shutil.copytree(self.store, folder / "store", ignore=unfinished))
 
 
 def build_once(root: Path, model: Path) -> Built:

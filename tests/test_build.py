@@ -581,7 +581,7 @@ def test_inspect_shows_dense_beside_pruned(built: Built) -> None:
         folder = (
             built.artifact(stage).path
             if stage != "benchmark"
-            else next((built.store / "benchmark" / built.report["stages"][-1]["key"]).iterdir())
+            else next((built.store / "benchmark" / built.report["stages"][-1]["key"]).glob("[!.]*"))
         )
         found = call("inspect", folder, "--json", "--tokens", "16")
         assert found.code == 0, (stage, found.err)

@@ -92,7 +92,7 @@ def test_lineage_names_every_ancestor_and_its_files(built: Built) -> None:
 def test_nothing_tells_the_time_the_host_or_a_path(built: Built) -> None:
     started = {
         json.loads(path.read_text(encoding="utf-8"))["started_at"][:13]  # to the hour
-        for path in built.store.glob("*/*/manifest.json")
+        for path in built.store.glob("*/[!.]*/manifest.json")
     }
     secrets = {os.uname().nodename, str(built.root), str(Path.home()), sys.prefix, str(Path(__file__).parent), *started}
     for path in built.package.iterdir():

@@ -30,8 +30,8 @@ def test_light_commands_import_nothing_heavy(arguments: list[str]) -> None:
 
 @pytest.mark.parametrize("arguments", [COMMANDS[0], COMMANDS[2]], ids=" ".join)
 def test_light_commands_take_less_than_half_a_second(arguments: list[str]) -> None:
-    seconds = []
-    for _ in range(5):
+    seconds: list[float] = []
+    while len(seconds) < 5 or (min(seconds) >= 0.5 and len(seconds) < 20):  # other processes may be in the way
         start = time.perf_counter()
         subprocess.run([sys.executable, "-c", MAIN, *arguments], capture_output=True, check=True)
         seconds.append(time.perf_counter() - start)

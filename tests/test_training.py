@@ -16,7 +16,7 @@ from edgeprune.numeric import NumericMode
 from edgeprune.profiles import DistillConfig, TrainingConfig
 from edgeprune.silence import quiet_libraries
 from edgeprune.tasks import TaskSpec, task_for
-from edgeprune.training import _COMPLETE, Rows, Teacher, _digests, _Trainer, train
+from edgeprune.training import _COMPLETE, Rows, Teacher, _Trainer, train
 
 ROWS, SELECTION, BATCH = 44, 12, 8
 STEPS = 6
@@ -170,20 +170,16 @@ def test_a_checkpoint_that_is_not_whole_is_ignored(
     assert steps[0] in (1, 3)
 
 
-def test_a_lost_best_checkpoint_does_not_end_the_training(case: Case, tmp_path: Path):
-    """The newest checkpoint is whole and names an earlier one as the best so far, which is gone."""
+def test_a_lost_best_checkpoint_changes_nothing_but_the_time(case: Case, tmp_path: Path):
+    """The newest checkpoint is whole, but the best one, an earlier one, is not: the selection labels are opposite."""
+    asked = {"epochs": 4, "selection": 1 - case.references[ROWS:]}
+    expected = case.train(tmp_path / "whole", **asked).state_dict()
     with pytest.raises(Interrupted):
-        case.train(tmp_path, evaluations_per_epoch=3, stop_at=5)
-    newest = tmp_path / "checkpoint-4"
-    state = json.loads((newest / "trainer_state.json").read_text())
-    next(entry for entry in state["log_history"] if entry["step"] == 2)["eval_metric"] = 2.0
-    (newest / "trainer_state.json").write_text(json.dumps(state))
-    (newest / _COMPLETE).write_text(json.dumps(_digests(newest)))
-    shutil.rmtree(tmp_path / "checkpoint-2", ignore_errors=True)
-    steps: list[int] = []
-    model = case.train(tmp_path, evaluations_per_epoch=3, on_step=lambda done, _: steps.append(done))
-    assert steps[-1] == 2 * STEPS
-    assert case.accuracy(model) > 0.5
+        case.train(tmp_path / "state", stop_at=4 * STEPS - 1, **asked)
+    best, newest = sorted((tmp_path / "state").glob("checkpoint-*"), key=lambda path: int(path.name[11:]))
+    assert newest.name == f"checkpoint-{3 * STEPS}"
+    (best / _COMPLETE).unlink()
+    assert same(case.train(tmp_path / "state", **asked).state_dict(), expected)
 
 
 def test_only_the_newest_and_the_best_checkpoint_are_kept(case: Case, tmp_path: Path):

@@ -12,7 +12,16 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from edgeprune.errors import ModelError
 
-__all__ = ["ARCHITECTURES", "Architecture", "LayerParts", "architecture_of", "head_dim_of", "layers_of", "longest_text"]
+__all__ = [
+    "ARCHITECTURES",
+    "Architecture",
+    "LayerParts",
+    "architecture_of",
+    "head_dim_of",
+    "layers_of",
+    "longest_text",
+    "require_known",
+]
 
 
 @dataclass(frozen=True)
@@ -76,17 +85,26 @@ ARCHITECTURES: dict[str, Architecture] = {
 """transformers' `model_type` to where its parts are."""
 
 
+_PRUNED = f"edgeprune prunes the encoders {', '.join(ARCHITECTURES)}"
+
+
 def architecture_of(config: PreTrainedConfig) -> Architecture:
     """The table's row for a model.
 
     Raises:
         ModelError: A family that isn't in the table, or a decoder.
     """
-    known = ARCHITECTURES.get(config.model_type)
-    if known is None or getattr(config, "is_decoder", False) or getattr(config, "is_encoder_decoder", False):
-        kind = f"a {config.model_type!r} model" if known is None else f"a {config.model_type!r} decoder"
-        raise ModelError(f"edgeprune prunes the encoders {', '.join(ARCHITECTURES)}; this is {kind}")
+    known = require_known(config.model_type)
+    if getattr(config, "is_decoder", False) or getattr(config, "is_encoder_decoder", False):
+        raise ModelError(f"{_PRUNED}; this is a {config.model_type!r} decoder")
     return known
+
+
+def require_known(model_type: str | None) -> Architecture:
+    """The table's row for a `model_type`. Raises ModelError if it has none."""
+    if model_type not in ARCHITECTURES:
+        raise ModelError(f"{_PRUNED}; this is a {model_type!r} model")
+    return ARCHITECTURES[model_type]
 
 
 def layers_of(model: PreTrainedModel) -> list[LayerParts]:

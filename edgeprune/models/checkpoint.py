@@ -21,7 +21,7 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrained
 
 from edgeprune.config import Frozen
 from edgeprune.errors import ModelError, SchemaVersionError
-from edgeprune.models.architectures import architecture_of, head_dim_of, layers_of
+from edgeprune.models.architectures import architecture_of, head_dim_of, layers_of, require_known
 
 __all__ = [
     "LayerRecord",
@@ -103,8 +103,12 @@ def load_config(folder: Path) -> PreTrainedConfig:
     if not (folder / "config.json").is_file():
         raise ModelError(f"{folder} holds no config.json; give a folder with a Hugging Face checkpoint")
     try:
+        content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        require_known(content.get("model_type"))
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
-    except (ValueError, OSError, KeyError) as error:
+    except ModelError as error:
+        raise ModelError(f"{folder / 'config.json'} can't be used: {error}") from error
+    except Exception as error:  # a config class checks its fields with exceptions of its own
         raise ModelError(f"{folder / 'config.json'} can't be used: {str(error).splitlines()[0]}") from error
     architecture_of(config)
     return config

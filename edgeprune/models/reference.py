@@ -6,6 +6,7 @@ on where it was found. Light on purpose: planning a build must not import torch.
 
 import hashlib
 import json
+import os
 import re
 from dataclasses import dataclass
 from functools import cached_property
@@ -89,7 +90,7 @@ def resolve_model(reference: str, *, offline: bool = False) -> ModelSource:
     """
     if reference.startswith("package:"):
         return _from_package(reference)
-    folder = Path(reference)
+    folder = Path(os.path.expanduser(reference))  # noqa: PTH111 (Path.expanduser raises for an unknown user)
     if folder.is_dir():
         return _checked(ModelSource(folder, folder.resolve().name, reference))
     if folder.exists():

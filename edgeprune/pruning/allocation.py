@@ -61,4 +61,10 @@ def _aligned(wanted: Sequence[float], left: Sequence[int], align: int) -> list[i
         step = min(align, left[index] - counts[index])
         if step > 0 and sum(counts) + step / 2 <= sum(wanted):
             counts[index] += step
+    # Layers held at their minimum took more than their share: the widest others, by what they wanted, give it back.
+    while sum(counts) - align / 2 > sum(wanted):
+        givers = [index for index in by_remainder if counts[index] >= 2 * align]
+        if not givers:
+            break
+        counts[max(givers, key=lambda index: counts[index] - wanted[index])] -= align
     return counts

@@ -109,7 +109,9 @@ class Prepare(Stage):
         task = task_for(spec)
         tokenizer.model_max_length = spec.max_length
         references = {
-            name: None if table.labels is None else task.references(table.labels, where=f"the {name} split")
+            name: None
+            if table.labels is None
+            else task.references(table.labels, where=f"the {name} split", rows=table.rows)
             for name, table in splits.items()
         }
         encodings = {name: encode(tokenizer, table.texts, spec) for name, table in splits.items()}

@@ -49,7 +49,9 @@ class Prune(Stage):
             LayerRecord,
             PruningRecord,
             count_parameters,
+            empty_model,
             load_checkpoint,
+            load_config,
             read_pruning,
             save_checkpoint,
         )
@@ -62,7 +64,10 @@ class Prune(Stage):
         prepared = open_prepared(dense, work.data)
         task, pad = prepared.task, prepared.pad_token_id
         model = load_checkpoint(before.file("checkpoint"), task.auto_class)
-        first = read_pruning(dense.file("checkpoint")) or PruningRecord.dense(model, weights_digest(dense))
+        first = read_pruning(dense.file("checkpoint"))
+        if first is None:
+            whole = empty_model(load_config(dense.file("checkpoint")), None)
+            first = PruningRecord.dense(whole, weights_digest(dense))
         record = read_pruning(before.file("checkpoint")) or first
         train = prepared.splits["train"]
 

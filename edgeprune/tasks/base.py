@@ -50,8 +50,17 @@ class Task(ABC):
         """The primary metric of `outputs` [rows, …] against `references` [rows, …]."""
 
     @abstractmethod
-    def references(self, labels: Sequence[Label], *, where: str) -> Array:
-        """Labels as an array. Raises DataError (naming `where`) for one that the model doesn't have."""
+    def references(self, labels: Sequence[Label], *, where: str, rows: Sequence[int] | None = None) -> Array:
+        """Labels as an array.
+
+        Args:
+            labels: One a row.
+            where: What an error calls them.
+            rows: The numbers that an error gives them; None counts from 1.
+
+        Raises:
+            DataError: A label that the model doesn't have.
+        """
 
     @abstractmethod
     def config_overrides(self) -> dict[str, Any]:

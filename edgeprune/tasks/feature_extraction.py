@@ -56,7 +56,7 @@ class FeatureExtraction(Task):
         norms = np.linalg.norm(outputs, axis=-1) * np.linalg.norm(references, axis=-1)
         return float(np.mean((outputs * references).sum(-1) / np.maximum(norms, 1e-12)))
 
-    def references(self, labels: Sequence[Label], *, where: str) -> Array:
+    def references(self, labels: Sequence[Label], *, where: str, rows: Sequence[int] | None = None) -> Array:
         raise AssertionError("a task without labels has no references but the dense model's outputs")
 
     def config_overrides(self) -> dict[str, Any]:

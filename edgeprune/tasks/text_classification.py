@@ -45,28 +45,29 @@ class TextClassification(Task):
         rho = spearmanr(outputs[:, 0], references).statistic
         return 0.0 if np.isnan(rho) else float(rho)
 
-    def references(self, labels: Sequence[Label], *, where: str) -> Array:
+    def references(self, labels: Sequence[Label], *, where: str, rows: Sequence[int] | None = None) -> Array:
+        numbered = list(zip(rows or range(1, len(labels) + 1), labels, strict=True))
         if self.spec.problem_type == "regression":
-            return np.array([_number(label, f"{where} row {row}") for row, label in enumerate(labels, 1)], np.float32)
-        index = {name: position for position, name in enumerate(self.spec.labels)}
+            return np.array([_number(label, f"{where} row {row}") for row, label in numbered], np.float32)
+        known_labels = {name: position for position, name in enumerate(self.spec.labels)}
 
         def position(label: object, row: int) -> int:
-            if str(label) not in index:
+            if str(label) not in known_labels:
                 known = ", ".join(self.spec.labels[:20])
                 raise DataError(f"{where} row {row}: the label {str(label)!r} is not one the model has ({known})")
-            return index[str(label)]
+            return known_labels[str(label)]
 
         if self.spec.problem_type == "single_label_classification":
-            for row, label in enumerate(labels, 1):
+            for row, label in numbered:
                 if isinstance(label, list):
                     raise DataError(
                         f"{where} row {row}: one label expected, got a list; use --problem-type multi_label_classification"
                     )
-            return np.array([position(label, row) for row, label in enumerate(labels, 1)], np.int64)
+            return np.array([position(label, row) for row, label in numbered], np.int64)
         result = np.zeros((len(labels), len(self.spec.labels)), np.float32)
-        for row, label in enumerate(labels, 1):
+        for index, (row, label) in enumerate(numbered):
             for one in label if isinstance(label, list) else [label]:
-                result[row - 1, position(one, row)] = 1.0
+                result[index, position(one, row)] = 1.0
         return result
 
     def config_overrides(self) -> dict[str, Any]:
