@@ -6,6 +6,7 @@ unreachable, 7 inconclusive, 8 out of space or not writable, 130 interrupted.
 """
 
 import json
+import os
 import signal
 import sys
 import traceback
@@ -333,8 +334,9 @@ def _say_misses(reports: "Sequence[BuildReport]") -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with the right code; bad input gives a sentence, never a traceback."""
-    signal.signal(signal.SIGTERM, _interrupt)
     given = list(sys.argv[1:] if arguments is None else arguments)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda _number, _frame: _leave(given))
     try:
         code = app(given, prog_name="edgeprune", standalone_mode=False)
     except EdgepruneError as error:
@@ -346,20 +348,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
             code = 2
         else:
             code = _fail(f"{message.rstrip('.')}; see edgeprune --help", 2, given)
-    except typer.Abort:
-        code = 130
-    except KeyboardInterrupt:
-        code = 130
     except Exception as error:  # noqa: BLE001 (a fault of ours, shown whole)
         traceback.print_exc()
         code = _fail(f"this is a fault of edgeprune's, please report it with the traceback above: {error}", 1, given)
-    if code == 130:
-        _fail("interrupted; the same command goes on from here", code, given)
     sys.exit(code)
 
 
-def _interrupt(_number: int, _frame: object) -> None:
-    raise KeyboardInterrupt
+def _leave(arguments: Sequence[str]) -> None:
+    """End at once with exit code 130, as the store allows at any moment.
+
+    An exception raised here would surface wherever the process happens to be; inside the exporter's C++ it crashes.
+    """
+    assert sys.__stdout__ is not None  # noqa: S101 (a command line has one)
+    sys.stdout = sys.__stdout__  # a running stage has its libraries write elsewhere
+    err.show_cursor()
+    _fail("interrupted; the same command goes on from here", 130, arguments)
+    sys.__stdout__.flush()
+    os._exit(130)
 
 
 def _fail(message: str, code: int, arguments: Sequence[str]) -> int:

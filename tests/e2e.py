@@ -247,19 +247,14 @@ def contents(store: Path, *, without: tuple[str, ...] = ("benchmark",)) -> dict[
 @contextlib.contextmanager
 def warm_cli(environment: Mapping[str, str] | None = None) -> "Iterator[WarmCli]":
     """A process that has imported everything and forks a child for each command: many commands, one import."""
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, str(Path(__file__).with_name("warm_cli.py"))],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, **(environment or {})},
-    )
-    try:
+    ) as process:
         yield WarmCli(process)
-    finally:
-        assert process.stdin is not None
-        process.stdin.close()
-        process.wait(timeout=60)
 
 
 @dataclass(frozen=True)

@@ -253,7 +253,6 @@ def test_an_interrupted_build_says_so_and_goes_on(
     (said,) = (line for line in err.splitlines() if line.startswith("edgeprune: "))
     assert said == "edgeprune: interrupted; the same command goes on from here"
     whole(place / "store")
-    assert [path for path in (place / "store").glob("*/.*") if path.parent.name != "locks"] == []
     assert not (place / "dist").exists()
     ended, _ = warm(*arguments, "--events", tmp_path / "again.jsonl", log=tmp_path / "resumed")
     assert ended == 0, (tmp_path / "resumed").read_text(encoding="utf-8")
