@@ -219,24 +219,18 @@ class Store:
             ) from error
 
     @contextlib.contextmanager
-    def lock(self, stage: str, key: str, on_wait: Callable[[], None]) -> Iterator[bool]:
-        """Hold the one writer's lock of a key; `on_wait` is called once if another process holds it.
-
-        Yields:
-            Whether it had to wait.
-        """
+    def lock(self, stage: str, key: str, on_wait: Callable[[], None]) -> Iterator[None]:
+        """Hold the one writer's lock of a key; `on_wait` is called once if another process holds it."""
         path = self.root / "locks" / f"{stage}-{key}.lock"
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path)
-        waited = False
         try:
             lock.acquire(blocking=False)
         except Timeout:
-            waited = True
             on_wait()
             lock.acquire(poll_interval=0.1)
         try:
-            yield waited
+            yield
         finally:
             lock.release()
 

@@ -36,7 +36,6 @@ from edgeprune.models.architectures import architecture_of
 from edgeprune.numeric import NumericMode
 from edgeprune.profiles import DistillConfig, TrainingConfig
 from edgeprune.tasks.base import Array, Task
-from edgeprune.threads import torch_threads
 
 __all__ = ["Rows", "Teacher", "train"]
 
@@ -107,23 +106,22 @@ def train(
         dataloader_num_workers=0,
         dataloader_pin_memory=False,
     )
-    with torch_threads(numeric.threads):
-        trainer = _Trainer(
-            model,
-            task,
-            teacher=teacher,
-            rows=rows,
-            selection=selection,
-            pad_token_id=pad_token_id,
-            arguments=arguments,
-            steps_per_epoch=steps_per_epoch,
-        )
-        checkpoint = _last_whole_checkpoint(folder)
-        trainer.add_callback(_Checkpoints(folder, moments, on_step, resumed=checkpoint))
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-        # accelerate leaves the model's forward inside a bf16 autocast.
-        trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
-        _load_weights(model, _best_checkpoint(folder, trainer.state))
+    trainer = _Trainer(
+        model,
+        task,
+        teacher=teacher,
+        rows=rows,
+        selection=selection,
+        pad_token_id=pad_token_id,
+        arguments=arguments,
+        steps_per_epoch=steps_per_epoch,
+    )
+    checkpoint = _last_whole_checkpoint(folder)
+    trainer.add_callback(_Checkpoints(folder, moments, on_step, resumed=checkpoint))
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    # accelerate leaves the model's forward inside a bf16 autocast.
+    trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
+    _load_weights(model, _best_checkpoint(folder, trainer.state))
     model.requires_grad_(requires_grad=True)
     model.eval()
 

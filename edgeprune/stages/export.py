@@ -4,7 +4,6 @@ Writes `model.onnx` and the outputs on test. Parity is checked on selection text
 padding, padded beyond their need, and at the longest length the pipeline takes; above the tolerance nothing is written.
 """
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
@@ -16,13 +15,14 @@ from edgeprune.stage import Stage, Work
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from onnxruntime import InferenceSession
     from transformers import PreTrainedModel
 
     from edgeprune.evaluation import Encoding
     from edgeprune.parity import Agreement
     from edgeprune.tasks.base import Array, Task
 
-__all__ = ["Export", "check_parity"]
+__all__ = ["Export", "check_parity", "reference_outputs"]
 
 
 class Export(Stage):
@@ -68,10 +68,12 @@ class Export(Stage):
             longest_sequence=longest_text(model.config),
             output_name=task.output_name,
         )
-        parity = check_parity(model, task, path, selection, pad, tolerance=self._config.tolerance)
+        expected = reference_outputs(model, task, selection, pad)
         parameters = count_parameters(model)
-        del model
-        outputs = predict_onnx(onnx_session(path, threads=1), prepared.test.encodings, pad)
+        del model  # before ONNX Runtime reads the weights once more
+        session = onnx_session(path, threads=1)
+        parity = check_parity(session, expected, tolerance=self._config.tolerance)
+        outputs = predict_onnx(session, prepared.test.encodings, pad)
         return StageMetrics(
             parameters=parameters,
             model_bytes=sum(file.stat().st_size for file in work.folder.glob("model.onnx*")),
@@ -80,33 +82,34 @@ class Export(Stage):
         )
 
 
+def reference_outputs(
+    model: "PreTrainedModel", task: "Task", encodings: "list[Encoding]", pad_token_id: int
+) -> "list[tuple[dict[str, Array], Array]]":
+    """What PyTorch computes for real batches of several lengths, sizes and paddings: inputs and outputs."""
+    import torch
+
+    from edgeprune.evaluation import to_torch
+
+    with torch.inference_mode():
+        return [
+            (batch, task.forward(model, to_torch(batch))[0].numpy())
+            for batch in _parity_batches(encodings, pad_token_id, task.spec.max_length)
+        ]
+
+
 def check_parity(
-    model: "PreTrainedModel",
-    task: "Task",
-    path: Path,
-    encodings: "list[Encoding]",
-    pad_token_id: int,
-    *,
-    tolerance: float,
+    session: "InferenceSession", expected: "list[tuple[dict[str, Array], Array]]", *, tolerance: float
 ) -> "Agreement":
-    """The worst agreement of a PyTorch model and an ONNX file over real batches.
+    """The worst agreement of an ONNX graph with `reference_outputs`.
 
     Raises:
         ParityError: It is above `tolerance`.
     """
-    import torch
-
-    from edgeprune.evaluation import onnx_session, to_torch
     from edgeprune.parity import agreement, require_parity
 
-    session = onnx_session(path, threads=1)
-    found = []
-    with torch.inference_mode():
-        for batch in _parity_batches(encodings, pad_token_id, task.spec.max_length):
-            expected, _ = task.forward(model, to_torch(batch))
-            found.append(agreement(expected.numpy(), session.run([task.output_name], batch)[0]))
+    found = [agreement(outputs, session.run(None, inputs)[0]) for inputs, outputs in expected]
     worst = max(found, key=lambda one: one.relative_error)
-    require_parity(worst, tolerance, what=f"{path.name} against PyTorch")
+    require_parity(worst, tolerance, what="the ONNX graph against PyTorch")
     return worst
 
 
