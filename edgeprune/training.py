@@ -213,7 +213,8 @@ class _Trainer(Trainer):  # type: ignore[misc] # transformers' own types don't p
             return self._task.label_loss(outputs, references)
         weights = self._teacher.config
         outputs, states = self._task.forward(model, inputs, hidden=weights.hidden > 0)
-        with torch.no_grad():
+        # accelerate runs only the trained model under autocast.
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=self.args.bf16):
             target, target_states = self._task.forward(self._teacher.model, inputs, hidden=weights.hidden > 0)
         loss = weights.logits * self._task.distill_loss(outputs, target, weights.temperature)
         if references is not None and weights.labels:
