@@ -17,11 +17,13 @@ from edgeprune.api import make_request
 from edgeprune.artifacts import StageMetrics
 from edgeprune.data import DataSource, DataSpec
 from edgeprune.errors import ParityError
-from edgeprune.evaluation import Encoding, collate, onnx_session, to_torch
+from edgeprune.evaluation import Encoding, collate, onnx_session, predict_onnx, to_torch
 from edgeprune.graph.export import export_onnx
+from edgeprune.graph.quantization import convert
 from edgeprune.models.checkpoint import LayerRecord, PruningRecord, load_checkpoint, load_tokenizer, save_checkpoint
 from edgeprune.pipeline import build
 from edgeprune.plan import make_plan
+from edgeprune.precision import resolve_precision
 from edgeprune.prepared import Prepared, open_prepared
 from edgeprune.profiles import ExportConfig
 from edgeprune.pruning.surgery import cut
@@ -78,9 +80,7 @@ class PerturbedExport(Export):
         model = load_checkpoint(work.parents["checkpoint"].file("checkpoint"), prepared.task.auto_class)
         selection = prepared.splits["selection"].encodings
         expected = reference_outputs(model, prepared.task, selection, prepared.pad_token_id)
-        check_parity(
-            onnx_session(work.folder / "model.onnx", threads=1), expected, tolerance=self._config.tolerance
-        )
+        check_parity(onnx_session(work.folder / "model.onnx", threads=1), expected, tolerance=self._config.tolerance)
         return metrics
 
 
@@ -244,3 +244,28 @@ def test_texts_of_one_length_export_a_graph_for_every_length(built: Built, tmp_p
     for length in (1, 3, 16, LONGEST):
         feed = {one.name: np.ones((2, length), dtype=np.int64) for one in session.get_inputs()}
         assert session.run(None, feed)[0].shape == (2, 2)
+
+
+@pytest.mark.parametrize("mode", ["fp32", "int8-dynamic", "fp16"])
+def test_a_graph_whose_weights_lie_beside_it_converts_to_the_same_bytes_of_outputs(
+    built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    prepared = prepared_of(built)
+    model = load_checkpoint(
+        built.artifact("finetune").file("checkpoint"), prepared.task.auto_class, attn_implementation="eager"
+    )
+    encodings = prepared.test.encodings[:4]
+    found = []
+    for name, limit in (("inside", 2**31), ("beside", 1000)):
+        monkeypatch.setattr("edgeprune.graph.serialization._LIMIT_BYTES", limit)
+        source, result = tmp_path / name / "model.onnx", tmp_path / f"{name}-{mode}" / "model.onnx"
+        source.parent.mkdir()
+        result.parent.mkdir()
+        inputs = to_torch(collate(encodings[:2], prepared.pad_token_id, width=16))
+        with quiet_libraries():
+            export_onnx(model, inputs, source, opset=20, longest_sequence=64, output_name="logits")
+        assert (source.parent / "model.onnx.data").exists() is (name == "beside")
+        convert(source, result, resolve_precision(mode, arch="x86_64", isa=["avx512_vnni"], weight_type=None,
+                                                  reduce_range=None, per_channel=False))  # fmt: skip
+        found.append(predict_onnx(onnx_session(result, threads=1), encodings, prepared.pad_token_id))
+    np.testing.assert_array_equal(found[0], found[1])

@@ -25,7 +25,8 @@ _WEIGHT_TYPES = {"int8": QuantType.QInt8, "uint8": QuantType.QUInt8}
 def convert(source: Path, destination: Path, settings: PrecisionSettings) -> None:
     """Write the fp32 graph `source` in the precision that `settings` name; both are .onnx files."""
     if settings.mode == "fp32":
-        shutil.copyfile(source, destination)
+        for file in sorted(source.parent.glob(f"{source.name}*")):  # above 2 GB, weights are beside the graph
+            shutil.copyfile(file, destination.parent / file.name)
     elif settings.mode == "fp16":
         model = convert_float_to_float16(onnx.load(source), keep_io_types=True)
         destination.write_bytes(model.SerializeToString(deterministic=True))

@@ -27,6 +27,8 @@ def write_onnx(model: onnx_ir.Model, path: Path) -> None:
     """Write `model` to `path`; the model has no weights afterwards."""
     tensors = {name: value.const_value for name, value in model.graph.initializers.items()}
     if sum(tensor.nbytes for tensor in tensors.values()) > _LIMIT_BYTES:
+        for value in model.graph.initializers.values():
+            value.shape = value.type = None
         onnx_ir.save(model, path, external_data=f"{path.name}.data")
         return
     model.graph.initializers.clear()

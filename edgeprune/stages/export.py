@@ -53,7 +53,7 @@ class Export(Stage):
         from edgeprune.models.checkpoint import count_parameters, load_checkpoint
         from edgeprune.prepared import open_prepared, report
 
-        prepared = open_prepared(work.parents["dense"], work.data)
+        prepared = open_prepared(work.parents["dense"], work.data, splits=("selection", "test"))
         task, pad = prepared.task, prepared.pad_token_id
         model = load_checkpoint(
             work.parents["checkpoint"].file("checkpoint"), task.auto_class, attn_implementation="eager"
