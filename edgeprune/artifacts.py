@@ -52,7 +52,7 @@ __all__ = [
 
 SCHEMA_VERSION = 1
 MEASURING = "local"
-"""Stands for the key in the one lock that all measurements on this machine share."""
+"""Stands for the key in the one lock that all measurements of a store share."""
 
 _LEFTOVERS = ("*/.tmp-*", "*/.old-*", "benchmark/*/.tmp-*", "benchmark/*/.old-*", "partial/*")
 
@@ -234,16 +234,6 @@ class Store:
         finally:
             lock.release()
 
-    @staticmethod
-    def _locked(path: Path) -> bool:
-        lock = FileLock(path)
-        try:
-            lock.acquire(blocking=False)
-        except Timeout:
-            return True
-        lock.release()
-        return False
-
     def find(self, stage: str, key: str) -> Artifact | None:
         """The artifact, every file checked against its digest, or None if it isn't there.
 
@@ -325,7 +315,8 @@ class Store:
     def garbage(self, older_than_days: float | None) -> Iterator[Path]:
         """Folders that a killed process left and, if asked, those not used for so many days.
 
-        What a running build holds the lock of is never garbage.
+        What a running build holds the lock of is never garbage; each folder's own locks are held until the next is asked
+        for, so that no build starts on it in between.
         """
         folders = [path for pattern in _LEFTOVERS for path in sorted(self.root.glob(pattern))]
         if older_than_days is not None:
@@ -335,10 +326,15 @@ class Store:
                 for artifact in self.artifacts()
                 if (artifact.path / "manifest.json").stat().st_mtime < oldest
             ]
-        for folder in folders:
+        for folder in dict.fromkeys(folders):
             benchmark_run = folder.parent.parent == self.root / "benchmark"
             key = MEASURING if benchmark_run else re.sub(r"^\.(tmp|old)-", "", folder.name)
-            if not any(self._locked(path) for path in (self.root / "locks").glob(f"*-{key}.lock")):
+            with contextlib.ExitStack() as held:
+                try:
+                    for path in (self.root / "locks").glob(f"*-{key}.lock"):
+                        held.enter_context(FileLock(path, blocking=False))
+                except Timeout:
+                    continue
                 yield folder
 
 

@@ -189,13 +189,18 @@ def store_gc(
 ) -> int:
     """Delete what killed builds left; with --older-than, also what hasn't been used for long."""
     from edgeprune.artifacts import Store, total_bytes
+    from edgeprune.errors import storage_error
 
     opened = Store(store_folder(store))
-    doomed = list(opened.garbage(older_than_days))
-    freed = total_bytes(doomed)
-    if not dry_run:
-        for folder in doomed:
-            opened.remove(folder)
+    doomed, freed = [], 0
+    try:
+        for folder in opened.garbage(older_than_days):
+            doomed.append(folder)
+            freed += total_bytes([folder])
+            if not dry_run:
+                opened.remove(folder)
+    except OSError as error:
+        raise (storage_error(error, opened.root) or error) from error
     if as_json:
         document = {"removed": [str(path) for path in doomed], "size_bytes": freed, "dry_run": dry_run}
         sys.stdout.write(json.dumps(document, indent=2) + "\n")

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from filelock import FileLock, Timeout
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -212,6 +213,22 @@ def test_artifacts_passes_over_what_cannot_be_read(store: Store):
     empty_manifest(commit(store).path)
     commit(store, key=OTHER)
     assert [artifact.key for artifact in store.artifacts()] == [OTHER]
+
+
+def test_what_is_garbage_is_so_once_and_locked_while_it_is_looked_at(store: Store):
+    half_removed = store.partial(f".old-{KEY}")
+    half_removed.mkdir(parents=True)
+    with store.lock("prune", KEY, lambda: None):
+        pass
+    seen = []
+    for folder in store.garbage(None):
+        seen.append(folder)
+        lock = FileLock(store.root / "locks" / f"prune-{KEY}.lock", blocking=False, is_singleton=False)
+        with pytest.raises(Timeout):
+            lock.acquire()
+        store.remove(folder)
+    assert seen == [half_removed]
+    assert not half_removed.exists()
 
 
 def test_what_killed_processes_left_is_garbage(store: Store):
