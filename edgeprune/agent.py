@@ -42,7 +42,47 @@ ISA_FLAGS = (
 )
 """The instruction-set features that decide a quantization or a numeric mode, under Linux's names."""
 
+ARM_CORES = {
+    "0xd03": "cortex-a53",
+    "0xd04": "cortex-a35",
+    "0xd05": "cortex-a55",
+    "0xd07": "cortex-a57",
+    "0xd08": "cortex-a72",
+    "0xd09": "cortex-a73",
+    "0xd0a": "cortex-a75",
+    "0xd0b": "cortex-a76",
+    "0xd0c": "neoverse-n1",
+    "0xd0d": "cortex-a77",
+    "0xd40": "neoverse-v1",
+    "0xd41": "cortex-a78",
+    "0xd44": "cortex-x1",
+    "0xd46": "cortex-a510",
+    "0xd47": "cortex-a710",
+    "0xd49": "neoverse-n2",
+    "0xd4f": "neoverse-v2",
+}
+"""`CPU part` of Arm's own cores (implementer 0x41) to their names: 64-bit kernels print no model name."""
+
 _ARCH_NAMES = {"amd64": "x86_64", "arm64": "aarch64"}
+
+
+def read_cpuinfo(text):
+    """The instruction-set features and the CPU's name in the text of /proc/cpuinfo; the name is None if it isn't there."""
+    flags, model, implementer, cores = set(), None, None, []
+    for line in text.splitlines():
+        name, _, value = line.partition(":")
+        name, value = name.strip().lower(), value.strip()
+        if name in ("flags", "features") and not flags:
+            flags = set(value.split())
+        elif name == "model name" and model is None:
+            model = value
+        elif name == "cpu implementer":
+            implementer = value
+        elif name == "cpu part":
+            core = ARM_CORES.get(value) if implementer == "0x41" else None
+            if core is not None and core not in cores:
+                cores.append(core)
+    return flags, " + ".join(cores) or model
 
 
 def device_info():
@@ -51,13 +91,7 @@ def device_info():
     flags, model = set(), None
     try:
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
-            for line in file:
-                name, _, value = line.partition(":")
-                name = name.strip().lower()
-                if name in ("flags", "features") and not flags:
-                    flags = set(value.split())
-                elif name == "model name" and model is None:
-                    model = value.strip()
+            flags, model = read_cpuinfo(file.read())
     except OSError:
         pass
     try:

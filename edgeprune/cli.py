@@ -88,12 +88,13 @@ def build(
     as_json: Json = False,
 ) -> int:
     """Package a model for a device."""
+    from edgeprune.api import make_request
     from edgeprune.plan import make_plan
 
-    request = _request(
+    request = make_request(
         model,
-        _data_spec(data, selection_data, test_data, text_column, label_column, max_rows),
-        target,
+        data=_data_spec(data, selection_data, test_data, text_column, label_column, max_rows),
+        target=target,
         pipeline=pipeline,
         task=task,
         problem_type=problem_type,
@@ -101,7 +102,7 @@ def build(
         release=release,
         output=output,
         store=store,
-        set_=set_,
+        set_=set_ or (),
         offline=offline,
     )
     made = make_plan(request)
@@ -143,8 +144,8 @@ def compare(
     as_json: Json = False,
 ) -> int:
     """Build for several targets, or read build.json files, and show them side by side."""
-    from edgeprune.compare import read_report
-    from edgeprune.render import comparison_table
+    from edgeprune.render import print_comparison
+    from edgeprune.results import read_report
 
     files = [Path(one) for one in model if one.endswith(".json")]
     reports = [read_report(path) for path in files]
@@ -156,14 +157,15 @@ def compare(
     if models:
         if not targets or data is None:
             raise UsageError("to compare a model on targets, give --targets a,b,… and --data")
+        from edgeprune.api import make_request
         from edgeprune.plan import make_plan
 
         spec = _data_spec(data, selection_data, test_data, text_column, label_column, max_rows)
         requests = [
-            _request(
+            make_request(
                 models[0],
-                spec,
-                target.strip(),
+                data=spec,
+                target=target.strip(),
                 pipeline=pipeline,
                 task=task,
                 problem_type=problem_type,
@@ -171,7 +173,7 @@ def compare(
                 release=release,
                 output=output,
                 store=store,
-                set_=set_,
+                set_=set_ or (),
                 offline=offline,
             )
             for target in targets.split(",")
@@ -180,7 +182,7 @@ def compare(
     if as_json:
         sys.stdout.write("[" + ",\n".join(report.model_dump_json(indent=2) for report in reports) + "]\n")
     else:
-        out.print(comparison_table(reports))
+        print_comparison(out, reports)
     _say_misses(reports)
     return first_exit_code({report.exit_code for report in reports} - {0})
 
@@ -213,13 +215,13 @@ def inspect(
     """Parameters and multiply-adds by layer and part, dense beside pruned."""
     from edgeprune.artifacts import Store
     from edgeprune.inspection import inspect_model
-    from edgeprune.render import inspection_table
+    from edgeprune.render import print_inspection
 
     found = inspect_model(model, tokens=tokens, store=Store(store_folder(store)), offline=offline)
     if as_json:
         sys.stdout.write(found.model_dump_json(indent=2) + "\n")
     else:
-        out.print(inspection_table(found))
+        print_inspection(out, found)
     return 0
 
 
@@ -240,44 +242,6 @@ def _data_spec(
         text_column=text_column,
         label_column=label_column,
         max_rows=max_rows,
-    )
-
-
-def _request(
-    model: str,
-    data: "DataSpec",
-    target: str,
-    *,
-    pipeline: str,
-    task: str | None,
-    problem_type: str | None,
-    name: str | None,
-    release: str,
-    output: Path,
-    store: Path | None,
-    set_: list[str] | None,
-    offline: bool,
-) -> "BuildRequest":
-    from typing import get_args
-
-    from edgeprune.api import make_request
-    from edgeprune.tasks import ProblemType
-
-    if problem_type is not None and problem_type not in get_args(ProblemType):
-        raise UsageError(f"--problem-type {problem_type!r} is not one of {', '.join(get_args(ProblemType))}")
-    return make_request(
-        model,
-        data=data,
-        target=target,
-        pipeline=pipeline,
-        task=task,
-        problem_type=problem_type,  # type: ignore[arg-type]
-        name=name,
-        release=release,
-        output=output,
-        store=store,
-        set_=set_ or (),
-        offline=offline,
     )
 
 

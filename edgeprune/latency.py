@@ -9,12 +9,24 @@ from collections.abc import Sequence
 
 from edgeprune.config import Frozen
 
-__all__ = ["MINIMUM_SAMPLES", "LatencyRow", "percentile", "percentile_interval"]
+__all__ = ["MINIMUM_SAMPLES", "DeviceRow", "LatencyRow", "percentile", "percentile_interval"]
 
 MINIMUM_SAMPLES = {50: 16, 90: 64, 95: 130, 99: 662}
 """Percentile to the fewest samples it may be claimed from."""
 
 _RESAMPLES = 1000
+
+
+class DeviceRow(Frozen):
+    """What latencies were measured on, as the agent saw it; None where the device doesn't tell."""
+
+    arch: str
+    isa: tuple[str, ...]
+    cpu: str | None
+    cores: int | None
+    system: str
+    python: str
+    onnxruntime: str
 
 
 class LatencyRow(Frozen):

@@ -71,20 +71,29 @@ def read_spec(artifact: Artifact) -> TaskSpec:
     return TaskSpec.model_validate_json(artifact.file("task.json").read_text(encoding="utf-8"))
 
 
-def open_prepared(artifact: Artifact, data: DataSource) -> Prepared:
-    """Read a prepare artifact and the user's data."""
+def open_prepared(
+    artifact: Artifact, data: DataSource, *, splits: tuple[SplitName, ...] = ("train", "selection", "test")
+) -> Prepared:
+    """Read a prepare artifact and the user's data.
+
+    Args:
+        artifact: The dense baseline.
+        data: The user's.
+        splits: Those that are needed; the others are not encoded.
+    """
     spec = read_spec(artifact)
     task = task_for(spec)
     rows = _ROWS.validate_json(artifact.file("splits.json").read_text(encoding="utf-8"))
     tokenizer = load_tokenizer(artifact.file("checkpoint"))
     dense = load_file(artifact.file(OUTPUTS))
-    splits: dict[SplitName, Split] = {}
-    for name, table in select(data.load(), rows).items():
+    found: dict[SplitName, Split] = {}
+    wanted = {name: where for name, where in rows.items() if name in splits}
+    for name, table in select(data.load(), wanted).items():
         references = (
             dense.get(name) if table.labels is None else task.references(table.labels, where=name, rows=table.rows)
         )
-        splits[name] = Split(table.texts, encode(tokenizer, table.texts, spec), references)
-    return Prepared(task, tokenizer, splits, dense["test"])
+        found[name] = Split(table.texts, encode(tokenizer, table.texts, spec), references)
+    return Prepared(task, tokenizer, found, dense["test"])
 
 
 def report(work: Work, prepared: Prepared, outputs: Array) -> Metric:

@@ -20,7 +20,7 @@ from edgeprune.results import BuildReport
 if TYPE_CHECKING:
     from edgeprune.inspection import Inspection
 
-__all__ = ["EventRenderer", "comparison_table", "err", "inspection_table", "misses", "out", "print_report", "table"]
+__all__ = ["EventRenderer", "err", "misses", "out", "print_comparison", "print_inspection", "print_report", "table"]
 
 _PACE_SECONDS = 30
 _PIPE_WIDTH = 200
@@ -115,6 +115,20 @@ def table(title: str | None, columns: Sequence[str], rows: Sequence[Sequence[str
     return result
 
 
+def print_table(console: Console, title: str | None, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table; where the terminal is too narrow, in parts below one another, each with the first column."""
+    whole = table(title, columns, rows)
+    unlimited = console.options.update(max_width=10_000)
+    count = len(columns)
+    while count > 2 and whole.__rich_measure__(console, unlimited).maximum > console.width:
+        count -= 1
+        whole = table(title, columns[:count], [row[:count] for row in rows])
+    console.print(whole, markup=False)
+    if count < len(columns):
+        console.print()
+        print_table(console, None, [columns[0], *columns[count:]], [[row[0], *row[count:]] for row in rows])
+
+
 def print_report(console: Console, report: BuildReport) -> None:
     """The end of a build: stages, latency, budgets, and where the package is."""
     timing = {
@@ -145,13 +159,11 @@ def print_report(console: Console, report: BuildReport) -> None:
     if report.linear:
         rows.append(["TF-IDF + linear model", "", "", f"{report.linear.value:.4f}", "", "", "", "", "", ""])
     columns = ["stage", "parameters", "MB", name, "drop", "95% interval", "p50 ms", "p90 ms", "seconds", "peak MB"]
-    console.print(
-        table(f"{report.name} {report.release} for {report.target} ({report.pipeline})", columns, rows), markup=False
-    )
+    print_table(console, f"{report.name} {report.release} for {report.target} ({report.pipeline})", columns, rows)
     if report.budget:
         console.print()
         budget = [[row.name, f"{row.limit:g}", _value(row), row.verdict] for row in report.budget]
-        console.print(table(None, ["budget", "limit", "value", "verdict"], budget), markup=False)
+        print_table(console, None, ["budget", "limit", "value", "verdict"], budget)
     console.print()
     console.print(
         f"{report.package.path}  {report.package.size_bytes / 1e6:.1f} MB",
@@ -161,7 +173,7 @@ def print_report(console: Console, report: BuildReport) -> None:
     )
 
 
-def comparison_table(reports: Sequence[BuildReport]) -> Table:
+def print_comparison(console: Console, reports: Sequence[BuildReport]) -> None:
     """A row a target."""
     rows = []
     for report in reports:
@@ -179,13 +191,14 @@ def comparison_table(reports: Sequence[BuildReport]) -> Table:
                 f"{dense.p50_ms / final.p50_ms:.1f}x" if final and dense and final.p50_ms and dense.p50_ms else "",
                 report.verdict,
                 str(report.exit_code),
+                (report.device.cpu or "unknown") if report.device else "",
             ]
         )
-    columns = ["target", "metric", "drop", "MB", "p50 ms", "p90 ms", "against dense", "verdict", "exit"]
-    return table(None, columns, rows)
+    columns = ["target", "metric", "drop", "MB", "p50 ms", "p90 ms", "against dense", "verdict", "exit", "measured on"]
+    print_table(console, None, columns, rows)
 
 
-def inspection_table(found: "Inspection") -> Table:
+def print_inspection(console: Console, found: "Inspection") -> None:
     """A row a part; what is pruned beside what was there."""
     rows = []
     for row in [*found.parts, found.total]:
@@ -200,7 +213,7 @@ def inspection_table(found: "Inspection") -> Table:
     if found.pruned:
         columns += ["dense parameters", "dense M multiply-adds"]
     title = f"{found.model}: {found.architecture}, one text of {found.tokens} tokens"
-    return table(title, columns, rows)
+    print_table(console, title, columns, rows)
 
 
 def misses(report: BuildReport) -> list[str]:

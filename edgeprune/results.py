@@ -3,14 +3,18 @@
 Keys never change their meaning within a schema_version.
 """
 
+from pathlib import Path
 from typing import Literal
+
+from pydantic import ValidationError
 
 from edgeprune.artifacts import Metric
 from edgeprune.budget import BudgetRow
 from edgeprune.config import Frozen
-from edgeprune.latency import LatencyRow
+from edgeprune.errors import SchemaVersionError, UsageError
+from edgeprune.latency import DeviceRow, LatencyRow
 
-__all__ = ["BuildReport", "PackageRow", "StageRow"]
+__all__ = ["BuildReport", "PackageRow", "StageRow", "read_report"]
 
 
 class PackageRow(Frozen):
@@ -55,5 +59,29 @@ class BuildReport(Frozen):
     stages: list[StageRow]
     linear: Metric | None
     """What TF-IDF and a linear model reach on the same test rows."""
+    device: DeviceRow | None
+    """None: not measured."""
     latency: list[LatencyRow]
     budget: list[BudgetRow]
+
+
+def read_report(path: Path) -> BuildReport:
+    """A `build.json`, made here or on another machine.
+
+    Raises:
+        UsageError: It is missing or not a build's document.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} can't be read: {error}") from error
+    try:
+        return BuildReport.model_validate_json(text)
+    except ValidationError as error:
+        if any(item["loc"] == ("schema_version",) for item in error.errors()):
+            raise SchemaVersionError(
+                f"{path} is of another schema_version than 1; use the edgeprune that wrote it"
+            ) from error
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the top"
+        raise UsageError(f"{path} is not a build.json: {where}: {first['msg']}") from error

@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from edgeprune import agent
-from edgeprune.agent import ISA_FLAGS, device_info, peak_memory_bytes
+from edgeprune.agent import ISA_FLAGS, device_info, peak_memory_bytes, read_cpuinfo
 
 REQUEST: dict[str, Any] = {
     "mode": "latency",
@@ -123,3 +123,32 @@ def test_the_peak_is_no_less_than_what_is_used_now():
     peak = peak_memory_bytes()
     assert peak >= pages * os.sysconf("SC_PAGESIZE")
     assert peak < 16e9
+
+
+ARM_CPUINFO = """\
+processor\t: 0
+BogoMIPS\t: 108.00
+Features\t: fp asimd evtstrm {features} cpuid
+CPU implementer\t: {implementer}
+CPU architecture: 8
+CPU variant\t: 0x0
+CPU part\t: {part}
+CPU revision\t: 3
+
+"""
+
+
+def test_a_64_bit_arm_kernel_names_no_model_so_the_core_is_told_by_its_part() -> None:
+    four = ARM_CPUINFO.format(features="crc32", implementer="0x41", part="0xd08") * 4
+    assert read_cpuinfo(four + "Model\t\t: Raspberry Pi 4 Model B Rev 1.4\n") == (
+        {"fp", "asimd", "evtstrm", "crc32", "cpuid"},
+        "cortex-a72",
+    )
+    phone = ARM_CPUINFO.format(features="asimddp", implementer="0x41", part="0xd05") * 2
+    phone += ARM_CPUINFO.format(features="asimddp", implementer="0x41", part="0xd0b")
+    assert read_cpuinfo(phone)[1] == "cortex-a55 + cortex-a76"
+
+
+@pytest.mark.parametrize(("implementer", "part"), [("0x51", "0xd08"), ("0x41", "0xfff")])
+def test_a_core_that_is_not_in_the_table_has_no_name(implementer: str, part: str) -> None:
+    assert read_cpuinfo(ARM_CPUINFO.format(features="", implementer=implementer, part=part))[1] is None

@@ -8,8 +8,8 @@ from edgeprune import events
 from edgeprune.artifacts import Metric
 from edgeprune.budget import BudgetRow, Verdict
 from edgeprune.inspection import Inspection, PartRow
-from edgeprune.latency import LatencyRow
-from edgeprune.render import EventRenderer, comparison_table, inspection_table, misses, print_report
+from edgeprune.latency import DeviceRow, LatencyRow
+from edgeprune.render import EventRenderer, misses, print_comparison, print_inspection, print_report
 from edgeprune.results import BuildReport, PackageRow, StageRow
 
 
@@ -90,6 +90,9 @@ def report(**changes: Any) -> BuildReport:
             stage("package", 1, 0.895, 0.015, parameters=None),
         ],
         "linear": Metric(name="accuracy", value=0.71, samples=100),
+        "device": DeviceRow(
+            arch="x86_64", isa=("avx2",), cpu="Some CPU", cores=4, system="Linux", python="3.11.2", onnxruntime="1.31.1"
+        ),
         "latency": [latency("dense-fp32", 8.0), latency("final", 2.0)],
         "budget": [budget("size_mb", "pass", 11.25), budget("latency_p90_ms", "fail", 26.0)],
     }
@@ -163,7 +166,7 @@ def test_the_report_has_a_row_a_stage():
 
 def test_a_report_without_measurement_linear_model_or_budget_is_shown_too():
     shown = console()
-    print_report(shown, report(latency=[], linear=None, budget=[]))
+    print_report(shown, report(device=None, latency=[], linear=None, budget=[]))
     assert "budget" not in text_of(shown)
     assert "TF-IDF" not in text_of(shown)
     assert "quantize 1" in text_of(shown)
@@ -178,11 +181,23 @@ def test_a_packages_path_is_shown_as_it_is():
 
 def test_targets_stand_side_by_side():
     shown = console()
-    unmeasured = report(target="raspberry-pi-4", latency=[], verdict="inconclusive", exit_code=7)
-    shown.print(comparison_table([report(), unmeasured]))
+    unmeasured = report(target="raspberry-pi-4", device=None, latency=[], verdict="inconclusive", exit_code=7)
+    print_comparison(shown, [report(), unmeasured])
     header, first, second = text_of(shown).splitlines()
     assert header.split()[:4] == ["target", "metric", "drop", "MB"]
-    assert first.split() == ["cpu-x86-avx2", "0.8950", "+0.0150", "11.2", "2.00", "4.00", "4.0x", "fail", "3"]
+    assert first.split() == [
+        "cpu-x86-avx2",
+        "0.8950",
+        "+0.0150",
+        "11.2",
+        "2.00",
+        "4.00",
+        "4.0x",
+        "fail",
+        "3",
+        "Some",
+        "CPU",
+    ]
     assert second.split() == [
         *("raspberry-pi-4", "0.8950", "+0.0150", "11.2", "not", "measured", "not", "measured", "inconclusive", "7"),
     ]
@@ -216,10 +231,22 @@ def test_an_inspection_has_a_row_a_part(pruned: bool):
     total = part.model_copy(update={"part": "all", "heads": None, "dense_heads": None})
     shown = console()
     found = Inspection(model="m", architecture="bert", tokens=128, pruned=pruned, parts=[part], total=total)
-    shown.print(inspection_table(found))
+    print_inspection(shown, found)
     lines = text_of(shown).splitlines()
     assert lines[0].strip() == "m: bert, one text of 128 tokens"
     units = ["6", "of", "12", "heads"] if pruned else ["6", "heads"]
     dense = ["2,000", "6.0"] if pruned else []
     assert lines[2].split() == ["layer", "0", "attention", *units, "1,000", "3.0", *dense]
     assert lines[3].split() == ["all", "1,000", "3.0", *dense]
+
+
+def test_on_a_narrow_terminal_the_columns_that_do_not_fit_stand_below_with_the_first_again():
+    shown = Console(file=io.StringIO(), width=80, highlight=False, markup=False)
+    print_report(shown, report())
+    lines = text_of(shown).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert not [line for line in lines if "…" in line]
+    cells = " ".join(lines).split()
+    for row in ("12.3", "512", "[+0.005,", "+0.025]", "2.00", "4.00"):
+        assert row in cells
+    assert sum(line.startswith("quantize") for line in lines) == 2

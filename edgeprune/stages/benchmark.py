@@ -1,7 +1,7 @@
 """benchmark: the dense fp32 model and the result, timed by turns on the target.
 
-Writes `samples.jsonl` (every sample, in ns, by process and model) and `latency.json` (what was made of them). A
-measurement is no function of its inputs, so every build makes its own: the store keeps them at
+Writes `samples.jsonl` (every sample, in ns, by process and model), `latency.json` (what was made of them) and `device.json`
+(what they were taken on). A measurement is no function of its inputs, so every build makes its own: the store keeps them at
 `benchmark/<key>/<run id>/`.
 """
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pydantic import JsonValue, TypeAdapter
 
 from edgeprune.artifacts import Artifact, StageMetrics
-from edgeprune.latency import LatencyRow, percentile, percentile_interval
+from edgeprune.latency import DeviceRow, LatencyRow, percentile, percentile_interval
 from edgeprune.profiles import BenchmarkConfig, Runtime, Workload
 from edgeprune.stage import Stage, Work
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from edgeprune.runners import Record, Runner
     from edgeprune.tasks.base import Array
 
-__all__ = ["Benchmark", "read_latency"]
+__all__ = ["Benchmark", "read_device", "read_latency"]
 
 _BLOCK = 10
 """Runs of one model before the other's turn; short enough to share disturbances, long enough for warm caches."""
@@ -42,7 +42,7 @@ class Benchmark(Stage):
     version = 1
     libraries = ("onnxruntime",)
     roles = ("dense", "dense-fp32", "final")
-    produces = ("samples.jsonl", "latency.json")
+    produces = ("samples.jsonl", "latency.json", "device.json")
 
     def __init__(self, config: BenchmarkConfig, *, runtime: Runtime, workload: Workload, runner: "Runner") -> None:
         self._config = config
@@ -58,9 +58,10 @@ class Benchmark(Stage):
         }
 
     def run(self, work: Work) -> StageMetrics:
+        from edgeprune.evaluation import collate
         from edgeprune.prepared import open_prepared
 
-        prepared = open_prepared(work.parents["dense"], work.data)
+        prepared = open_prepared(work.parents["dense"], work.data, splits=("test",))
         request: Record = {
             "provider": self._runtime.provider,
             "threads": self._runtime.threads,
@@ -69,10 +70,14 @@ class Benchmark(Stage):
         }
         names = ("dense-fp32", "final")
         models = {name: work.parents[name].file("model.onnx") for name in names}
-        batches = self._batches(prepared.test.encodings, prepared.pad_token_id, work.seed)
+        texts = self._texts(prepared.test.encodings)
+        batches = self._batches(texts, prepared.pad_token_id, work.seed)
+        longest = sorted(texts, key=lambda text: len(text["input_ids"]))[-self._workload.batch_size :]
+        largest = [_as_lists(collate(longest, prepared.pad_token_id))]
         total = self._config.processes + len(names)
         samples: dict[str, list[list[float]]] = {name: [] for name in names}
         memory: dict[str, float | None] = {}
+        device: Record = {}
         with (work.folder / "samples.jsonl").open("w", encoding="utf-8") as file:
             for process in range(self._config.processes):
                 # Each model goes first in every other process.
@@ -81,13 +86,13 @@ class Benchmark(Stage):
                     {**request, "mode": "latency", "batches": batches}, {name: models[name] for name in order}
                 ):
                     file.write(json.dumps({"process": process, **record}) + "\n")
+                    if record["kind"] == "device":
+                        device = {name: value for name, value in record.items() if name != "kind"}
                     if record["kind"] == "samples":
                         samples[str(record["name"])].append([ns / 1e6 for ns in record["ns"]])  # type: ignore[operator, union-attr]
                 work.progress(process + 1, total, "processes")
             for done, name in enumerate(names, start=self._config.processes + 1):
-                for record in self._runner.run(
-                    {**request, "mode": "memory", "batches": batches[:_BLOCK]}, {name: models[name]}
-                ):
+                for record in self._runner.run({**request, "mode": "memory", "batches": largest}, {name: models[name]}):
                     file.write(json.dumps(record) + "\n")
                     if record["kind"] == "memory":
                         peak = record["peak_bytes"]
@@ -95,6 +100,9 @@ class Benchmark(Stage):
                 work.progress(done, total, "processes")
         rows = [self._row(name, samples[name], memory.get(name)) for name in names]
         (work.folder / "latency.json").write_bytes(_ROWS.dump_json(rows, indent=2))
+        (work.folder / "device.json").write_text(
+            DeviceRow.model_validate(device).model_dump_json(indent=2) + "\n", encoding="utf-8"
+        )
         return StageMetrics()
 
     def _row(self, name: str, samples_ms: list[list[float]], peak_memory_mb: float | None) -> LatencyRow:
@@ -112,26 +120,37 @@ class Benchmark(Stage):
             peak_memory_mb=peak_memory_mb,
         )
 
-    def _batches(self, encodings: "list[Encoding]", pad_token_id: int, seed: int) -> list[JsonValue]:
-        """Real test texts in a seeded order, at their own lengths or cut and repeated to the fixed one."""
+    def _texts(self, encodings: "list[Encoding]") -> "list[Encoding]":
+        """Real test texts at their own lengths, or cut and repeated to the fixed one."""
+        length = self._workload.lengths
+        if not isinstance(length, int):
+            return encodings
+        return [
+            {name: (values * (-(-length // len(values))))[:length] for name, values in encoding.items()}
+            for encoding in encodings
+        ]
+
+    def _batches(self, texts: "list[Encoding]", pad_token_id: int, seed: int) -> list[JsonValue]:
+        """Texts in a seeded order."""
         import numpy as np
 
         from edgeprune.evaluation import collate
 
-        if isinstance(self._workload.lengths, int):
-            length = self._workload.lengths
-            encodings = [
-                {name: (values * (-(-length // len(values))))[:length] for name, values in encoding.items()}
-                for encoding in encodings
-            ]
-        generator = np.random.default_rng(seed)
         size = self._workload.batch_size
-        rows = [int(row) for row in generator.integers(len(encodings), size=self._config.samples * size)]
-        batches: list[dict[str, Array]] = [
-            collate([encodings[row] for row in rows[start : start + size]], pad_token_id)
+        rows = [int(row) for row in np.random.default_rng(seed).integers(len(texts), size=self._config.samples * size)]
+        return [
+            _as_lists(collate([texts[row] for row in rows[start : start + size]], pad_token_id))
             for start in range(0, len(rows), size)
         ]
-        return [{name: values.tolist() for name, values in batch.items()} for batch in batches]
+
+
+def _as_lists(batch: "dict[str, Array]") -> JsonValue:
+    return {name: values.tolist() for name, values in batch.items()}
+
+
+def read_device(run: Artifact) -> DeviceRow:
+    """What a benchmark run was made on."""
+    return DeviceRow.model_validate_json(run.file("device.json").read_bytes())
 
 
 def read_latency(run: Artifact) -> list[LatencyRow]:
