@@ -1,4 +1,5 @@
-# docker build -t edgeprune . && docker run --rm -v "$PWD:/home/edgeprune/project" -w /home/edgeprune/project edgeprune build …
+# docker build -t edgeprune .
+# docker run --rm --user "$(id -u):$(id -g)" -e HOME=/tmp -v "$PWD:/project" -w /project edgeprune build …
 FROM python:3.11-slim-bookworm AS build
 # hadolint ignore=DL3008
 RUN apt-get update && apt-get install -y --no-install-recommends make && rm -rf /var/lib/apt/lists/*

@@ -13,7 +13,6 @@ from edgeprune.pipeline import build as run_build
 from edgeprune.plan import BuildRequest, make_plan
 from edgeprune.profiles import host_target, load_pipeline, load_target
 from edgeprune.results import BuildReport
-from edgeprune.tasks import ProblemType
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -30,7 +29,7 @@ def make_request(
     name: str | None = None,
     release: str = "0",
     task: str | None = None,
-    problem_type: ProblemType | None = None,
+    problem_type: str | None = None,
     set_: Sequence[str] = (),
     store: str | Path | None = None,
     output: str | Path = "dist",
@@ -46,6 +45,9 @@ def make_request(
         data=DataSpec(train=data) if isinstance(data, str) else data,
         pipeline=load_pipeline(pipeline, set_),
         target=host_target(device_info(), set_) if target == "host" else load_target(target, set_),
+        pipeline_reference=pipeline,
+        target_reference=target,
+        overrides=tuple(set_),
         store=Path(store) if store is not None else default_store(),
         output=Path(output),
         name=name,
@@ -65,7 +67,7 @@ def build(
     name: str | None = None,
     release: str = "0",
     task: str | None = None,
-    problem_type: ProblemType | None = None,
+    problem_type: str | None = None,
     set_: Sequence[str] = (),
     store: str | Path | None = None,
     output: str | Path = "dist",

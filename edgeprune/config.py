@@ -82,6 +82,8 @@ def parse_override(text: str) -> tuple[list[str], JsonValue]:
     path, separator, raw = text.partition("=")
     if not separator or not all(path.split(".")):
         raise ProfileError(f"--set needs path.to.key=value, got {text!r}")
+    if path == "target":
+        raise ProfileError(f"--set target.… changes values of the target; to choose another one, use --target {raw}")
     try:
         return path.split("."), yaml.load(raw, Loader=_StrictLoader)  # noqa: S506 (a SafeLoader)
     except (yaml.YAMLError, ValueError) as error:

@@ -184,6 +184,12 @@ class DataSource:
                 raise DataError(f"{name} row {row}: the column {label!r} has no label")
         feature = dataset.features[label]
         if hasattr(feature, "int2str"):
+            hidden = next((row for row, value in enumerate(labels, start=1) if value == -1), None)
+            if hidden is not None:
+                raise DataError(
+                    f"{name} row {hidden}: the label is -1, which data sets publish where they keep it secret; give a split "
+                    f"with labels"
+                )
             labels = [feature.int2str(value) for value in labels]
         return Table(texts, labels, range(1, len(texts) + 1))
 
@@ -194,6 +200,8 @@ def _data_file(name: str) -> Path:
         raise DataError(f"{name}: data comes as {', '.join(_FORMATS)} files, or as a dataset name")
     if not path.is_file():
         raise DataError(f"no data file {name}")
+    if not os.access(path, os.R_OK):
+        raise DataError(f"{name} may not be read; check its permissions")
     if path.stat().st_size == 0:
         raise DataError(f"{name} has no rows: the file is empty")
     return path

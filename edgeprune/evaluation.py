@@ -13,6 +13,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from edgeprune.artifacts import Metric
+from edgeprune.errors import ParityError
 from edgeprune.tasks import TaskSpec
 from edgeprune.tasks.base import Array, Task
 
@@ -97,7 +98,15 @@ def measure(task: Task, outputs: Array, references: Array, *, dense_outputs: Arr
 
     The interval is the percentile bootstrap (Efron and Tibshirani, 1993, ch. 13) over rows: both models' metrics are
     computed on the same resampled rows.
+
+    Raises:
+        ParityError: Outputs that are no finite numbers.
     """
+    if not np.isfinite(outputs).all():
+        raise ParityError(
+            "the model's outputs on test should be finite numbers, some are not; after a finetune lower its learning_rate, "
+            "after a conversion to fp16 use fp32"
+        )
     value = task.metric(outputs, references)
     if dense_outputs is None:
         return Metric(name=task.metric_name, value=value, samples=len(outputs))

@@ -8,13 +8,14 @@ import contextlib
 import datetime as dt
 import os
 import shutil
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from edgeprune.artifacts import MEASURING, Artifact, Manifest, Store, file_records
 from edgeprune.errors import EdgepruneError, IntegrityError, storage_error
-from edgeprune.events import Emit, Note, Progress, StageFinished, StageStarted, StageWaiting, ignore
+from edgeprune.events import Emit, Event, Note, Progress, StageFinished, StageStarted, StageWaiting, ignore
 from edgeprune.memory import peak_memory_mb, release_memory, reset_peak
 from edgeprune.numeric import environment, numeric_mode
 from edgeprune.plan import Node, Plan
@@ -57,7 +58,7 @@ def measure_node(
     """A new measurement, or one that another build of the same thing finished after `since` (seconds since 1970)."""
     stage = node.stage
     waiting = StageWaiting(stage.name, stage.round, node.key)
-    # One measurement at a time on this machine, whatever it measures: two would disturb each other.
+    # One measurement of this store at a time, whatever it measures: two would disturb each other.
     with _storage_errors(store), store.lock(stage.name, MEASURING, lambda: emit(waiting)):
         run = _fresh_run(store.folder(stage.name, node.key), since)
         shared = run is not None
@@ -98,6 +99,12 @@ def _run(
 ) -> Artifact:
     """Run a stage into its draft and commit it; a failed stage leaves nothing."""
     stage = node.stage
+    outside = sys.stdout
+
+    def tell(event: Event) -> None:
+        with contextlib.redirect_stdout(outside):  # inside, libraries print to nowhere; who listens may print
+            emit(event)
+
     work = Work(
         model=plan.model,
         data=plan.data,
@@ -105,8 +112,8 @@ def _run(
         folder=draft,
         partial=store.partial(node.key),
         seed=seed,
-        emit=emit,
-        progress=lambda done, total, unit: emit(Progress(stage.name, stage.round, done, total, unit)),
+        emit=tell,
+        progress=lambda done, total, unit: tell(Progress(stage.name, stage.round, done, total, unit)),
     )
     release_memory()
     reset_peak()

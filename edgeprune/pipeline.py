@@ -17,9 +17,9 @@ from edgeprune.budget import exit_code, judge, overall
 from edgeprune.errors import StorageError, UsageError, storage_error
 from edgeprune.events import Emit, Note, ignore
 from edgeprune.execution import measure_node, run_node
-from edgeprune.plan import BuildRequest, Node, Plan
+from edgeprune.plan import BuildRequest, Node, Plan, command_on_device
 from edgeprune.results import BuildReport, PackageRow, StageRow
-from edgeprune.stages.benchmark import read_latency
+from edgeprune.stages.benchmark import read_device, read_latency
 
 __all__ = ["build"]
 
@@ -44,7 +44,7 @@ def build(plan: Plan, request: BuildRequest, *, emit: Emit = ignore) -> BuildRep
         else:
             artifacts[node.id], cached[node.id] = run_node(node, plan, store, artifacts, seed=seed, emit=emit)
     if plan.unreachable is not None:
-        emit(Note(f"not measured: {plan.unreachable}; on the device: edgeprune build … --target {request.target.name}"))
+        emit(Note(f"not measured: {plan.unreachable}; on the device: {command_on_device(request)}"))
     return _publish(request, plan, artifacts, cached)
 
 
@@ -89,6 +89,7 @@ def _publish(
         ),
         stages=[_stage_row(node, artifacts[node.id].manifest, cached=cached[node.id]) for node in plan.nodes],
         linear=artifacts["prepare"].manifest.metrics.linear,
+        device=None if plan.benchmark is None else read_device(artifacts[plan.benchmark.id]),
         latency=latency,
         budget=rows,
     )
@@ -96,14 +97,16 @@ def _publish(
         # Two builds of one thing at once publish one after the other.
         with Store(request.store).lock("publish", artifact_key([str(output.resolve()), name]), lambda: None):
             output.mkdir(parents=True, exist_ok=True)
-            for left in output.glob(f".{name}*.new"):
-                _remove(left)
+            for left in (f".{name}.new", f".{name}.old.new"):
+                shutil.rmtree(output / left, ignore_errors=True)
             _replace_folder(package.file(name), output / name)
             _replace_file(package.file(f"{name}.tar.gz"), output / f"{name}.tar.gz")
             write_text(output / f"{name}.build.json", report.model_dump_json(indent=2) + "\n")
-            if plan.benchmark is not None:
-                samples = artifacts[plan.benchmark.id].file("samples.jsonl")
-                _replace_file(samples, output / f"{name}.benchmark.jsonl")
+            samples = output / f"{name}.benchmark.jsonl"
+            if plan.benchmark is None:
+                samples.unlink(missing_ok=True)
+            else:
+                _replace_file(artifacts[plan.benchmark.id].file("samples.jsonl"), samples)
     except OSError as error:
         raise (storage_error(error, output) or error) from error
     return report
@@ -121,13 +124,6 @@ def _stage_row(node: Node, manifest: Manifest, *, cached: bool) -> StageRow:
         size_bytes=manifest.metrics.model_bytes,
         metric=manifest.metrics.metric,
     )
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink()
 
 
 def _replace_file(source: Path, destination: Path) -> None:

@@ -4,14 +4,16 @@ plan = make_plan(request)
 [node.key for node in plan.nodes]
 """
 
+import os
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgeprune.agent import device_info
 from edgeprune.data import DataSource, DataSpec
-from edgeprune.errors import UsageError
+from edgeprune.errors import TargetError, UsageError
 from edgeprune.models.reference import ModelSource, resolve_model
 from edgeprune.numeric import numeric_mode
 from edgeprune.precision import resolve_precision
@@ -25,9 +27,9 @@ from edgeprune.stages.package import Package, PackageName
 from edgeprune.stages.prepare import Prepare
 from edgeprune.stages.prune import Prune
 from edgeprune.stages.quantize import Quantize
-from edgeprune.tasks import ProblemType, TaskName, resolve_task
+from edgeprune.tasks import TaskName, is_labelled, resolve_problem_type, resolve_task
 
-__all__ = ["BuildRequest", "Node", "Plan", "make_plan"]
+__all__ = ["BuildRequest", "Node", "Plan", "command_on_device", "make_plan"]
 
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")
 
@@ -40,13 +42,17 @@ class BuildRequest:
     data: DataSpec
     pipeline: Pipeline
     target: Target
+    pipeline_reference: str
+    """The name or path that the pipeline was read from; likewise the target's."""
+    target_reference: str
+    overrides: tuple[str, ...] = ()
     store: Path = Path(".edgeprune")
     output: Path = Path("dist")
     name: str | None = None
     """Of the package; None: the model's."""
     release: str = "0"
     task: str | None = None
-    problem_type: ProblemType | None = None
+    problem_type: str | None = None
     offline: bool = False
 
 
@@ -81,11 +87,11 @@ def make_plan(request: BuildRequest) -> Plan:
     Raises:
         UsageError: Anything in the request can't be used.
     """
+    _check_workload(request)
     model = resolve_model(request.model, offline=request.offline)
     task = resolve_task(request.task, model.config)
-    if request.problem_type is not None and task != "text-classification":
-        raise UsageError(f"--problem-type is for text-classification, the task here is {task}")
-    data = DataSource(request.data, labelled=task == "text-classification", offline=request.offline)
+    problem_type = resolve_problem_type(request.problem_type, task)
+    data = DataSource(request.data, labelled=is_labelled(task), offline=request.offline)
     name = PackageName(name=request.name or model.name, release=request.release, target=request.target.name)
     for kind, value in (("--name", name.name), ("--release", name.release)):
         if not _NAME.match(value):
@@ -105,7 +111,7 @@ def make_plan(request: BuildRequest) -> Plan:
         Prepare(
             stages.prepare,
             task=task,
-            problem_type=request.problem_type,
+            problem_type=problem_type,
             model_digest=model.digest,
             data_digest=data.digest,
             numeric=numeric_mode(stages.prepare.precision),
@@ -148,8 +154,58 @@ def make_plan(request: BuildRequest) -> Plan:
     return Plan(model, data, task, name, nodes, benchmark, unreachable)
 
 
+def command_on_device(request: BuildRequest) -> str:
+    """The command that makes the same package on the target itself and measures it there."""
+    data = request.data
+    words = ["edgeprune", "build", request.model, "--data", data.train, "--target", request.target_reference]
+    words += ["--pipeline", request.pipeline_reference]
+    options = {
+        "--selection-data": data.selection,
+        "--test-data": data.test,
+        "--text-column": data.text_column,
+        "--label-column": data.label_column,
+        "--max-rows": data.max_rows,
+        "--task": request.task,
+        "--problem-type": request.problem_type,
+        "--name": request.name,
+    }
+    for option, value in options.items():
+        words += [] if value is None else [option, str(value)]
+    runner = [] if request.target.runner else ["target.runner.type=local"]
+    for override in [*request.overrides, *runner]:
+        words += ["--set", override]
+    return shlex.join([*words, "--release", request.release])
+
+
+def _check_workload(request: BuildRequest) -> None:
+    length, limit = request.target.workload.lengths, request.pipeline.stages.prepare.max_length
+    if isinstance(length, int) and length > limit:
+        raise UsageError(
+            f"{request.target.name} times texts of {length} tokens (workload.lengths), but the pipeline cuts every text to "
+            f"{limit} (stages.prepare.max_length); make them fit"
+        )
+
+
 def _unreachable(target: Target) -> str | None:
+    """Why the target can't be measured from here; None if it can.
+
+    Raises:
+        TargetError: This is the machine, but its onnxruntime lacks the provider.
+    """
     if target.runner is None:
         return f"{target.name} has no runner (runner: null)"
     reasons = mismatches(target, device_info())
-    return f"this machine is not a {target.name}: it {'; it '.join(reasons)}" if reasons else None
+    if reasons:
+        return f"this machine is not a {target.name}: it {'; it '.join(reasons)}"
+    if target.runtime.provider != "CPUExecutionProvider":
+        os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+        import onnxruntime
+
+        available = onnxruntime.get_available_providers()
+        if target.runtime.provider not in available:
+            raise TargetError(
+                f"{target.name} needs {target.runtime.provider}, onnxruntime {onnxruntime.__version__} here has "
+                f"{', '.join(available)}; install a build that has it, or package without measuring: "
+                f"--set target.runner=null"
+            )
+    return None

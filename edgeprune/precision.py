@@ -10,7 +10,7 @@ from typing import Literal
 
 from edgeprune.config import Frozen
 
-__all__ = ["Mode", "PrecisionSettings", "resolve_precision"]
+__all__ = ["Mode", "PrecisionSettings", "resolve_precision", "saturates"]
 
 Mode = Literal["int8-dynamic", "fp16", "fp32"]
 
@@ -26,6 +26,11 @@ class PrecisionSettings(Frozen):
     per_channel: bool | None = None
 
 
+def saturates(arch: str, isa: Sequence[str]) -> bool:
+    """Whether uint8 · int8 products saturate on an instruction set."""
+    return arch == "x86_64" and not _EXACT_INT8 & set(isa)
+
+
 def resolve_precision(
     mode: Mode,
     *,
@@ -38,10 +43,9 @@ def resolve_precision(
     """Fill what a profile leaves open (None) from the instruction set."""
     if mode != "int8-dynamic":
         return PrecisionSettings(mode=mode)
-    saturates = arch == "x86_64" and not _EXACT_INT8 & set(isa)
     return PrecisionSettings(
         mode=mode,
         weight_type=weight_type or "int8",
-        reduce_range=saturates if reduce_range is None else reduce_range,
+        reduce_range=saturates(arch, isa) if reduce_range is None else reduce_range,
         per_channel=per_channel,
     )

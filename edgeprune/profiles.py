@@ -86,7 +86,7 @@ class StructuredStep(Frozen):
     keep_ffn: float = Field(default=1.0, gt=0, le=1)
     """Fraction of the dense model's FFN neurons left after the last round."""
     importance: Literal["magnitude", "taylor", "fisher"] = "fisher"
-    allocation: Literal["uniform", "global"] = "global"
+    allocation: Literal["uniform", "global"] = "uniform"
     align: PositiveInt = 64
     """FFN widths are multiples of this."""
     samples: PositiveInt = 1024
@@ -225,11 +225,6 @@ class Budget(Frozen):
     """All files of the package, unpacked."""
     metric_drop: float | None = Field(default=None, ge=-1, le=1)
     """Dense PyTorch model minus the shipped ONNX model on the test split, absolute."""
-
-    @property
-    def needs_measurement(self) -> bool:
-        """Whether any limit can only be judged on the target."""
-        return any(limit is not None for limit in (self.latency_p50_ms, self.latency_p90_ms, self.peak_memory_mb))
 
 
 class LocalRunner(Frozen):

@@ -1,23 +1,27 @@
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 from conftest import DataFactory, ModelFactory
 from e2e import STAGES, Built, call, read_events, starts, target_text, write_data
 from safetensors.numpy import load_file
 
 import edgeprune
+from edgeprune.agent import device_info
 from edgeprune.artifacts import Artifact, Store, file_digest, total_bytes
+from edgeprune.errors import UsageError
 from edgeprune.events import Event, Note, StageFinished, StageStarted
 
 DOCUMENT = {
     "schema_version", "name", "release", "target", "pipeline", "task", "verdict", "exit_code", "package", "stages",
-    "linear", "latency", "budget",
+    "linear", "device", "latency", "budget",
 }  # fmt: skip
 STAGE_ROW = {
     "stage", "round", "key", "cached", "duration_s", "peak_memory_mb", "parameters", "size_bytes", "metric",
@@ -399,7 +403,11 @@ def test_a_target_that_cannot_be_reached_is_packaged_and_its_latency_not_measure
     }  # fmt: skip
     assert done.complaints == ["edgeprune: latency_p90_ms was not measured, the budget of raspberry-pi-4 is 40"]
     (note,) = (event["message"] for event in read_events(events) if event["event"] == "Note")
-    assert "--target raspberry-pi-4" in note, "the command that would measure it"
+    command = shlex.split(note.partition("on the device: ")[2])
+    assert command[:3] == ["edgeprune", "build", str(built.model)]
+    planned = call(*command[1:], "--plan", "--json")
+    assert planned.code == 0, "the command that would measure it"
+    assert "this machine is not a raspberry-pi-4" in planned.document["not_measured"]
     package = Path(report["package"]["path"])
     assert json.loads((package / "edgeprune.json").read_text(encoding="utf-8"))["threads"] == 4
     assert call("verify", package).code == 0
@@ -733,3 +741,47 @@ def test_given_splits_and_columns(built: Built, tmp_path: Path) -> None:
         "train": ("train", 90), "selection": ("selection", 20), "test": ("test", 30),
     }  # fmt: skip
     shutil.rmtree(tmp_path / "store")
+
+
+def test_a_workload_longer_than_the_pipelines_texts_is_refused_before_anything_runs(
+    built: Built, tmp_path: Path
+) -> None:
+    done = built.again("--set", "target.workload.lengths=17", "--json", output=tmp_path)
+    assert done.code == 2
+    assert "times texts of 17 tokens (workload.lengths), but the pipeline cuts every text to 16" in done.complaints[0]
+
+
+def test_a_provider_that_is_not_there_is_said_before_anything_runs(built: Built, tmp_path: Path) -> None:
+    target = tmp_path / "gpu.yaml"
+    runtime = {"provider": "CUDAExecutionProvider", "threads": 1}
+    target.write_text(target_text("gpu", runtime=runtime, precision={"mode": "fp16"}), encoding="utf-8")
+    store = tmp_path / "store"
+    done = call(*built.arguments, "--target", target, "--store", store, "--output", tmp_path / "dist")
+    assert done.code == 6
+    assert "gpu needs CUDAExecutionProvider, onnxruntime" in done.complaints[0]
+    assert not store.exists()
+
+
+def test_whoever_listens_may_print(built: Built, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = built.copied_store(tmp_path)
+    shutil.rmtree(store / "finetune")
+    edgeprune.build(
+        str(built.model), data=str(built.data), task="text-classification", pipeline=str(built.pipeline),
+        target=str(built.target), store=store, output=tmp_path / "dist", emit=print,
+    )  # fmt: skip
+    printed = capsys.readouterr().out
+    assert "StageStarted(stage='finetune'" in printed
+    assert "Progress(stage='finetune'" in printed, "from inside a stage too"
+
+
+def test_python_refuses_what_the_command_line_refuses(built: Built, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--problem-type 'multi_label' is not one of single_label_classification"):
+        edgeprune.build(
+            str(built.model), data=str(built.data), target=str(built.target), pipeline=str(built.pipeline),
+            task="text-classification", problem_type="multi_label", store=tmp_path / "store",
+        )  # fmt: skip
+
+
+def test_the_device_that_was_timed_is_named(built: Built) -> None:
+    device = device_info()
+    assert built.report["device"] == {**device, "onnxruntime": onnxruntime.__version__}

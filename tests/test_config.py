@@ -212,3 +212,8 @@ def test_a_fault_reads_as_one_sentence(content: dict[str, Any]):
 def test_a_fault_in_a_choice_of_types_stands_at_its_path_in_the_yaml():
     lines = errors_of({"name": "x", "stages": {"lengths": "dat"}})
     assert {line.strip().split(": ")[0] for line in lines} == {"stages.lengths"}
+
+
+def test_an_override_cannot_choose_another_target():
+    with pytest.raises(ProfileError, match="use --target raspberry-pi-4"):
+        parse_override("target=raspberry-pi-4")

@@ -275,6 +275,13 @@ def test_class_labels_are_their_names(tmp_path: Path):
     assert source(tmp_path / "data.parquet").load()["train"].labels == ["pos", "neg"]
 
 
+def test_a_label_that_a_data_set_keeps_secret(tmp_path: Path):
+    features = Features({"text": Value("string"), "label": ClassLabel(names=["neg", "pos"])})
+    Dataset.from_dict({"text": ["a", "b"], "label": [1, -1]}, features=features).to_parquet(tmp_path / "data.parquet")
+    with pytest.raises(DataError, match="row 2: the label is -1, which data sets publish where they keep it secret"):
+        source(tmp_path / "data.parquet").load()
+
+
 def test_a_digest_is_of_the_content_not_of_the_place(tmp_path: Path):
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()

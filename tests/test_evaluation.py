@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
+from edgeprune.errors import ParityError
 from edgeprune.evaluation import (
     Encoding,
     by_length,
@@ -190,3 +191,11 @@ def test_the_interval_covers_the_true_drop_about_as_often_as_it_claims():
         assert found.drop_interval is not None
         covered += found.drop_interval[0] <= 0.2 <= found.drop_interval[1]
     assert 34 <= covered <= 40
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_outputs_that_are_no_numbers_are_not_measured(bad: float):
+    outputs = np.zeros((4, 2), np.float32)
+    outputs[2, 1] = bad
+    with pytest.raises(ParityError, match="finite numbers, some are not"):
+        measure(TASK, outputs, np.zeros(4, np.int64), dense_outputs=None, seed=0)

@@ -168,6 +168,14 @@ def test_a_changed_digest(package: Path) -> None:
     refused(call("verify", package), 5, "was changed")
 
 
+def test_a_byte_that_is_no_text_among_the_digests(package: Path) -> None:
+    path = package / "SHA256SUMS"
+    content = bytearray(path.read_bytes())
+    content[70] |= 0x80
+    path.write_bytes(content)
+    refused(call("verify", package), 5, package.name)
+
+
 @pytest.mark.parametrize("name", ["model.onnx", "LICENSE", "run.py"])
 def test_a_missing_or_an_extra_file(package: Path, name: str) -> None:
     if name in FILES:
@@ -185,6 +193,9 @@ def test_an_archive_that_is_cut_short_or_changed(built: Built, tmp_path: Path) -
     refused(call("verify", path), 5, "is not a whole .tar.gz archive")
     path.write_bytes(content[: len(content) // 2] + bytes(64) + content[len(content) // 2 + 64 :])
     refused(call("verify", path), 5)
+    for position in range(100, len(content), len(content) // 60):
+        path.write_bytes(content[:position] + bytes([content[position] ^ 0x40]) + content[position + 1 :])
+        refused(call("verify", path), 5)
     path.write_bytes(b"no archive at all")
     refused(call("verify", path), 5, "is not a whole .tar.gz archive")
 

@@ -30,3 +30,11 @@ def answers(outputs, config):
         }
         for row in scores
     ]
+
+
+def same_answer(a, b, config):
+    """Whether two rows of outputs lead to the same label or labels; a regression has none."""
+    kind = config["problem_type"]
+    if kind == "multi_label_classification":
+        return bool(((a > 0) == (b > 0)).all())
+    return kind == "regression" or int(a.argmax()) == int(b.argmax())

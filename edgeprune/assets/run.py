@@ -68,13 +68,17 @@ class Model:
 
 def check(model):
     """Replay the goldens; returns a sentence for each that fails."""
+    from postprocess import same_answer
+
     record = json.loads((model.folder / "goldens.json").read_text(encoding="utf-8"))
     faults = []
     for golden in record["goldens"]:
         expected = np.array(golden["outputs"], dtype=np.float32)
         found = model.outputs([golden["text"]])[0]
         error = float(np.abs(found - expected).max()) / max(1.0, float(np.abs(expected).max()))
-        if not error <= record["tolerance"]:
+        if not same_answer(expected, found, model.config):
+            faults.append("%r: another answer than when the package was made" % golden["text"][:60])
+        elif not error <= record["tolerance"]:
             faults.append(
                 "%r: outputs differ by %.2g, more than %.2g" % (golden["text"][:60], error, record["tolerance"])
             )

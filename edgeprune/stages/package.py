@@ -28,6 +28,7 @@ from edgeprune.config import Frozen
 from edgeprune.precision import PrecisionSettings
 from edgeprune.profiles import PackageConfig, Runtime
 from edgeprune.stage import Stage, Work
+from edgeprune.tasks import POSTPROCESS
 
 if TYPE_CHECKING:
     from edgeprune.prepared import Prepared
@@ -91,14 +92,14 @@ class Package(Stage):
         from edgeprune.assets.run import Model
         from edgeprune.prepared import open_prepared
 
-        prepared = open_prepared(work.parents["dense"], work.data)
+        prepared = open_prepared(work.parents["dense"], work.data, splits=("test",))
         folder = work.folder / self._name.folder
         folder.mkdir()
         for path in sorted(work.parents["model"].path.glob("model.onnx*")):
             shutil.copyfile(path, folder / path.name)
         shutil.copyfile(work.parents["dense"].file("checkpoint/tokenizer.json"), folder / "tokenizer.json")
         shutil.copyfile(_ASSETS / "run.py", folder / "run.py")
-        shutil.copyfile(_ASSETS / prepared.task.postprocess_asset, folder / "postprocess.py")
+        shutil.copyfile(_ASSETS / f"{POSTPROCESS[prepared.task.spec.task]}.py", folder / "postprocess.py")
         licence_files = [path for path in work.model.files if path.name.startswith("LICENSE")]
         for path in licence_files:
             shutil.copyfile(path, folder / path.name)

@@ -41,7 +41,7 @@ class Prepare(Stage):
 
     name = "prepare"
     version = 1
-    libraries = ("torch", "transformers", "scikit-learn", "tokenizers")
+    libraries = ("torch", "transformers", "accelerate", "scikit-learn", "tokenizers")
     produces = (
         "checkpoint/model.safetensors",
         "checkpoint/tokenizer.json",

@@ -6,8 +6,10 @@ the same instruction set share their int8 model.
 
 from pydantic import JsonValue
 
+from edgeprune.agent import device_info
 from edgeprune.artifacts import StageMetrics
-from edgeprune.precision import PrecisionSettings
+from edgeprune.events import Note
+from edgeprune.precision import PrecisionSettings, saturates
 from edgeprune.stage import Stage, Work
 
 __all__ = ["Quantize"]
@@ -32,7 +34,12 @@ class Quantize(Stage):
         self._settings = settings
 
     def fingerprint(self) -> dict[str, JsonValue]:
-        return self._settings.model_dump(mode="json")
+        settings: dict[str, JsonValue] = self._settings.model_dump(mode="json")
+        if self._settings.mode == "int8-dynamic":
+            # The bytes are the same everywhere, but the metric is what this instruction set computes of them.
+            device = device_info()
+            settings["measured_on"] = [device["arch"], list(device["isa"])]
+        return settings
 
     def run(self, work: Work) -> StageMetrics:
         import numpy as np
@@ -43,16 +50,24 @@ class Quantize(Stage):
         from edgeprune.parity import agreement
         from edgeprune.prepared import OUTPUTS, open_prepared, report
 
+        device = device_info()
+        if self._settings.reduce_range is False and saturates(device["arch"], device["isa"]):
+            work.emit(
+                Note(
+                    "this CPU saturates in int8 products where the target doesn't: the metric and the goldens are this "
+                    "CPU's; build on a machine with VNNI to see the target's"
+                )
+            )
         onnx = work.parents["onnx"]
         path = work.folder / "model.onnx"
         convert(onnx.file("model.onnx"), path, self._settings)
-        prepared = open_prepared(work.parents["dense"], work.data)
+        prepared = open_prepared(work.parents["dense"], work.data, splits=("test",))
         outputs = predict_onnx(onnx_session(path, threads=1), prepared.test.encodings, prepared.pad_token_id)
         fp32_outputs = load_file(onnx.file(OUTPUTS))["test"]
         found = agreement(fp32_outputs, outputs)
         return StageMetrics(
             parameters=onnx.manifest.metrics.parameters,
-            model_bytes=path.stat().st_size,
+            model_bytes=sum(file.stat().st_size for file in work.folder.glob("model.onnx*")),
             metric=report(work, prepared, outputs),
             scores={
                 "same_answers_as_fp32": float(np.mean(prepared.task.same_answer(fp32_outputs, outputs))),

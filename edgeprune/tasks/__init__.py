@@ -12,10 +12,27 @@ from edgeprune.errors import ModelError, UsageError
 if TYPE_CHECKING:
     from edgeprune.tasks.base import Task
 
-__all__ = ["ProblemType", "TaskName", "TaskSpec", "resolve_task", "task_for"]
+__all__ = [
+    "POSTPROCESS",
+    "ProblemType",
+    "TaskName",
+    "TaskSpec",
+    "is_labelled",
+    "resolve_problem_type",
+    "resolve_task",
+    "task_for",
+]
 
 TaskName = Literal["text-classification", "feature-extraction"]
 ProblemType = Literal["single_label_classification", "multi_label_classification", "regression"]
+
+_LABELLED: dict[TaskName, bool] = {"text-classification": True, "feature-extraction": False}
+
+POSTPROCESS: dict[TaskName, str] = {
+    "text-classification": "postprocess_text_classification",
+    "feature-extraction": "postprocess_feature_extraction",
+}
+"""The module of `edgeprune/assets` that turns outputs into answers in a package."""
 
 _BY_CLASS_SUFFIX: dict[str, TaskName] = {
     "ForSequenceClassification": "text-classification",
@@ -66,6 +83,27 @@ def resolve_task(asked: str | None, config: dict[str, Any]) -> TaskName:
         f"the checkpoint's architecture ({architecture or 'none named'}) belongs to no task that edgeprune handles; "
         f"say which with --task ({', '.join(get_args(TaskName))})"
     )
+
+
+def is_labelled(task: TaskName) -> bool:
+    """Whether the task's data has a label column."""
+    return _LABELLED[task]
+
+
+def resolve_problem_type(asked: str | None, task: TaskName) -> ProblemType | None:
+    """The problem type asked for.
+
+    Raises:
+        UsageError: There is no such type, or the task has none.
+    """
+    if asked is None:
+        return None
+    if task != "text-classification":
+        raise UsageError(f"--problem-type is for text-classification, the task here is {task}")
+    for known in get_args(ProblemType):
+        if asked == known:
+            return known  # type: ignore[no-any-return]
+    raise UsageError(f"--problem-type {asked!r} is not one of {', '.join(get_args(ProblemType))}")
 
 
 def task_for(spec: TaskSpec) -> "Task":

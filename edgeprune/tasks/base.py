@@ -26,11 +26,8 @@ Batch = dict[str, torch.Tensor]
 class Task(ABC):
     """One task, for one model's labels."""
 
-    needs_labels: ClassVar[bool]
     output_name: ClassVar[str]
     """Name of the exported graph's output."""
-    postprocess_asset: ClassVar[str]
-    """The file of `edgeprune/assets` that turns outputs into answers in a package."""
 
     def __init__(self, spec: TaskSpec) -> None:
         self.spec = spec

@@ -44,9 +44,7 @@ class SentenceEncoder(nn.Module):
 class FeatureExtraction(Task):
     """Outputs are embeddings, [batch, hidden]; references are the dense model's."""
 
-    needs_labels = False
     output_name = "sentence_embedding"
-    postprocess_asset = "postprocess_feature_extraction.py"
 
     @property
     def metric_name(self) -> str:

@@ -27,9 +27,7 @@ _METRICS = {
 class TextClassification(Task):
     """Outputs are logits, [batch, labels]; a regression's are [batch, 1]."""
 
-    needs_labels = True
     output_name = "logits"
-    postprocess_asset = "postprocess_text_classification.py"
 
     @property
     def metric_name(self) -> str:
