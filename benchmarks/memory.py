@@ -10,7 +10,6 @@ together stands beside the peak.
 
 import argparse
 import json
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -84,43 +83,48 @@ ALL = ("prepare", "prune-1", "finetune-1", "export-0", "export-1", "quantize-1",
 
 
 def measure(
-    title: str, model: str, arguments: argparse.Namespace, *, max_rows: int | None, nodes: tuple[str, ...] = ALL
+    title: str,
+    model: str,
+    arguments: argparse.Namespace,
+    *,
+    store: str,
+    max_rows: int | None = None,
+    nodes: tuple[str, ...] = ALL,
 ) -> None:
     """A Markdown table, a row a stage."""
     dense = None
     print(f"\n{title}\n\n| stage | seconds | peak MB | above imports MB | in fp32 models | training state MB |")
     print("|---|---|---|---|---|---|")
-    with tempfile.TemporaryDirectory() as store:
-        for node in nodes:
-            request = {
-                "model": model,
-                "train": arguments.data,
-                "test": arguments.test_data,
-                "max_rows": max_rows,
-                "pipeline": "structured",
-                "store": store,
-                "node": node,
-                "nodes": nodes,
-            }
-            done = subprocess.run(
-                [sys.executable, __file__, "--child"],
-                input=json.dumps(request),
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            if done.returncode:
-                sys.exit(done.stderr)
-            found = json.loads(done.stdout[done.stdout.index("{") :])
-            dense = dense or found["parameters"] * 4 / 1e6
-            own = found["parameters"] * 4 / 1e6
-            training = {"prepare": 4 * own, "finetune-1": 4 * own + dense}.get(node)
-            above = found["peak_mb"] - found["baseline_mb"]
-            print(
-                f"| {node} | {found['seconds']:.1f} | {found['peak_mb']:.0f} | {above:.0f} | {above / dense:.1f} "
-                f"| {'' if training is None else f'{training:.0f}'} |",
-                flush=True,
-            )
+    for node in nodes:
+        request = {
+            "model": model,
+            "train": arguments.data,
+            "test": arguments.test_data,
+            "max_rows": max_rows,
+            "pipeline": "structured",
+            "store": store,
+            "node": node,
+            "nodes": nodes,
+        }
+        done = subprocess.run(
+            [sys.executable, __file__, "--child"],
+            input=json.dumps(request),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            sys.exit(done.stderr)
+        found = json.loads(done.stdout[done.stdout.index("{") :])
+        dense = dense or found["parameters"] * 4 / 1e6
+        own = found["parameters"] * 4 / 1e6
+        training = {"prepare": 4 * own, "finetune-1": 4 * own + dense}.get(node)
+        above = found["peak_mb"] - found["baseline_mb"]
+        print(
+            f"| {node} | {found['seconds']:.1f} | {found['peak_mb']:.0f} | {above:.0f} | {above / dense:.1f} "
+            f"| {'' if training is None else f'{training:.0f}'} |",
+            flush=True,
+        )
 
 
 def main() -> None:
@@ -133,19 +137,23 @@ def main() -> None:
     parser.add_argument("--test-data", required=True)
     parser.add_argument("--minilm", action="store_true")
     parser.add_argument("--bert-base", action="store_true")
+    parser.add_argument("--store", help="of MiniLM's artifacts, which other benchmarks can then use; empty")
     parser.add_argument("--max-rows", type=int, default=1000, help="for the BERT-base-sized model")
     arguments = parser.parse_args()
-    if arguments.minilm:
-        measure("all-MiniLM-L6-v2", MODEL, arguments, max_rows=None)
-    if arguments.bert_base:
-        folder = Path(tempfile.mkdtemp())
-        try:
+    with tempfile.TemporaryDirectory() as temporary:
+        if arguments.minilm:
+            measure("all-MiniLM-L6-v2", MODEL, arguments, store=arguments.store or f"{temporary}/minilm-store")
+        if arguments.bert_base:
+            folder = Path(temporary) / "bert-base"
             bert_base(folder)
-            nodes = ("prepare", "prune-1", "export-0", "export-1", "quantize-1")
-            title = "BERT-base size, random weights"
-            measure(title, str(folder), arguments, max_rows=arguments.max_rows, nodes=nodes)
-        finally:
-            shutil.rmtree(folder)
+            measure(
+                "BERT-base size, random weights",
+                str(folder),
+                arguments,
+                store=f"{temporary}/bert-store",
+                max_rows=arguments.max_rows,
+                nodes=("prepare", "prune-1", "export-0", "export-1", "quantize-1"),
+            )
 
 
 if __name__ == "__main__":
