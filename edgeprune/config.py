@@ -144,18 +144,25 @@ def validate(model: type[ModelT], content: Mapping[str, JsonValue], *, source: s
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        faults = [item for item in error.errors() if not _follows_from_another(item, error.errors())]
-        lines: dict[str, list[str]] = {}
-        for item in faults:
-            lines.setdefault(_path(model, item["loc"]), []).append(_sentence(model, item))
-        shown = "\n".join(f"  {path or 'the whole'}: {', or '.join(sentences)}" for path, sentences in lines.items())
+        lines: dict[str, list[ErrorDetails]] = {}
+        for item in error.errors():
+            lines.setdefault(_path(model, item), []).append(item)
+        shown = "\n".join(
+            f"  {path or 'the whole'}: {', or '.join(_sentence(model, item) for item in _telling(items))}"
+            for path, items in lines.items()
+            if not _follows_from_another(path, lines)
+        )
         raise ProfileError(f"{source} is not a valid {kind}:\n{shown}") from error
 
 
-def _follows_from_another(item: ErrorDetails, errors: list[ErrorDetails]) -> bool:
+def _follows_from_another(path: str, paths: Iterable[str]) -> bool:
     """Whether a fault below this place is listed too: a list whose only item is invalid is also reported as too short."""
-    depth = len(item["loc"])
-    return any(len(other["loc"]) > depth and other["loc"][:depth] == item["loc"] for other in errors)
+    return any(other.startswith(f"{path}.") for other in paths)
+
+
+def _telling(items: list[ErrorDetails]) -> list[ErrorDetails]:
+    """Where a value may be of several types, only what is wrong with it as the type that it has."""
+    return [item for item in items if not item["type"].endswith("_type")] or items
 
 
 _COMPARISONS = {
@@ -168,7 +175,7 @@ _COMPARISONS = {
 
 def _sentence(model: type[BaseModel], item: ErrorDetails) -> str:
     kind, value = item["type"], item["input"]
-    if kind == "missing":
+    if kind in ("missing", "union_tag_not_found"):
         return "required, but missing"
     if kind == "extra_forbidden":
         known = _fields_at(model, item["loc"][:-1])
@@ -178,33 +185,46 @@ def _sentence(model: type[BaseModel], item: ErrorDetails) -> str:
     if kind in _COMPARISONS:
         words, bound = _COMPARISONS[kind]
         return f"{value} {words} {item.get('ctx', {})[bound]}"
-    if kind == "literal_error":
-        expected = item.get("ctx", {}).get("expected", "")
-        near = get_close_matches(
-            str(value), [word.strip("'") for word in expected.replace(" or ", ", ").split(", ")], n=1
-        )
-        return f"{value!r} is not one of {expected}" + (f"; did you mean {near[0]!r}?" if near else "")
+    if kind in ("literal_error", "union_tag_invalid"):
+        context = item.get("ctx", {})
+        return _not_one_of(context.get("tag", value), context.get("expected", context.get("expected_tags", "")))
     if kind == "value_error":
         return item["msg"].removeprefix("Value error, ")
     wanted = re.sub(r"^(Input|String|Keys|Tuple|List) should ", "", item["msg"]).removesuffix(f", not {_size(value)}")
     return f"{value!r} should {wanted}"
 
 
-def _path(model: type[BaseModel], location: tuple[int | str, ...]) -> str:
-    """The path in the YAML: pydantic adds a part for each of several types that a value may have."""
-    parts = list(location)
-    if (
-        parts
-        and isinstance(parts[-1], str)
-        and parts[-1] not in _fields_at(model, location[:-1])
-        and _is_choice(parts[-1])
-    ):
-        parts.pop()
-    return ".".join(map(str, parts))
+def _not_one_of(value: object, expected: str) -> str:
+    words = [word.strip("'") for word in expected.replace(" or ", ", ").split(", ")]
+    near = get_close_matches(str(value), words, n=1)
+    return f"{value!r} is not one of {expected}" + (f"; did you mean {near[0]!r}?" if near else "")
 
 
-def _is_choice(part: str) -> bool:
-    return re.match(r"^(literal\[|constrained-|(int|float|str|bool|none|tuple|list|dict|nullable)\b)", part) is not None
+def _path(model: type[BaseModel], item: ErrorDetails) -> str:
+    """The path in the YAML: pydantic adds a part for each of several types or models that a value may have."""
+    location = item["loc"]
+    parts = [
+        str(part)
+        for depth, part in enumerate(location)
+        if isinstance(part, int)
+        or part in _fields_at(model, location[:depth])
+        or not _is_choice(model, location, depth)
+    ]
+    if item["type"].startswith("union_tag"):
+        parts.append(item["ctx"]["discriminator"].strip("'"))
+    return ".".join(parts)
+
+
+def _is_choice(model: type[BaseModel], location: tuple[int | str, ...], depth: int) -> bool:
+    part = str(location[depth])
+    if re.match(r"^(literal\[|constrained-|(int|float|str|bool|none|tuple|list|dict|nullable)\b)", part):
+        return True
+    return any(_is_tagged(one, part) for one in _models_at(model, location[:depth]))
+
+
+def _is_tagged(model: type[BaseModel], tag: str) -> bool:
+    """Whether a model of a discriminated union goes by this tag."""
+    return any(get_args(field.annotation) == (tag,) for field in model.model_fields.values())
 
 
 def _size(value: object) -> str:
@@ -212,16 +232,25 @@ def _size(value: object) -> str:
 
 
 def _fields_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
-    """The field names of the model that stands at `location` below `model`."""
-    current: type[BaseModel] | None = model
+    """The field names of the models that may stand at `location` below `model`."""
+    return [name for one in _models_at(model, location) for name in one.model_fields]
+
+
+def _models_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[type[BaseModel]]:
+    current = [model]
     for part in location:
-        if current is not None and isinstance(part, str) and part in current.model_fields:
-            current = _model_in(current.model_fields[part].annotation)
-    return [] if current is None else list(current.model_fields)
+        if isinstance(part, int):
+            continue
+        fields = [one.model_fields[part] for one in current if part in one.model_fields]
+        if fields:
+            current = [found for field in fields for found in _models_in(field.annotation)]
+        else:
+            current = [one for one in current if _is_tagged(one, part)] or current
+    return current
 
 
-def _model_in(annotation: object) -> type[BaseModel] | None:
-    """The first pydantic model in a (possibly nested) annotation."""
+def _models_in(annotation: object) -> list[type[BaseModel]]:
+    """All pydantic models in a (possibly nested) annotation."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next((found for item in get_args(annotation) if (found := _model_in(item))), None)
+        return [annotation]
+    return [found for item in get_args(annotation) for found in _models_in(item)]

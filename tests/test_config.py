@@ -1,5 +1,5 @@
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
 from pydantic import Field, ValidationError, model_validator
@@ -13,7 +13,18 @@ class Step(Frozen):
     keep: float = Field(default=1.0, gt=0, le=1)
 
 
+class Drop(Frozen):
+    method: Literal["drop"]
+    layers: tuple[int, ...] | int = 1
+
+
+class Zero(Frozen):
+    method: Literal["zero"]
+    share: float = Field(default=0.5, gt=0, lt=1)
+
+
 class Stages(Frozen):
+    either: tuple[Annotated[Drop | Zero, Field(discriminator="method")], ...] = ()
     epochs: int = Field(default=1, ge=1, lt=100)
     steps: tuple[Step, ...] = Field(default=(), max_length=3)
     lengths: Literal["data"] | int = "data"
@@ -217,3 +228,21 @@ def test_a_fault_in_a_choice_of_types_stands_at_its_path_in_the_yaml():
 def test_an_override_cannot_choose_another_target():
     with pytest.raises(ProfileError, match="use --target raspberry-pi-4"):
         parse_override("target=raspberry-pi-4")
+
+
+@pytest.mark.parametrize(
+    ("item", "line"),
+    [
+        ({"method": "zero", "share": 2}, "stages.either.0.share: 2 is not below 1.0"),
+        ({"method": "zero", "shares": 0.2}, "stages.either.0.shares: unknown key; did you mean 'share'?"),
+        ({"method": "drop", "share": 0.2}, "stages.either.0.share: unknown key; known here: layers, method"),
+        ({"method": "drops"}, "stages.either.0.method: 'drops' is not one of 'drop', 'zero'; did you mean 'drop'?"),
+        ({"layers": 3}, "stages.either.0.method: required, but missing"),
+        ({"method": "drop", "layers": [1, "x"]}, "stages.either.0.layers.1: 'x' should be a valid integer"),
+    ],
+)
+def test_faults_of_one_of_several_models_have_the_path_in_the_yaml(item: dict[str, Any], line: str):
+    with pytest.raises(ProfileError) as caught:
+        validate(Plan, {"name": "a", "stages": {"either": [item]}}, source="mine.yaml", kind="plan")
+    (found,) = str(caught.value).splitlines()[1:]
+    assert found.strip().startswith(line)
