@@ -14,10 +14,11 @@ from edgeprune.artifacts import Store
 from edgeprune.config import Frozen
 from edgeprune.errors import ModelError
 from edgeprune.models.architectures import architecture_of, head_dim_of, layers_of
-from edgeprune.models.checkpoint import count_parameters, empty_model, load_config, read_pruning
+from edgeprune.models.checkpoint import count_parameters, empty_model, load_config
+from edgeprune.models.record import PruningRecord, read_pruning
 from edgeprune.models.reference import resolve_model
 
-__all__ = ["Inspection", "PartRow", "inspect_model"]
+__all__ = ["Inspection", "PartRow", "checkpoint_folder", "inspect_model"]
 
 
 class PartRow(Frozen):
@@ -28,6 +29,8 @@ class PartRow(Frozen):
     neurons: int | None = None
     dense_heads: int | None = None
     dense_neurons: int | None = None
+    kept: tuple[int, ...] | None = None
+    """The heads or neurons left, by their numbers in the dense model; None where nothing was counted in units."""
     parameters: int
     dense_parameters: int
     multiply_adds: int
@@ -58,14 +61,16 @@ def inspect_model(reference: str, *, tokens: int, store: Store, offline: bool = 
     Raises:
         ModelError: There is no checkpoint to be found.
     """
-    folder = _checkpoint_folder(Path(reference), store) or resolve_model(reference, offline=offline).folder
+    folder = checkpoint_folder(Path(reference), store) or resolve_model(reference, offline=offline).folder
     config = load_config(folder)
     record = read_pruning(folder)
-    dense = _parts(empty_model(config, None), tokens)
-    parts = _parts(empty_model(config, record), tokens) if record else dense
+    dense = _parts(empty_model(config, None), tokens, None)
+    parts = _parts(empty_model(config, record), tokens, record) if record else dense
+    kept = _kept(record)
     rows = [
         PartRow(
             part=name,
+            kept=kept.get(name),
             heads=now.heads,
             neurons=now.neurons,
             dense_heads=before.heads,
@@ -75,7 +80,8 @@ def inspect_model(reference: str, *, tokens: int, store: Store, offline: bool = 
             multiply_adds=now.multiply_adds,
             dense_multiply_adds=before.multiply_adds,
         )
-        for (name, now), (_, before) in zip(parts, dense, strict=True)
+        for name, before in dense.items()
+        for now in [parts.get(name, before.gone())]
     ]
     total = PartRow(
         part="total",
@@ -96,53 +102,62 @@ class _Count(Frozen):
     heads: int | None = None
     neurons: int | None = None
 
+    def gone(self) -> "_Count":
+        """The count of the same part where it was dropped."""
+        return _Count(
+            parameters=0,
+            multiply_adds=0,
+            heads=None if self.heads is None else 0,
+            neurons=None if self.neurons is None else 0,
+        )
 
-def _parts(model: PreTrainedModel, tokens: int) -> list[tuple[str, _Count]]:
-    """Embeddings, every layer's attention and FFN, and the rest (head, pooler)."""
+
+def _kept(record: PruningRecord | None) -> dict[str, tuple[int, ...]]:
+    return {
+        f"layer {layer.index} {part}": units
+        for layer in (record.layers if record else ())
+        for part, units in (("attention", layer.heads), ("ffn", layer.neurons))
+    }
+
+
+def _parts(model: PreTrainedModel, tokens: int, record: PruningRecord | None) -> dict[str, _Count]:
+    """Embeddings, every layer's attention and FFN under its number in the dense model, and the rest (head, pooler)."""
     architecture = architecture_of(model.config)
     base = model.base_model
     embeddings = count_parameters(base.get_submodule(architecture.embeddings))
-    rows = [("embeddings", _Count(parameters=embeddings, multiply_adds=0))]
+    rows = {"embeddings": _Count(parameters=embeddings, multiply_adds=0)}
     counted = embeddings
     head_dim = head_dim_of(model.config)
-    for index, (layer, parts) in enumerate(zip(base.get_submodule(architecture.layers), layers_of(model), strict=True)):
+    layers = zip(base.get_submodule(architecture.layers), layers_of(model), strict=True)
+    for position, (layer, parts) in enumerate(layers):
+        index = record.layers[position].index if record else position
         ffn_linears = (parts.ffn_in, parts.ffn_out)
         ffn = sum(count_parameters(linear) for linear in ffn_linears)
         attention = count_parameters(layer) - ffn  # norms are counted with the attention
         width = parts.value.out_features
         projections = sum(_products(linear) for linear in (parts.query, parts.key, parts.value, parts.attention_output))
-        rows.append(
-            (
-                f"layer {index} attention",
-                _Count(
-                    parameters=attention,
-                    multiply_adds=tokens * projections + 2 * tokens * tokens * width,
-                    heads=width // head_dim,
-                ),
-            )
+        rows[f"layer {index} attention"] = _Count(
+            parameters=attention,
+            multiply_adds=tokens * projections + 2 * tokens * tokens * width,
+            heads=width // head_dim,
         )
-        rows.append(
-            (
-                f"layer {index} ffn",
-                _Count(
-                    parameters=ffn,
-                    multiply_adds=tokens * sum(_products(linear) for linear in ffn_linears),
-                    neurons=parts.ffn_in.out_features,
-                ),
-            )
+        rows[f"layer {index} ffn"] = _Count(
+            parameters=ffn,
+            multiply_adds=tokens * sum(_products(linear) for linear in ffn_linears),
+            neurons=parts.ffn_in.out_features,
         )
         counted += attention + ffn
     encoder_layers = {id(module) for module in base.get_submodule(architecture.layers).modules()}
     rest = [module for module in model.modules() if isinstance(module, nn.Linear) and id(module) not in encoder_layers]
     head = _Count(parameters=count_parameters(model) - counted, multiply_adds=sum(map(_products, rest)))
-    return [*rows, ("head", head)]
+    return rows | {"head": head}
 
 
 def _products(linear: nn.Linear) -> int:
     return int(linear.in_features * linear.out_features)
 
 
-def _checkpoint_folder(path: Path, store: Store) -> Path | None:
+def checkpoint_folder(path: Path, store: Store) -> Path | None:
     """The checkpoint that an artifact is, or was made from; None if `path` is neither artifact nor package."""
     if (path / "lineage.json").is_file():
         stages = json.loads((path / "lineage.json").read_text(encoding="utf-8"))["stages"]

@@ -19,8 +19,6 @@ from transformers import (
 import edgeprune
 from edgeprune.errors import ModelError, SchemaVersionError
 from edgeprune.models.checkpoint import (
-    LayerRecord,
-    PruningRecord,
     count_parameters,
     empty_model,
     load_any,
@@ -28,14 +26,14 @@ from edgeprune.models.checkpoint import (
     load_config,
     load_dense,
     load_tokenizer,
-    read_pruning,
     save_checkpoint,
 )
+from edgeprune.models.record import LayerRecord, PruningRecord, read_pruning
 from edgeprune.pruning.surgery import cut
 
 KEEP = (
-    LayerRecord(heads=(1, 3), neurons=tuple(range(0, 128, 2))),
-    LayerRecord(heads=(0,), neurons=(5, 7, 100, 127)),
+    LayerRecord(index=0, heads=(1, 3), neurons=tuple(range(0, 128, 2))),
+    LayerRecord(index=1, heads=(0,), neurons=(5, 7, 100, 127)),
 )
 TEXTS = ["the film was good .", "a very dull story with an awful ending and a weak plot ."]
 AUTO = {
@@ -100,7 +98,7 @@ def test_a_pruned_model_can_be_saved_and_pruned_again(
     model, record = load_any(folder), read_pruning(folder)
     assert record is not None
     assert record.layers == KEEP
-    less = (LayerRecord(heads=(3,), neurons=(0, 2)), LayerRecord(heads=(0,), neurons=(127,)))
+    less = (LayerRecord(index=0, heads=(3,), neurons=(0, 2)), LayerRecord(index=1, heads=(0,), neurons=(127,)))
     save_checkpoint(model, tmp_path / "again", record=cut(model, record, less), tokenizer=load_tokenizer(folder))
     again = read_pruning(tmp_path / "again")
     assert again == PruningRecord(base_digest="d" * 64, head_dim=8, layers=less)
@@ -179,7 +177,10 @@ def edit_tensors(folder: Path, edit: Callable[[dict[str, torch.Tensor]], None]) 
         ),
         (lambda record: record.update(head_dim=4), "the files don't belong together"),
         (lambda record: record["layers"].pop(), r"pruning\.json"),
-        (lambda record: record["layers"].append({"heads": [0], "neurons": [0]}), r"pruning\.json"),
+        (
+            lambda record: record["layers"].append({"index": 2, "heads": [0], "neurons": [0]}),
+            r"keeps the layers \[0, 1, 2\], config\.json has 2",
+        ),
         (lambda record: record.pop("head_dim"), "not a valid pruning record"),
         (lambda record: record.update(more=1), "not a valid pruning record"),
     ],

@@ -3,13 +3,18 @@ import torch
 from conftest import MODEL_TYPES, ModelFactory
 from transformers import PreTrainedModel
 
-from edgeprune.models.architectures import layers_of
-from edgeprune.models.checkpoint import LayerRecord, PruningRecord, count_parameters, load_any, load_tokenizer
+from edgeprune.models.architectures import architecture_of, layers_of
+from edgeprune.models.checkpoint import count_parameters, load_any, load_tokenizer
+from edgeprune.models.record import LayerRecord, PruningRecord
 from edgeprune.pruning.surgery import cut
 
 KEEP = (
-    LayerRecord(heads=(0, 2), neurons=tuple(range(3, 128, 5))),
-    LayerRecord(heads=(3,), neurons=(0, 64, 127)),
+    LayerRecord(index=0, heads=(0, 2), neurons=tuple(range(3, 128, 5))),
+    LayerRecord(index=1, heads=(3,), neurons=(0, 64, 127)),
+)
+EMPTY = (
+    LayerRecord(index=0, heads=(), neurons=(5, 6)),
+    LayerRecord(index=1, heads=(1,), neurons=()),
 )
 TEXTS = ["the film was good .", "a very dull story with an awful ending and a weak plot ."]
 
@@ -23,21 +28,39 @@ def silence(model: PreTrainedModel, keep: tuple[LayerRecord, ...]) -> None:
             parts.ffn_out.weight[:, [unit for unit in range(128) if unit not in kept.neurons]] = 0
 
 
+@pytest.mark.parametrize("keep", [KEEP, EMPTY], ids=["some", "none of a kind"])
 @pytest.mark.parametrize("head", ["ForSequenceClassification", "Model"])
 @pytest.mark.parametrize("model_type", MODEL_TYPES)
-def test_cutting_units_out_is_silencing_them(tiny_model_folder: ModelFactory, model_type: str, head: str):
+def test_cutting_units_out_is_silencing_them(
+    tiny_model_folder: ModelFactory, model_type: str, head: str, keep: tuple[LayerRecord, ...]
+):
     folder = tiny_model_folder(model_type, head)
     inputs = load_tokenizer(folder)(TEXTS, padding=True, return_tensors="pt")
     silenced, pruned = load_any(folder), load_any(folder)
-    silence(silenced, KEEP)
-    record = cut(pruned, PruningRecord.dense(pruned, "d" * 64), KEEP)
+    silence(silenced, keep)
+    record = cut(pruned, PruningRecord.dense(pruned, "d" * 64), keep)
     with torch.inference_mode():
         before = load_any(folder)(**inputs)[0]
         expected = silenced(**inputs)[0]
         found = pruned(**inputs)[0]
     assert not torch.allclose(before, expected, atol=1e-2)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
-    assert record == PruningRecord(base_digest="d" * 64, head_dim=8, layers=KEEP)
+    assert record == PruningRecord(base_digest="d" * 64, head_dim=8, layers=keep)
+
+
+@pytest.mark.parametrize("index", [0, 1])
+@pytest.mark.parametrize("model_type", MODEL_TYPES)
+def test_a_dropped_layer_is_not_computed(tiny_model_folder: ModelFactory, model_type: str, index: int):
+    folder = tiny_model_folder(model_type)
+    inputs = load_tokenizer(folder)(TEXTS, padding=True, return_tensors="pt")
+    skipping, pruned = load_any(folder), load_any(folder)
+    layers = skipping.base_model.get_submodule(architecture_of(skipping.config).layers)
+    del layers[index]
+    record = PruningRecord.dense(pruned, "d" * 64)
+    left = cut(pruned, record, tuple(layer for layer in record.layers if layer.index != index))
+    with torch.inference_mode():
+        torch.testing.assert_close(pruned(**inputs).logits, skipping(**inputs).logits, atol=0, rtol=0)
+    assert [layer.index for layer in left.layers] == [1 - index]
 
 
 @pytest.mark.parametrize("model_type", MODEL_TYPES)
@@ -66,7 +89,7 @@ def test_keeping_everything_changes_nothing(tiny_model_folder: ModelFactory):
 @pytest.mark.parametrize("model_type", MODEL_TYPES)
 def test_two_cuts_are_one_cut_to_what_both_kept(tiny_model_folder: ModelFactory, model_type: str):
     once, twice = load_any(tiny_model_folder(model_type)), load_any(tiny_model_folder(model_type))
-    last = (LayerRecord(heads=(2,), neurons=(8, 13)), LayerRecord(heads=(3,), neurons=(64,)))
+    last = (LayerRecord(index=0, heads=(2,), neurons=(8, 13)), LayerRecord(index=1, heads=(3,), neurons=(64,)))
     record = cut(twice, PruningRecord.dense(twice, ""), KEEP)
     assert cut(twice, record, last) == cut(once, PruningRecord.dense(once, ""), last)
     for name, value in once.state_dict().items():
@@ -77,7 +100,7 @@ def test_a_unit_that_is_gone_cannot_be_kept(tiny_model_folder: ModelFactory):
     model = load_any(tiny_model_folder())
     record = cut(model, PruningRecord.dense(model, ""), KEEP)
     with pytest.raises(KeyError):
-        cut(model, record, (LayerRecord(heads=(1,), neurons=(3,)), KEEP[1]))
+        cut(model, record, (LayerRecord(index=0, heads=(1,), neurons=(3,)), KEEP[1]))
 
 
 def test_a_pruned_model_can_be_trained(tiny_model_folder: ModelFactory):

@@ -1,8 +1,8 @@
 """Load and save checkpoints, dense and pruned, safetensors only.
 
 A pruned checkpoint is a folder with compact tensors, the dense model's config.json and `pruning.json`, which names the
-heads and neurons of the dense model that are left. transformers alone can't load it (the shapes don't fit its config);
-`load_checkpoint` can: config on the meta device, projections resized by pruning.json, every shape compared with the
+layers, heads, neurons and tokens of the dense model that are left. transformers alone can't load it (the shapes don't fit
+its config); `load_checkpoint` can: config on the meta device, resized by pruning.json, every shape compared with the
 file's, a strict load, tied weights tied again.
 """
 
@@ -13,19 +13,17 @@ from typing import Any
 import torch
 import transformers
 from accelerate import init_empty_weights
-from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import nn
 from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
-from edgeprune.config import Frozen
-from edgeprune.errors import ModelError, SchemaVersionError
-from edgeprune.models.architectures import architecture_of, head_dim_of, layers_of, require_known
+from edgeprune.errors import ModelError
+from edgeprune.models.architectures import architecture_of, require_known
+from edgeprune.models.record import PruningRecord, read_pruning, write_pruning
+from edgeprune.models.resize import resize
 
 __all__ = [
-    "LayerRecord",
-    "PruningRecord",
     "count_parameters",
     "empty_model",
     "load_any",
@@ -33,65 +31,10 @@ __all__ = [
     "load_config",
     "load_dense",
     "load_tokenizer",
-    "read_pruning",
     "save_checkpoint",
 ]
 
-PRUNING_FILE = "pruning.json"
 _VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model", "tokenizer_config.json")
-
-
-class LayerRecord(Frozen):
-    """What is left of one layer, as indices into the dense model's heads and FFN neurons."""
-
-    heads: tuple[int, ...]
-    neurons: tuple[int, ...]
-
-
-class PruningRecord(Frozen):
-    """`pruning.json`."""
-
-    schema_version: int = 1
-    base_digest: str
-    """SHA-256 of the dense checkpoint's weights file that the indices refer to."""
-    head_dim: int
-    layers: tuple[LayerRecord, ...]
-
-    @classmethod
-    def dense(cls, model: PreTrainedModel, base_digest: str) -> "PruningRecord":
-        """The record of a model that has everything."""
-        head_dim = head_dim_of(model.config)
-        return cls(
-            base_digest=base_digest,
-            head_dim=head_dim,
-            layers=tuple(
-                LayerRecord(
-                    heads=tuple(range(parts.query.out_features // head_dim)),
-                    neurons=tuple(range(parts.ffn_in.out_features)),
-                )
-                for parts in layers_of(model)
-            ),
-        )
-
-
-def read_pruning(folder: Path) -> PruningRecord | None:
-    """The folder's pruning record; None for a dense checkpoint.
-
-    Raises:
-        ModelError: pruning.json is not valid.
-    """
-    path = folder / PRUNING_FILE
-    if not path.exists():
-        return None
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content.get("schema_version") != 1:
-            raise SchemaVersionError(
-                f"{path} has schema_version {content.get('schema_version')}, this edgeprune reads 1; use a newer edgeprune"
-            )
-        return PruningRecord.model_validate(content)
-    except (ValueError, AttributeError, ValidationError) as error:
-        raise ModelError(f"{path} is not a valid pruning record: {error}") from error
 
 
 def load_config(folder: Path) -> PreTrainedConfig:
@@ -196,7 +139,10 @@ def load_checkpoint(folder: Path, auto_class: Any, **kwargs: Any) -> PreTrainedM
     expected = {name: tuple(value.shape) for name, value in empty.state_dict().items()}
     for name, tensor in tensors.items():
         if name not in expected:
-            raise ModelError(f"{folder}: the tensor {name} belongs to no part of {type(empty).__name__}")
+            raise ModelError(
+                f"{folder}: the tensor {name} belongs to no part of the {type(empty).__name__} that config.json and "
+                f"pruning.json describe; the files don't belong together"
+            )
         if tuple(tensor.shape) != expected[name]:
             raise ModelError(
                 f"{folder}: {name} has shape {tuple(tensor.shape)}, pruning.json says {expected[name]}; the files don't "
@@ -215,14 +161,14 @@ def empty_model(config: PreTrainedConfig, record: PruningRecord | None) -> PreTr
     return _empty(_named_class(config), config, record)
 
 
-def load_any(folder: Path) -> PreTrainedModel:
-    """A checkpoint as the class that its config names.
+def load_any(folder: Path, **kwargs: Any) -> PreTrainedModel:
+    """A checkpoint as the class that its config names; `kwargs` as for `load_checkpoint`.
 
     Raises:
         ModelError: The config names no class that transformers has.
     """
     config = load_config(folder)
-    return load_checkpoint(folder, _named_class(config))
+    return load_checkpoint(folder, _named_class(config), **kwargs)
 
 
 def save_checkpoint(
@@ -232,7 +178,7 @@ def save_checkpoint(
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     if record is not None:
-        (folder / PRUNING_FILE).write_text(record.model_dump_json() + "\n", encoding="utf-8")
+        write_pruning(record, folder)
 
 
 def count_parameters(model: nn.Module) -> int:
@@ -254,30 +200,8 @@ def _empty(auto_class: Any, config: PreTrainedConfig, record: PruningRecord | No
     with init_empty_weights(include_buffers=False):
         model: PreTrainedModel = make(config, **kwargs)
         if record is not None:
-            _resize(model, record)
+            resize(model, record)
     return model
-
-
-def _resize(model: PreTrainedModel, record: PruningRecord) -> None:
-    layers = layers_of(model)
-    if len(layers) != len(record.layers):
-        raise ModelError(
-            f"pruning.json describes {len(record.layers)} layers, config.json {len(layers)}; the files don't belong together"
-        )
-    for parts, kept in zip(layers, record.layers, strict=True):
-        width = len(kept.heads) * record.head_dim
-        for linear in (parts.query, parts.key, parts.value):
-            _set_width(linear, linear.in_features, width)
-        _set_width(parts.attention_output, width, parts.attention_output.out_features)
-        _set_width(parts.ffn_in, parts.ffn_in.in_features, len(kept.neurons))
-        _set_width(parts.ffn_out, len(kept.neurons), parts.ffn_out.out_features)
-
-
-def _set_width(linear: nn.Linear, in_features: int, out_features: int) -> None:
-    linear.weight = nn.Parameter(torch.empty(out_features, in_features))
-    if linear.bias is not None:
-        linear.bias = nn.Parameter(torch.empty(out_features))
-    linear.in_features, linear.out_features = in_features, out_features
 
 
 def _tensor_names(folder: Path) -> list[str]:

@@ -1,0 +1,106 @@
+"""`pruning.json`: what is left of the dense model, in the dense model's own numbers.
+
+It is all that a pruned checkpoint needs beside its tensors and the dense model's config.json to be loaded again.
+"""
+
+import json
+from pathlib import Path
+
+import torch
+from pydantic import ValidationError
+from transformers import PreTrainedModel
+
+from edgeprune.config import Frozen
+from edgeprune.errors import ModelError, SchemaVersionError
+from edgeprune.models.architectures import head_dim_of, layers_of
+
+__all__ = ["LayerRecord", "PruningRecord", "dense_layers", "dense_tokens", "read_pruning", "write_pruning"]
+
+_FILE = "pruning.json"
+
+
+class LayerRecord(Frozen):
+    """What is left of one layer, as indices into the dense model's layers, heads and FFN neurons."""
+
+    index: int
+    heads: tuple[int, ...]
+    neurons: tuple[int, ...]
+
+
+class PruningRecord(Frozen):
+    """`pruning.json`."""
+
+    schema_version: int = 1
+    base_digest: str
+    """SHA-256 of the dense checkpoint's weights file that the indices refer to."""
+    head_dim: int
+    layers: tuple[LayerRecord, ...]
+    """From the bottom up; a layer that isn't here was dropped."""
+    vocabulary: tuple[int, ...] | None = None
+    """The dense model's id of every token that is left; None: all are."""
+    sparse: bool = False
+    """Whether the zeros among the encoder's projection weights are to stay through fine-tuning."""
+
+    @classmethod
+    def dense(cls, model: PreTrainedModel, base_digest: str) -> "PruningRecord":
+        """The record of a model that has everything."""
+        head_dim = head_dim_of(model.config)
+        return cls(
+            base_digest=base_digest,
+            head_dim=head_dim,
+            layers=tuple(
+                LayerRecord(
+                    index=index,
+                    heads=tuple(range(parts.query.out_features // head_dim)),
+                    neurons=tuple(range(parts.ffn_in.out_features)),
+                )
+                for index, parts in enumerate(layers_of(model))
+            ),
+        )
+
+
+def read_pruning(folder: Path) -> PruningRecord | None:
+    """The folder's pruning record; None for a dense checkpoint.
+
+    Raises:
+        ModelError: pruning.json is not valid.
+    """
+    path = folder / _FILE
+    if not path.exists():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content.get("schema_version") != 1:
+            raise SchemaVersionError(
+                f"{path} has schema_version {content.get('schema_version')}, this edgeprune reads 1; use a newer edgeprune"
+            )
+        return PruningRecord.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ModelError(f"{path} is not a valid pruning record: {where}: {first['msg']}") from error
+    except (ValueError, AttributeError) as error:
+        raise ModelError(f"{path} is not a valid pruning record: {error}") from error
+
+
+def write_pruning(record: PruningRecord, folder: Path) -> None:
+    """Write the folder's pruning.json."""
+    (folder / _FILE).write_text(record.model_dump_json() + "\n", encoding="utf-8")
+
+
+def dense_layers(record: PruningRecord | None, dense: PruningRecord | None, count: int) -> list[int]:
+    """Positions, in a model that `dense` describes, of the layers that `record` has; `count` is how many `dense` has."""
+    where = {layer.index: position for position, layer in enumerate(dense.layers)} if dense else None
+    if record is None:
+        return list(range(count))
+    return [layer.index if where is None else where[layer.index] for layer in record.layers]
+
+
+def dense_tokens(record: PruningRecord | None, dense: PruningRecord | None) -> torch.Tensor | None:
+    """By token id of a model that `record` describes, the id in the model of `dense`; None where they are the same."""
+    if record is None or record.vocabulary is None:
+        return None
+    if dense is None or dense.vocabulary is None:
+        return torch.tensor(record.vocabulary)
+    where = {token: position for position, token in enumerate(dense.vocabulary)}
+    return torch.tensor([where[token] for token in record.vocabulary])
