@@ -17,6 +17,7 @@ from pydantic import Field, JsonValue, PositiveFloat, PositiveInt, model_validat
 
 from edgeprune.config import Frozen, apply_overrides, parse_override, read_yaml, validate
 from edgeprune.errors import ProfileError
+from edgeprune.steps import Schedule, Step
 
 __all__ = [
     "Budget",
@@ -27,7 +28,6 @@ __all__ = [
     "PrepareConfig",
     "PruneConfig",
     "QuantizeConfig",
-    "StructuredStep",
     "Target",
     "load_pipeline",
     "load_target",
@@ -77,26 +77,12 @@ class PrepareConfig(TrainingConfig):
     """Tokens a text is cut to, in every stage and in the package."""
 
 
-class StructuredStep(Frozen):
-    """Remove whole attention heads and FFN neurons."""
-
-    method: Literal["structured"]
-    keep_heads: float = Field(default=1.0, gt=0, le=1)
-    """Fraction of the dense model's heads left after the last round."""
-    keep_ffn: float = Field(default=1.0, gt=0, le=1)
-    """Fraction of the dense model's FFN neurons left after the last round."""
-    importance: Literal["magnitude", "taylor", "fisher"] = "fisher"
-    allocation: Literal["uniform", "global"] = "uniform"
-    align: PositiveInt = 64
-    """FFN widths are multiples of this."""
-    samples: PositiveInt = 1024
-    """Training texts that the gradient criteria read."""
-
-
 class PruneConfig(Frozen):
     """Steps, in their order."""
 
-    steps: tuple[StructuredStep, ...] = Field(min_length=1)
+    steps: tuple[Step, ...] = Field(min_length=1)
+    schedule: Schedule = Schedule()
+    """How the amounts grow over the pipeline's rounds."""
 
 
 class DistillConfig(Frozen):
@@ -172,7 +158,7 @@ class Pipeline(Frozen):
     description: str
     seed: int = Field(default=0, ge=0, lt=2**32)
     rounds: PositiveInt = 1
-    """Prune and finetune this often; what is kept falls by the same amount each time."""
+    """Prune and finetune this often, by the prune stage's schedule."""
     stages: Stages
 
     @model_validator(mode="after")

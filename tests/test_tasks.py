@@ -180,35 +180,25 @@ def test_confident_teachers_distil_to_finite_losses():
         assert task.distill_loss(teacher, teacher, 1.0).item() == pytest.approx(0, abs=1e-4)
 
 
-@pytest.mark.parametrize(
-    ("problem_type", "references"),
-    [
-        (SINGLE, torch.tensor([0, 2, 1, 1])),
-        (MULTI, torch.tensor([[1, 0, 1], [0, 0, 0], [0, 1, 0], [1, 1, 1]]).float()),
-        (REGRESSION, torch.tensor([0.5, -1, 2, 0])),
-    ],
-)
-def test_the_importance_loss_is_the_sum_over_examples_of_the_label_loss(
-    problem_type: ProblemType, references: torch.Tensor
-):
-    task = classifier(problem_type, ("value",) if problem_type == REGRESSION else ("a", "b", "c"))
-    outputs = some_outputs(task, 4)
-    each = sum(task.label_loss(outputs[row : row + 1], references[row : row + 1]) for row in range(4))
-    assert task.importance_loss(outputs, references).item() == pytest.approx(float(each), rel=1e-5)
-    with pytest.raises(DataError, match="labelled text"):
-        task.importance_loss(outputs, None)
+@pytest.mark.parametrize("problem_type", [SINGLE, MULTI])
+def test_without_labels_squared_gradients_average_to_the_curvature_of_the_divergence(problem_type: ProblemType):
+    """The Hessian of KL(p ‖ softmax) at p, by logit: p(1 - p)."""
+    task, generator = classifier(problem_type), torch.Generator().manual_seed(0)
+    logits = torch.tensor([[0.5, -1.0, 2.0]]).repeat(4000, 1).requires_grad_()
+    (gradient,) = torch.autograd.grad(task.divergence_loss(logits, generator), logits)
+    probabilities = logits[0].detach().softmax(-1) if problem_type == SINGLE else logits[0].detach().sigmoid()
+    expected = probabilities * (1 - probabilities)
+    torch.testing.assert_close(gradient.square().mean(0), expected, rtol=0.15, atol=0.01)
 
 
-def test_the_importance_of_an_embedding_is_its_curvature():
-    """Squared gradients of the random projection average to the squared norm of the Jacobian."""
-    task, generator = extractor(pooling="mean"), torch.Generator().manual_seed(0)
-    jacobian = torch.randn(8, generator=generator)
-    squares = []
-    for batch in range(1, 60):
-        mask = torch.ones(batch, 1, requires_grad=True)
-        (gradient,) = torch.autograd.grad(task.importance_loss(mask * jacobian, None), mask)
-        squares += gradient.square().flatten().tolist()
-    assert np.mean(squares) == pytest.approx(jacobian.square().sum().item(), rel=0.1)
+@pytest.mark.parametrize("kind", ["embedding", "regression"])
+def test_without_labels_and_classes_squared_gradients_average_to_the_squared_norm_of_the_jacobian(kind: str):
+    task = extractor(pooling="mean") if kind == "embedding" else classifier(REGRESSION, ("value",))
+    generator = torch.Generator().manual_seed(0)
+    jacobian = torch.randn(8 if kind == "embedding" else 1, generator=generator)
+    mask = torch.ones(2000, 1, requires_grad=True)
+    (gradient,) = torch.autograd.grad(task.divergence_loss(mask * jacobian, generator), mask)
+    assert gradient.square().mean() == pytest.approx(jacobian.square().sum().item(), rel=0.1)
 
 
 def test_a_mean_ignores_padding_and_cls_takes_the_first_token():

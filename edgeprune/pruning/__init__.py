@@ -1,1 +1,1 @@
-"""Structured pruning: how important each unit is, which to keep, and cutting the rest out."""
+"""Pruning: what to remove from a model, and removing it. One file a method; `methods` is the closed table."""

@@ -16,7 +16,13 @@ FloatArray = npt.NDArray[np.float64]
 
 
 def keep_counts(
-    scores: Sequence[FloatArray], dense_widths: Sequence[int], keep: float, *, allocation: str, align: int
+    scores: Sequence[FloatArray],
+    dense_widths: Sequence[int],
+    keep: float,
+    *,
+    allocation: str,
+    align: int,
+    allow_empty: bool = False,
 ) -> list[int]:
     """How many units each layer keeps.
 
@@ -26,16 +32,18 @@ def keep_counts(
         keep: Fraction of the dense model's units to keep, in (0, 1].
         allocation: `uniform` or `global`.
         align: Counts are multiples of this; a layer with fewer units left than that keeps them all.
+        allow_empty: Whether `global` may take a layer's last units.
 
     Returns:
-        A count a layer, at least one alignment step and at most what is left: no layer is emptied.
+        A count a layer, at least one alignment step (0 with `allow_empty`) and at most what is left.
     """
     left = [len(values) for values in scores]
     if allocation == "uniform":
         wanted = [keep * width for width in dense_widths]
     else:
         wanted = _global_shares(scores, round(keep * sum(dense_widths)))
-    return _aligned(wanted, left, align)
+    least = 0 if allow_empty and allocation == "global" else align
+    return _aligned(wanted, left, align, least)
 
 
 def strongest(scores: FloatArray, count: int) -> list[int]:
@@ -51,10 +59,10 @@ def _global_shares(scores: Sequence[FloatArray], total: int) -> list[float]:
     return [float((layer_of[order] == index).sum()) for index in range(len(scores))]
 
 
-def _aligned(wanted: Sequence[float], left: Sequence[int], align: int) -> list[int]:
+def _aligned(wanted: Sequence[float], left: Sequence[int], align: int, least: int) -> list[int]:
     """Round to multiples of `align` so that the sum stays nearest to the sum wanted (largest remainders first)."""
     counts = [
-        min(have, max(min(align, have), int(want // align) * align)) for want, have in zip(wanted, left, strict=True)
+        min(have, max(min(least, have), int(want // align) * align)) for want, have in zip(wanted, left, strict=True)
     ]
     by_remainder = sorted(range(len(wanted)), key=lambda index: (counts[index] - wanted[index], index))
     for index in by_remainder:
@@ -63,7 +71,7 @@ def _aligned(wanted: Sequence[float], left: Sequence[int], align: int) -> list[i
             counts[index] += step
     # Layers held at their minimum took more than their share: the widest others, by what they wanted, give it back.
     while sum(counts) - align / 2 > sum(wanted):
-        givers = [index for index in by_remainder if counts[index] >= 2 * align]
+        givers = [index for index in by_remainder if counts[index] >= least + align]
         if not givers:
             break
         counts[max(givers, key=lambda index: counts[index] - wanted[index])] -= align

@@ -2,29 +2,55 @@
 
 Shapes: a score array has a row a layer; `heads[l]` is [heads left in layer l], `neurons[l]` is [neurons left].
 
+A layer may have no heads or no neurons left; its scores are then empty.
+
 The gradient criteria put a mask m of ones on every unit's output and read ∂L/∂m. The mask has a row an example, so one
 backward pass gives every example's own gradient, and only the masks need gradients: a pass costs about a forward and
 the activations' half of a backward.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 from torch import nn
 from transformers import PreTrainedModel
 
+from edgeprune.config import Frozen
+from edgeprune.errors import UsageError
 from edgeprune.models.architectures import LayerParts, layers_of
+from edgeprune.models.record import LayerRecord
 
-__all__ = ["Criterion", "Scores", "fisher", "magnitude", "taylor"]
+__all__ = [
+    "SavedScores",
+    "Scores",
+    "activation",
+    "fisher",
+    "magnitude",
+    "open_scores",
+    "random",
+    "read_scores",
+    "taylor",
+    "write_scores",
+]
 
-Criterion = Literal["magnitude", "taylor", "fisher"]
 FloatArray = npt.NDArray[np.float64]
 Batch = dict[str, torch.Tensor]
+
+
+class _Origin(Frozen):
+    """What a file of scores says about itself."""
+
+    checkpoint: str
+    layers: dict[int, tuple[LayerRecord, ...]]
 
 
 @dataclass(frozen=True)
@@ -33,6 +59,83 @@ class Scores:
 
     heads: list[FloatArray]
     neurons: list[FloatArray]
+    layers: tuple[LayerRecord, ...] = ()
+    """Which of the dense model's units the scores are of; empty where nobody has said so yet."""
+
+
+@dataclass(frozen=True)
+class SavedScores:
+    """A file of scores."""
+
+    checkpoint_digest: str
+    """SHA-256 of the weights that the steps were given."""
+    scores: dict[int, Scores]
+    """By the number of the step."""
+
+
+def write_scores(scores: Mapping[int, Scores], path: Path, checkpoint_digest: str) -> None:
+    """Keep the scores of several steps (by number) as `<step>.<layer>.heads` and `<step>.<layer>.neurons`.
+
+    Args:
+        checkpoint_digest: SHA-256 of the weights that the steps were given.
+    """
+    tensors = {}
+    origin = _Origin(checkpoint=checkpoint_digest, layers={step: found.layers for step, found in scores.items()})
+    for step, found in scores.items():
+        for layer, (heads, neurons) in enumerate(zip(found.heads, found.neurons, strict=True)):
+            tensors[f"{step}.{layer}.heads"], tensors[f"{step}.{layer}.neurons"] = heads, neurons
+    # One entry: safetensors writes several in an order of its own, another each time.
+    save_file(tensors, path, metadata={"origin": origin.model_dump_json()})
+
+
+def open_scores(path: Path) -> SavedScores:
+    """Everything that `write_scores` wrote.
+
+    Raises:
+        UsageError: No such file, or none of scores.
+    """
+    try:
+        with safe_open(path, framework="np") as file:
+            origin = _Origin.model_validate_json((file.metadata() or {}).get("origin", ""))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    except (OSError, SafetensorError, ValidationError) as error:
+        raise UsageError(f"{path} is not a readable file of scores: {str(error).splitlines()[0]}") from error
+    scores = {
+        step: Scores(
+            [tensors[f"{step}.{layer}.heads"] for layer in range(len(layers))],
+            [tensors[f"{step}.{layer}.neurons"] for layer in range(len(layers))],
+            layers,
+        )
+        for step, layers in origin.layers.items()
+    }
+    return SavedScores(origin.checkpoint, scores)
+
+
+def read_scores(path: Path, step: int, left: tuple[LayerRecord, ...], checkpoint_digest: str) -> Scores:
+    """A step's scores from a file that `write_scores` wrote.
+
+    Args:
+        left: The units that are there to be scored.
+        checkpoint_digest: SHA-256 of the weights that are to be pruned by these scores.
+
+    Raises:
+        UsageError: No such file, or scores of another model or step.
+    """
+    saved = open_scores(path)
+    if saved.checkpoint_digest != checkpoint_digest:
+        raise UsageError(
+            f"{path} holds the scores of another checkpoint; remove `scores` from the step to compute this one's"
+        )
+    if step not in saved.scores or saved.scores[step].layers != left:
+        raise UsageError(f"{path} holds no scores for step {step} of this pipeline")
+    return saved.scores[step]
+
+
+def random(model: PreTrainedModel, head_dim: int, seed: int) -> Scores:
+    """Uniform random numbers: the baseline that every criterion should beat."""
+    generator = np.random.default_rng(seed)
+    sizes = [(parts.attention_output.in_features // head_dim, parts.ffn_out.in_features) for parts in layers_of(model)]
+    return Scores([generator.random(heads) for heads, _ in sizes], [generator.random(neurons) for _, neurons in sizes])
 
 
 def magnitude(model: PreTrainedModel, head_dim: int) -> Scores:
@@ -45,6 +148,49 @@ def magnitude(model: PreTrainedModel, head_dim: int) -> Scores:
         ffn = parts.ffn_in.weight.detach().square().sum(1) + parts.ffn_out.weight.detach().square().sum(0)
         neurons.append(ffn.sqrt().double().numpy())
     return Scores(heads, neurons)
+
+
+def activation(
+    model: PreTrainedModel, head_dim: int, batches: Iterable[Batch], run: Callable[[Batch], object]
+) -> Scores:
+    """Root mean square over tokens of what a unit adds to its layer's output: its activation's norm times its weights'.
+
+    Sun et al., "A Simple and Effective Pruning Approach for Large Language Models" (Wanda),
+    https://arxiv.org/abs/2306.11695, summed over a unit's weights.
+
+    Args:
+        run: Computes the model on a batch.
+    """
+    layers = layers_of(model)
+    linears = [linear for parts in layers for linear in (parts.attention_output, parts.ffn_out)]
+    squares = [torch.zeros(linear.in_features, dtype=torch.float64) for linear in linears]
+    tokens = 0
+
+    def listen(number: int, linear: nn.Linear) -> Any:
+        def add(_module: nn.Module, inputs: tuple[torch.Tensor]) -> None:
+            if linear.in_features:
+                squares[number].add_(inputs[0][mask].double().square().sum(0))
+
+        return linear.register_forward_pre_hook(add)
+
+    handles = [listen(number, linear) for number, linear in enumerate(linears)]
+    try:
+        with torch.inference_mode():
+            for batch in batches:
+                mask = batch["attention_mask"].bool()
+                tokens += int(mask.sum())
+                run(batch)
+    finally:
+        for handle in handles:
+            handle.remove()
+    columns = [
+        total / max(tokens, 1) * linear.weight.detach().double().square().sum(0)
+        for total, linear in zip(squares, linears, strict=True)
+    ]
+    return Scores(
+        [column.view(-1, head_dim).sum(1).sqrt().numpy() for column in columns[::2]],
+        [column.sqrt().numpy() for column in columns[1::2]],
+    )
 
 
 def taylor(
@@ -89,7 +235,7 @@ def _from_gradients(
             size = len(next(iter(batch.values())))
             examples += size
             with _masked(layers, head_dim, size) as masks:
-                gradients = torch.autograd.grad(loss(batch), masks)
+                gradients = torch.autograd.grad(loss(batch), masks, allow_unused=True, materialize_grads=True)
             for index, (heads, neurons) in enumerate(totals):
                 heads.add_(reduce(gradients[2 * index].double()).sum(0))
                 neurons.add_(reduce(gradients[2 * index + 1].double()).sum(0))
@@ -123,6 +269,8 @@ def _masked(layers: list[LayerParts], head_dim: int, batch_size: int) -> Iterato
 
         def apply(_module: nn.Module, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
             (hidden,) = inputs
+            if not linear.in_features:
+                return inputs
             return (hidden * values.repeat_interleave(unit, dim=1)[:, None, :].to(hidden.dtype),)
 
         handles.append(linear.register_forward_pre_hook(apply))

@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 from edgeprune.data import Label
 from edgeprune.tasks import TaskSpec
 
-__all__ = ["Array", "Batch", "Task"]
+__all__ = ["Array", "Batch", "Task", "random_signs"]
 
 Array = npt.NDArray[Any]
 Batch = dict[str, torch.Tensor]
@@ -82,8 +82,12 @@ class Task(ABC):
         """Mean distance between a student's and a teacher's outputs."""
 
     @abstractmethod
-    def importance_loss(self, outputs: torch.Tensor, references: torch.Tensor | None) -> torch.Tensor:
-        """Sum over a batch of what the gradient criteria differentiate."""
+    def divergence_loss(self, outputs: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """Sum over a batch of what gradient criteria differentiate where there are no labels.
+
+        The divergence from these very outputs has no gradient here, so this is a random function of the outputs whose
+        squared gradients average to its curvature.
+        """
 
     @abstractmethod
     def exportable(self, model: PreTrainedModel) -> nn.Module:
@@ -98,3 +102,8 @@ class Task(ABC):
     def same_answer(self, a: Array, b: Array) -> Array:
         """By row, whether two outputs lead to the same answer."""
         return np.asarray(a.argmax(-1) == b.argmax(-1))
+
+
+def random_signs(like: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """+1 or -1 with equal probability, in the shape and type of `like`."""
+    return torch.randint(0, 2, like.shape, generator=generator).to(like.dtype) * 2 - 1

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 from edgeprune.data import Label
 from edgeprune.models.architectures import ARCHITECTURES
 from edgeprune.tasks import TaskSpec
-from edgeprune.tasks.base import Array, Batch, Task
+from edgeprune.tasks.base import Array, Batch, Task, random_signs
 
 __all__ = ["FeatureExtraction", "SentenceEncoder"]
 
@@ -77,14 +77,9 @@ class FeatureExtraction(Task):
         """One minus the cosine; a temperature has no meaning here."""
         return (1 - functional.cosine_similarity(student.float(), teacher.float(), dim=-1)).mean()
 
-    def importance_loss(self, outputs: torch.Tensor, references: torch.Tensor | None) -> torch.Tensor:
-        """A random ±1 projection of the outputs: squared gradients then average to ‖∂outputs/∂m‖² (Hutchinson).
-
-        The distance to the dense model's own outputs has no gradient at the dense model; this is its curvature.
-        """
-        generator = torch.Generator().manual_seed(outputs.shape[0])
-        probe = torch.randint(0, 2, outputs.shape, generator=generator).to(outputs.dtype) * 2 - 1
-        return (outputs * probe).sum()
+    def divergence_loss(self, outputs: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """A random ±1 projection: squared gradients average to ‖∂outputs/∂m‖² (Hutchinson)."""
+        return (outputs * random_signs(outputs, generator)).sum()
 
     def exportable(self, model: PreTrainedModel) -> nn.Module:
         return SentenceEncoder(model, self.spec)

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from edgeprune.data import Label
 from edgeprune.errors import DataError
-from edgeprune.tasks.base import Array, Batch, Task
+from edgeprune.tasks.base import Array, Batch, Task, random_signs
 
 __all__ = ["TextClassification"]
 
@@ -107,10 +107,20 @@ class TextClassification(Task):
             return (functional.binary_cross_entropy_with_logits(student / temperature, soft) - entropy) * temperature**2
         return functional.mse_loss(student, teacher)
 
-    def importance_loss(self, outputs: torch.Tensor, references: torch.Tensor | None) -> torch.Tensor:
-        if references is None:
-            raise DataError("the importance of a classifier's units is measured on labelled text")
-        return self.label_loss(outputs, references) * len(outputs)
+    def divergence_loss(self, outputs: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """The loss on labels drawn from the model's own probabilities; for a regression, a random sign.
+
+        Its squared gradients average to the Fisher information, the curvature of the KL divergence (Martens,
+        https://arxiv.org/abs/1412.1193).
+        """
+        outputs = outputs.float()
+        if self.spec.problem_type == "single_label_classification":
+            drawn = torch.multinomial(outputs.detach().softmax(-1), 1, generator=generator)[:, 0]
+            return functional.cross_entropy(outputs, drawn, reduction="sum")
+        if self.spec.problem_type == "multi_label_classification":
+            drawn = torch.bernoulli(outputs.detach().sigmoid(), generator=generator)
+            return functional.binary_cross_entropy_with_logits(outputs, drawn, reduction="sum")
+        return (outputs * random_signs(outputs, generator)).sum()
 
     def exportable(self, model: PreTrainedModel) -> nn.Module:
         module: nn.Module = model

@@ -1,0 +1,65 @@
+"""What a pruning method is given: the model it changes, and what it may ask about task and data."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+from edgeprune.models.record import PruningRecord
+from edgeprune.pruning.importance import Scores
+
+__all__ = ["Batch", "Context", "Pruned", "Signal"]
+
+Batch = dict[str, torch.Tensor]
+Signal = Literal["labels", "divergence"]
+
+
+@dataclass
+class Pruned:
+    """The model under work; every method changes it in place."""
+
+    model: PreTrainedModel
+    record: PruningRecord
+    tokenizer: PreTrainedTokenizerFast
+    scores: dict[int, Scores] = field(default_factory=dict)
+    """Unit scores, by the number of the step that computed them."""
+    facts: dict[str, float] = field(default_factory=dict)
+    """What else the steps found, for the manifest."""
+
+
+class Context(Protocol):
+    """Task and data as a pruning method sees them; texts are encoded with the tokenizer that the model has now."""
+
+    seed: int
+    texts: list[str]
+    """The training texts."""
+    dense: PruningRecord
+    """Everything that the dense model has."""
+    checkpoint_digest: str
+    """SHA-256 of the weights that the first step is given."""
+
+    def dense_model(self) -> PreTrainedModel:
+        """The dense model."""
+
+    def batches(self, samples: int, *, size: int | None = None) -> Iterator[Batch]:
+        """Seeded training texts; `size` a batch, or (None) batches of similar length with bounded padded tokens."""
+
+    def dense_batch(self, batch: Batch) -> Batch:
+        """The same tokens under the dense model's ids."""
+
+    def run(self, model: PreTrainedModel, batch: Batch) -> torch.Tensor:
+        """The model's outputs."""
+
+    def states(self, model: PreTrainedModel, batch: Batch) -> tuple[torch.Tensor, ...]:
+        """Token states after the embeddings and after each layer, [batch, tokens, hidden] each."""
+
+    def loss(self, batch: Batch, signal: Literal["auto", "labels", "divergence"]) -> torch.Tensor:
+        """Sum over the batch of what gradient criteria differentiate."""
+
+    def metric(self, samples: int) -> float:
+        """The task's metric of the model as it is, on so many texts of the selection split."""
+
+    def note(self, message: str) -> None:
+        """Tell the user something that the figures alone don't say."""

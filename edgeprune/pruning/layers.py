@@ -1,0 +1,81 @@
+"""`layers`: drop whole layers, named or chosen greedily by the task's metric.
+
+Greedy: in each turn try to drop one more layer, measure the metric on selection texts, and keep the try that hurts least
+(Peer et al., "Greedy-layer pruning", https://arxiv.org/abs/2105.14839). Only a shortlist is tried: the layers that change
+their input least by block influence, 1 - cos(in, out) (Men et al., https://arxiv.org/abs/2403.03853).
+"""
+
+from itertools import pairwise
+
+import torch
+from torch.nn import functional
+
+from edgeprune.errors import UsageError
+from edgeprune.models.resize import without_layer
+from edgeprune.pruning.context import Context, Pruned
+from edgeprune.pruning.surgery import cut
+from edgeprune.steps import LayersStep
+
+__all__ = ["block_influence", "prune_layers"]
+
+_INFLUENCE_SAMPLES = 128
+
+
+def prune_layers(step: LayersStep, pruned: Pruned, context: Context) -> None:
+    """Drop the step's layers; at least one is left.
+
+    Raises:
+        UsageError: A layer that the model doesn't have, or none would be left.
+    """
+    layers = pruned.record.layers
+    dense = [layer.index for layer in context.dense.layers]
+    if step.drop is not None:
+        unknown = sorted(set(step.drop) - set(dense))
+        if unknown:
+            raise UsageError(
+                f"layers.drop: the model has the layers 0 to {dense[-1]}, not {', '.join(map(str, unknown))}"
+            )
+        keep = tuple(layer for layer in layers if layer.index not in step.drop)
+        if not keep:
+            raise UsageError("layers.drop names every layer that is left; a model needs at least one")
+        pruned.record = cut(pruned.model, pruned.record, keep)
+        return
+    assert step.remove is not None  # noqa: S101 (the step's model demands one of the two)
+    gone = len(dense) - len(layers)
+    if step.remove >= len(dense):
+        raise UsageError(
+            f"layers.remove is {step.remove}, but the model has {len(dense)} layers; at least one must stay"
+        )
+    for _ in range(step.remove - gone):
+        position, metric = _least_missed(step, pruned, context)
+        dropped = pruned.record.layers[position]
+        context.note(f"layer {dropped.index} goes: without it the metric on selection is {metric:.4f}")
+        pruned.facts[f"metric_without_layer_{dropped.index}"] = metric
+        left = tuple(layer for layer in pruned.record.layers if layer is not dropped)
+        pruned.record = cut(pruned.model, pruned.record, left)
+
+
+def block_influence(pruned: Pruned, context: Context) -> list[float]:
+    """By layer, 1 - the mean cosine between a token's state before and after it."""
+    sums, tokens = torch.zeros(len(pruned.record.layers), dtype=torch.float64), 0
+    with torch.inference_mode():
+        for batch in context.batches(_INFLUENCE_SAMPLES):
+            read = batch["attention_mask"].bool()
+            states = [state[read] for state in context.states(pruned.model, batch)]
+            tokens += len(states[0])
+            sums += torch.stack([functional.cosine_similarity(a, b, dim=-1).sum() for a, b in pairwise(states)])
+    return [1.0 - float(total) / tokens for total in sums]
+
+
+def _least_missed(step: LayersStep, pruned: Pruned, context: Context) -> tuple[int, float]:
+    """The position of the layer without which the metric is highest, and that metric."""
+    positions = list(range(len(pruned.record.layers)))
+    if step.shortlist is not None and step.shortlist < len(positions):
+        influence = block_influence(pruned, context)
+        positions = sorted(positions, key=lambda position: influence[position])[: step.shortlist]
+    tried = {}
+    for position in sorted(positions):
+        with without_layer(pruned.model, position):
+            tried[position] = context.metric(step.samples)
+    best = max(tried, key=lambda position: tried[position])
+    return best, tried[best]

@@ -1,0 +1,49 @@
+"""The closed table of pruning methods: what each step of a pipeline does to a model."""
+
+from edgeprune.pruning.context import Context, Pruned
+from edgeprune.pruning.layers import prune_layers
+from edgeprune.pruning.reconstruct import prune_reconstruct
+from edgeprune.pruning.sparse import prune_gradient, prune_magnitude, prune_n_m
+from edgeprune.pruning.structured import prune_masks, prune_structured
+from edgeprune.pruning.vocabulary import prune_vocabulary
+from edgeprune.steps import (
+    GradientStep,
+    LayersStep,
+    MagnitudeStep,
+    MasksStep,
+    NMStep,
+    ReconstructStep,
+    Step,
+    StructuredStep,
+    VocabularyStep,
+)
+
+__all__ = ["apply_step"]
+
+
+def apply_step(step: Step, number: int, pruned: Pruned, context: Context) -> None:
+    """Do one step.
+
+    Args:
+        step: What, with the amounts of this round.
+        number: Of the step in its pipeline, from 0; scores are kept under it.
+        pruned: The model, changed in place.
+        context: Task and data.
+    """
+    match step:
+        case StructuredStep():
+            prune_structured(step, number, pruned, context)
+        case MasksStep():
+            prune_masks(step, pruned)
+        case LayersStep():
+            prune_layers(step, pruned, context)
+        case MagnitudeStep():
+            prune_magnitude(step, pruned)
+        case GradientStep():
+            prune_gradient(step, pruned, context)
+        case NMStep():
+            prune_n_m(step, pruned)
+        case VocabularyStep():
+            prune_vocabulary(step, pruned, context)
+        case ReconstructStep():
+            prune_reconstruct(step, pruned, context)

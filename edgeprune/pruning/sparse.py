@@ -1,0 +1,114 @@
+"""`magnitude`, `gradient` and `n_m`: set single weights of the encoder's projections to zero.
+
+Dense kernels multiply zeros like anything else: this buys size after compression, not latency. The zeros stay through
+fine-tuning (`PruningRecord.sparse` says so).
+"""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import nn
+
+from edgeprune.errors import UsageError
+from edgeprune.models.architectures import layers_of
+from edgeprune.pruning.context import Context, Pruned
+from edgeprune.steps import GradientStep, MagnitudeStep, NMStep
+
+__all__ = ["prune_gradient", "prune_magnitude", "prune_n_m"]
+
+
+def prune_magnitude(step: MagnitudeStep, pruned: Pruned) -> None:
+    """Zero the weights of the smallest size (Han et al., https://arxiv.org/abs/1506.02626)."""
+    weights = _weights(pruned)
+    if step.threshold is not None:
+        masks = {name: weight.abs() >= step.threshold for name, weight in weights.items()}
+    else:
+        assert step.sparsity is not None  # noqa: S101 (the step's model demands one of the two)
+        scores = {name: weight.abs() for name, weight in weights.items()}
+        masks = _masks(scores, step.sparsity, step.scope, pruned)
+    _apply(masks, pruned)
+
+
+def prune_gradient(step: GradientStep, pruned: Pruned, context: Context) -> None:
+    """Zero the weights with the smallest mean |∂L/∂w| or |w · ∂L/∂w| over batches.
+
+    The product is the first-order change of the loss (Molchanov et al., https://arxiv.org/abs/1906.10771).
+    """
+    weights = _weights(pruned)
+    scores = {name: torch.zeros_like(weight) for name, weight in weights.items()}
+    modules = _projections(pruned)
+    wanted = [module.weight for module in modules.values()]
+    for batch in context.batches(step.batches * step.batch_size, size=step.batch_size):
+        gradients = torch.autograd.grad(context.loss(batch, step.signal), wanted)
+        for name, gradient in zip(modules, gradients, strict=True):
+            score = gradient * weights[name] if step.criterion == "weight_gradient" else gradient
+            scores[name] += score.abs()
+    _apply(_masks(scores, step.sparsity, step.scope, pruned), pruned)
+
+
+def prune_n_m(step: NMStep, pruned: Pruned) -> None:
+    """Keep the n largest of every m neighbours along the input dimension (Mishra et al., https://arxiv.org/abs/2104.08378).
+
+    Raises:
+        UsageError: An input dimension that m doesn't divide.
+    """
+    masks = {}
+    for name, weight in _weights(pruned).items():
+        if weight.shape[1] % step.m:
+            raise UsageError(
+                f"n_m: {name} has {weight.shape[1]} inputs, which {step.m} doesn't divide; align the widths to {step.m}"
+            )
+        groups = weight.abs().view(len(weight), -1, step.m)
+        mask = torch.zeros_like(groups, dtype=torch.bool)
+        masks[name] = mask.scatter_(2, groups.topk(step.n, dim=2).indices, value=True).view_as(weight)
+    _apply(masks, pruned)
+
+
+def _projections(pruned: Pruned) -> dict[str, nn.Linear]:
+    """Tensor names to the encoder's projections."""
+    linears = {id(linear): linear for parts in layers_of(pruned.model) for linear in vars(parts).values()}
+    return {
+        f"{name}.weight": linears[id(module)]
+        for name, module in pruned.model.named_modules()
+        if id(module) in linears and module.weight.numel()
+    }
+
+
+def _weights(pruned: Pruned) -> dict[str, torch.Tensor]:
+    return {name: linear.weight.detach() for name, linear in _projections(pruned).items()}
+
+
+def _masks(
+    scores: Mapping[str, torch.Tensor], sparsity: float | Sequence[float], scope: str, pruned: Pruned
+) -> dict[str, torch.Tensor]:
+    """What stays: by one ranking of all weights, or of each layer's own."""
+    if isinstance(sparsity, float) and scope == "global":
+        return _ranked(scores, sparsity)
+    layers = [list(vars(parts).values()) for parts in layers_of(pruned.model)]
+    fractions = [sparsity] * len(layers) if isinstance(sparsity, float) else list(sparsity)
+    if len(fractions) != len(layers):
+        raise UsageError(f"stages.prune: {len(fractions)} sparsities are given, the model has {len(layers)} layers")
+    projections = _projections(pruned)
+    masks: dict[str, torch.Tensor] = {}
+    for linears, fraction in zip(layers, fractions, strict=True):
+        ids = {id(linear) for linear in linears}
+        masks |= _ranked({name: score for name, score in scores.items() if id(projections[name]) in ids}, fraction)
+    return masks
+
+
+def _ranked(scores: Mapping[str, torch.Tensor], sparsity: float) -> dict[str, torch.Tensor]:
+    """The highest scores stay, exactly as many as the sparsity leaves; of equal ones the earlier go."""
+    flat = torch.cat([score.flatten() for score in scores.values()])
+    mask = torch.ones(len(flat), dtype=torch.bool)
+    mask[torch.sort(flat, stable=True).indices[: round(sparsity * len(flat))]] = False
+    parts = torch.split(mask, [score.numel() for score in scores.values()])
+    return {name: part.view_as(scores[name]) for name, part in zip(scores, parts, strict=True)}
+
+
+def _apply(masks: Mapping[str, torch.Tensor], pruned: Pruned) -> None:
+    weights = _weights(pruned)
+    for name, mask in masks.items():
+        weights[name].mul_(mask)
+    pruned.record = pruned.record.model_copy(update={"sparse": True})
+    zeros, total = sum(int((weight == 0).sum()) for weight in weights.values()), sum(map(torch.numel, weights.values()))
+    pruned.facts["sparsity"] = zeros / total

@@ -1,0 +1,124 @@
+"""`structured` and `masks`: remove whole attention heads and FFN neurons."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from edgeprune.config import read_yaml
+from edgeprune.errors import UsageError
+from edgeprune.models.record import LayerRecord
+from edgeprune.pruning import importance
+from edgeprune.pruning.allocation import FloatArray, keep_counts, strongest
+from edgeprune.pruning.context import Context, Pruned
+from edgeprune.pruning.importance import Scores
+from edgeprune.pruning.surgery import cut
+from edgeprune.steps import MasksStep, StructuredStep
+
+__all__ = ["prune_masks", "prune_structured"]
+
+
+def prune_structured(step: StructuredStep, number: int, pruned: Pruned, context: Context) -> None:
+    """Keep the units with the highest scores."""
+    scores = replace(_scores(step, number, pruned, context), layers=pruned.record.layers)
+    dense = {layer.index: layer for layer in context.dense.layers}
+    kept_dense = [dense[layer.index] for layer in pruned.record.layers]
+    heads = _kept(scores.heads, [len(layer.heads) for layer in kept_dense], step.keep_heads, step, align=1)
+    neurons = _kept(scores.neurons, [len(layer.neurons) for layer in kept_dense], step.keep_ffn, step, align=step.align)
+    keep = tuple(
+        LayerRecord(
+            index=layer.index,
+            heads=tuple(layer.heads[unit] for unit in heads[position]),
+            neurons=tuple(layer.neurons[unit] for unit in neurons[position]),
+        )
+        for position, layer in enumerate(pruned.record.layers)
+    )
+    pruned.scores[number] = scores
+    pruned.record = cut(pruned.model, pruned.record, keep)
+
+
+def prune_masks(step: MasksStep, pruned: Pruned) -> None:
+    """Keep exactly the units that a file's masks name.
+
+    Raises:
+        UsageError: The file can't be read, or its masks don't have the model's sizes.
+    """
+    masks = _read_masks(step.file)
+    keep = []
+    for position, layer in enumerate(pruned.record.layers):
+        kept = {}
+        for name, units in (("head_mask", layer.heads), ("ffn_mask", layer.neurons)):
+            kept[name] = units
+            if name in masks:
+                row = _mask_row(masks[name], position, len(pruned.record.layers), len(units), f"{step.file}: {name}")
+                kept[name] = tuple(unit for unit, wanted in zip(units, row, strict=True) if wanted)
+        keep.append(LayerRecord(index=layer.index, heads=kept["head_mask"], neurons=kept["ffn_mask"]))
+    pruned.record = cut(pruned.model, pruned.record, tuple(keep))
+
+
+def _scores(step: StructuredStep, number: int, pruned: Pruned, context: Context) -> Scores:
+    model, head_dim = pruned.model, pruned.record.head_dim
+    if step.scores is not None:
+        return importance.read_scores(step.scores, number, pruned.record.layers, context.checkpoint_digest)
+    match step.importance:
+        case "random":
+            return importance.random(model, head_dim, context.seed)
+        case "magnitude":
+            return importance.magnitude(model, head_dim)
+        case "activation":
+            return importance.activation(
+                model, head_dim, context.batches(step.samples), lambda batch: context.run(model, batch)
+            )
+        case "taylor" | "fisher":
+            score = {"taylor": importance.taylor, "fisher": importance.fisher}[step.importance]
+            return score(model, head_dim, context.batches(step.samples), lambda batch: context.loss(batch, step.signal))
+
+
+def _kept(
+    scores: list[FloatArray],
+    dense_widths: list[int],
+    keep: float | tuple[float, ...],
+    step: StructuredStep,
+    *,
+    align: int,
+) -> list[list[int]]:
+    """Positions of the units that each layer keeps."""
+    if isinstance(keep, tuple):
+        if len(keep) != len(scores):
+            raise UsageError(
+                f"stages.prune: {len(keep)} fractions to keep are given, the model has {len(scores)} layers"
+            )
+        counts = [
+            keep_counts([values], [width], fraction, allocation="uniform", align=align)[0]
+            for values, width, fraction in zip(scores, dense_widths, keep, strict=True)
+        ]
+    else:
+        counts = keep_counts(
+            scores, dense_widths, keep, allocation=step.allocation, align=align, allow_empty=step.allow_empty
+        )
+    return [strongest(values, count) for values, count in zip(scores, counts, strict=True)]
+
+
+def _read_masks(path: Path) -> dict[str, list[list[int]]]:
+    if path.suffix == ".safetensors":
+        try:
+            found = {name: values.tolist() for name, values in load_file(path).items()}
+        except (OSError, SafetensorError) as error:
+            raise UsageError(f"{path} is not a readable safetensors file: {error}") from error
+    else:
+        found = dict(read_yaml(path))
+    unknown = sorted(set(found) - {"head_mask", "ffn_mask"})
+    if unknown or not found:
+        raise UsageError(f"{path} should hold head_mask and/or ffn_mask, but holds {', '.join(unknown) or 'nothing'}")
+    return found
+
+
+def _mask_row(mask: object, position: int, layers: int, units: int, where: str) -> list[int]:
+    if not isinstance(mask, list) or len(mask) != layers:
+        raise UsageError(f"{where} should have a row for each of the {layers} layers")
+    row = mask[position]
+    if not isinstance(row, list) or len(row) != units or not np.isin(row, (0, 1)).all():
+        raise UsageError(f"{where}, row {position}: expected {units} values of 0 or 1")
+    return row

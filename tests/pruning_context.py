@@ -1,0 +1,80 @@
+"""A `Context` for the pruning methods without a pipeline: a tiny model, synthetic sentences, no artifacts."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from conftest import synthetic_rows
+from transformers import PreTrainedModel
+
+from edgeprune.evaluation import collate, encode, predict_torch, to_torch
+from edgeprune.models.checkpoint import load_any, load_tokenizer
+from edgeprune.models.record import PruningRecord, dense_tokens
+from edgeprune.pruning.context import Batch, Pruned
+from edgeprune.tasks import TaskSpec, task_for
+
+
+class TinyContext:
+    """What `edgeprune.pruning.context.Context` asks for."""
+
+    def __init__(self, folder: Path, *, rows: int = 48, seed: int = 0) -> None:
+        table = synthetic_rows(rows)
+        tokenizer = load_tokenizer(folder)
+        self.folder = folder
+        self.seed = seed
+        self.texts = [str(row["text"]) for row in table]
+        self.checkpoint_digest = "c" * 64
+        self.spec = TaskSpec(
+            task="text-classification",
+            problem_type="single_label_classification",
+            labels=("neg", "pos"),
+            max_length=32,
+            inputs=tuple(tokenizer.model_input_names),
+        )
+        self.task = task_for(self.spec)
+        self.references = self.task.references([str(row["label"]) for row in table], where="here")
+        model = load_any(folder)
+        self.dense = PruningRecord.dense(model, "d" * 64)
+        self.pruned = Pruned(model, self.dense, tokenizer)
+        self.notes: list[str] = []
+        self.asked: list[tuple[int, int | None]] = []
+        self._generator = torch.Generator().manual_seed(seed)
+
+    def dense_model(self) -> PreTrainedModel:
+        return load_any(self.folder)
+
+    def batches(self, samples: int, *, size: int | None = None) -> Iterator[Batch]:
+        self.asked.append((samples, size))
+        encodings = encode(self.pruned.tokenizer, self.texts[:samples], self.spec)
+        for start in range(0, len(encodings), size or 8):
+            batch = to_torch(collate(encodings[start : start + (size or 8)], self.pruned.tokenizer.pad_token_id))
+            batch["references"] = torch.as_tensor(self.references[start : start + (size or 8)])
+            yield batch
+
+    def dense_batch(self, batch: Batch) -> Batch:
+        tokens = dense_tokens(self.pruned.record, self.dense)
+        return batch if tokens is None else {**batch, "input_ids": tokens[batch["input_ids"]]}
+
+    def run(self, model: PreTrainedModel, batch: Batch) -> torch.Tensor:
+        return self.task.forward(model, {name: batch[name] for name in self.spec.inputs})[0]
+
+    def states(self, model: PreTrainedModel, batch: Batch) -> tuple[torch.Tensor, ...]:
+        return self.task.forward(model, {name: batch[name] for name in self.spec.inputs}, hidden=True)[1]
+
+    def loss(self, batch: Batch, signal: Literal["auto", "labels", "divergence"]) -> torch.Tensor:
+        outputs = self.run(self.pruned.model, batch)
+        if signal == "divergence":
+            return self.task.divergence_loss(outputs, self._generator)
+        return self.task.label_loss(outputs, batch["references"]) * len(outputs)
+
+    def metric(self, samples: int) -> float:
+        return self.task.metric(self.outputs()[:samples], self.references[:samples])
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
+
+    def outputs(self) -> np.ndarray:
+        encodings = encode(self.pruned.tokenizer, self.texts, self.spec)
+        return predict_torch(self.pruned.model, self.task, encodings, self.pruned.tokenizer.pad_token_id)

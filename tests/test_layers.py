@@ -1,0 +1,84 @@
+import pytest
+import torch
+from conftest import ModelFactory
+from pruning_context import TinyContext
+
+from edgeprune.errors import UsageError
+from edgeprune.models.architectures import layers_of
+from edgeprune.pruning.layers import block_influence, prune_layers
+from edgeprune.steps import LayersStep
+
+
+@pytest.fixture
+def context(tiny_model_folder: ModelFactory) -> TinyContext:
+    return TinyContext(tiny_model_folder())
+
+
+def left(context: TinyContext) -> list[int]:
+    assert len(layers_of(context.pruned.model)) == len(context.pruned.record.layers)
+    return [layer.index for layer in context.pruned.record.layers]
+
+
+def silence(context: TinyContext, position: int) -> None:
+    """A layer that adds nothing to its input."""
+    parts = layers_of(context.pruned.model)[position]
+    with torch.no_grad():
+        for linear in (parts.attention_output, parts.ffn_out):
+            linear.weight.zero_()
+            linear.bias.zero_()
+
+
+def test_named_layers_go(context: TinyContext):
+    prune_layers(LayersStep(method="layers", drop=(0,)), context.pruned, context)
+    assert left(context) == [1]
+
+
+@pytest.mark.parametrize("useless", [0, 1])
+@pytest.mark.parametrize("shortlist", [None, 1])
+def test_the_layer_that_does_least_goes_first(context: TinyContext, useless: int, shortlist: int | None):
+    silence(context, useless)
+    influence = block_influence(context.pruned, context)
+    assert influence[useless] == min(influence)
+    expected = context.outputs()
+    prune_layers(LayersStep(method="layers", remove=1, shortlist=shortlist), context.pruned, context)
+    if shortlist == 1:
+        assert left(context) == [1 - useless]
+        torch.testing.assert_close(context.outputs(), expected, atol=1e-3, rtol=1e-3)
+    (metric,) = context.pruned.facts.values()
+    assert metric == context.metric(512)
+    assert f"the metric on selection is {metric:.4f}" in context.notes[0]
+
+
+def test_trying_changes_nothing_but_the_layer_that_goes(context: TinyContext):
+    tried: list[float] = []
+    measured = context.metric
+
+    def metric(samples: int) -> float:
+        tried.append(measured(samples))
+        return tried[-1]
+
+    context.metric = metric  # type: ignore[method-assign]
+    prune_layers(LayersStep(method="layers", remove=1, shortlist=None), context.pruned, context)
+    assert len(tried) == 2
+    assert measured(512) == max(tried)
+
+
+def test_a_second_round_removes_what_is_still_to_go(context: TinyContext):
+    step = LayersStep(method="layers", remove=1)
+    prune_layers(step, context.pruned, context)
+    now = left(context)
+    prune_layers(step, context.pruned, context)
+    assert left(context) == now
+
+
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        (LayersStep(method="layers", drop=(2, 7)), "has the layers 0 to 1, not 2, 7"),
+        (LayersStep(method="layers", drop=(0, 1)), "needs at least one"),
+        (LayersStep(method="layers", remove=2), "layers.remove is 2, but the model has 2 layers"),
+    ],
+)
+def test_what_would_leave_no_model_is_refused(context: TinyContext, step: LayersStep, message: str):
+    with pytest.raises(UsageError, match=message):
+        prune_layers(step, context.pruned, context)

@@ -1,0 +1,80 @@
+import numpy as np
+import pytest
+import torch
+from conftest import MODEL_TYPES, ModelFactory
+from pruning_context import TinyContext
+
+from edgeprune.models.checkpoint import load_any
+from edgeprune.models.record import LayerRecord
+from edgeprune.pruning.reconstruct import prune_reconstruct, ridge
+from edgeprune.pruning.surgery import cut
+from edgeprune.steps import ReconstructStep
+
+HALF = (
+    LayerRecord(index=0, heads=(0, 2), neurons=tuple(range(0, 128, 2))),
+    LayerRecord(index=1, heads=(3,), neurons=tuple(range(64))),
+)
+
+
+def distance(context: TinyContext) -> float:
+    """Mean squared difference of the last token states to the dense model's."""
+    dense = load_any(context.folder)
+    errors = []
+    with torch.inference_mode():
+        for batch in context.batches(48):
+            read = batch["attention_mask"].bool()
+            ours = context.states(context.pruned.model, batch)[-1][read]
+            theirs = context.states(dense, context.dense_batch(batch))[-1][read]
+            errors.append((ours - theirs).square().mean().item())
+    return float(np.mean(errors))
+
+
+@pytest.mark.parametrize("model_type", MODEL_TYPES)
+def test_states_come_closer_to_the_dense_models(tiny_model_folder: ModelFactory, model_type: str):
+    context = TinyContext(tiny_model_folder(model_type))
+    context.pruned.record = cut(context.pruned.model, context.pruned.record, HALF)
+    before = distance(context)
+    prune_reconstruct(ReconstructStep(method="reconstruct", samples=48, ridge=1e-3), context.pruned, context)
+    assert distance(context) < 0.5 * before
+
+
+@pytest.mark.parametrize(
+    "keep", [HALF[1:], (LayerRecord(index=0, heads=(), neurons=()), HALF[1])], ids=["layer", "units"]
+)
+def test_after_a_layer_or_all_units_of_one_are_gone(tiny_model_folder: ModelFactory, keep: tuple[LayerRecord, ...]):
+    context = TinyContext(tiny_model_folder())
+    context.pruned.record = cut(context.pruned.model, context.pruned.record, keep)
+    before = distance(context)
+    prune_reconstruct(ReconstructStep(method="reconstruct", samples=48), context.pruned, context)
+    assert distance(context) < before
+
+
+def test_what_lost_nothing_stays_as_it_is(tiny_model_folder: ModelFactory):
+    context = TinyContext(tiny_model_folder())
+    before = context.outputs()
+    prune_reconstruct(ReconstructStep(method="reconstruct", samples=48), context.pruned, context)
+    np.testing.assert_allclose(context.outputs(), before, atol=1e-5)
+
+
+def test_zeros_of_a_sparse_model_stay_zero(tiny_model_folder: ModelFactory):
+    context = TinyContext(tiny_model_folder())
+    weight = context.pruned.model.bert.encoder.layer[0].output.dense.weight
+    with torch.no_grad():
+        weight[:, ::3] = 0
+    context.pruned.record = context.pruned.record.model_copy(update={"sparse": True})
+    prune_reconstruct(ReconstructStep(method="reconstruct", samples=48), context.pruned, context)
+    assert (weight[:, ::3] == 0).all()
+    assert (weight[:, 1::3] != 0).all()
+
+
+def test_ridge_is_least_squares_with_a_penalty():
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(50, 4, generator=generator, dtype=torch.float64)
+    outputs = torch.randn(50, 3, generator=generator, dtype=torch.float64)
+    gram, cross = inputs.T @ inputs, inputs.T @ outputs
+    exact = torch.linalg.lstsq(inputs, outputs).solution
+    torch.testing.assert_close(ridge(gram, cross, 1e-12), exact)
+    penalty = 0.1 * gram.diagonal().mean()
+    stacked = torch.cat([inputs, penalty.sqrt() * torch.eye(4, dtype=torch.float64)])
+    padded = torch.cat([outputs, torch.zeros(4, 3, dtype=torch.float64)])
+    torch.testing.assert_close(ridge(gram, cross, 0.1), torch.linalg.lstsq(stacked, padded).solution)

@@ -1,0 +1,98 @@
+import pytest
+import torch
+from conftest import ModelFactory
+from pruning_context import TinyContext
+
+from edgeprune.errors import UsageError
+from edgeprune.models.architectures import layers_of
+from edgeprune.models.checkpoint import load_any
+from edgeprune.pruning.sparse import prune_gradient, prune_magnitude, prune_n_m
+from edgeprune.steps import GradientStep, MagnitudeStep, NMStep
+
+
+@pytest.fixture
+def context(tiny_model_folder: ModelFactory) -> TinyContext:
+    return TinyContext(tiny_model_folder())
+
+
+def weights(context: TinyContext) -> list[list[torch.Tensor]]:
+    return [[linear.weight.detach() for linear in vars(parts).values()] for parts in layers_of(context.pruned.model)]
+
+
+def zeros(tensors: list[torch.Tensor]) -> float:
+    flat = torch.cat([tensor.flatten() for tensor in tensors])
+    return float((flat == 0).double().mean())
+
+
+def test_global_magnitude_zeroes_exactly_the_smallest(context: TinyContext):
+    before = torch.cat([one.flatten().clone() for layer in weights(context) for one in layer])
+    prune_magnitude(MagnitudeStep(method="magnitude", sparsity=0.3), context.pruned)
+    after = torch.cat([one.flatten() for layer in weights(context) for one in layer])
+    gone = after == 0
+    assert int(gone.sum()) == round(0.3 * len(before))
+    assert before[gone].abs().max() <= before[~gone].abs().min()
+    assert torch.equal(before[~gone], after[~gone])
+    assert context.pruned.facts["sparsity"] == pytest.approx(0.3, abs=1e-4)
+    assert context.pruned.record.sparse
+
+
+def test_a_threshold_zeroes_what_is_below_it(context: TinyContext):
+    before = torch.cat([one.flatten().clone() for layer in weights(context) for one in layer])
+    prune_magnitude(MagnitudeStep(method="magnitude", threshold=0.05), context.pruned)
+    after = torch.cat([one.flatten() for layer in weights(context) for one in layer])
+    assert torch.equal(after == 0, before.abs() < 0.05)
+
+
+@pytest.mark.parametrize(("sparsity", "expected"), [(0.4, (0.4, 0.4)), ((0.2, 0.7), (0.2, 0.7))])
+def test_by_layer_every_layer_has_its_own_sparsity(
+    context: TinyContext, sparsity: float | tuple[float, float], expected: tuple[float, float]
+):
+    scale = layers_of(context.pruned.model)[0].query.weight
+    with torch.no_grad():
+        scale.mul_(100)  # one ranking of all would spare this layer
+    prune_magnitude(MagnitudeStep(method="magnitude", sparsity=sparsity, scope="layer"), context.pruned)
+    assert [zeros(layer) for layer in weights(context)] == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_list_of_the_wrong_length_is_refused(context: TinyContext):
+    with pytest.raises(UsageError, match="3 sparsities are given, the model has 2 layers"):
+        prune_magnitude(MagnitudeStep(method="magnitude", sparsity=(0.1, 0.2, 0.3)), context.pruned)
+
+
+@pytest.mark.parametrize("criterion", ["gradient", "weight_gradient"])
+def test_gradients_are_accumulated_over_the_batches_asked_for(context: TinyContext, criterion: str):
+    step = GradientStep(method="gradient", criterion=criterion, sparsity=0.5, batches=4, batch_size=8)  # type: ignore[arg-type]
+    model = load_any(context.folder)
+    expected = [[torch.zeros_like(one) for one in layer] for layer in weights(context)]
+    for start in range(0, 32, 8):
+        batch = list(context.batches(48))[start // 8]
+        loss = context.task.label_loss(context.run(model, batch), batch["references"]) * 8
+        for layer, parts in zip(expected, layers_of(model), strict=True):
+            for total, linear in zip(layer, vars(parts).values(), strict=True):
+                (gradient,) = torch.autograd.grad(loss, [linear.weight], retain_graph=True)
+                score = gradient * linear.weight if criterion == "weight_gradient" else gradient
+                total.add_(score.detach().abs())
+    context.asked.clear()
+    prune_gradient(step, context.pruned, context)
+    assert context.asked == [(32, 8)]
+    scores = torch.cat([one.flatten() for layer in expected for one in layer])
+    gone = torch.cat([one.flatten() for layer in weights(context) for one in layer]) == 0
+    assert int(gone.sum()) == round(0.5 * len(scores))
+    assert scores[gone].max() <= scores[~gone].min() * 1.001 + 1e-12
+
+
+def test_two_of_every_four_neighbours_stay(context: TinyContext):
+    before = [[one.clone() for one in layer] for layer in weights(context)]
+    prune_n_m(NMStep(method="n_m"), context.pruned)
+    for layer, old in zip(weights(context), before, strict=True):
+        for after, whole in zip(layer, old, strict=True):
+            groups, all_of_them = after.view(-1, 4), whole.view(-1, 4)
+            assert ((groups != 0).sum(1) == 2).all()
+            kept = torch.where(groups != 0, all_of_them.abs(), torch.inf).min(1).values
+            lost = torch.where(groups == 0, all_of_them.abs(), 0.0).max(1).values
+            assert (kept >= lost).all()
+
+
+def test_n_of_m_needs_widths_that_m_divides(context: TinyContext):
+    with pytest.raises(UsageError, match=r"has 32 inputs, which 5 doesn't divide"):
+        prune_n_m(NMStep(method="n_m", n=2, m=5), context.pruned)

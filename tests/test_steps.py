@@ -1,0 +1,64 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+
+from edgeprune.steps import GradientStep, LayersStep, MagnitudeStep, NMStep, Schedule, Step, StructuredStep, after_round
+
+STEP: TypeAdapter[Step] = TypeAdapter(Step)
+
+
+@given(
+    st.sampled_from(["constant", "linear", "cubic"]),
+    st.floats(0, 0.9),
+    st.integers(1, 12),
+)
+def test_a_schedule_grows_and_ends_with_everything(shape: str, start: float, rounds: int):
+    schedule = Schedule(shape=shape, start=start)  # type: ignore[arg-type]
+    amounts = [schedule.amount(number, rounds) for number in range(1, rounds + 1)]
+    assert amounts == sorted(amounts)
+    assert amounts[-1] == 1
+    assert amounts[0] >= start
+
+
+def test_shapes():
+    assert [Schedule(shape="constant").amount(number, 4) for number in (1, 4)] == [1, 1]
+    assert [Schedule(shape="linear").amount(number, 4) for number in (1, 2, 3, 4)] == [0.25, 0.5, 0.75, 1]
+    assert [Schedule(shape="cubic").amount(number, 2) for number in (1, 2)] == [1 - 0.5**3, 1]
+    assert Schedule(shape="linear", start=0.5).amount(1, 2) == 0.75
+
+
+def test_amounts_after_half_of_it():
+    structured = StructuredStep(method="structured", keep_heads=0.5, keep_ffn=(1.0, 0.2))
+    halfway = after_round(structured, 0.5)
+    assert isinstance(halfway, StructuredStep)
+    assert (halfway.keep_heads, halfway.keep_ffn) == (0.75, (1.0, 0.6))
+    assert after_round(LayersStep(method="layers", remove=4), 0.5) == LayersStep(method="layers", remove=2)
+    assert after_round(LayersStep(method="layers", remove=1), 0.1) == LayersStep(method="layers", remove=1)
+    assert after_round(LayersStep(method="layers", drop=(1,)), 0.5) == LayersStep(method="layers", drop=(1,))
+    assert after_round(MagnitudeStep(method="magnitude", sparsity=0.5), 0.5).sparsity == 0.25  # type: ignore[union-attr]
+    assert after_round(MagnitudeStep(method="magnitude", threshold=0.1), 0.5).threshold == 0.1  # type: ignore[union-attr]
+    assert after_round(GradientStep(method="gradient", sparsity=(0.2, 0.4)), 0.5).sparsity == (0.1, 0.2)  # type: ignore[union-attr]
+    assert after_round(NMStep(method="n_m"), 0.5) == NMStep(method="n_m")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"method": "layers"}, "either drop"),
+        ({"method": "layers", "drop": [1], "remove": 1}, "either drop"),
+        ({"method": "magnitude"}, "either sparsity or threshold"),
+        ({"method": "magnitude", "sparsity": 0.5, "threshold": 0.1}, "either sparsity or threshold"),
+        ({"method": "n_m", "n": 4, "m": 4}, "not below m"),
+        ({"method": "structured", "keep_heads": 0}, "greater than 0"),
+        ({"method": "gradient", "sparsity": 1}, "less than 1"),
+        ({"method": "movement"}, "method"),
+    ],
+)
+def test_steps_that_say_nothing_or_too_much_are_refused(content: dict[str, object], message: str):
+    with pytest.raises(ValidationError, match=message):
+        STEP.validate_python(content)
+
+
+def test_a_gradient_is_never_of_one_batch_by_default():
+    assert GradientStep(method="gradient", sparsity=0.5).batches > 1

@@ -1,0 +1,146 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from conftest import ModelFactory
+from pruning_context import TinyContext
+from safetensors.numpy import save_file
+
+from edgeprune.errors import UsageError
+from edgeprune.models.record import PruningRecord
+from edgeprune.pruning.importance import write_scores
+from edgeprune.pruning.structured import prune_masks, prune_structured
+from edgeprune.steps import MasksStep, StructuredStep
+
+
+@pytest.fixture
+def context(tiny_model_folder: ModelFactory) -> TinyContext:
+    return TinyContext(tiny_model_folder())
+
+
+def sizes(record: PruningRecord) -> list[tuple[int, int]]:
+    return [(len(layer.heads), len(layer.neurons)) for layer in record.layers]
+
+
+@pytest.mark.parametrize("signal", ["labels", "divergence"])
+@pytest.mark.parametrize("importance", ["random", "magnitude", "taylor", "fisher", "activation"])
+def test_half_of_everything_by_every_criterion(context: TinyContext, importance: str, signal: str):
+    step = StructuredStep(
+        method="structured",
+        keep_heads=0.5,
+        keep_ffn=0.5,
+        importance=importance,
+        signal=signal,
+        align=8,  # type: ignore[arg-type]
+    )
+    prune_structured(step, 0, context.pruned, context)
+    assert sizes(context.pruned.record) == [(2, 64), (2, 64)]
+    assert np.isfinite(context.outputs()).all()
+    (scores,) = context.pruned.scores.values()
+    assert [len(heads) for heads in scores.heads] == [4, 4]
+
+
+def test_random_is_seeded(tiny_model_folder: ModelFactory):
+    step = StructuredStep(method="structured", keep_heads=0.5, keep_ffn=0.5, importance="random", align=8)
+    found = []
+    for seed in (0, 0, 1):
+        context = TinyContext(tiny_model_folder(), seed=seed)
+        prune_structured(step, 0, context.pruned, context)
+        found.append(context.pruned.record)
+    assert found[0] == found[1] != found[2]
+
+
+def test_each_layer_may_have_its_own_fraction(context: TinyContext):
+    step = StructuredStep(method="structured", keep_heads=(0.25, 1.0), keep_ffn=(0.5, 0.25), align=8)
+    prune_structured(step, 0, context.pruned, context)
+    assert sizes(context.pruned.record) == [(1, 64), (4, 32)]
+    with pytest.raises(UsageError, match="3 fractions to keep are given, the model has 2 layers"):
+        prune_structured(StructuredStep(method="structured", keep_heads=(0.5, 0.5, 0.5)), 1, context.pruned, context)
+
+
+def saved_scores(context: TinyContext, path: Path, digest: str) -> None:
+    """One layer's units matter ten times as much as the other's, whatever they are divided by."""
+    step = StructuredStep(method="structured", keep_heads=1, keep_ffn=1, importance="random", align=8)
+    prune_structured(step, 0, context.pruned, context)
+    write_scores(context.pruned.scores, path, digest)
+
+
+def test_saved_scores_are_used_instead_of_computing_them(context: TinyContext, tmp_path: Path):
+    saved_scores(context, tmp_path / "scores.safetensors", context.checkpoint_digest)
+    (expected,) = context.pruned.scores.values()
+    context.asked.clear()
+    step = StructuredStep(
+        method="structured", keep_heads=0.5, keep_ffn=0.5, align=8, scores=tmp_path / "scores.safetensors"
+    )
+    prune_structured(step, 0, context.pruned, context)
+    assert context.asked == []
+    best = set(np.argsort(expected.heads[0])[2:].tolist())
+    assert set(context.pruned.record.layers[0].heads) == best
+
+
+def test_scores_of_something_else_are_refused(context: TinyContext, tmp_path: Path):
+    path = tmp_path / "scores.safetensors"
+    saved_scores(context, path, "e" * 64)
+    step = StructuredStep(method="structured", keep_heads=0.5, scores=path)
+    with pytest.raises(UsageError, match="holds the scores of another checkpoint"):
+        prune_structured(step, 0, context.pruned, context)
+    saved_scores(context, path, context.checkpoint_digest)
+    with pytest.raises(UsageError, match="holds no scores for step 1"):
+        prune_structured(step, 1, context.pruned, context)
+    path.write_bytes(b"no scores")
+    with pytest.raises(UsageError, match="is not a readable file of scores"):
+        prune_structured(step, 0, context.pruned, context)
+
+
+def test_a_layer_loses_its_last_units_only_when_asked(context: TinyContext, tmp_path: Path):
+    path = tmp_path / "scores.safetensors"
+    saved_scores(context, path, context.checkpoint_digest)
+    (scores,) = context.pruned.scores.values()
+    for layer, factor in ((0, 1e-9), (1, 1.0)):
+        # A layer's scores are divided by their norm: one unit that has it all leaves the others nothing.
+        scores.heads[layer][:] = [factor, factor, factor, 1.0] if layer == 0 else 1.0
+        scores.neurons[layer][:] = factor
+    scores.neurons[0][0] = 1.0
+    write_scores(context.pruned.scores, path, context.checkpoint_digest)
+    step = StructuredStep(method="structured", keep_heads=0.5, keep_ffn=0.5, allocation="global", align=8, scores=path)
+    prune_structured(step, 0, context.pruned, context)
+    assert all(heads >= 1 and neurons >= 8 for heads, neurons in sizes(context.pruned.record))
+
+
+@pytest.mark.parametrize("kind", ["yaml", "safetensors"])
+def test_masks_keep_exactly_what_they_name(context: TinyContext, tmp_path: Path, kind: str):
+    heads = np.array([[1, 0, 0, 1], [0, 0, 0, 0]])
+    neurons = np.zeros((2, 128), np.int64)
+    neurons[0, [3, 100]] = neurons[1, 7] = 1
+    path = tmp_path / f"masks.{kind}"
+    if kind == "yaml":
+        path.write_text(yaml.safe_dump({"head_mask": heads.tolist(), "ffn_mask": neurons.tolist()}), encoding="utf-8")
+    else:
+        save_file({"head_mask": heads, "ffn_mask": neurons}, path)
+    prune_masks(MasksStep(method="masks", file=path), context.pruned)
+    first, second = context.pruned.record.layers
+    assert (first.heads, first.neurons) == ((0, 3), (3, 100))
+    assert (second.heads, second.neurons) == ((), (7,))
+    assert np.isfinite(context.outputs()).all()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{}", "but holds nothing"),
+        ("{head_masks: [[1]]}", "but holds head_masks"),
+        ("{head_mask: [[1, 1, 1, 1]]}", "a row for each of the 2 layers"),
+        ("{head_mask: [[1, 1, 1, 1], [1, 1, 1]]}", "row 1: expected 4 values of 0 or 1"),
+        ("{head_mask: [[1, 1, 1, 1], [1, 1, 1, 2]]}", "row 1: expected 4 values of 0 or 1"),
+    ],
+)
+def test_masks_that_do_not_fit_are_refused(context: TinyContext, tmp_path: Path, content: str, message: str):
+    path = tmp_path / "masks.yaml"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(UsageError, match=message):
+        prune_masks(MasksStep(method="masks", file=path), context.pruned)
+    broken = tmp_path / "masks.safetensors"
+    broken.write_bytes(b"x")
+    with pytest.raises(UsageError, match="is not a readable safetensors file"):
+        prune_masks(MasksStep(method="masks", file=broken), context.pruned)

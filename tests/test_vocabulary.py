@@ -1,0 +1,161 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import ModelFactory
+from pruning_context import TinyContext
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import PreTrainedTokenizerFast
+
+from edgeprune.errors import ModelError, UsageError
+from edgeprune.models.checkpoint import load_any, load_checkpoint, load_tokenizer, save_checkpoint
+from edgeprune.pruning.vocabulary import kept_tokens, prune_vocabulary, shrink_tokenizer
+from edgeprune.steps import VocabularyStep
+
+CORPUS = [
+    "the film was good and the plot was good",
+    "a stale story with a clever ending , and with actors who act",
+    "naïve café crowds loved it ; 1999 was a fine year",
+]
+WIDER = [*CORPUS, "unbelievably preposterous characterisation throughout", "quixotic zebras juggle flaming torches"] * 4
+SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+
+
+def trained(kind: str) -> PreTrainedTokenizerFast:
+    """A tokenizer of a kind, with far more tokens than CORPUS needs."""
+    if kind == "WordPiece":
+        tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+        tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        trainer = trainers.WordPieceTrainer(vocab_size=220, special_tokens=SPECIALS)
+    elif kind == "BPE":
+        tokenizer = Tokenizer(models.BPE())
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        trainer = trainers.BpeTrainer(
+            vocab_size=420, special_tokens=SPECIALS, initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
+        )
+    else:
+        tokenizer = Tokenizer(models.Unigram())
+        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+        trainer = trainers.UnigramTrainer(vocab_size=160, special_tokens=SPECIALS, unk_token="[UNK]")
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.train_from_iterator(WIDER, trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]",
+        mask_token="[MASK]",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["WordPiece", "BPE", "Unigram"])
+def test_texts_of_the_corpus_are_read_as_before(kind: str):
+    tokenizer = trained(kind)
+    used = {token for row in tokenizer(CORPUS)["input_ids"] for token in row}
+    keep = kept_tokens(tokenizer, used, floor=1, keep_first=0)
+    assert len(keep) < len(tokenizer)
+    smaller = shrink_tokenizer(tokenizer, keep)
+    assert len(smaller) == len(keep)
+    for text in CORPUS:
+        ids = smaller(text)["input_ids"]
+        assert [keep[number] for number in ids] == tokenizer(text)["input_ids"]
+        assert smaller.convert_ids_to_tokens(ids) == tokenizer.convert_ids_to_tokens(tokenizer(text)["input_ids"])
+    for name in ("pad", "unk", "cls", "sep", "mask"):
+        assert getattr(smaller, f"{name}_token") == getattr(tokenizer, f"{name}_token")
+        assert keep[getattr(smaller, f"{name}_token_id")] == getattr(tokenizer, f"{name}_token_id")
+
+
+@pytest.mark.parametrize("kind", ["WordPiece", "BPE", "Unigram"])
+def test_other_words_are_spelt_in_smaller_pieces(kind: str):
+    tokenizer = trained(kind)
+    used = {token for row in tokenizer(CORPUS)["input_ids"] for token in row}
+    smaller = shrink_tokenizer(tokenizer, kept_tokens(tokenizer, used, floor=1, keep_first=0))
+    ids = smaller("preposterous zebras")["input_ids"]
+    assert smaller.unk_token_id not in ids
+    assert len(ids) > len(tokenizer("preposterous zebras")["input_ids"])
+
+
+def test_the_floor_is_filled_from_the_front():
+    tokenizer = trained("WordPiece")
+    least = kept_tokens(tokenizer, set(), floor=1, keep_first=0)
+    more = kept_tokens(tokenizer, set(), floor=len(least) + 7, keep_first=0)
+    assert len(more) == len(least) + 7
+    added = sorted(set(more) - set(least))
+    assert added == [number for number in range(added[-1] + 1) if number not in least]
+    assert set(range(9)) <= set(kept_tokens(tokenizer, set(), floor=1, keep_first=9))
+
+
+@pytest.mark.parametrize("model_type", ["bert", "roberta", "xlm-roberta", "distilbert", "electra"])
+def test_outputs_for_the_corpus_stay_and_the_checkpoint_loads(
+    tiny_model_folder: ModelFactory, tmp_path: Path, model_type: str
+):
+    context = TinyContext(tiny_model_folder(model_type), rows=4)
+    before, rows = context.outputs(), context.pruned.model.get_input_embeddings().num_embeddings
+    prune_vocabulary(VocabularyStep(method="vocabulary", floor=1), context.pruned, context)
+    assert context.pruned.model.get_input_embeddings().num_embeddings < rows
+    np.testing.assert_allclose(context.outputs(), before, atol=1e-6)
+    save_checkpoint(
+        context.pruned.model, tmp_path / "saved", record=context.pruned.record, tokenizer=context.pruned.tokenizer
+    )
+    loaded, tokenizer = load_checkpoint(tmp_path / "saved", context.task.auto_class), load_tokenizer(tmp_path / "saved")
+    inputs = tokenizer(context.texts, padding=True, return_tensors="pt")
+    with torch.inference_mode():
+        torch.testing.assert_close(loaded(**inputs).logits, context.pruned.model(**inputs).logits, atol=0, rtol=0)
+    assert f"of {rows:,} tokens are left" in context.notes[-1]
+
+
+def test_a_second_time_ids_are_still_the_dense_models(tiny_model_folder: ModelFactory):
+    context = TinyContext(tiny_model_folder(), rows=12)
+    prune_vocabulary(VocabularyStep(method="vocabulary", floor=1), context.pruned, context)
+    context.texts = context.texts[:2]
+    before = context.outputs()
+    prune_vocabulary(VocabularyStep(method="vocabulary", floor=1), context.pruned, context)
+    np.testing.assert_allclose(context.outputs(), before, atol=1e-6)
+    batch = next(iter(context.batches(2)))
+    dense = load_any(context.folder)
+    with torch.inference_mode():
+        ours = context.run(context.pruned.model, batch)
+        torch.testing.assert_close(context.run(dense, context.dense_batch(batch)), ours, atol=1e-6, rtol=1e-6)
+
+
+def test_a_tied_decoder_keeps_the_same_rows(tiny_model_folder: ModelFactory):
+    context = TinyContext(tiny_model_folder("bert", "ForMaskedLM"), rows=2)
+    model = context.pruned.model
+    inputs = context.pruned.tokenizer(context.texts, padding=True, return_tensors="pt")
+    with torch.inference_mode():
+        before = model(**inputs).logits
+    prune_vocabulary(VocabularyStep(method="vocabulary", floor=1), context.pruned, context)
+    assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
+    assert context.pruned.record.vocabulary is not None
+    with torch.inference_mode():
+        after = model(**context.pruned.tokenizer(context.texts, padding=True, return_tensors="pt")).logits
+    torch.testing.assert_close(after, before[..., list(context.pruned.record.vocabulary)], atol=1e-5, rtol=1e-5)
+
+
+def test_a_corpus_of_ones_own(tiny_model_folder: ModelFactory, tmp_path: Path):
+    context = TinyContext(tiny_model_folder(), rows=4)
+    path = tmp_path / "corpus.jsonl"
+    path.write_text('{"text": "good film ."}\n{"text": "bad plot ."}\n', encoding="utf-8")
+    prune_vocabulary(VocabularyStep(method="vocabulary", corpus=path, floor=1), context.pruned, context)
+    assert {"good", "film", "bad", "plot"} <= set(context.pruned.tokenizer.get_vocab())
+    assert "superb" not in context.pruned.tokenizer.get_vocab()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("c.txt", "\n \n"), ("c.jsonl", "{"), ("c.jsonl", '{"body": "x"}'), ("c.txt", None)]
+)
+def test_a_corpus_that_is_none(tiny_model_folder: ModelFactory, tmp_path: Path, name: str, content: str | None):
+    context = TinyContext(tiny_model_folder(), rows=4)
+    if content is not None:
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    with pytest.raises(UsageError, match="the corpus"):
+        prune_vocabulary(VocabularyStep(method="vocabulary", corpus=tmp_path / name), context.pruned, context)
+
+
+def test_another_kind_of_tokenizer_is_refused():
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer(models.WordLevel({"[UNK]": 0, "a": 1}, unk_token="[UNK]")), unk_token="[UNK]"
+    )
+    with pytest.raises(ModelError, match="model is WordLevel; a vocabulary of WordPiece, BPE or Unigram can be pruned"):
+        shrink_tokenizer(tokenizer, [0, 1])
