@@ -6,7 +6,7 @@ device with Python 3.9 or newer and run there as it is:
     python agent.py < request.json
 
 Request:  {"mode": "latency" | "memory", "provider", "threads", "warmup", "block",
-           "models": [{"name", "path"}], "batches": [{"input_ids": [[int]], "attention_mask": [[int]], ...}]}
+           "models": [{"name", "path"}], "batches": {name: [{"input_ids": [[int]], "attention_mask": [[int]], ...}]}}
 Lines:    {"kind": "device", ...}, {"kind": "session", "name", "create_ns", "first_run_ns"},
           {"kind": "samples", "name", "ns": [int]}, {"kind": "memory", "name", "peak_bytes"},
           {"kind": "error", "type", "message"}
@@ -129,18 +129,19 @@ def _session(request, path):
     return onnxruntime.InferenceSession(path, options, providers=[request["provider"]])
 
 
-def _feeds(request):
+def _feeds(request, model):
     import numpy
 
     return [
-        {name: numpy.array(value, dtype=numpy.int64) for name, value in batch.items()} for batch in request["batches"]
+        {name: numpy.array(value, dtype=numpy.int64) for name, value in batch.items()}
+        for batch in request["batches"][model["name"]]
     ]
 
 
 def _latency(request):
-    feeds = _feeds(request)
     sessions = []
     for model in request["models"]:
+        feeds = _feeds(request, model)
         start = time.perf_counter_ns()
         session = _session(request, model["path"])
         created = time.perf_counter_ns()
@@ -151,18 +152,20 @@ def _latency(request):
             create_ns=created - start,
             first_run_ns=time.perf_counter_ns() - created,
         )
-        sessions.append((model["name"], session))
-    for _, session in sessions:
+        sessions.append((model["name"], session, feeds))
+    for _, session, feeds in sessions:
         for index in range(request["warmup"]):
             session.run(None, feeds[index % len(feeds)])
-    samples = {name: [] for name, _ in sessions}
+    samples = {name: [] for name, _, _ in sessions}
     clock = time.perf_counter_ns
-    for start in range(0, len(feeds), request["block"]):
-        for name, session in sessions:
+    for start in range(0, max(len(feeds) for _, _, feeds in sessions), request["block"]):
+        for name, session, feeds in sessions:
             taken = samples[name]
+            block = feeds[start : start + request["block"]]
             # The first run after the other model's turn only brings this one's weights back into the caches.
-            session.run(None, feeds[start])
-            for feed in feeds[start : start + request["block"]]:
+            for feed in block[:1]:
+                session.run(None, feed)
+            for feed in block:
                 begin = clock()
                 session.run(None, feed)
                 taken.append(clock() - begin)
@@ -173,7 +176,7 @@ def _latency(request):
 def _memory(request):
     (model,) = request["models"]
     session = _session(request, model["path"])
-    for feed in _feeds(request):
+    for feed in _feeds(request, model):
         session.run(None, feed)
     _say(kind="memory", name=model["name"], peak_bytes=peak_memory_bytes())
 

@@ -86,6 +86,8 @@ class StageMetrics(Frozen):
     metric: Metric | None = None
     linear: Metric | None = None
     """What TF-IDF and a linear model reach on the same rows (prepare only)."""
+    notes: tuple[str, ...] = ()
+    """What the figures alone don't say; shown with every build and in the package."""
     scores: dict[str, float] = Field(default_factory=dict)
     """Everything else that is one number: parity errors, label agreement …"""
 

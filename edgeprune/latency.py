@@ -33,7 +33,7 @@ class LatencyRow(Frozen):
     """One model's latency on the target; None where it was not measured or can't be claimed."""
 
     artifact: str
-    """`dense-fp32` or `final`."""
+    """`dense-fp32`, `dense` (the dense model in the result's precision) or `final`."""
     provider: str
     threads: int
     batch_size: int

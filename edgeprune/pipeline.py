@@ -9,7 +9,7 @@ The package is copied out of the store into the output folder, `build.json` and 
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from edgeprune.artifacts import Artifact, Manifest, Store, artifact_key, file_digest, sync_tree, total_bytes, write_text
@@ -17,9 +17,11 @@ from edgeprune.budget import exit_code, judge, overall
 from edgeprune.errors import StorageError, UsageError, storage_error
 from edgeprune.events import Emit, Note, ignore
 from edgeprune.execution import measure_node, run_node
+from edgeprune.latency import LatencyRow
 from edgeprune.plan import BuildRequest, Node, Plan, command_on_device
 from edgeprune.results import BuildReport, PackageRow, StageRow
 from edgeprune.stages.benchmark import read_device, read_latency
+from edgeprune.stages.prune import Prune
 
 __all__ = ["build"]
 
@@ -92,6 +94,10 @@ def _publish(
         device=None if plan.benchmark is None else read_device(artifacts[plan.benchmark.id]),
         latency=latency,
         budget=rows,
+        notes=[
+            *(note for artifact in artifacts.values() for note in artifact.manifest.metrics.notes),
+            *_no_gain(plan, latency),
+        ],
     )
     try:
         # Two builds of one thing at once publish one after the other.
@@ -110,6 +116,22 @@ def _publish(
     except OSError as error:
         raise (storage_error(error, output) or error) from error
     return report
+
+
+def _no_gain(plan: Plan, latency: Sequence[LatencyRow]) -> list[str]:
+    """Says so where removing units bought no latency against the dense model in the same precision."""
+    by_name = {row.artifact: row for row in latency}
+    dense, final = by_name.get("dense"), by_name.get("final")
+    removes = any(isinstance(node.stage, Prune) and node.stage.removes_units for node in plan.nodes)
+    if not removes or dense is None or final is None or dense.p50_ms is None or final.p50_ms is None:
+        return []
+    if final.p50_ms < dense.p50_ms:
+        return []
+    sentence = (
+        f"pruning bought no latency here: p50 is {final.p50_ms:.2f} ms, that of the dense model in the same precision "
+        f"{dense.p50_ms:.2f} ms"
+    )
+    return [sentence]
 
 
 def _stage_row(node: Node, manifest: Manifest, *, cached: bool) -> StageRow:

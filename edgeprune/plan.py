@@ -27,6 +27,7 @@ from edgeprune.stages.package import Package, PackageName
 from edgeprune.stages.prepare import Prepare
 from edgeprune.stages.prune import Prune
 from edgeprune.stages.quantize import Quantize
+from edgeprune.steps import GradientStep, StructuredStep
 from edgeprune.tasks import TaskName, is_labelled, resolve_problem_type, resolve_task
 
 __all__ = ["BuildRequest", "Node", "Plan", "command_on_device", "make_plan"]
@@ -91,6 +92,7 @@ def make_plan(request: BuildRequest) -> Plan:
     model = resolve_model(request.model, offline=request.offline)
     task = resolve_task(request.task, model.config)
     problem_type = resolve_problem_type(request.problem_type, task)
+    _check_signals(request, labelled=is_labelled(task))
     data = DataSource(request.data, labelled=is_labelled(task), offline=request.offline)
     name = PackageName(name=request.name or model.name, release=request.release, target=request.target.name)
     for kind, value in (("--name", name.name), ("--release", name.release)):
@@ -139,18 +141,26 @@ def make_plan(request: BuildRequest) -> Plan:
         reduce_range=target.precision.reduce_range,
         per_channel=target.precision.per_channel,
     )
-    result = add(f"quantize-{last_round}", Quantize(settings, round_number=last_round), dense=dense, onnx=final_onnx)
+    unreachable = _unreachable(target)
     lineage = {node.id: node for node in nodes if node is not dense_onnx or final_onnx is dense_onnx}
+    timed = {"dense-fp32": dense_onnx}
+    if unreachable is None and settings.mode != "fp32" and final_onnx is not dense_onnx:
+        # What the precision alone buys, so that what pruning buys can be told.
+        timed["dense"] = add("quantize-0", Quantize(settings, round_number=0), dense=dense, onnx=dense_onnx)
+    result = add(f"quantize-{last_round}", Quantize(settings, round_number=last_round), dense=dense, onnx=final_onnx)
+    timed["final"] = lineage[result.id] = result
     package = Package(stages.package, name=name, settings=settings, runtime=target.runtime)
     package.round = last_round
     add("package", package, dense=dense, model=result, **lineage)
 
-    unreachable = _unreachable(target)
     benchmark = None
     if unreachable is None:
-        stage = Benchmark(stages.benchmark, runtime=target.runtime, workload=target.workload, runner=LocalRunner())
+        stage = Benchmark(
+            stages.benchmark, names=tuple(timed), runtime=target.runtime, workload=target.workload, runner=LocalRunner()
+        )
         stage.round = last_round
-        benchmark = add("benchmark", stage, dense=dense, dense_fp32=dense_onnx, final=result)
+        benchmark = add("benchmark", stage, baseline=dense, **timed)
+
     return Plan(model, data, task, name, nodes, benchmark, unreachable)
 
 
@@ -184,6 +194,16 @@ def _check_workload(request: BuildRequest) -> None:
             f"{request.target.name} times texts of {length} tokens (workload.lengths), but the pipeline cuts every text to "
             f"{limit} (stages.prepare.max_length); make them fit"
         )
+
+
+def _check_signals(request: BuildRequest, *, labelled: bool) -> None:
+    prune = request.pipeline.stages.prune
+    for number, step in enumerate(prune.steps if prune else ()):
+        if isinstance(step, StructuredStep | GradientStep) and step.signal == "labels" and not labelled:
+            raise UsageError(
+                f"stages.prune.steps.{number}.signal is labels, but this task has none; use divergence, which asks how far the "
+                f"outputs move from the dense model's own"
+            )
 
 
 def _unreachable(target: Target) -> str | None:

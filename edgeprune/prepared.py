@@ -4,7 +4,8 @@ The prepare artifact holds row numbers; the texts are read again from the user's
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from pydantic import TypeAdapter
@@ -50,6 +51,16 @@ class Prepared:
     dense_outputs: Array
     """The dense PyTorch model's outputs on test, [rows, …]."""
 
+    def with_tokenizer(self, tokenizer: PreTrainedTokenizerFast) -> "Prepared":
+        """The same rows under another tokenizer; itself if it is the same one."""
+        if tokenizer is self.tokenizer:
+            return self
+        splits = {
+            name: replace(split, encodings=encode(tokenizer, split.texts, self.task.spec))
+            for name, split in self.splits.items()
+        }
+        return replace(self, tokenizer=tokenizer, splits=splits)
+
     @property
     def pad_token_id(self) -> int:
         """The id that fills short texts in a batch."""
@@ -72,7 +83,11 @@ def read_spec(artifact: Artifact) -> TaskSpec:
 
 
 def open_prepared(
-    artifact: Artifact, data: DataSource, *, splits: tuple[SplitName, ...] = ("train", "selection", "test")
+    artifact: Artifact,
+    data: DataSource,
+    *,
+    splits: tuple[SplitName, ...] = ("train", "selection", "test"),
+    tokenizer: Path | None = None,
 ) -> Prepared:
     """Read a prepare artifact and the user's data.
 
@@ -80,11 +95,12 @@ def open_prepared(
         artifact: The dense baseline.
         data: The user's.
         splits: Those that are needed; the others are not encoded.
+        tokenizer: The folder of the tokenizer to encode with; None: the dense model's.
     """
     spec = read_spec(artifact)
     task = task_for(spec)
     rows = _ROWS.validate_json(artifact.file("splits.json").read_text(encoding="utf-8"))
-    tokenizer = load_tokenizer(artifact.file("checkpoint"))
+    used = load_tokenizer(tokenizer or artifact.file("checkpoint"))
     dense = load_file(artifact.file(OUTPUTS))
     found: dict[SplitName, Split] = {}
     wanted = {name: where for name, where in rows.items() if name in splits}
@@ -92,8 +108,8 @@ def open_prepared(
         references = (
             dense.get(name) if table.labels is None else task.references(table.labels, where=name, rows=table.rows)
         )
-        found[name] = Split(table.texts, encode(tokenizer, table.texts, spec), references)
-    return Prepared(task, tokenizer, found, dense["test"])
+        found[name] = Split(table.texts, encode(used, table.texts, spec), references)
+    return Prepared(task, used, found, dense["test"])
 
 
 def report(work: Work, prepared: Prepared, outputs: Array) -> Metric:

@@ -131,15 +131,12 @@ def print_table(console: Console, title: str | None, columns: Sequence[str], row
 
 def print_report(console: Console, report: BuildReport) -> None:
     """The end of a build: stages, latency, budgets, and where the package is."""
-    timing = {
-        ("export", 0): next((row for row in report.latency if row.artifact == "dense-fp32"), None),
-        ("quantize", max(row.round for row in report.stages)): next(
-            (row for row in report.latency if row.artifact == "final"), None
-        ),
-    }
+    last = max(row.round for row in report.stages)
+    measured = {row.artifact: row for row in report.latency}
+    timing = {("export", 0): "dense-fp32", ("quantize", 0): "dense", ("quantize", last): "final"}
     rows = []
     for stage in report.stages:
-        latency = timing.get((stage.stage, stage.round))
+        latency = measured.get(timing.get((stage.stage, stage.round), ""))
         metric = stage.metric
         rows.append(
             [
@@ -164,6 +161,9 @@ def print_report(console: Console, report: BuildReport) -> None:
         console.print()
         budget = [[row.name, f"{row.limit:g}", _value(row), row.verdict] for row in report.budget]
         print_table(console, None, ["budget", "limit", "value", "verdict"], budget)
+    for note in report.notes:
+        console.print()
+        console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
     console.print()
     console.print(
         f"{report.package.path}  {report.package.size_bytes / 1e6:.1f} MB",
@@ -205,6 +205,8 @@ def print_inspection(console: Console, found: "Inspection") -> None:
         now, before = (row.heads, row.dense_heads) if row.heads is not None else (row.neurons, row.dense_neurons)
         unit = "heads" if row.heads is not None else "neurons"
         units = "" if now is None else f"{now} of {before} {unit}" if found.pruned else f"{now} {unit}"
+        if row.kept is not None and row.heads is not None and row.kept:
+            units += f": {' '.join(map(str, row.kept))}"
         cells = [row.part, units, f"{row.parameters:,}", f"{row.multiply_adds / 1e6:,.1f}"]
         if found.pruned:
             cells += [f"{row.dense_parameters:,}", f"{row.dense_multiply_adds / 1e6:,.1f}"]

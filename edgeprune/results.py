@@ -63,6 +63,8 @@ class BuildReport(Frozen):
     """None: not measured."""
     latency: list[LatencyRow]
     budget: list[BudgetRow]
+    notes: list[str]
+    """What the figures alone don't say."""
 
 
 def read_report(path: Path) -> BuildReport:

@@ -32,7 +32,7 @@ from transformers.trainer_pt_utils import get_length_grouped_indices
 from edgeprune.artifacts import file_records, sync_tree, write_text
 from edgeprune.errors import IntegrityError
 from edgeprune.evaluation import Encoding, collate, predict_torch, to_torch
-from edgeprune.models.architectures import architecture_of
+from edgeprune.models.architectures import architecture_of, layers_of
 from edgeprune.numeric import NumericMode
 from edgeprune.profiles import DistillConfig, TrainingConfig
 from edgeprune.tasks.base import Array, Task
@@ -57,6 +57,10 @@ class Teacher:
 
     model: PreTrainedModel
     config: DistillConfig
+    layers: Sequence[int]
+    """The teacher's layer that each of the student's was."""
+    tokens: torch.Tensor | None = None
+    """The teacher's id of each of the student's tokens; None: they are the same."""
 
 
 def train(
@@ -72,12 +76,14 @@ def train(
     seed: int,
     folder: Path,
     on_step: Callable[[int, int], None],
+    hold_zeros: bool = False,
 ) -> None:
     """Train `model` in place and leave it with its best weights by the selection split.
 
     Args:
         folder: Holds the resume state; if an interrupted training left some, this one continues it.
         on_step: Called with (steps done, steps in all).
+        hold_zeros: Whether projection weights that are zero stay so (unstructured pruning).
     """
     folder.mkdir(parents=True, exist_ok=True)
     steps_per_epoch = -(-len(rows.encodings) // config.batch_size)
@@ -118,6 +124,8 @@ def train(
     )
     checkpoint = _last_whole_checkpoint(folder)
     trainer.add_callback(_Checkpoints(folder, moments, on_step, resumed=checkpoint))
+    if hold_zeros:
+        trainer.add_callback(_HoldZeros(model))
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     # accelerate leaves the model's forward inside a bf16 autocast.
     trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
@@ -215,15 +223,19 @@ class _Trainer(Trainer):  # type: ignore[misc] # transformers' own types don't p
         outputs, states = self._task.forward(model, inputs, hidden=weights.hidden > 0)
         # accelerate runs only the trained model under autocast.
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=self.args.bf16):
-            target, target_states = self._task.forward(self._teacher.model, inputs, hidden=weights.hidden > 0)
+            shown = inputs
+            if self._teacher.tokens is not None:
+                shown = {**inputs, "input_ids": self._teacher.tokens[inputs["input_ids"]]}
+            target, target_states = self._task.forward(self._teacher.model, shown, hidden=weights.hidden > 0)
         loss = weights.logits * self._task.distill_loss(outputs, target, weights.temperature)
         if references is not None and weights.labels:
             loss = loss + weights.labels * self._task.label_loss(outputs, references)
         if weights.hidden:
             read = inputs["attention_mask"].bool()
+            places = [0, *(layer + 1 for layer in self._teacher.layers)]
             errors = [
-                functional.mse_loss(ours[read].float(), theirs[read].float())
-                for ours, theirs in zip(states, target_states, strict=True)
+                functional.mse_loss(ours[read].float(), target_states[place][read].float())
+                for ours, place in zip(states, places, strict=True)
             ]
             loss = loss + weights.hidden * torch.stack(errors).mean()
         return loss
@@ -272,6 +284,21 @@ class _Checkpoints(TrainerCallback):  # type: ignore[misc] # as above
         for checkpoint in self._folder.glob("checkpoint-*"):
             if checkpoint not in kept:
                 shutil.rmtree(checkpoint)
+
+
+class _HoldZeros(TrainerCallback):  # type: ignore[misc] # as above
+    """Puts back to zero, after every optimizer step, the projection weights that were zero before training."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        linears = [linear for parts in layers_of(model) for linear in vars(parts).values()]
+        self._zeros = [(linear.weight, linear.weight.detach() == 0) for linear in linears]
+
+    def on_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        with torch.no_grad():
+            for weight, zeros in self._zeros:
+                weight.masked_fill_(zeros, 0.0)
 
 
 def _digests(checkpoint: Path) -> dict[str, JsonValue]:

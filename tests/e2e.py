@@ -31,6 +31,7 @@ STAGES = [
     ("finetune", 1),
     ("export", 0),
     ("export", 1),
+    ("quantize", 0),
     ("quantize", 1),
     ("package", 1),
     ("benchmark", 1),

@@ -18,7 +18,9 @@ REQUEST: dict[str, Any] = {
     "threads": 1,
     "warmup": 3,
     "block": 4,
-    "batches": [{"input_ids": [[1, 2, 3], [4, 5, 6]]}, {"input_ids": [[7]]}] * 5,
+    "batches": dict.fromkeys(
+        ("a", "dense", "final"), [{"input_ids": [[1, 2, 3], [4, 5, 6]]}, {"input_ids": [[7]]}] * 5
+    ),
 }
 
 
@@ -86,7 +88,7 @@ def test_models_take_turns_and_every_batch_is_timed(tmp_path: Path, graph: Path)
         assert line["create_ns"] > 0
         assert line["first_run_ns"] > 0
     for line in lines[3:]:
-        assert len(line["ns"]) == len(REQUEST["batches"])
+        assert len(line["ns"]) == len(REQUEST["batches"]["dense"])
         assert all(isinstance(value, int) and value > 0 for value in line["ns"])
 
 
@@ -104,7 +106,7 @@ def test_memory_is_that_of_one_model_in_its_process(tmp_path: Path, graph: Path)
     [
         ({"provider": "NoSuchExecutionProvider"}, "LookupError", "not NoSuchExecutionProvider"),
         ({"models": [{"name": "a", "path": "nowhere.onnx"}]}, "NoSuchFile", "nowhere.onnx"),
-        ({"batches": [{"other": [[1]]}]}, "ValueError", "input_ids"),
+        ({"batches": {"a": [{"other": [[1]]}]}}, "ValueError", "input_ids"),
         ({"mode": "magic"}, "KeyError", "magic"),
     ],
 )

@@ -459,7 +459,7 @@ def test_a_pruning_record_of_a_newer_schema(built: Built, place: Path, tmp_path:
     refused(build(built, place, model=model), 2, "pruning.json has schema_version 2")
     assert nothing_made(place)
     (model / "pruning.json").write_text(
-        json.dumps({**record, "layers": [{"heads": [0], "neurons": [0]}] * 2}), encoding="utf-8"
+        json.dumps({**record, "layers": [{"index": 0, "heads": [0], "neurons": [0]}]}), encoding="utf-8"
     )
     refused(build(built, place, model=model), 2, "the files don't belong together")
     assert nothing_made(place)

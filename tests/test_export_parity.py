@@ -20,7 +20,8 @@ from edgeprune.errors import ParityError
 from edgeprune.evaluation import Encoding, collate, onnx_session, predict_onnx, to_torch
 from edgeprune.graph.export import export_onnx
 from edgeprune.graph.quantization import convert
-from edgeprune.models.checkpoint import LayerRecord, PruningRecord, load_checkpoint, load_tokenizer, save_checkpoint
+from edgeprune.models.checkpoint import load_checkpoint, load_tokenizer, save_checkpoint
+from edgeprune.models.record import LayerRecord, PruningRecord
 from edgeprune.pipeline import build
 from edgeprune.plan import make_plan
 from edgeprune.precision import resolve_precision
@@ -126,8 +127,8 @@ def uneven(model: PreTrainedModel) -> PruningRecord:
     """Cut a tiny model so that no two layers are alike."""
     record = PruningRecord.dense(model, "0" * 64)
     keep = (
-        LayerRecord(heads=(2,), neurons=tuple(range(0, 120, 5))),
-        LayerRecord(heads=(0, 1, 3), neurons=tuple(range(7, 128))),
+        LayerRecord(index=0, heads=(2,), neurons=tuple(range(0, 120, 5))),
+        LayerRecord(index=1, heads=(0, 1, 3), neurons=tuple(range(7, 128))),
     )
     return cut(model, record, keep)
 

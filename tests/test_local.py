@@ -16,7 +16,7 @@ REQUEST: dict[str, Any] = {
     "threads": 1,
     "warmup": 1,
     "block": 2,
-    "batches": [{"input_ids": [[1, 2]]}] * 3,
+    "batches": dict.fromkeys(("dense", "final"), [{"input_ids": [[1, 2]]}] * 3),
 }
 
 
@@ -44,7 +44,7 @@ def test_the_agents_lines_come_back_in_the_order_of_the_models(graph: Path):
     ("changes", "message"),
     [
         ({"provider": "NoSuchExecutionProvider"}, "not NoSuchExecutionProvider"),
-        ({"batches": [{"other": [[1]]}]}, "input_ids"),
+        ({"batches": {"final": [{"other": [[1]]}]}}, "input_ids"),
         ({"mode": "magic"}, "the benchmark failed on this machine: 'magic'"),
     ],
 )

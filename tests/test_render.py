@@ -95,6 +95,7 @@ def report(**changes: Any) -> BuildReport:
         ),
         "latency": [latency("dense-fp32", 8.0), latency("final", 2.0)],
         "budget": [budget("size_mb", "pass", 11.25), budget("latency_p90_ms", "fail", 26.0)],
+        "notes": [],
     }
     return BuildReport(**values | changes)
 
@@ -250,3 +251,9 @@ def test_on_a_narrow_terminal_the_columns_that_do_not_fit_stand_below_with_the_f
     for row in ("12.3", "512", "[+0.005,", "+0.025]", "2.00", "4.00"):
         assert row in cells
     assert sum(line.startswith("quantize") for line in lines) == 2
+
+
+def test_notes_stand_below_the_table():
+    shown = console()
+    print_report(shown, report(notes=["half of the weights are zero: no latency gain on dense kernels"]))
+    assert "note: half of the weights are zero: no latency gain on dense kernels" in text_of(shown).splitlines()

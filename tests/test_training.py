@@ -11,9 +11,12 @@ from conftest import ModelFactory, synthetic_rows
 from transformers import PreTrainedModel, TrainingArguments, set_seed
 
 from edgeprune.evaluation import collate, encode, predict_torch, to_torch
+from edgeprune.models.architectures import layers_of
 from edgeprune.models.checkpoint import load_any, load_tokenizer
+from edgeprune.models.record import PruningRecord
 from edgeprune.numeric import NumericMode
 from edgeprune.profiles import DistillConfig, TrainingConfig
+from edgeprune.pruning.surgery import cut
 from edgeprune.silence import quiet_libraries
 from edgeprune.tasks import TaskSpec, task_for
 from edgeprune.training import _COMPLETE, Rows, Teacher, _Trainer, train
@@ -56,6 +59,7 @@ class Case:
         bf16: bool = False,
         seed: int = 0,
         labelled: bool = True,
+        hold_zeros: bool = False,
         selection: np.ndarray | None = None,
         **config: Any,
     ) -> PreTrainedModel:
@@ -85,6 +89,7 @@ class Case:
                 seed=seed,
                 folder=state,
                 on_step=step,
+                hold_zeros=hold_zeros,
             )
         return model
 
@@ -252,7 +257,7 @@ def test_frozen_embeddings_stay_and_the_rest_learns(case: Case, tmp_path: Path):
 
 
 def teacher_of(case: Case, **weights: float) -> Teacher:
-    return Teacher(load_any(case.folder).requires_grad_(requires_grad=False), DistillConfig(**weights))
+    return Teacher(load_any(case.folder).requires_grad_(requires_grad=False), DistillConfig(**weights), layers=(0, 1))
 
 
 @pytest.mark.parametrize("hidden", [0.0, 10.0])
@@ -266,7 +271,7 @@ def test_the_loss_is_the_weighted_sum_of_its_terms(
     trainer = _Trainer(
         student,
         case.task,
-        teacher=Teacher(teacher, config),
+        teacher=Teacher(teacher, config, layers=(0, 1)),
         rows=rows,
         selection=rows,
         pad_token_id=0,
@@ -348,12 +353,49 @@ def test_training_in_bf16_leaves_an_fp32_model(case: Case, tmp_path: Path):
         assert torch.equal(reloaded(**inputs).logits, found)
 
 
-def test_the_number_of_threads_is_as_before(case: Case, tmp_path: Path):
-    torch.set_num_threads(2)
-    seen: list[int] = []
-    try:
-        case.train(tmp_path, epochs=1, on_step=lambda _done, _total: seen.append(torch.get_num_threads()))
-        assert set(seen) == {1}
-        assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(1)
+def test_zeros_hold_through_a_training_that_is_resumed(case: Case, tmp_path: Path):
+    def halved() -> PreTrainedModel:
+        model = load_any(case.folder)
+        with torch.no_grad():
+            for parts in layers_of(model):
+                for linear in vars(parts).values():
+                    linear.weight[:, ::2] = 0
+        return model
+
+    expected = case.train(tmp_path / "whole", model=halved(), hold_zeros=True, weight_decay=0.1)
+    for parts in layers_of(expected):
+        for linear in vars(parts).values():
+            assert (linear.weight[:, ::2] == 0).all()
+            assert (linear.weight[:, 1::2] != 0).all()
+    with pytest.raises(Interrupted):
+        case.train(tmp_path / "cut", model=halved(), hold_zeros=True, weight_decay=0.1, stop_at=STEPS + 2)
+    again = case.train(tmp_path / "cut", model=halved(), hold_zeros=True, weight_decay=0.1)
+    assert same(again.state_dict(), expected.state_dict())
+
+
+def test_a_student_with_fewer_layers_and_tokens_is_compared_with_the_states_it_had(
+    case: Case, tiny_model_folder: ModelFactory, tmp_path: Path
+):
+    """The second layer alone, its tokens renumbered: distances are to the teacher's embeddings and second layer."""
+    teacher, student = load_any(case.folder), load_any(tiny_model_folder(seed=1))
+    record = PruningRecord.dense(student, "")
+    cut(student, record, record.layers[1:])
+    tokens = torch.arange(student.get_input_embeddings().num_embeddings).flip(0)
+    with torch.no_grad():
+        student.get_input_embeddings().weight.copy_(student.get_input_embeddings().weight[tokens])
+    rows = Rows(case.encodings[:3], case.references[:3])
+    config = DistillConfig(logits=0.0, hidden=1.0, labels=0.0)
+    trainer = _Trainer(
+        student, case.task, teacher=Teacher(teacher, config, layers=(1,), tokens=tokens), rows=rows, selection=rows,
+        pad_token_id=0, arguments=TrainingArguments(output_dir=str(tmp_path), use_cpu=True, report_to=[]),
+        steps_per_epoch=1,
+    )  # fmt: skip
+    dense = to_torch(collate(rows.encodings, 0))
+    ours = {**dense, "input_ids": tokens.argsort()[dense["input_ids"]]}
+    read = dense["attention_mask"].bool()
+    with torch.no_grad():
+        found = trainer.compute_loss(student, dict(ours))
+        states = student(**ours, output_hidden_states=True).hidden_states
+        targets = teacher(**dense, output_hidden_states=True).hidden_states
+    expected = sum((states[one][read] - targets[two][read]).square().mean() for one, two in ((0, 0), (1, 2))) / 2
+    torch.testing.assert_close(found, expected)

@@ -29,10 +29,11 @@ _ROWS = TypeAdapter(list[LatencyRow])
 
 
 class Benchmark(Stage):
-    """Times two graphs.
+    """Times several graphs by turns.
 
     Args:
         config: The pipeline's `stages.benchmark`.
+        names: Of the graphs, each the role of a parent.
         runtime: The target's provider and threads.
         workload: The target's workload.
         runner: How the target is reached.
@@ -41,11 +42,20 @@ class Benchmark(Stage):
     name = "benchmark"
     version = 1
     libraries = ("onnxruntime",)
-    roles = ("dense", "dense-fp32", "final")
+    roles = ("baseline",)
     produces = ("samples.jsonl", "latency.json", "device.json")
 
-    def __init__(self, config: BenchmarkConfig, *, runtime: Runtime, workload: Workload, runner: "Runner") -> None:
+    def __init__(
+        self,
+        config: BenchmarkConfig,
+        *,
+        names: tuple[str, ...],
+        runtime: Runtime,
+        workload: Workload,
+        runner: "Runner",
+    ) -> None:
         self._config = config
+        self._names = names
         self._runtime = runtime
         self._workload = workload
         self._runner = runner
@@ -61,27 +71,32 @@ class Benchmark(Stage):
         from edgeprune.evaluation import collate
         from edgeprune.prepared import open_prepared
 
-        prepared = open_prepared(work.parents["dense"], work.data, splits=("test",))
         request: Record = {
             "provider": self._runtime.provider,
             "threads": self._runtime.threads,
             "warmup": self._config.warmup,
             "block": _BLOCK,
         }
-        names = ("dense-fp32", "final")
+        names = self._names
         models = {name: work.parents[name].file("model.onnx") for name in names}
-        texts = self._texts(prepared.test.encodings)
-        batches = self._batches(texts, prepared.pad_token_id, work.seed)
-        longest = sorted(texts, key=lambda text: len(text["input_ids"]))[-self._workload.batch_size :]
-        largest = [_as_lists(collate(longest, prepared.pad_token_id))]
+        batches: dict[str, JsonValue] = {}
+        largest: dict[str, JsonValue] = {}
+        for name in names:  # each has its own tokenizer
+            prepared = open_prepared(
+                work.parents["baseline"], work.data, splits=("test",), tokenizer=work.parents[name].file("tokenizer")
+            )
+            texts = self._texts(prepared.test.encodings)
+            batches[name] = self._batches(texts, prepared.pad_token_id, work.seed)
+            longest = sorted(texts, key=lambda text: len(text["input_ids"]))[-self._workload.batch_size :]
+            largest[name] = [_as_lists(collate(longest, prepared.pad_token_id))]
         total = self._config.processes + len(names)
         samples: dict[str, list[list[float]]] = {name: [] for name in names}
         memory: dict[str, float | None] = {}
         device: Record = {}
         with (work.folder / "samples.jsonl").open("w", encoding="utf-8") as file:
             for process in range(self._config.processes):
-                # Each model goes first in every other process.
-                order = names if process % 2 == 0 else names[::-1]
+                # Each model takes each place in its turn.
+                order = names[process % len(names) :] + names[: process % len(names)]
                 for record in self._runner.run(
                     {**request, "mode": "latency", "batches": batches}, {name: models[name] for name in order}
                 ):

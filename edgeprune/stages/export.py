@@ -1,6 +1,6 @@
 """export: a checkpoint → fp32 ONNX, its parity against PyTorch on real inputs, and its metric through ONNX Runtime.
 
-Writes `model.onnx` and the outputs on test. Parity is checked on selection texts of several lengths, alone, together with
+Writes `model.onnx`, the checkpoint's `tokenizer/` and the outputs on test. Parity is checked on selection texts of several lengths, alone, together with
 padding, padded beyond their need, and at the longest length the pipeline takes; above the tolerance nothing is written.
 """
 
@@ -37,7 +37,7 @@ class Export(Stage):
     version = 1
     libraries = ("torch", "transformers", "onnx", "onnxscript", "onnx-ir", "onnxruntime")
     roles = ("dense", "checkpoint")
-    produces = ("model.onnx", "outputs.safetensors")
+    produces = ("model.onnx", "tokenizer/tokenizer.json", "outputs.safetensors")
 
     def __init__(self, config: ExportConfig, *, round_number: int) -> None:
         self.round = round_number
@@ -53,11 +53,10 @@ class Export(Stage):
         from edgeprune.models.checkpoint import count_parameters, load_checkpoint
         from edgeprune.prepared import open_prepared, report
 
-        prepared = open_prepared(work.parents["dense"], work.data, splits=("selection", "test"))
+        checkpoint = work.parents["checkpoint"].file("checkpoint")
+        prepared = open_prepared(work.parents["dense"], work.data, splits=("selection", "test"), tokenizer=checkpoint)
         task, pad = prepared.task, prepared.pad_token_id
-        model = load_checkpoint(
-            work.parents["checkpoint"].file("checkpoint"), task.auto_class, attn_implementation="eager"
-        )
+        model = load_checkpoint(checkpoint, task.auto_class, attn_implementation="eager")
         selection = prepared.splits["selection"].encodings
         path = work.folder / "model.onnx"
         export_onnx(
@@ -69,6 +68,7 @@ class Export(Stage):
             output_name=task.output_name,
         )
         expected = reference_outputs(model, task, selection, pad)
+        prepared.tokenizer.save_pretrained(work.folder / "tokenizer")
         parameters = count_parameters(model)
         del model  # before ONNX Runtime reads the weights once more
         session = onnx_session(path, threads=1)

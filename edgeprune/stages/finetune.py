@@ -37,12 +37,15 @@ class Finetune(Stage):
         from transformers import set_seed
 
         from edgeprune.evaluation import predict_torch
-        from edgeprune.models.checkpoint import count_parameters, load_checkpoint, read_pruning, save_checkpoint
+        from edgeprune.models.architectures import layers_of
+        from edgeprune.models.checkpoint import count_parameters, load_checkpoint, save_checkpoint
+        from edgeprune.models.record import dense_layers, dense_tokens, read_pruning
         from edgeprune.prepared import open_prepared, report
         from edgeprune.training import Rows, Teacher, train
 
         dense, pruned = work.parents["dense"].file("checkpoint"), work.parents["checkpoint"].file("checkpoint")
-        prepared = open_prepared(work.parents["dense"], work.data)
+        prepared = open_prepared(work.parents["dense"], work.data, tokenizer=pruned)
+        record, dense_record = read_pruning(pruned), read_pruning(dense)
         task = prepared.task
         model = load_checkpoint(pruned, task.auto_class)
         teacher = load_checkpoint(dense, task.auto_class).requires_grad_(requires_grad=False)
@@ -52,7 +55,12 @@ class Finetune(Stage):
             model,
             task,
             config=self._config,
-            teacher=Teacher(teacher, self._config.distill),
+            teacher=Teacher(
+                teacher,
+                self._config.distill,
+                layers=dense_layers(record, dense_record, len(layers_of(teacher))),
+                tokens=dense_tokens(record, dense_record),
+            ),
             rows=Rows(rows.encodings, rows.references),
             selection=Rows(selection.encodings, selection.references),
             pad_token_id=prepared.pad_token_id,
@@ -60,8 +68,9 @@ class Finetune(Stage):
             seed=work.seed,
             folder=work.partial,
             on_step=lambda done, total: work.progress(done, total, "steps"),
+            hold_zeros=record is not None and record.sparse,
         )
-        save_checkpoint(model, work.folder / "checkpoint", record=read_pruning(pruned), tokenizer=prepared.tokenizer)
+        save_checkpoint(model, work.folder / "checkpoint", record=record, tokenizer=prepared.tokenizer)
         outputs = predict_torch(model, task, prepared.test.encodings, prepared.pad_token_id)
         return StageMetrics(
             parameters=count_parameters(model),

@@ -92,12 +92,13 @@ class Package(Stage):
         from edgeprune.assets.run import Model
         from edgeprune.prepared import open_prepared
 
-        prepared = open_prepared(work.parents["dense"], work.data, splits=("test",))
+        tokenizer = work.parents["model"].file("tokenizer")
+        prepared = open_prepared(work.parents["dense"], work.data, splits=("test",), tokenizer=tokenizer)
         folder = work.folder / self._name.folder
         folder.mkdir()
         for path in sorted(work.parents["model"].path.glob("model.onnx*")):
             shutil.copyfile(path, folder / path.name)
-        shutil.copyfile(work.parents["dense"].file("checkpoint/tokenizer.json"), folder / "tokenizer.json")
+        shutil.copyfile(tokenizer / "tokenizer.json", folder / "tokenizer.json")
         shutil.copyfile(_ASSETS / "run.py", folder / "run.py")
         shutil.copyfile(_ASSETS / f"{POSTPROCESS[prepared.task.spec.task]}.py", folder / "postprocess.py")
         licence_files = [path for path in work.model.files if path.name.startswith("LICENSE")]
@@ -171,6 +172,7 @@ class Package(Stage):
         dense, final = work.parents["dense"].manifest.metrics, work.parents["model"].manifest.metrics
         assert dense.metric is not None and final.metric is not None  # noqa: S101, PT018 (both stages always measure)
         spec = prepared.task.spec
+        notes = [note for parent in work.parents.values() for note in parent.manifest.metrics.notes]
         low, high = final.metric.drop_interval or (0.0, 0.0)
         return Template((_ASSETS / "model_card.md").read_text(encoding="utf-8")).substitute(
             name=self._name.name,
@@ -194,6 +196,7 @@ class Package(Stage):
             dense_mb=f"{(dense.model_bytes or 0) / 1e6:.1f}",
             final_mb=f"{(final.model_bytes or 0) / 1e6:.1f}",
             goldens=self._config.goldens,
+            notes="".join(f"- Note: {note}\n" for note in dict.fromkeys(notes)),
             licence=_licence(work) or "not stated by the model",
             onnxruntime=_onnxruntime_version(),
         )

@@ -83,15 +83,14 @@ class Prepare(Stage):
 
         from edgeprune.evaluation import encode, measure, predict_torch
         from edgeprune.models.checkpoint import (
-            PruningRecord,
             count_parameters,
             load_checkpoint,
             load_config,
             load_dense,
             load_tokenizer,
-            read_pruning,
             save_checkpoint,
         )
+        from edgeprune.models.record import PruningRecord, read_pruning
         from edgeprune.prepared import OUTPUTS, select, write_rows
         from edgeprune.tasks import task_for
         from edgeprune.training import Rows, train

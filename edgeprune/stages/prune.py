@@ -1,15 +1,39 @@
-"""prune: a checkpoint → a physically smaller checkpoint, with the importance scores that decided.
+"""prune: a checkpoint → a smaller one (or, for unstructured steps, one with zeros), with the scores that decided.
 
 Writes `checkpoint/`, `scores.safetensors` (by step and layer) and the outputs on test.
 """
 
-from collections.abc import Iterator
+import zlib
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import JsonValue
 
-from edgeprune.artifacts import StageMetrics
-from edgeprune.profiles import PruneConfig, StructuredStep
+from edgeprune.artifacts import StageMetrics, file_digest
+from edgeprune.errors import ProfileError
+from edgeprune.events import Note
+from edgeprune.profiles import PruneConfig
 from edgeprune.stage import Stage, Work
+from edgeprune.steps import (
+    GradientStep,
+    LayersStep,
+    MagnitudeStep,
+    MasksStep,
+    NMStep,
+    Step,
+    StructuredStep,
+    VocabularyStep,
+    after_round,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import torch
+    from transformers import PreTrainedModel
+
+    from edgeprune.prepared import Prepared
+    from edgeprune.pruning.context import Batch
 
 __all__ = ["Prune"]
 
@@ -21,7 +45,7 @@ class Prune(Stage):
     """One round of pruning.
 
     Args:
-        config: The pipeline's `stages.prune`, `keep_…` being what is left after the last round.
+        config: The pipeline's `stages.prune`; its amounts are those of the last round.
         round_number: From 1.
         rounds: In all.
     """
@@ -34,100 +58,166 @@ class Prune(Stage):
 
     def __init__(self, config: PruneConfig, *, round_number: int, rounds: int) -> None:
         self.round = round_number
-        self._steps = tuple(_after_round(step, round_number, rounds) for step in config.steps)
+        amount = config.schedule.amount(round_number, rounds)
+        self._steps = tuple(after_round(step, amount) for step in config.steps)
+
+    @property
+    def removes_units(self) -> bool:
+        """Whether any step makes the model's matrices smaller."""
+        return any(isinstance(step, StructuredStep | MasksStep | LayersStep) for step in self._steps)
 
     def fingerprint(self) -> dict[str, JsonValue]:
-        return {"steps": [step.model_dump(mode="json") for step in self._steps]}
+        return {
+            "steps": [step.model_dump(mode="json", exclude={"file", "scores", "corpus"}) for step in self._steps],
+            "files": [None if (path := _file(step)) is None else _digest(path) for step in self._steps],
+        }
 
     def run(self, work: Work) -> StageMetrics:
+        from edgeprune.evaluation import predict_torch
+        from edgeprune.models.checkpoint import count_parameters, save_checkpoint
+        from edgeprune.prepared import report
+        from edgeprune.pruning.importance import write_scores
+        from edgeprune.pruning.methods import apply_step
+
+        context = _Context(work)
+        pruned = context.pruned
+        for number, step in enumerate(self._steps):
+            apply_step(step, number, pruned, context)
+        save_checkpoint(pruned.model, work.folder / "checkpoint", record=pruned.record, tokenizer=pruned.tokenizer)
+        write_scores(pruned.scores, work.folder / "scores.safetensors", context.checkpoint_digest)
+        prepared = context.prepared.with_tokenizer(pruned.tokenizer)
+        outputs = predict_torch(pruned.model, prepared.task, prepared.test.encodings, prepared.pad_token_id)
+        weights = work.folder / "checkpoint/model.safetensors"
+        notes = []
+        if any(isinstance(step, MagnitudeStep | GradientStep | NMStep) for step in self._steps):
+            compressed = _compressed_bytes(weights)
+            pruned.facts["compressed_bytes"] = compressed
+            notes.append(
+                f"{pruned.facts['sparsity']:.0%} of the encoder's weights are zero (round {self.round}): no latency gain on dense "
+                f"kernels; compressed, the fp32 checkpoint takes {compressed / 1e6:.1f} MB of {weights.stat().st_size / 1e6:.1f}"
+            )
+            work.emit(Note(notes[-1]))
+        return StageMetrics(
+            parameters=count_parameters(pruned.model),
+            model_bytes=weights.stat().st_size,
+            metric=report(work, prepared, outputs),
+            notes=tuple(notes),
+            scores=pruned.facts,
+        )
+
+
+class _Context:
+    """Task and data for the methods: what `edgeprune.pruning.context.Context` asks for."""
+
+    def __init__(self, work: Work) -> None:
+        import torch
+
+        from edgeprune.models.checkpoint import empty_model, load_checkpoint, load_config
+        from edgeprune.models.record import PruningRecord, read_pruning
+        from edgeprune.prepared import open_prepared, weights_digest
+        from edgeprune.pruning.context import Pruned
+
+        self._work = work
+        self._dense_artifact, before = work.parents["dense"], work.parents["checkpoint"]
+        folder = before.file("checkpoint")
+        self.prepared: Prepared = open_prepared(self._dense_artifact, work.data, tokenizer=folder)
+        self.seed = work.seed
+        self.texts = self.prepared.splits["train"].texts
+        self.checkpoint_digest = weights_digest(before)
+        first = read_pruning(self._dense_artifact.file("checkpoint"))
+        if first is None:
+            whole = empty_model(load_config(self._dense_artifact.file("checkpoint")), None)
+            first = PruningRecord.dense(whole, weights_digest(self._dense_artifact))
+        self.dense: PruningRecord = first
+        model = load_checkpoint(folder, self.prepared.task.auto_class)
+        self._generator = torch.Generator().manual_seed(work.seed)
+        self.pruned: Pruned = Pruned(model, read_pruning(folder) or first, self.prepared.tokenizer)
+
+    def dense_model(self) -> "PreTrainedModel":
+        from edgeprune.models.checkpoint import load_checkpoint
+
+        return load_checkpoint(self._dense_artifact.file("checkpoint"), self.prepared.task.auto_class)
+
+    def batches(self, samples: int, *, size: int | None = None) -> "Iterator[Batch]":
         import numpy as np
         import torch
-        from safetensors.numpy import save_file
 
-        from edgeprune.evaluation import by_length, collate, predict_torch, to_torch
-        from edgeprune.models.checkpoint import (
-            LayerRecord,
-            PruningRecord,
-            count_parameters,
-            empty_model,
-            load_checkpoint,
-            load_config,
-            read_pruning,
-            save_checkpoint,
-        )
-        from edgeprune.prepared import open_prepared, report, weights_digest
-        from edgeprune.pruning import importance
-        from edgeprune.pruning.allocation import keep_counts, strongest
-        from edgeprune.pruning.surgery import cut
+        from edgeprune.evaluation import by_length, collate, to_torch
 
-        dense, before = work.parents["dense"], work.parents["checkpoint"]
-        prepared = open_prepared(dense, work.data)
-        task, pad = prepared.task, prepared.pad_token_id
-        model = load_checkpoint(before.file("checkpoint"), task.auto_class)
-        first = read_pruning(dense.file("checkpoint"))
-        if first is None:
-            whole = empty_model(load_config(dense.file("checkpoint")), None)
-            first = PruningRecord.dense(whole, weights_digest(dense))
-        record = read_pruning(before.file("checkpoint")) or first
+        prepared = self.prepared.with_tokenizer(self.pruned.tokenizer)
         train = prepared.splits["train"]
-
-        def loss(batch: dict[str, torch.Tensor]) -> torch.Tensor:
-            references = batch.get("references")
-            outputs, _ = task.forward(model, {name: value for name, value in batch.items() if name != "references"})
-            return task.importance_loss(outputs, references)
-
-        def batches(samples: int) -> Iterator[dict[str, torch.Tensor]]:
-            rows = np.random.default_rng(work.seed).permutation(len(train.encodings))[:samples].tolist()
+        rows = np.random.default_rng(self.seed).permutation(len(train.encodings))[:samples].tolist()
+        if size is None:
             groups = by_length([train.encodings[row] for row in rows], _BATCH_TOKENS)
-            for done, group in enumerate(groups):
-                chosen = [rows[position] for position in group]
-                batch = to_torch(collate([train.encodings[row] for row in chosen], pad))
-                if train.references is not None:
-                    batch["references"] = torch.as_tensor(train.references[chosen])
-                yield batch
-                work.progress(done + 1, len(groups), "batches")
+        else:
+            groups = [list(range(start, min(start + size, len(rows)))) for start in range(0, len(rows), size)]
+        for done, group in enumerate(groups):
+            chosen = [rows[position] for position in group]
+            batch = to_torch(collate([train.encodings[row] for row in chosen], prepared.pad_token_id))
+            if train.references is not None:
+                batch["references"] = torch.as_tensor(train.references[chosen])
+            yield batch
+            self._work.progress(done + 1, len(groups), "batches")
 
-        saved: dict[str, np.ndarray] = {}
-        for index, step in enumerate(self._steps):
-            if step.importance == "magnitude":
-                scores = importance.magnitude(model, record.head_dim)
-            else:
-                score = {"taylor": importance.taylor, "fisher": importance.fisher}[step.importance]
-                scores = score(model, record.head_dim, batches(step.samples), loss)
-            head_counts = keep_counts(
-                scores.heads, [len(layer.heads) for layer in first.layers], step.keep_heads,
-                allocation=step.allocation, align=1,
-            )  # fmt: skip
-            neuron_counts = keep_counts(
-                scores.neurons, [len(layer.neurons) for layer in first.layers], step.keep_ffn,
-                allocation=step.allocation, align=step.align,
-            )  # fmt: skip
-            keep = tuple(
-                LayerRecord(
-                    heads=tuple(layer.heads[unit] for unit in strongest(scores.heads[position], head_counts[position])),
-                    neurons=tuple(
-                        layer.neurons[unit] for unit in strongest(scores.neurons[position], neuron_counts[position])
-                    ),
-                )
-                for position, layer in enumerate(record.layers)
-            )
-            for position in range(len(record.layers)):
-                saved[f"{index}.{position}.heads"] = scores.heads[position]
-                saved[f"{index}.{position}.neurons"] = scores.neurons[position]
-            record = cut(model, record, keep)
-        save_checkpoint(model, work.folder / "checkpoint", record=record, tokenizer=prepared.tokenizer)
-        save_file(saved, work.folder / "scores.safetensors")
-        outputs = predict_torch(model, task, prepared.test.encodings, pad)
-        return StageMetrics(
-            parameters=count_parameters(model),
-            model_bytes=(work.folder / "checkpoint/model.safetensors").stat().st_size,
-            metric=report(work, prepared, outputs),
-        )
+    def dense_batch(self, batch: "Batch") -> "Batch":
+        from edgeprune.models.record import dense_tokens
+
+        tokens = dense_tokens(self.pruned.record, self.dense)
+        return batch if tokens is None else {**batch, "input_ids": tokens[batch["input_ids"]]}
+
+    def run(self, model: "PreTrainedModel", batch: "Batch") -> "torch.Tensor":
+        return self.prepared.task.forward(model, _inputs(batch))[0]
+
+    def states(self, model: "PreTrainedModel", batch: "Batch") -> "tuple[torch.Tensor, ...]":
+        return self.prepared.task.forward(model, _inputs(batch), hidden=True)[1]
+
+    def loss(self, batch: "Batch", signal: Literal["auto", "labels", "divergence"]) -> "torch.Tensor":
+        from edgeprune.tasks import is_labelled
+
+        task = self.prepared.task
+        outputs = self.run(self.pruned.model, batch)
+        if signal == "divergence" or (signal == "auto" and not is_labelled(task.spec.task)):
+            return task.divergence_loss(outputs, self._generator)
+        return task.label_loss(outputs, batch["references"]) * len(outputs)
+
+    def metric(self, samples: int) -> float:
+        from edgeprune.evaluation import predict_torch
+
+        prepared = self.prepared.with_tokenizer(self.pruned.tokenizer)
+        selection = prepared.splits["selection"]
+        assert selection.references is not None  # noqa: S101 (labels, or the dense model's outputs)
+        outputs = predict_torch(self.pruned.model, prepared.task, selection.encodings[:samples], prepared.pad_token_id)
+        return prepared.task.metric(outputs, selection.references[:samples])
+
+    def note(self, message: str) -> None:
+        self._work.emit(Note(message, level="info"))
 
 
-def _after_round(step: StructuredStep, round_number: int, rounds: int) -> StructuredStep:
-    """The step with what is left after this round: the same amount goes in each."""
-    done = round_number / rounds
-    return step.model_copy(
-        update={"keep_heads": 1 - (1 - step.keep_heads) * done, "keep_ffn": 1 - (1 - step.keep_ffn) * done}
-    )
+def _compressed_bytes(path: "Path") -> int:
+    """Size of a file after zlib's fastest compression."""
+    packer, size = zlib.compressobj(1), 0
+    with path.open("rb") as file:
+        while block := file.read(2**20):
+            size += len(packer.compress(block))
+    return size + len(packer.flush())
+
+
+def _inputs(batch: "Batch") -> "Batch":
+    return {name: value for name, value in batch.items() if name != "references"}
+
+
+def _file(step: Step) -> "Path | None":
+    match step:
+        case MasksStep(file=path):
+            return path
+        case StructuredStep(scores=path) | VocabularyStep(corpus=path):
+            return path
+        case _:
+            return None
+
+
+def _digest(path: "Path") -> str:
+    try:
+        return file_digest(path)
+    except OSError as error:
+        raise ProfileError(f"stages.prune names the file {path}, which can't be read: {error.strerror}") from error

@@ -1,8 +1,10 @@
 """quantize: fp32 ONNX → the target's precision, with the metric measured again through ONNX Runtime.
 
-Writes `model.onnx` and the outputs on test. The key holds the resolved settings, not the target's name: two boards with
+Writes `model.onnx`, its `tokenizer/` and the outputs on test. The key holds the resolved settings, not the target's name: two boards with
 the same instruction set share their int8 model.
 """
+
+import shutil
 
 from pydantic import JsonValue
 
@@ -27,7 +29,7 @@ class Quantize(Stage):
     version = 1
     libraries = ("onnx", "onnx-ir", "onnxruntime", "transformers")
     roles = ("dense", "onnx")
-    produces = ("model.onnx", "outputs.safetensors")
+    produces = ("model.onnx", "tokenizer/tokenizer.json", "outputs.safetensors")
 
     def __init__(self, settings: PrecisionSettings, *, round_number: int) -> None:
         self.round = round_number
@@ -61,7 +63,10 @@ class Quantize(Stage):
         onnx = work.parents["onnx"]
         path = work.folder / "model.onnx"
         convert(onnx.file("model.onnx"), path, self._settings)
-        prepared = open_prepared(work.parents["dense"], work.data, splits=("test",))
+        shutil.copytree(onnx.file("tokenizer"), work.folder / "tokenizer")
+        prepared = open_prepared(
+            work.parents["dense"], work.data, splits=("test",), tokenizer=work.folder / "tokenizer"
+        )
         outputs = predict_onnx(onnx_session(path, threads=1), prepared.test.encodings, prepared.pad_token_id)
         fp32_outputs = load_file(onnx.file(OUTPUTS))["test"]
         found = agreement(fp32_outputs, outputs)

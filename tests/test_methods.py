@@ -1,0 +1,144 @@
+"""Every pruning method through the whole pipeline: pruned, trained, exported, quantized, packaged, verified."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from e2e import Built, Ran, call
+from safetensors.numpy import load_file
+
+import edgeprune
+from edgeprune.artifacts import Store
+from edgeprune.models.architectures import layers_of
+from edgeprune.models.record import PruningRecord, read_pruning
+
+HALF = {"method": "structured", "keep_heads": 0.5, "keep_ffn": 0.5, "align": 8}
+UNSTRUCTURED = [
+    [{"method": "magnitude", "sparsity": 0.5}],
+    [{"method": "gradient", "sparsity": 0.5, "batches": 4, "batch_size": 8}],
+    [{"method": "n_m"}],
+]
+STRUCTURED: list[list[dict[str, Any]]] = [
+    [HALF | {"importance": "activation"}, {"method": "reconstruct", "samples": 64}],
+    [HALF | {"signal": "divergence", "allocation": "global", "allow_empty": True}],
+    [{"method": "layers", "remove": 1, "samples": 32}],
+    [{"method": "vocabulary", "floor": 1}],
+    [
+        {"method": "vocabulary", "floor": 1},
+        {"method": "layers", "drop": [1]},
+        HALF,
+        {"method": "reconstruct", "samples": 64},
+    ],
+]
+
+
+def title(steps: list[dict[str, Any]]) -> str:
+    return "+".join(step["method"] for step in steps)
+
+
+def build(built: Built, store: Path, steps: list[dict[str, Any]], *flags: str) -> Ran:
+    return call(
+        *built.arguments, "--store", store, "--output", store.parent / "dist", "--set",
+        f"stages.prune.steps={json.dumps(steps)}", *flags, "--json",
+    )  # fmt: skip
+
+
+def artifacts(store: Path, report: dict[str, Any], stage: str) -> list[Path]:
+    return [store / row["stage"] / row["key"] for row in report["stages"] if row["stage"] == stage]
+
+
+@pytest.mark.parametrize("steps", [*UNSTRUCTURED, *STRUCTURED], ids=title)
+def test_a_method_ends_in_a_package_that_verifies(built: Built, tmp_path: Path, steps: list[dict[str, Any]]) -> None:
+    store = built.copied_store(tmp_path)
+    done = build(built, store, steps)
+    assert done.code == 0, done.err
+    report = done.document
+    pruned, recovered = (artifacts(store, report, stage)[0] for stage in ("prune", "finetune"))
+    before, after = read_pruning(pruned / "checkpoint"), read_pruning(recovered / "checkpoint")
+    assert isinstance(before, PruningRecord)
+    assert before == after
+    assert call("verify", report["package"]["path"]).code == 0
+    assert len(layers_of(edgeprune.load(recovered))) == len(before.layers)
+    assert {row["artifact"] for row in report["latency"]} == {"dense-fp32", "dense", "final"}
+    unstructured = steps in UNSTRUCTURED
+    assert before.sparse is unstructured
+    said = [note for note in report["notes"] if "no latency gain on dense kernels" in note]
+    assert bool(said) is unstructured
+    card = Path(report["package"]["path"], "README.md").read_text(encoding="utf-8")
+    assert ("no latency gain on dense kernels; compressed, the fp32 checkpoint takes" in card) is unstructured
+    assert ("no latency gain on dense kernels" in done.err) is unstructured
+
+
+@pytest.mark.parametrize("steps", UNSTRUCTURED, ids=title)
+def test_zeros_are_the_same_before_and_after_the_fine_tune(
+    built: Built, tmp_path: Path, steps: list[dict[str, Any]]
+) -> None:
+    store = built.copied_store(tmp_path)
+    report = build(built, store, steps).document
+    models = [edgeprune.load(artifacts(store, report, stage)[0]) for stage in ("prune", "finetune")]
+    zeros, changed = [0, 0], 0
+    for pruned, recovered in zip(*(layers_of(model) for model in models), strict=True):
+        for one, two in zip(vars(pruned).values(), vars(recovered).values(), strict=True):
+            assert torch.equal(one.weight == 0, two.weight == 0)
+            zeros[0] += int((one.weight == 0).sum())
+            zeros[1] += one.weight.numel()
+            changed += int((one.weight != two.weight).sum())
+    assert zeros[0] / zeros[1] == pytest.approx(0.5, abs=0.01)
+    assert changed > 0
+
+
+def test_a_package_of_a_pruned_vocabulary_carries_its_own_tokenizer(built: Built, tmp_path: Path) -> None:
+    store = built.copied_store(tmp_path)
+    corpus = tmp_path / "corpus.txt"
+    corpus.write_text("a good film with a bad ending .\n", encoding="utf-8")
+    steps = [{"method": "vocabulary", "corpus": str(corpus), "floor": 1}]
+    report = build(built, store, steps, "--set", "stages.finetune=null").document
+    (pruned,) = artifacts(store, report, "prune")
+    record = read_pruning(pruned / "checkpoint")
+    assert record is not None
+    assert record.vocabulary is not None
+    tokens = json.loads(Path(report["package"]["path"], "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
+    dense = json.loads((built.package / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
+    assert len(tokens) == len(record.vocabulary) < len(dense)
+    assert {dense[name] for name in tokens} == set(record.vocabulary)
+    rows = {row["stage"]: row["metric"]["value"] for row in report["stages"] if row["metric"] and row["round"]}
+    assert rows["prune"] == rows["export"]
+
+
+def test_rounds_follow_the_schedule(built: Built, tmp_path: Path) -> None:
+    store = built.copied_store(tmp_path)
+    flags = ["--set", "rounds=2", "--set", "stages.prune.schedule={shape: cubic}"]
+    report = build(built, store, [{"method": "magnitude", "sparsity": 0.6, "scope": "layer"}], *flags).document
+    sparsity = [Store.open(path).manifest.metrics.scores["sparsity"] for path in artifacts(store, report, "prune")]
+    assert sparsity == pytest.approx([0.6 * (1 - 0.5**3), 0.6], abs=0.002)
+    assert sum("no latency gain" in note for note in report["notes"]) == 2
+
+
+def test_pruning_again_from_saved_scores_does_not_compute_them(built: Built, tmp_path: Path) -> None:
+    store = built.copied_store(tmp_path)
+    first = built.artifact("prune").file("scores.safetensors")
+    events = tmp_path / "events.jsonl"
+    step = HALF | {"keep_ffn": 0.25, "scores": str(first)}
+    done = build(built, store, [step], "--events", str(events))
+    assert done.code == 0, done.err
+    assert '"stage": "prune", "round": 1, "done"' not in events.read_text(encoding="utf-8")
+    (again,) = artifacts(store, done.document, "prune")
+    ours, theirs = load_file(again / "scores.safetensors"), load_file(first)
+    assert {name: values.tolist() for name, values in ours.items()} == {
+        name: values.tolist() for name, values in theirs.items()
+    }
+
+
+def test_a_file_that_a_step_names_is_read_before_anything_runs(built: Built, tmp_path: Path) -> None:
+    done = build(built, tmp_path / "store", [{"method": "masks", "file": "nowhere.yaml"}])
+    assert done.code == 2
+    assert "stages.prune names the file nowhere.yaml, which can't be read" in done.complaints[0]
+    assert not (tmp_path / "store").exists()
+
+
+def test_labels_are_not_asked_for_where_there_are_none(built: Built, tmp_path: Path) -> None:
+    done = build(built, tmp_path / "store", [HALF | {"signal": "labels"}], "--task", "feature-extraction")
+    assert done.code == 2
+    assert "stages.prune.steps.0.signal is labels, but this task has none; use divergence" in done.complaints[0]
