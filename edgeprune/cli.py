@@ -23,6 +23,7 @@ from edgeprune.render import err, out
 if TYPE_CHECKING:
     from edgeprune.data import DataSpec
     from edgeprune.plan import BuildRequest, Plan
+    from edgeprune.render import EventRenderer
     from edgeprune.results import BuildReport
 
 __all__ = ["app", "main"]
@@ -208,20 +209,51 @@ def verify(
 def inspect(
     model: Annotated[str, typer.Argument(help="A model, an artifact's folder in the store, or a package.")],
     tokens: Annotated[int, typer.Option(help="Length of the text that multiply-adds are counted for.", min=1)] = 128,
+    importance: Annotated[
+        bool, typer.Option("--importance", help="Draw how much heads and neurons matter: importance.png and .html.")
+    ] = False,
+    attention: Annotated[
+        str | None, typer.Option(help="Draw where every head attends in this text: attention.html.")
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option("--data", help="What to compute importance on; not needed for a pruned artifact.")
+    ] = None,
+    text_column: TextColumn = None,
+    label_column: LabelColumn = None,
+    task: Task = None,
+    criterion: Annotated[str, typer.Option(help="magnitude, taylor, fisher or activation.")] = "fisher",
+    output: Annotated[Path, typer.Option(help="Folder that pictures are written to.")] = Path(),
     store: StoreOption = None,
     offline: Offline = False,
     as_json: Json = False,
 ) -> int:
-    """Parameters and multiply-adds by layer and part, dense beside pruned."""
+    """Parameters and multiply-adds by layer and part, dense beside pruned; pictures of importance and attention."""
     from edgeprune.artifacts import Store
     from edgeprune.inspection import inspect_model
     from edgeprune.render import print_inspection
 
-    found = inspect_model(model, tokens=tokens, store=Store(store_folder(store)), offline=offline)
+    opened = Store(store_folder(store))
+    found = inspect_model(model, tokens=tokens, store=opened, offline=offline)
+    written: list[Path] = []
+    if importance:
+        from edgeprune.scoring import draw_importance
+
+        spec = None if data is None else _data_spec(data, None, None, text_column, label_column, None)
+        with _progress(stages=2) as renderer:
+            written += draw_importance(
+                model, spec, criterion=criterion, task=task, store=opened, output=output, offline=offline, emit=renderer
+            )
+    if attention is not None:
+        from edgeprune.scoring import draw_attention
+
+        written.append(draw_attention(model, attention, store=opened, output=output, offline=offline))
     if as_json:
-        sys.stdout.write(found.model_dump_json(indent=2) + "\n")
-    else:
-        print_inspection(out, found)
+        document = found.model_dump(mode="json") | {"pictures": [str(path) for path in written]}
+        sys.stdout.write(json.dumps(document, indent=2) + "\n")
+        return 0
+    print_inspection(out, found)
+    for path in written:
+        out.print(str(path), soft_wrap=True)
     return 0
 
 
@@ -245,16 +277,21 @@ def _data_spec(
     )
 
 
+def _progress(*, stages: int) -> "EventRenderer":
+    from edgeprune.render import EventRenderer
+
+    return EventRenderer(err, stages=stages)
+
+
 def _run_all(builds: "list[tuple[Plan, BuildRequest]]", events: Path | None) -> "list[BuildReport]":
     from edgeprune.events import EventLog
     from edgeprune.pipeline import build as run
-    from edgeprune.render import EventRenderer
 
     reports = []
     for plan, request in builds:
         if len(builds) > 1:
             err.print(f"{request.target.name}:", style="bold")
-        with EventRenderer(err, stages=len(plan.nodes)) as renderer:
+        with _progress(stages=len(plan.nodes)) as renderer:
             emit = EventLog(events, renderer) if events else renderer
             reports.append(run(plan, request, emit=emit))
     return reports

