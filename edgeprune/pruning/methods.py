@@ -34,7 +34,7 @@ def apply_step(step: Step, number: int, pruned: Pruned, context: Context) -> Non
         case StructuredStep():
             prune_structured(step, number, pruned, context)
         case MasksStep():
-            prune_masks(step, pruned)
+            prune_masks(step, pruned, context)
         case LayersStep():
             prune_layers(step, pruned, context)
         case MagnitudeStep():

@@ -33,7 +33,7 @@ class _Reached(Exception):  # noqa: N818 (no error: it ends a forward pass)
 def prune_reconstruct(step: ReconstructStep, pruned: Pruned, context: Context) -> None:
     """Solve every layer's two output projections."""
     dense = context.dense_model()
-    batches = list(context.batches(step.samples))
+    batches, done = list(context.batches(step.samples)), 0
     for position, layer in enumerate(pruned.record.layers):
         ours, theirs = layers_of(pruned.model)[position], layers_of(dense)[layer.index]
         for reader, writer in _SUBLAYERS:
@@ -59,6 +59,8 @@ def prune_reconstruct(step: ReconstructStep, pruned: Pruned, context: Context) -
                 gram.add_(inputs.T @ inputs)
                 cross.add_(inputs.T @ missing.double())
             change = ridge(gram, cross, step.ridge)
+            done += 1
+            context.progress(done, len(_SUBLAYERS) * len(pruned.record.layers), "projections")
             zeros = (linear.weight == 0) & pruned.record.sparse
             with torch.no_grad():
                 linear.weight.add_(change[:-1].T.to(linear.weight.dtype)).masked_fill_(zeros, 0.0)

@@ -39,21 +39,23 @@ def prune_structured(step: StructuredStep, number: int, pruned: Pruned, context:
     pruned.record = cut(pruned.model, pruned.record, keep)
 
 
-def prune_masks(step: MasksStep, pruned: Pruned) -> None:
-    """Keep exactly the units that a file's masks name.
+def prune_masks(step: MasksStep, pruned: Pruned, context: Context) -> None:
+    """Keep exactly the units that a file's masks name; units that are gone already stay gone.
 
     Raises:
-        UsageError: The file can't be read, or its masks don't have the model's sizes.
+        UsageError: The file can't be read, or its masks don't have the dense model's sizes.
     """
     masks = _read_masks(step.file)
+    dense, layers = {layer.index: layer for layer in context.dense.layers}, len(context.dense.layers)
     keep = []
-    for position, layer in enumerate(pruned.record.layers):
-        kept = {}
-        for name, units in (("head_mask", layer.heads), ("ffn_mask", layer.neurons)):
-            kept[name] = units
+    for layer in pruned.record.layers:
+        whole = dense[layer.index]
+        kept = {"head_mask": layer.heads, "ffn_mask": layer.neurons}
+        for name, all_units in (("head_mask", whole.heads), ("ffn_mask", whole.neurons)):
             if name in masks:
-                row = _mask_row(masks[name], position, len(pruned.record.layers), len(units), f"{step.file}: {name}")
-                kept[name] = tuple(unit for unit, wanted in zip(units, row, strict=True) if wanted)
+                row = _mask_row(masks[name], layer.index, layers, len(all_units), f"{step.file}: {name}")
+                wanted = {unit for unit, flag in zip(all_units, row, strict=True) if flag}
+                kept[name] = tuple(unit for unit in kept[name] if unit in wanted)
         keep.append(LayerRecord(index=layer.index, heads=kept["head_mask"], neurons=kept["ffn_mask"]))
     pruned.record = cut(pruned.model, pruned.record, tuple(keep))
 
@@ -115,10 +117,10 @@ def _read_masks(path: Path) -> dict[str, list[list[int]]]:
     return found
 
 
-def _mask_row(mask: object, position: int, layers: int, units: int, where: str) -> list[int]:
+def _mask_row(mask: object, index: int, layers: int, units: int, where: str) -> list[int]:
     if not isinstance(mask, list) or len(mask) != layers:
         raise UsageError(f"{where} should have a row for each of the {layers} layers")
-    row = mask[position]
+    row = mask[index]
     if not isinstance(row, list) or len(row) != units or not np.isin(row, (0, 1)).all():
-        raise UsageError(f"{where}, row {position}: expected {units} values of 0 or 1")
+        raise UsageError(f"{where}, row {index}: expected {units} values of 0 or 1")
     return row

@@ -40,7 +40,7 @@ class Benchmark(Stage):
     """
 
     name = "benchmark"
-    version = 1
+    version = 2
     libraries = ("onnxruntime",)
     roles = ("baseline",)
     produces = ("samples.jsonl", "latency.json", "device.json")

@@ -34,7 +34,7 @@ class Export(Stage):
     """
 
     name = "export"
-    version = 1
+    version = 2
     libraries = ("torch", "transformers", "onnx", "onnxscript", "onnx-ir", "onnxruntime")
     roles = ("dense", "checkpoint")
     produces = ("model.onnx", "tokenizer/tokenizer.json", "outputs.safetensors")

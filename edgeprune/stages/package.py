@@ -64,7 +64,7 @@ class Package(Stage):
     """
 
     name = "package"
-    version = 1
+    version = 2
     libraries = ("onnxruntime", "tokenizers", "numpy")
     roles = ("dense", "model")
 

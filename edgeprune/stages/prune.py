@@ -51,8 +51,8 @@ class Prune(Stage):
     """
 
     name = "prune"
-    version = 1
-    libraries = ("torch", "transformers")
+    version = 2
+    libraries = ("torch", "transformers", "tokenizers")
     roles = ("dense", "checkpoint")
     produces = ("checkpoint/model.safetensors", "checkpoint/pruning.json", "scores.safetensors", "outputs.safetensors")
 
@@ -157,7 +157,7 @@ class _Context:
             if train.references is not None:
                 batch["references"] = torch.as_tensor(train.references[chosen])
             yield batch
-            self._work.progress(done + 1, len(groups), "batches")
+            self.progress(done + 1, len(groups), "batches")
 
     def dense_batch(self, batch: "Batch") -> "Batch":
         from edgeprune.models.record import dense_tokens
@@ -188,6 +188,9 @@ class _Context:
         assert selection.references is not None  # noqa: S101 (labels, or the dense model's outputs)
         outputs = predict_torch(self.pruned.model, prepared.task, selection.encodings[:samples], prepared.pad_token_id)
         return prepared.task.metric(outputs, selection.references[:samples])
+
+    def progress(self, done: int, total: int, unit: str) -> None:
+        self._work.progress(done, total, unit)
 
     def note(self, message: str) -> None:
         self._work.emit(Note(message, level="info"))

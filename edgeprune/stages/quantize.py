@@ -26,7 +26,7 @@ class Quantize(Stage):
     """
 
     name = "quantize"
-    version = 1
+    version = 2
     libraries = ("onnx", "onnx-ir", "onnxruntime", "transformers")
     roles = ("dense", "onnx")
     produces = ("model.onnx", "tokenizer/tokenizer.json", "outputs.safetensors")
