@@ -6,11 +6,12 @@ Writes `samples.jsonl` (every sample, in ns, by process and model), `latency.jso
 """
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import JsonValue, TypeAdapter
 
-from edgeprune.artifacts import Artifact, StageMetrics
+from edgeprune.artifacts import Artifact, StageMetrics, file_digest
 from edgeprune.latency import DeviceRow, LatencyRow, percentile, percentile_interval
 from edgeprune.profiles import BenchmarkConfig, Runtime, Workload
 from edgeprune.stage import Stage, Work
@@ -68,9 +69,6 @@ class Benchmark(Stage):
         }
 
     def run(self, work: Work) -> StageMetrics:
-        from edgeprune.evaluation import collate
-        from edgeprune.prepared import open_prepared
-
         request: Record = {
             "provider": self._runtime.provider,
             "threads": self._runtime.threads,
@@ -79,16 +77,15 @@ class Benchmark(Stage):
         }
         names = self._names
         models = {name: work.parents[name].file("model.onnx") for name in names}
+        workloads: dict[str, tuple[list[JsonValue], list[JsonValue]]] = {}
         batches: dict[str, JsonValue] = {}
         largest: dict[str, JsonValue] = {}
-        for name in names:  # each has its own tokenizer
-            prepared = open_prepared(
-                work.parents["baseline"], work.data, splits=("test",), tokenizer=work.parents[name].file("tokenizer")
-            )
-            texts = self._texts(prepared.test.encodings)
-            batches[name] = self._batches(texts, prepared.pad_token_id, work.seed)
-            longest = sorted(texts, key=lambda text: len(text["input_ids"]))[-self._workload.batch_size :]
-            largest[name] = [_as_lists(collate(longest, prepared.pad_token_id))]
+        for name in names:
+            tokenizer = work.parents[name].file("tokenizer")
+            digest = file_digest(tokenizer / "tokenizer.json")
+            if digest not in workloads:  # most often all models share one
+                workloads[digest] = self._workloads(work, tokenizer)
+            batches[name], largest[name] = workloads[digest]
         total = self._config.processes + len(names)
         samples: dict[str, list[list[float]]] = {name: [] for name in names}
         memory: dict[str, float | None] = {}
@@ -135,27 +132,30 @@ class Benchmark(Stage):
             peak_memory_mb=peak_memory_mb,
         )
 
+    def _workloads(self, work: Work, tokenizer: Path) -> tuple[list[JsonValue], list[JsonValue]]:
+        """Batches of real test texts in a seeded order, and the one batch of the longest."""
+        import numpy as np
+
+        from edgeprune.evaluation import collate
+        from edgeprune.prepared import open_prepared
+
+        prepared = open_prepared(work.parents["baseline"], work.data, splits=("test",), tokenizer=tokenizer)
+        texts, pad, size = self._texts(prepared.test.encodings), prepared.pad_token_id, self._workload.batch_size
+        rows = [
+            int(row) for row in np.random.default_rng(work.seed).integers(len(texts), size=self._config.samples * size)
+        ]
+        groups = [[texts[row] for row in rows[start : start + size]] for start in range(0, len(rows), size)]
+        longest = sorted(texts, key=lambda text: len(text["input_ids"]))[-size:]
+        return [_as_lists(collate(group, pad)) for group in groups], [_as_lists(collate(longest, pad))]
+
     def _texts(self, encodings: "list[Encoding]") -> "list[Encoding]":
-        """Real test texts at their own lengths, or cut and repeated to the fixed one."""
+        """Texts at their own lengths, or cut and repeated to the fixed one."""
         length = self._workload.lengths
         if not isinstance(length, int):
             return encodings
         return [
             {name: (values * (-(-length // len(values))))[:length] for name, values in encoding.items()}
             for encoding in encodings
-        ]
-
-    def _batches(self, texts: "list[Encoding]", pad_token_id: int, seed: int) -> list[JsonValue]:
-        """Texts in a seeded order."""
-        import numpy as np
-
-        from edgeprune.evaluation import collate
-
-        size = self._workload.batch_size
-        rows = [int(row) for row in np.random.default_rng(seed).integers(len(texts), size=self._config.samples * size)]
-        return [
-            _as_lists(collate([texts[row] for row in rows[start : start + size]], pad_token_id))
-            for start in range(0, len(rows), size)
         ]
 
 
