@@ -221,7 +221,9 @@ def inspect(
     text_column: TextColumn = None,
     label_column: LabelColumn = None,
     task: Task = None,
-    criterion: Annotated[str, typer.Option(help="magnitude, taylor, fisher or activation.")] = "fisher",
+    criterion: Annotated[
+        str | None, typer.Option(help="magnitude, taylor, fisher or activation.  [default: fisher]")
+    ] = None,
     output: Annotated[Path, typer.Option(help="Folder that pictures are written to.")] = Path(),
     store: StoreOption = None,
     offline: Offline = False,

@@ -15,8 +15,10 @@ is, without a traceback; anything that is not an `EdgepruneError` is a fault of 
     └── StorageError                8   out of space, or not writable
 """
 
+import contextlib
 import errno
 import re
+from collections.abc import Iterator
 from typing import ClassVar
 
 __all__ = [
@@ -33,6 +35,7 @@ __all__ = [
     "UsageError",
     "first_exit_code",
     "storage_error",
+    "storage_errors",
 ]
 
 EXIT_PRECEDENCE = (130, 1, 2, 8, 6, 5, 4, 3, 7)
@@ -133,3 +136,17 @@ def storage_error(error: BaseException, where: object) -> StorageError | None:
             )
         seen = seen.__cause__ or seen.__context__
     return None
+
+
+@contextlib.contextmanager
+def storage_errors(where: object) -> Iterator[None]:
+    """Inside, a failed write anywhere in a library becomes a StorageError."""
+    try:
+        yield
+    except EdgepruneError:
+        raise
+    except Exception as error:
+        found = storage_error(error, where)
+        if found is None:
+            raise
+        raise found from error

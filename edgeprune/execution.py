@@ -10,11 +10,11 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from edgeprune.artifacts import MEASURING, Artifact, Manifest, Store, file_records
-from edgeprune.errors import EdgepruneError, IntegrityError, storage_error
+from edgeprune.errors import IntegrityError, storage_errors
 from edgeprune.events import Emit, Event, Note, Progress, StageFinished, StageStarted, StageWaiting, ignore
 from edgeprune.memory import peak_memory_mb, release_memory, reset_peak
 from edgeprune.numeric import environment, numeric_mode
@@ -41,7 +41,7 @@ def run_node(
     """
     stage = node.stage
     waiting = StageWaiting(stage.name, stage.round, node.key)
-    with _storage_errors(store), store.lock(stage.name, node.key, lambda: emit(waiting)):
+    with storage_errors(store.root), store.lock(stage.name, node.key, lambda: emit(waiting)):
         artifact = _find(store, node, emit)
         cached = artifact is not None
         if artifact is None:
@@ -59,7 +59,7 @@ def measure_node(
     stage = node.stage
     waiting = StageWaiting(stage.name, stage.round, node.key)
     # One measurement of this store at a time, whatever it measures: two would disturb each other.
-    with _storage_errors(store), store.lock(stage.name, MEASURING, lambda: emit(waiting)):
+    with storage_errors(store.root), store.lock(stage.name, MEASURING, lambda: emit(waiting)):
         run = _fresh_run(store.folder(stage.name, node.key), since)
         shared = run is not None
         if run is None:
@@ -138,17 +138,3 @@ def _run(
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
-
-
-@contextlib.contextmanager
-def _storage_errors(store: Store) -> Iterator[None]:
-    """Inside, a failed write anywhere in a library becomes a StorageError."""
-    try:
-        yield
-    except EdgepruneError:
-        raise
-    except Exception as error:
-        found = storage_error(error, store.root)
-        if found is None:
-            raise
-        raise found from error

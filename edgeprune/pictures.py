@@ -17,9 +17,11 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+from edgeprune.artifacts import write_text
 from edgeprune.errors import UsageError
 from edgeprune.models.record import PruningRecord
-from edgeprune.pruning.importance import FloatArray, Scores
+from edgeprune.pruning.allocation import FloatArray
+from edgeprune.pruning.importance import Scores
 
 __all__ = ["ImportanceMap", "importance_map", "write_attention", "write_importance"]
 
@@ -82,35 +84,40 @@ def write_importance(found: ImportanceMap, title: str, folder: Path) -> tuple[Pa
         picture=base64.b64encode(picture.getvalue()).decode(),
         rows=rows,
     )
-    page.write_text(text, encoding="utf-8")
+    write_text(page, text)
     return png, page
 
 
 def write_attention(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, text: str, max_length: int, folder: Path
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    text: str,
+    record: PruningRecord,
+    dense: PruningRecord,
+    max_length: int,
+    folder: Path,
 ) -> Path:
     """Write `attention.html`: bertviz's interactive view of every head's attention over a text's tokens.
 
+    Layers and heads have their numbers in the dense model; those that are gone attend to nothing.
+
     Raises:
-        UsageError: bertviz isn't installed, or a layer has no heads left.
+        UsageError: bertviz isn't installed.
     """
     bertviz = _extra("bertviz", "viz")
     encoded = tokenizer(text, return_tensors="pt", truncation=True, max_length=max_length)
     with torch.inference_mode():
         attentions = model(**encoded, output_attentions=True).attentions
     tokens = tokenizer.convert_ids_to_tokens(encoded["input_ids"][0].tolist())
-    heads = max(attention.shape[1] for attention in attentions)
-    # bertviz draws equally many heads a layer; pruned ones attend to nothing.
-    padded = [
-        torch.cat([attention, attention.new_zeros(1, heads - attention.shape[1], *attention.shape[2:])], 1)
-        for attention in attentions
-    ]
-    shown = bertviz.head_view(padded, tokens, html_action="return")
+    spread = [torch.zeros(1, len(layer.heads), len(tokens), len(tokens)) for layer in dense.layers]
+    for attention, layer in zip(attentions, record.layers, strict=True):
+        spread[layer.index][:, list(layer.heads)] = attention[:, : len(layer.heads)]
+    shown = bertviz.head_view(spread, tokens, html_action="return")
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "attention.html"
-    path.write_text(
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(text)}</title>{shown.data}</html>\n',
-        encoding="utf-8",
+    title = html.escape(text)
+    write_text(
+        path, f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>{shown.data}</html>\n'
     )
     return path
 

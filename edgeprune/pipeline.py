@@ -47,7 +47,11 @@ def build(plan: Plan, request: BuildRequest, *, emit: Emit = ignore) -> BuildRep
             artifacts[node.id], cached[node.id] = run_node(node, plan, store, artifacts, seed=seed, emit=emit)
     if plan.unreachable is not None:
         emit(Note(f"not measured: {plan.unreachable}; on the device: {command_on_device(request)}"))
-    return _publish(request, plan, artifacts, cached)
+    latency = [] if plan.benchmark is None else read_latency(artifacts[plan.benchmark.id])
+    no_gain = _no_gain(plan, latency)
+    for sentence in no_gain:
+        emit(Note(sentence))
+    return _publish(request, plan, artifacts, cached, latency, no_gain)
 
 
 def _check_output(output: Path, name: str) -> None:
@@ -63,13 +67,17 @@ def _check_output(output: Path, name: str) -> None:
 
 
 def _publish(
-    request: BuildRequest, plan: Plan, artifacts: Mapping[str, Artifact], cached: Mapping[str, bool]
+    request: BuildRequest,
+    plan: Plan,
+    artifacts: Mapping[str, Artifact],
+    cached: Mapping[str, bool],
+    latency: list[LatencyRow],
+    no_gain: list[str],
 ) -> BuildReport:
     """Copy the package out of the store, write build.json and the benchmark beside it."""
     package = artifacts["package"]
     final = package.manifest.metrics
     assert final.metric is not None  # noqa: S101 (the package stage always carries its model's metric)
-    latency = [] if plan.benchmark is None else read_latency(artifacts[plan.benchmark.id])
     name = plan.name.folder
     size_bytes = total_bytes([package.file(name)])
     shipped = next((row for row in latency if row.artifact == "final"), None)
@@ -96,7 +104,7 @@ def _publish(
         budget=rows,
         notes=[
             *(note for artifact in artifacts.values() for note in artifact.manifest.metrics.notes),
-            *_no_gain(plan, latency),
+            *no_gain,
         ],
     )
     try:
@@ -121,7 +129,8 @@ def _publish(
 def _no_gain(plan: Plan, latency: Sequence[LatencyRow]) -> list[str]:
     """Says so where removing units bought no latency against the dense model in the same precision."""
     by_name = {row.artifact: row for row in latency}
-    dense, final = by_name.get("dense"), by_name.get("final")
+    # Only where the result is in fp32 itself is there no dense graph beside dense-fp32.
+    dense, final = by_name.get("dense") or by_name.get("dense-fp32"), by_name.get("final")
     removes = any(isinstance(node.stage, Prune) and node.stage.removes_units for node in plan.nodes)
     if not removes or dense is None or final is None or dense.p50_ms is None or final.p50_ms is None:
         return []

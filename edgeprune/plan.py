@@ -4,6 +4,7 @@ plan = make_plan(request)
 [node.key for node in plan.nodes]
 """
 
+import json
 import os
 import re
 import shlex
@@ -27,7 +28,7 @@ from edgeprune.stages.package import Package, PackageName
 from edgeprune.stages.prepare import Prepare
 from edgeprune.stages.prune import Prune
 from edgeprune.stages.quantize import Quantize
-from edgeprune.steps import GradientStep, StructuredStep
+from edgeprune.steps import GradientStep, LayersStep, MagnitudeStep, StructuredStep
 from edgeprune.tasks import TaskName, is_labelled, resolve_problem_type, resolve_task
 
 __all__ = ["BuildRequest", "Node", "Plan", "command_on_device", "make_plan"]
@@ -93,6 +94,7 @@ def make_plan(request: BuildRequest) -> Plan:
     task = resolve_task(request.task, model.config)
     problem_type = resolve_problem_type(request.problem_type, task)
     _check_signals(request, labelled=is_labelled(task))
+    _check_layers(request, model)
     data = DataSource(request.data, labelled=is_labelled(task), offline=request.offline)
     name = PackageName(name=request.name or model.name, release=request.release, target=request.target.name)
     for kind, value in (("--name", name.name), ("--release", name.release)):
@@ -204,6 +206,35 @@ def _check_signals(request: BuildRequest, *, labelled: bool) -> None:
                 f"stages.prune.steps.{number}.signal is labels, but this task has none; use divergence, which asks how far the "
                 f"outputs move from the dense model's own"
             )
+
+
+def _check_layers(request: BuildRequest, model: ModelSource) -> None:
+    """Raises UsageError for a step that names layers the model doesn't have, or would leave it none."""
+    pruned = model.folder / "pruning.json"
+    if pruned.is_file():
+        numbers = [layer["index"] for layer in json.loads(pruned.read_text(encoding="utf-8")).get("layers", [])]
+    else:
+        numbers = list(range(model.config.get("num_hidden_layers") or model.config.get("n_layers") or 0))
+    prune = request.pipeline.stages.prune
+    for number, step in enumerate(prune.steps if prune and numbers else ()):
+        where = f"stages.prune.steps.{number}"
+        lists: dict[str, object] = {}
+        match step:
+            case LayersStep(drop=tuple(drop)) if not set(drop) <= set(numbers):
+                raise UsageError(f"{where}.drop names layers of {sorted(drop)}, the model has {numbers}")
+            case LayersStep(remove=int(count)) if count >= len(numbers):
+                raise UsageError(
+                    f"{where}.remove is {count}, the model has {len(numbers)} layers; one at least must stay"
+                )
+            case StructuredStep():
+                lists = {"keep_heads": step.keep_heads, "keep_ffn": step.keep_ffn}
+            case MagnitudeStep() | GradientStep():
+                lists = {"sparsity": step.sparsity}
+            case _:
+                pass
+        for name, values in lists.items():
+            if isinstance(values, tuple) and len(values) != len(numbers):
+                raise UsageError(f"{where}.{name} lists {len(values)} values, the model has {len(numbers)} layers")
 
 
 def _unreachable(target: Target) -> str | None:

@@ -125,6 +125,6 @@ def write_rows(rows: SplitRows) -> str:
     return json.dumps(rows) + "\n"
 
 
-def weights_digest(prepared: Artifact) -> str:
-    """SHA-256 of the dense baseline's weights."""
-    return file_digest(prepared.file("checkpoint/model.safetensors"))
+def weights_digest(artifact: Artifact) -> str:
+    """SHA-256 of an artifact's checkpoint."""
+    return file_digest(artifact.file("checkpoint/model.safetensors"))

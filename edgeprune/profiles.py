@@ -17,7 +17,7 @@ from pydantic import Field, JsonValue, PositiveFloat, PositiveInt, model_validat
 
 from edgeprune.config import Frozen, apply_overrides, parse_override, read_yaml, validate
 from edgeprune.errors import ProfileError
-from edgeprune.steps import Schedule, Step
+from edgeprune.steps import Schedule, Step, order_fault
 
 __all__ = [
     "Budget",
@@ -165,6 +165,13 @@ class Pipeline(Frozen):
     def _rounds_need_pruning(self) -> Self:
         if self.rounds > 1 and self.stages.prune is None:
             raise ValueError(f"rounds is {self.rounds}, but there is no prune stage to repeat")
+        return self
+
+    @model_validator(mode="after")
+    def _steps_can_follow(self) -> Self:
+        fault = order_fault(self.stages.prune.steps, self.rounds) if self.stages.prune else None
+        if fault:
+            raise ValueError(fault)
         return self
 
 

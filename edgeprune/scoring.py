@@ -12,7 +12,7 @@ from edgeprune.agent import device_info
 from edgeprune.artifacts import Artifact, Store
 from edgeprune.config import validate
 from edgeprune.data import DataSpec
-from edgeprune.errors import UsageError
+from edgeprune.errors import UsageError, storage_errors
 from edgeprune.events import Emit, ignore
 from edgeprune.execution import run_node
 from edgeprune.inspection import checkpoint_folder
@@ -22,7 +22,7 @@ from edgeprune.models.record import PruningRecord, read_pruning
 from edgeprune.models.reference import resolve_model
 from edgeprune.pictures import ImportanceMap, importance_map, write_attention, write_importance
 from edgeprune.plan import BuildRequest, make_plan
-from edgeprune.profiles import Pipeline, PrepareConfig, host_target
+from edgeprune.profiles import Pipeline, PrepareConfig, Target
 from edgeprune.pruning.importance import Scores, open_scores
 from edgeprune.silence import quiet_libraries
 
@@ -32,13 +32,21 @@ if TYPE_CHECKING:
 __all__ = ["draw_attention", "draw_importance"]
 
 _SCORES = "scores.safetensors"
+_NOWHERE: "dict[str, JsonValue]" = {
+    "schema_version": 1,
+    "name": "none",
+    "description": "Nothing is quantized or timed",
+    "runtime": {"threads": 1},
+    "precision": {"mode": "fp32"},
+    "runner": None,
+}
 
 
 def draw_importance(
     reference: str,
     data: DataSpec | None,
     *,
-    criterion: str,
+    criterion: str | None,
     task: str | None,
     store: Store,
     output: Path,
@@ -50,7 +58,7 @@ def draw_importance(
     Args:
         reference: A model reference, an artifact's folder in the store, or a package's folder.
         data: What to compute scores on; None: take those that an artifact or a package was pruned by.
-        criterion: Of the computed scores.
+        criterion: Of the computed scores; None: fisher.
         task: One of optimum's task names; None: from the checkpoint's architecture.
         store: Where artifacts are found and kept.
         output: The folder to write to.
@@ -60,12 +68,16 @@ def draw_importance(
     Raises:
         UsageError: There are neither scores nor data, no such criterion, or matplotlib isn't installed.
     """
-    found = _saved(Path(reference), store) if data is None else None
-    if found is None:
-        if data is None:
+    if data is None:
+        if criterion is not None:
+            raise UsageError("--criterion says how scores are computed; give --data to compute them on")
+        found = _saved(Path(reference), store)
+        if found is None:
             raise UsageError(f"{reference} carries no scores; give --data to compute them on")
-        found = _computed(_request(reference, data, criterion, task, store, offline=offline), emit)
-    return write_importance(found, f"Importance in {_short(reference)}", output)
+    else:
+        found = _computed(_request(reference, data, criterion or "fisher", task, store, offline=offline), emit)
+    with storage_errors(output):
+        return write_importance(found, f"Importance in {_short(reference)}", output)
 
 
 def draw_attention(reference: str, text: str, *, store: Store, output: Path, offline: bool = False) -> Path:
@@ -74,7 +86,15 @@ def draw_attention(reference: str, text: str, *, store: Store, output: Path, off
     with quiet_libraries():
         config = load_config(folder)
         model = load_any(folder, attn_implementation="eager").base_model
-        return write_attention(model, load_tokenizer(folder), text, longest_text(config), output)
+        record = read_pruning(folder) or PruningRecord.dense(model, "")
+        dense = PruningRecord.dense(empty_model(config, None), "")
+        with storage_errors(output):
+            return write_attention(model, load_tokenizer(folder), text, record, dense, longest_text(config), output)
+
+
+def _arch() -> str:
+    """The architecture a target may have that is nearest to this machine's; nothing here depends on it."""
+    return "aarch64" if device_info()["arch"] == "aarch64" else "x86_64"
 
 
 def _folder(reference: str, store: Store, *, offline: bool) -> Path:
@@ -109,7 +129,9 @@ def _request(
         model=str(folder),
         data=data,
         pipeline=validate(Pipeline, content, source="--criterion", kind="choice"),
-        target=host_target(device_info()),
+        target=validate(
+            Target, {**_NOWHERE, "device": {"arch": _arch()}}, source="this machine", kind="target profile"
+        ),
         pipeline_reference="importance",
         target_reference="host",
         store=store.root,

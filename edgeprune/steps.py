@@ -8,6 +8,8 @@
       - {method: reconstruct}
 """
 
+from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -27,6 +29,7 @@ __all__ = [
     "StructuredStep",
     "VocabularyStep",
     "after_round",
+    "order_fault",
 ]
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
@@ -59,8 +62,8 @@ class StructuredStep(Frozen):
     """Fraction of the dense model's FFN neurons left after the last round; or one a layer."""
     importance: Literal["random", "magnitude", "taylor", "fisher", "activation"] = "fisher"
     signal: Literal["auto", "labels", "divergence"] = "auto"
-    """What the gradient criteria differentiate: the loss on labels, or the divergence from the dense model's own output;
-    auto is labels where the task has them."""
+    """What the gradient criteria differentiate: the loss on labels, or the divergence from the outputs that the model has
+    before the step (the dense model's, in a first step); auto is labels where the task has them."""
     allocation: Literal["uniform", "global"] = "uniform"
     """Ignored where a list says what each layer keeps."""
     allow_empty: bool = False
@@ -172,6 +175,19 @@ Step = Annotated[
     StructuredStep | MasksStep | LayersStep | MagnitudeStep | GradientStep | NMStep | VocabularyStep | ReconstructStep,
     Field(discriminator="method"),
 ]
+
+
+def order_fault(steps: Sequence[Step], rounds: int) -> str | None:
+    """Why steps can't follow one another as they do; None if they can. With several rounds, the first follow the last."""
+    sequence = [*steps, *steps] if rounds > 1 else steps
+    for earlier, step in combinations(sequence, 2):
+        if isinstance(earlier, MagnitudeStep | GradientStep | NMStep) and isinstance(step, ReconstructStep):
+            return f"reconstruct comes after {earlier.method}, whose zeros it would undo; put it before, in one round"
+        if isinstance(earlier, NMStep) and isinstance(step, StructuredStep | MasksStep):
+            return f"{step.method} comes after n_m, whose groups of {earlier.m} it would tear apart; put n_m last, in one round"
+    if rounds > 1 and any(isinstance(step, StructuredStep) and step.scores for step in steps):
+        return "scores of one checkpoint can't serve several rounds; remove scores, or prune in one round"
+    return None
 
 
 def after_round(step: Step, amount: float) -> Step:

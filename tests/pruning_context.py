@@ -12,7 +12,8 @@ from transformers import PreTrainedModel
 from edgeprune.evaluation import collate, encode, predict_torch, to_torch
 from edgeprune.models.checkpoint import load_any, load_tokenizer
 from edgeprune.models.record import PruningRecord, dense_tokens
-from edgeprune.pruning.context import Batch, Pruned
+from edgeprune.pruning.context import Pruned
+from edgeprune.pruning.importance import Batch
 from edgeprune.tasks import TaskSpec, task_for
 
 

@@ -11,8 +11,10 @@ from safetensors.numpy import load_file
 
 import edgeprune
 from edgeprune.artifacts import Store
+from edgeprune.latency import LatencyRow
 from edgeprune.models.architectures import layers_of
 from edgeprune.models.record import PruningRecord, read_pruning
+from edgeprune.stages.benchmark import read_latency
 
 HALF = {"method": "structured", "keep_heads": 0.5, "keep_ffn": 0.5, "align": 8}
 UNSTRUCTURED = [
@@ -142,3 +144,51 @@ def test_labels_are_not_asked_for_where_there_are_none(built: Built, tmp_path: P
     done = build(built, tmp_path / "store", [HALF | {"signal": "labels"}], "--task", "feature-extraction")
     assert done.code == 2
     assert "stages.prune.steps.0.signal is labels, but this task has none; use divergence" in done.complaints[0]
+
+
+@pytest.mark.parametrize(
+    ("step", "sentence"),
+    [
+        ({"method": "layers", "remove": 2}, "steps.0.remove is 2, the model has 2 layers; one at least must stay"),
+        ({"method": "layers", "drop": [7]}, "steps.0.drop names layers of [7], the model has [0, 1]"),
+        (HALF | {"keep_ffn": [0.5, 0.5, 0.5]}, "steps.0.keep_ffn lists 3 values, the model has 2 layers"),
+        ({"method": "magnitude", "sparsity": [0.5]}, "steps.0.sparsity lists 1 values, the model has 2 layers"),
+    ],
+)
+def test_layers_that_are_not_there_are_said_before_anything_runs(
+    built: Built, tmp_path: Path, step: dict[str, Any], sentence: str
+) -> None:
+    done = build(built, tmp_path / "store", [step])
+    assert done.code == 2
+    assert sentence in done.complaints[0]
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_step_that_bought_no_latency_is_said(built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if the result had taken twice the dense model's time."""
+    from edgeprune import pipeline
+
+    def slow(run: object) -> list[LatencyRow]:
+        rows = {row.artifact: row for row in read_latency(run)}  # type: ignore[arg-type]
+        dense = rows["dense"]
+        return [
+            rows["dense-fp32"],
+            dense,
+            dense.model_copy(update={"artifact": "final", "p50_ms": 2 * (dense.p50_ms or 1)}),
+        ]
+
+    monkeypatch.setattr(pipeline, "read_latency", slow)
+    done = built.again("--json", output=tmp_path)
+    (note,) = done.document["notes"]
+    assert note.startswith("pruning bought no latency here: p50 is")
+    assert note in done.err
+
+
+def test_what_a_file_is_called_says_how_it_is_read_so_it_is_in_the_key(built: Built, tmp_path: Path) -> None:
+    keys = set()
+    for name in ("corpus.txt", "corpus.jsonl", "other.jsonl"):
+        path = tmp_path / name
+        path.write_text('{"text": "a good film ."}\n', encoding="utf-8")
+        report = build(built, built.store, [{"method": "vocabulary", "corpus": str(path)}], "--plan").document
+        keys.add(next(row["key"] for row in report["stages"] if row["stage"] == "prune"))
+    assert len(keys) == 2

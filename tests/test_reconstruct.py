@@ -1,10 +1,13 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from conftest import MODEL_TYPES, ModelFactory
 from pruning_context import TinyContext
 
-from edgeprune.models.checkpoint import load_any
+from edgeprune.errors import UsageError
+from edgeprune.models.checkpoint import load_any, save_checkpoint
 from edgeprune.models.record import LayerRecord
 from edgeprune.pruning.reconstruct import prune_reconstruct, ridge
 from edgeprune.pruning.surgery import cut
@@ -56,15 +59,25 @@ def test_what_lost_nothing_stays_as_it_is(tiny_model_folder: ModelFactory):
     np.testing.assert_allclose(context.outputs(), before, atol=1e-5)
 
 
-def test_zeros_of_a_sparse_model_stay_zero(tiny_model_folder: ModelFactory):
+def test_a_sparse_model_is_refused(tiny_model_folder: ModelFactory):
     context = TinyContext(tiny_model_folder())
-    weight = context.pruned.model.bert.encoder.layer[0].output.dense.weight
-    with torch.no_grad():
-        weight[:, ::3] = 0
     context.pruned.record = context.pruned.record.model_copy(update={"sparse": True})
-    prune_reconstruct(ReconstructStep(method="reconstruct", samples=48), context.pruned, context)
-    assert (weight[:, ::3] == 0).all()
-    assert (weight[:, 1::3] != 0).all()
+    with pytest.raises(UsageError, match="reconstruct belongs before the step that sets single weights to zero"):
+        prune_reconstruct(ReconstructStep(method="reconstruct"), context.pruned, context)
+
+
+def test_a_model_that_lacked_layers_from_the_start(tiny_model_folder: ModelFactory, tmp_path: Path):
+    """Its only layer is called 1: that is the teacher's first."""
+    whole = TinyContext(tiny_model_folder())
+    record = cut(whole.pruned.model, whole.pruned.record, whole.pruned.record.layers[1:])
+    save_checkpoint(whole.pruned.model, tmp_path, record=record, tokenizer=whole.pruned.tokenizer)
+    context = TinyContext(tmp_path)
+    context.dense = context.pruned.record = record
+    half = LayerRecord(index=1, heads=(0, 2), neurons=tuple(range(0, 128, 2)))
+    context.pruned.record = cut(context.pruned.model, record, (half,))
+    before = distance(context)
+    prune_reconstruct(ReconstructStep(method="reconstruct", samples=48, ridge=1e-3), context.pruned, context)
+    assert distance(context) < 0.5 * before
 
 
 def test_ridge_is_least_squares_with_a_penalty():

@@ -63,6 +63,11 @@ def test_without_scores_and_data_there_is_nothing_to_draw(built: Built, tmp_path
     done = call("inspect", built.artifact("prepare", 0).path, "--importance", "--output", tmp_path)
     assert done.code == 2
     assert "carries no scores; give --data to compute them on" in done.complaints[0]
+    ignored = call(
+        "inspect", built.artifact("prune").path, "--importance", "--criterion", "taylor", "--output", tmp_path
+    )
+    assert ignored.code == 2
+    assert "give --data to compute them on" in ignored.complaints[0]
     wrong = call(
         "inspect", built.model, "--importance", "--data", built.data, "--criterion", "fischer", "--task",
         "text-classification", "--store", tmp_path / "store",
@@ -80,6 +85,22 @@ def test_attention_is_drawn_over_the_tokens_of_a_text(built: Built, tmp_path: Pa
     page = (tmp_path / "attention.html").read_text(encoding="utf-8")
     for token in ("[CLS]", "the", "film", "was", "great", "[SEP]"):
         assert f'"{token}"' in page
+
+
+@pytest.mark.parametrize("flags", [["--importance"], ["--attention", "good"]])
+def test_a_picture_that_cannot_be_written(built: Built, tmp_path: Path, flags: list[str]) -> None:
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
+    done = call(
+        "inspect",
+        built.artifact("prune").path,
+        *flags,
+        "--store",
+        built.store,
+        "--output",
+        tmp_path / "file" / "folder",
+    )
+    assert done.code == 8
+    assert "could not write" in done.complaints[0]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ from pruning_context import TinyContext
 from edgeprune.errors import UsageError
 from edgeprune.models.architectures import layers_of
 from edgeprune.models.checkpoint import load_any
-from edgeprune.pruning.sparse import prune_gradient, prune_magnitude, prune_n_m
+from edgeprune.pruning.sparse import prune_gradient, prune_magnitude, prune_n_m, sparsity_of
+from edgeprune.pruning.surgery import cut
 from edgeprune.steps import GradientStep, MagnitudeStep, NMStep
 
 
@@ -26,19 +27,19 @@ def zeros(tensors: list[torch.Tensor]) -> float:
 
 def test_global_magnitude_zeroes_exactly_the_smallest(context: TinyContext):
     before = torch.cat([one.flatten().clone() for layer in weights(context) for one in layer])
-    prune_magnitude(MagnitudeStep(method="magnitude", sparsity=0.3), context.pruned)
+    prune_magnitude(MagnitudeStep(method="magnitude", sparsity=0.3), context.pruned, context)
     after = torch.cat([one.flatten() for layer in weights(context) for one in layer])
     gone = after == 0
     assert int(gone.sum()) == round(0.3 * len(before))
     assert before[gone].abs().max() <= before[~gone].abs().min()
     assert torch.equal(before[~gone], after[~gone])
-    assert context.pruned.facts["sparsity"] == pytest.approx(0.3, abs=1e-4)
+    assert sparsity_of(context.pruned.model) == pytest.approx(0.3, abs=1e-4)
     assert context.pruned.record.sparse
 
 
 def test_a_threshold_zeroes_what_is_below_it(context: TinyContext):
     before = torch.cat([one.flatten().clone() for layer in weights(context) for one in layer])
-    prune_magnitude(MagnitudeStep(method="magnitude", threshold=0.05), context.pruned)
+    prune_magnitude(MagnitudeStep(method="magnitude", threshold=0.05), context.pruned, context)
     after = torch.cat([one.flatten() for layer in weights(context) for one in layer])
     assert torch.equal(after == 0, before.abs() < 0.05)
 
@@ -50,13 +51,13 @@ def test_by_layer_every_layer_has_its_own_sparsity(
     scale = layers_of(context.pruned.model)[0].query.weight
     with torch.no_grad():
         scale.mul_(100)  # one ranking of all would spare this layer
-    prune_magnitude(MagnitudeStep(method="magnitude", sparsity=sparsity, scope="layer"), context.pruned)
+    prune_magnitude(MagnitudeStep(method="magnitude", sparsity=sparsity, scope="layer"), context.pruned, context)
     assert [zeros(layer) for layer in weights(context)] == pytest.approx(expected, abs=1e-4)
 
 
 def test_a_list_of_the_wrong_length_is_refused(context: TinyContext):
-    with pytest.raises(UsageError, match="3 sparsities are given, the model has 2 layers"):
-        prune_magnitude(MagnitudeStep(method="magnitude", sparsity=(0.1, 0.2, 0.3)), context.pruned)
+    with pytest.raises(UsageError, match="sparsity lists 3 values, the model has 2 layers"):
+        prune_magnitude(MagnitudeStep(method="magnitude", sparsity=(0.1, 0.2, 0.3)), context.pruned, context)
 
 
 @pytest.mark.parametrize("criterion", ["gradient", "weight_gradient"])
@@ -79,6 +80,20 @@ def test_gradients_are_accumulated_over_the_batches_asked_for(context: TinyConte
     gone = torch.cat([one.flatten() for layer in weights(context) for one in layer]) == 0
     assert int(gone.sum()) == round(0.5 * len(scores))
     assert scores[gone].max() <= scores[~gone].min() * 1.001 + 1e-12
+
+
+@pytest.mark.parametrize("criterion", ["gradient", "weight_gradient"])
+def test_a_later_round_ends_at_its_own_sparsity(context: TinyContext, criterion: str):
+    for sparsity in (0.25, 0.5):
+        step = GradientStep(method="gradient", criterion=criterion, sparsity=sparsity, batches=2, batch_size=8)  # type: ignore[arg-type]
+        prune_gradient(step, context.pruned, context)
+        assert sparsity_of(context.pruned.model) == pytest.approx(sparsity, abs=1e-4)
+
+
+def test_a_list_is_by_the_dense_models_layers(context: TinyContext):
+    context.pruned.record = cut(context.pruned.model, context.pruned.record, context.pruned.record.layers[1:])
+    prune_magnitude(MagnitudeStep(method="magnitude", sparsity=(0.2, 0.7)), context.pruned, context)
+    assert [zeros(layer) for layer in weights(context)] == pytest.approx([0.7], abs=1e-4)
 
 
 def test_two_of_every_four_neighbours_stay(context: TinyContext):

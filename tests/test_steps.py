@@ -1,9 +1,22 @@
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from edgeprune.steps import GradientStep, LayersStep, MagnitudeStep, NMStep, Schedule, Step, StructuredStep, after_round
+from edgeprune.steps import (
+    GradientStep,
+    LayersStep,
+    MagnitudeStep,
+    NMStep,
+    ReconstructStep,
+    Schedule,
+    Step,
+    StructuredStep,
+    after_round,
+    order_fault,
+)
 
 STEP: TypeAdapter[Step] = TypeAdapter(Step)
 
@@ -58,6 +71,32 @@ def test_amounts_after_half_of_it():
 def test_steps_that_say_nothing_or_too_much_are_refused(content: dict[str, object], message: str):
     with pytest.raises(ValidationError, match=message):
         STEP.validate_python(content)
+
+
+HALF = StructuredStep(method="structured", keep_heads=0.5)
+MAGNITUDE, SEMI = MagnitudeStep(method="magnitude", sparsity=0.5), NMStep(method="n_m")
+RECONSTRUCT = ReconstructStep(method="reconstruct")
+SCORED = StructuredStep(method="structured", keep_heads=0.5, scores=Path("scores.safetensors"))
+
+
+@pytest.mark.parametrize(
+    ("steps", "rounds", "fault"),
+    [
+        ([HALF, RECONSTRUCT, MAGNITUDE], 1, None),
+        ([HALF, RECONSTRUCT], 3, None),
+        ([HALF, SEMI], 1, None),
+        ([SCORED], 1, None),
+        ([MAGNITUDE, RECONSTRUCT], 1, "reconstruct comes after magnitude"),
+        ([RECONSTRUCT, MAGNITUDE], 2, "reconstruct comes after magnitude"),
+        ([SEMI, HALF], 1, "structured comes after n_m, whose groups of 4"),
+        ([HALF, SEMI], 2, "structured comes after n_m"),
+        ([SCORED], 2, "can't serve several rounds"),
+    ],
+)
+def test_steps_that_would_undo_one_another_are_refused(steps: list[Step], rounds: int, fault: str | None):
+    found = order_fault(steps, rounds)
+    assert (found is None) is (fault is None)
+    assert (fault or "") in (found or "")
 
 
 def test_a_gradient_is_never_of_one_batch_by_default():

@@ -11,6 +11,7 @@ from edgeprune.errors import UsageError
 from edgeprune.models.record import PruningRecord
 from edgeprune.pruning.importance import write_scores
 from edgeprune.pruning.structured import prune_masks, prune_structured
+from edgeprune.pruning.surgery import cut
 from edgeprune.steps import MasksStep, StructuredStep
 
 
@@ -55,8 +56,15 @@ def test_each_layer_may_have_its_own_fraction(context: TinyContext):
     step = StructuredStep(method="structured", keep_heads=(0.25, 1.0), keep_ffn=(0.5, 0.25), align=8)
     prune_structured(step, 0, context.pruned, context)
     assert sizes(context.pruned.record) == [(1, 64), (4, 32)]
-    with pytest.raises(UsageError, match="3 fractions to keep are given, the model has 2 layers"):
+    with pytest.raises(UsageError, match="keep_heads lists 3 values, the model has 2 layers"):
         prune_structured(StructuredStep(method="structured", keep_heads=(0.5, 0.5, 0.5)), 1, context.pruned, context)
+
+
+def test_a_list_is_by_the_dense_models_layers(context: TinyContext):
+    context.pruned.record = cut(context.pruned.model, context.pruned.record, context.pruned.record.layers[1:])
+    step = StructuredStep(method="structured", keep_heads=(1.0, 0.25), keep_ffn=(1.0, 0.5), align=8)
+    prune_structured(step, 0, context.pruned, context)
+    assert sizes(context.pruned.record) == [(1, 64)]
 
 
 def saved_scores(context: TinyContext, path: Path, digest: str) -> None:

@@ -136,14 +136,21 @@ def test_a_tied_decoder_keeps_the_same_rows(tiny_model_folder: ModelFactory):
 def test_a_corpus_of_ones_own(tiny_model_folder: ModelFactory, tmp_path: Path):
     context = TinyContext(tiny_model_folder(), rows=4)
     path = tmp_path / "corpus.jsonl"
-    path.write_text('{"text": "good film ."}\n{"text": "bad plot ."}\n', encoding="utf-8")
+    path.write_text('{"text": "good\u2028film ."}\n\n{"text": "bad plot ."}\n', encoding="utf-8")
     prune_vocabulary(VocabularyStep(method="vocabulary", corpus=path, floor=1), context.pruned, context)
     assert {"good", "film", "bad", "plot"} <= set(context.pruned.tokenizer.get_vocab())
     assert "superb" not in context.pruned.tokenizer.get_vocab()
 
 
 @pytest.mark.parametrize(
-    ("name", "content"), [("c.txt", "\n \n"), ("c.jsonl", "{"), ("c.jsonl", '{"body": "x"}'), ("c.txt", None)]
+    ("name", "content"),
+    [
+        ("c.txt", "\n \n"),
+        ("c.jsonl", "{"),
+        ("c.jsonl", '{"body": "x"}'),
+        ("c.jsonl", '{"text": null}'),
+        ("c.txt", None),
+    ],
 )
 def test_a_corpus_that_is_none(tiny_model_folder: ModelFactory, tmp_path: Path, name: str, content: str | None):
     context = TinyContext(tiny_model_folder(), rows=4)

@@ -41,6 +41,10 @@ class PruningRecord(Frozen):
     sparse: bool = False
     """Whether the zeros among the encoder's projection weights are to stay through fine-tuning."""
 
+    def positions(self) -> dict[int, int]:
+        """Where each layer that is left stands, by its number in the dense model."""
+        return {layer.index: position for position, layer in enumerate(self.layers)}
+
     @classmethod
     def dense(cls, model: PreTrainedModel, base_digest: str) -> "PruningRecord":
         """The record of a model that has everything."""
@@ -90,10 +94,9 @@ def write_pruning(record: PruningRecord, folder: Path) -> None:
 
 def dense_layers(record: PruningRecord | None, dense: PruningRecord | None, count: int) -> list[int]:
     """Positions, in a model that `dense` describes, of the layers that `record` has; `count` is how many `dense` has."""
-    where = {layer.index: position for position, layer in enumerate(dense.layers)} if dense else None
     if record is None:
         return list(range(count))
-    return [layer.index if where is None else where[layer.index] for layer in record.layers]
+    return [dense.positions()[layer.index] if dense else layer.index for layer in record.layers]
 
 
 def dense_tokens(record: PruningRecord | None, dense: PruningRecord | None) -> torch.Tensor | None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["keep_counts", "strongest"]
+__all__ = ["FloatArray", "keep_counts", "strongest"]
 
 FloatArray = npt.NDArray[np.float64]
 

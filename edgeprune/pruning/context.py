@@ -7,13 +7,11 @@ from typing import Literal, Protocol
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+from edgeprune.errors import UsageError
 from edgeprune.models.record import PruningRecord
-from edgeprune.pruning.importance import Scores
+from edgeprune.pruning.importance import Batch, Scores
 
-__all__ = ["Batch", "Context", "Pruned", "Signal"]
-
-Batch = dict[str, torch.Tensor]
-Signal = Literal["labels", "divergence"]
+__all__ = ["Context", "Pruned", "by_layer"]
 
 
 @dataclass
@@ -66,3 +64,22 @@ class Context(Protocol):
 
     def note(self, message: str) -> None:
         """Tell the user something that the figures alone don't say."""
+
+
+def by_layer(values: float | tuple[float, ...], places: list[int], layers: int, name: str) -> float | tuple[float, ...]:
+    """A step's values for the layers that are left; one value for all stays one.
+
+    Args:
+        values: One, or one a layer of the dense model.
+        places: Positions in the dense model of the layers that are left.
+        layers: How many the dense model has.
+        name: Of the step's key, for the message.
+
+    Raises:
+        UsageError: A list of another length.
+    """
+    if not isinstance(values, tuple):
+        return values
+    if len(values) != layers:
+        raise UsageError(f"stages.prune: {name} lists {len(values)} values, the model has {layers} layers")
+    return tuple(values[place] for place in places)

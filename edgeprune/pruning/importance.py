@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
@@ -28,8 +27,10 @@ from edgeprune.config import Frozen
 from edgeprune.errors import UsageError
 from edgeprune.models.architectures import LayerParts, layers_of
 from edgeprune.models.record import LayerRecord
+from edgeprune.pruning.allocation import FloatArray
 
 __all__ = [
+    "Batch",
     "SavedScores",
     "Scores",
     "activation",
@@ -42,7 +43,6 @@ __all__ = [
     "write_scores",
 ]
 
-FloatArray = npt.NDArray[np.float64]
 Batch = dict[str, torch.Tensor]
 
 

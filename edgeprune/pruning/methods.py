@@ -38,7 +38,7 @@ def apply_step(step: Step, number: int, pruned: Pruned, context: Context) -> Non
         case LayersStep():
             prune_layers(step, pruned, context)
         case MagnitudeStep():
-            prune_magnitude(step, pruned)
+            prune_magnitude(step, pruned, context)
         case GradientStep():
             prune_gradient(step, pruned, context)
         case NMStep():

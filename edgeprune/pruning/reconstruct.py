@@ -16,8 +16,10 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from edgeprune.errors import UsageError
 from edgeprune.models.architectures import layers_of
-from edgeprune.pruning.context import Batch, Context, Pruned
+from edgeprune.pruning.context import Context, Pruned
+from edgeprune.pruning.importance import Batch
 from edgeprune.steps import ReconstructStep
 
 __all__ = ["prune_reconstruct", "ridge"]
@@ -31,11 +33,17 @@ class _Reached(Exception):  # noqa: N818 (no error: it ends a forward pass)
 
 
 def prune_reconstruct(step: ReconstructStep, pruned: Pruned, context: Context) -> None:
-    """Solve every layer's two output projections."""
-    dense = context.dense_model()
+    """Solve every layer's two output projections.
+
+    Raises:
+        UsageError: The model is sparse.
+    """
+    if pruned.record.sparse:
+        raise UsageError("reconstruct belongs before the step that sets single weights to zero: it would undo them")
+    dense, where = context.dense_model(), context.dense.positions()
     batches, done = list(context.batches(step.samples)), 0
     for position, layer in enumerate(pruned.record.layers):
-        ours, theirs = layers_of(pruned.model)[position], layers_of(dense)[layer.index]
+        ours, theirs = layers_of(pruned.model)[position], layers_of(dense)[where[layer.index]]
         for reader, writer in _SUBLAYERS:
             linear: nn.Linear = getattr(ours, writer)
             size = linear.in_features + 1
@@ -61,9 +69,8 @@ def prune_reconstruct(step: ReconstructStep, pruned: Pruned, context: Context) -
             change = ridge(gram, cross, step.ridge)
             done += 1
             context.progress(done, len(_SUBLAYERS) * len(pruned.record.layers), "projections")
-            zeros = (linear.weight == 0) & pruned.record.sparse
             with torch.no_grad():
-                linear.weight.add_(change[:-1].T.to(linear.weight.dtype)).masked_fill_(zeros, 0.0)
+                linear.weight.add_(change[:-1].T.to(linear.weight.dtype))
                 linear.bias.add_(change[-1].to(linear.bias.dtype))
 
 

@@ -4,20 +4,22 @@ Dense kernels multiply zeros like anything else: this buys size after compressio
 fine-tuning (`PruningRecord.sparse` says so).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from torch import nn
+from transformers import PreTrainedModel
 
 from edgeprune.errors import UsageError
 from edgeprune.models.architectures import layers_of
-from edgeprune.pruning.context import Context, Pruned
+from edgeprune.models.record import dense_layers
+from edgeprune.pruning.context import Context, Pruned, by_layer
 from edgeprune.steps import GradientStep, MagnitudeStep, NMStep
 
-__all__ = ["prune_gradient", "prune_magnitude", "prune_n_m"]
+__all__ = ["prune_gradient", "prune_magnitude", "prune_n_m", "sparsity_of"]
 
 
-def prune_magnitude(step: MagnitudeStep, pruned: Pruned) -> None:
+def prune_magnitude(step: MagnitudeStep, pruned: Pruned, context: Context) -> None:
     """Zero the weights of the smallest size (Han et al., https://arxiv.org/abs/1506.02626)."""
     weights = _weights(pruned)
     if step.threshold is not None:
@@ -25,7 +27,7 @@ def prune_magnitude(step: MagnitudeStep, pruned: Pruned) -> None:
     else:
         assert step.sparsity is not None  # noqa: S101 (the step's model demands one of the two)
         scores = {name: weight.abs() for name, weight in weights.items()}
-        masks = _masks(scores, step.sparsity, step.scope, pruned)
+        masks = _masks(scores, step.sparsity, step.scope, pruned, context)
     _apply(masks, pruned)
 
 
@@ -43,7 +45,9 @@ def prune_gradient(step: GradientStep, pruned: Pruned, context: Context) -> None
         for name, gradient in zip(modules, gradients, strict=True):
             score = gradient * weights[name] if step.criterion == "weight_gradient" else gradient
             scores[name] += score.abs()
-    _apply(_masks(scores, step.sparsity, step.scope, pruned), pruned)
+    for name, weight in weights.items():
+        scores[name].masked_fill_(weight == 0, -1.0)  # what is zero already goes first
+    _apply(_masks(scores, step.sparsity, step.scope, pruned, context), pruned)
 
 
 def prune_n_m(step: NMStep, pruned: Pruned) -> None:
@@ -79,15 +83,19 @@ def _weights(pruned: Pruned) -> dict[str, torch.Tensor]:
 
 
 def _masks(
-    scores: Mapping[str, torch.Tensor], sparsity: float | Sequence[float], scope: str, pruned: Pruned
+    scores: Mapping[str, torch.Tensor],
+    sparsity: float | tuple[float, ...],
+    scope: str,
+    pruned: Pruned,
+    context: Context,
 ) -> dict[str, torch.Tensor]:
     """What stays: by one ranking of all weights, or of each layer's own."""
     if isinstance(sparsity, float) and scope == "global":
         return _ranked(scores, sparsity)
     layers = [list(vars(parts).values()) for parts in layers_of(pruned.model)]
-    fractions = [sparsity] * len(layers) if isinstance(sparsity, float) else list(sparsity)
-    if len(fractions) != len(layers):
-        raise UsageError(f"stages.prune: {len(fractions)} sparsities are given, the model has {len(layers)} layers")
+    count = len(context.dense.layers)
+    chosen = by_layer(sparsity, dense_layers(pruned.record, context.dense, count), count, "sparsity")
+    fractions = chosen if isinstance(chosen, tuple) else (chosen,) * len(layers)
     projections = _projections(pruned)
     masks: dict[str, torch.Tensor] = {}
     for linears, fraction in zip(layers, fractions, strict=True):
@@ -110,5 +118,9 @@ def _apply(masks: Mapping[str, torch.Tensor], pruned: Pruned) -> None:
     for name, mask in masks.items():
         weights[name].mul_(mask)
     pruned.record = pruned.record.model_copy(update={"sparse": True})
-    zeros, total = sum(int((weight == 0).sum()) for weight in weights.values()), sum(map(torch.numel, weights.values()))
-    pruned.facts["sparsity"] = zeros / total
+
+
+def sparsity_of(model: PreTrainedModel) -> float:
+    """Fraction of the encoder's projection weights that is zero."""
+    weights = [linear.weight for parts in layers_of(model) for linear in vars(parts).values()]
+    return sum(int((weight == 0).sum()) for weight in weights) / sum(map(torch.numel, weights))

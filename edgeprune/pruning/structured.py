@@ -9,10 +9,10 @@ from safetensors.numpy import load_file
 
 from edgeprune.config import read_yaml
 from edgeprune.errors import UsageError
-from edgeprune.models.record import LayerRecord
+from edgeprune.models.record import LayerRecord, dense_layers
 from edgeprune.pruning import importance
 from edgeprune.pruning.allocation import FloatArray, keep_counts, strongest
-from edgeprune.pruning.context import Context, Pruned
+from edgeprune.pruning.context import Context, Pruned, by_layer
 from edgeprune.pruning.importance import Scores
 from edgeprune.pruning.surgery import cut
 from edgeprune.steps import MasksStep, StructuredStep
@@ -23,10 +23,12 @@ __all__ = ["prune_masks", "prune_structured"]
 def prune_structured(step: StructuredStep, number: int, pruned: Pruned, context: Context) -> None:
     """Keep the units with the highest scores."""
     scores = replace(_scores(step, number, pruned, context), layers=pruned.record.layers)
-    dense = {layer.index: layer for layer in context.dense.layers}
-    kept_dense = [dense[layer.index] for layer in pruned.record.layers]
-    heads = _kept(scores.heads, [len(layer.heads) for layer in kept_dense], step.keep_heads, step, align=1)
-    neurons = _kept(scores.neurons, [len(layer.neurons) for layer in kept_dense], step.keep_ffn, step, align=step.align)
+    places = dense_layers(pruned.record, context.dense, len(context.dense.layers))
+    dense = [context.dense.layers[place] for place in places]
+    keep_heads = by_layer(step.keep_heads, places, len(context.dense.layers), "keep_heads")
+    keep_ffn = by_layer(step.keep_ffn, places, len(context.dense.layers), "keep_ffn")
+    heads = _kept(scores.heads, [len(layer.heads) for layer in dense], keep_heads, step, align=1)
+    neurons = _kept(scores.neurons, [len(layer.neurons) for layer in dense], keep_ffn, step, align=step.align)
     keep = tuple(
         LayerRecord(
             index=layer.index,
@@ -46,14 +48,15 @@ def prune_masks(step: MasksStep, pruned: Pruned, context: Context) -> None:
         UsageError: The file can't be read, or its masks don't have the dense model's sizes.
     """
     masks = _read_masks(step.file)
-    dense, layers = {layer.index: layer for layer in context.dense.layers}, len(context.dense.layers)
+    where, layers = context.dense.positions(), len(context.dense.layers)
     keep = []
     for layer in pruned.record.layers:
-        whole = dense[layer.index]
+        position = where[layer.index]
+        whole = context.dense.layers[position]
         kept = {"head_mask": layer.heads, "ffn_mask": layer.neurons}
         for name, all_units in (("head_mask", whole.heads), ("ffn_mask", whole.neurons)):
             if name in masks:
-                row = _mask_row(masks[name], layer.index, layers, len(all_units), f"{step.file}: {name}")
+                row = _mask_row(masks[name], position, layers, len(all_units), f"{step.file}: {name}")
                 wanted = {unit for unit, flag in zip(all_units, row, strict=True) if flag}
                 kept[name] = tuple(unit for unit in kept[name] if unit in wanted)
         keep.append(LayerRecord(index=layer.index, heads=kept["head_mask"], neurons=kept["ffn_mask"]))
@@ -88,10 +91,6 @@ def _kept(
 ) -> list[list[int]]:
     """Positions of the units that each layer keeps."""
     if isinstance(keep, tuple):
-        if len(keep) != len(scores):
-            raise UsageError(
-                f"stages.prune: {len(keep)} fractions to keep are given, the model has {len(scores)} layers"
-            )
         counts = [
             keep_counts([values], [width], fraction, allocation="uniform", align=align)[0]
             for values, width, fraction in zip(scores, dense_widths, keep, strict=True)
@@ -107,7 +106,7 @@ def _read_masks(path: Path) -> dict[str, list[list[int]]]:
     if path.suffix == ".safetensors":
         try:
             found = {name: values.tolist() for name, values in load_file(path).items()}
-        except (OSError, SafetensorError) as error:
+        except (OSError, SafetensorError, KeyError) as error:  # KeyError: a type that numpy lacks
             raise UsageError(f"{path} is not a readable safetensors file: {error}") from error
     else:
         found = dict(read_yaml(path))
@@ -117,10 +116,10 @@ def _read_masks(path: Path) -> dict[str, list[list[int]]]:
     return found
 
 
-def _mask_row(mask: object, index: int, layers: int, units: int, where: str) -> list[int]:
+def _mask_row(mask: object, position: int, layers: int, units: int, where: str) -> list[int]:
     if not isinstance(mask, list) or len(mask) != layers:
         raise UsageError(f"{where} should have a row for each of the {layers} layers")
-    row = mask[index]
+    row = mask[position]
     if not isinstance(row, list) or len(row) != units or not np.isin(row, (0, 1)).all():
-        raise UsageError(f"{where}, row {index}: expected {units} values of 0 or 1")
+        raise UsageError(f"{where}, row {position}: expected {units} values of 0 or 1")
     return row

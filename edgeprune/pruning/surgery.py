@@ -25,7 +25,7 @@ def cut(model: PreTrainedModel, record: PruningRecord, keep: tuple[LayerRecord, 
         record: What is left of the dense model now.
         keep: A layer each, every index among those that `record` still has.
     """
-    here = {layer.index: position for position, layer in enumerate(record.layers)}
+    here = record.positions()
     keep_layers(model, [here[layer.index] for layer in keep])
     for position, (parts, after) in enumerate(zip(layers_of(model), keep, strict=True)):
         now = record.layers[here[after.index]]

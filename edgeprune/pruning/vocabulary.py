@@ -184,12 +184,15 @@ def _check(
 
 def _read_corpus(path: Path) -> list[str]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = [line for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
         texts = [json.loads(line)["text"] for line in lines] if path.suffix == ".jsonl" else lines
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(
             f"the corpus {path} should be a text file or JSON Lines with a `text` each: {error}"
         ) from error
+    wrong = [text for text in texts if not isinstance(text, str)]
+    if wrong:
+        raise UsageError(f"the corpus {path} should hold a string as every `text`, got {wrong[0]!r}")
     if not any(text.strip() for text in texts):
         raise UsageError(f"the corpus {path} has no text")
     return texts

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import JsonValue
 
 from edgeprune.artifacts import StageMetrics, file_digest
-from edgeprune.errors import ProfileError
+from edgeprune.errors import ProfileError, UsageError
 from edgeprune.events import Note
 from edgeprune.profiles import PruneConfig
 from edgeprune.stage import Stage, Work
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from edgeprune.prepared import Prepared
-    from edgeprune.pruning.context import Batch
+    from edgeprune.pruning.importance import Batch
 
 __all__ = ["Prune"]
 
@@ -60,6 +60,7 @@ class Prune(Stage):
         self.round = round_number
         amount = config.schedule.amount(round_number, rounds)
         self._steps = tuple(after_round(step, amount) for step in config.steps)
+        self._files = [None if (path := _file(step)) is None else _digest(path) for step in self._steps]
 
     @property
     def removes_units(self) -> bool:
@@ -69,7 +70,7 @@ class Prune(Stage):
     def fingerprint(self) -> dict[str, JsonValue]:
         return {
             "steps": [step.model_dump(mode="json", exclude={"file", "scores", "corpus"}) for step in self._steps],
-            "files": [None if (path := _file(step)) is None else _digest(path) for step in self._steps],
+            "files": list[JsonValue](self._files),
         }
 
     def run(self, work: Work) -> StageMetrics:
@@ -78,22 +79,26 @@ class Prune(Stage):
         from edgeprune.prepared import report
         from edgeprune.pruning.importance import write_scores
         from edgeprune.pruning.methods import apply_step
+        from edgeprune.pruning.sparse import sparsity_of
 
+        for step, digest in zip(self._steps, self._files, strict=True):
+            if (path := _file(step)) is not None and _digest(path) != digest:
+                raise UsageError(f"{path} changed since the build began; build again")
         context = _Context(work)
         pruned = context.pruned
         for number, step in enumerate(self._steps):
             apply_step(step, number, pruned, context)
         save_checkpoint(pruned.model, work.folder / "checkpoint", record=pruned.record, tokenizer=pruned.tokenizer)
         write_scores(pruned.scores, work.folder / "scores.safetensors", context.checkpoint_digest)
-        prepared = context.prepared.with_tokenizer(pruned.tokenizer)
+        prepared = context.current()
         outputs = predict_torch(pruned.model, prepared.task, prepared.test.encodings, prepared.pad_token_id)
         weights = work.folder / "checkpoint/model.safetensors"
         notes = []
         if any(isinstance(step, MagnitudeStep | GradientStep | NMStep) for step in self._steps):
-            compressed = _compressed_bytes(weights)
-            pruned.facts["compressed_bytes"] = compressed
+            compressed, sparsity = _compressed_bytes(weights), sparsity_of(pruned.model)
+            pruned.facts |= {"compressed_bytes": compressed, "sparsity": sparsity}
             notes.append(
-                f"{pruned.facts['sparsity']:.0%} of the encoder's weights are zero (round {self.round}): no latency gain on dense "
+                f"{sparsity:.0%} of the encoder's weights are zero (round {self.round}): no latency gain on dense "
                 f"kernels; compressed, the fp32 checkpoint takes {compressed / 1e6:.1f} MB of {weights.stat().st_size / 1e6:.1f}"
             )
             work.emit(Note(notes[-1]))
@@ -133,6 +138,11 @@ class _Context:
         self._generator = torch.Generator().manual_seed(work.seed)
         self.pruned: Pruned = Pruned(model, read_pruning(folder) or first, self.prepared.tokenizer)
 
+    def current(self) -> "Prepared":
+        """Task and data under the tokenizer that the model has now."""
+        self.prepared = self.prepared.with_tokenizer(self.pruned.tokenizer)
+        return self.prepared
+
     def dense_model(self) -> "PreTrainedModel":
         from edgeprune.models.checkpoint import load_checkpoint
 
@@ -144,7 +154,7 @@ class _Context:
 
         from edgeprune.evaluation import by_length, collate, to_torch
 
-        prepared = self.prepared.with_tokenizer(self.pruned.tokenizer)
+        prepared = self.current()
         train = prepared.splits["train"]
         rows = np.random.default_rng(self.seed).permutation(len(train.encodings))[:samples].tolist()
         if size is None:
@@ -181,13 +191,17 @@ class _Context:
         return task.label_loss(outputs, batch["references"]) * len(outputs)
 
     def metric(self, samples: int) -> float:
+        import numpy as np
+
         from edgeprune.evaluation import predict_torch
 
-        prepared = self.prepared.with_tokenizer(self.pruned.tokenizer)
+        prepared = self.current()
         selection = prepared.splits["selection"]
         assert selection.references is not None  # noqa: S101 (labels, or the dense model's outputs)
-        outputs = predict_torch(self.pruned.model, prepared.task, selection.encodings[:samples], prepared.pad_token_id)
-        return prepared.task.metric(outputs, selection.references[:samples])
+        rows = np.random.default_rng(self.seed).permutation(len(selection.encodings))[:samples]
+        chosen = [selection.encodings[row] for row in rows.tolist()]
+        outputs = predict_torch(self.pruned.model, prepared.task, chosen, prepared.pad_token_id)
+        return prepared.task.metric(outputs, selection.references[rows])
 
     def progress(self, done: int, total: int, unit: str) -> None:
         self._work.progress(done, total, unit)
@@ -220,7 +234,8 @@ def _file(step: Step) -> "Path | None":
 
 
 def _digest(path: "Path") -> str:
+    """What a file holds, and its suffix, which says how it is read."""
     try:
-        return file_digest(path)
+        return f"{file_digest(path)}{path.suffix}"
     except OSError as error:
         raise ProfileError(f"stages.prune names the file {path}, which can't be read: {error.strerror}") from error
