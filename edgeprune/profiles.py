@@ -126,9 +126,9 @@ class BenchmarkConfig(Frozen):
     """How often the target is asked."""
 
     processes: int = Field(default=5, ge=1)
-    samples: int = Field(default=60, ge=16)
+    samples: int = Field(default=40, ge=16)
     """Timed runs of each model in each process."""
-    warmup: int = Field(default=20, ge=1)
+    warmup: int = Field(default=10, ge=1)
 
 
 class PackageConfig(Frozen):
