@@ -11,8 +11,9 @@ Lines:    {"kind": "device", ...}, {"kind": "session", "name", "create_ns", "fir
           {"kind": "samples", "name", "ns": [int]}, {"kind": "memory", "name", "peak_bytes"},
           {"kind": "error", "type", "message"}
 
-In latency mode every model is loaded and the models take turns, `block` runs each: the same batches in the same order,
-and whatever disturbs the machine disturbs all of them. Memory mode loads one model and reads the process's own peak.
+Every model has equally many batches. In latency mode every model is loaded and the models take turns, `block` runs
+each: the same batches in the same order, and whatever disturbs the machine disturbs all of them. Memory mode loads one
+model and reads the process's own peak.
 """
 
 import json
@@ -158,14 +159,12 @@ def _latency(request):
             session.run(None, feeds[index % len(feeds)])
     samples = {name: [] for name, _, _ in sessions}
     clock = time.perf_counter_ns
-    for start in range(0, max(len(feeds) for _, _, feeds in sessions), request["block"]):
+    for start in range(0, len(feeds), request["block"]):
         for name, session, feeds in sessions:
             taken = samples[name]
-            block = feeds[start : start + request["block"]]
             # The first run after the other model's turn only brings this one's weights back into the caches.
-            for feed in block[:1]:
-                session.run(None, feed)
-            for feed in block:
+            session.run(None, feeds[start])
+            for feed in feeds[start : start + request["block"]]:
                 begin = clock()
                 session.run(None, feed)
                 taken.append(clock() - begin)

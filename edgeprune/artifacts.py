@@ -137,6 +137,10 @@ class Artifact:
         """Path of one of its files."""
         return self.path / name
 
+    def digest(self, name: str) -> str:
+        """SHA-256 of one of its files, as the manifest has it."""
+        return next(record.sha256 for record in self.manifest.files if record.path == name)
+
 
 def canonical_json(value: JsonValue) -> str:
     """JSON with sorted keys and no spaces: one text for one value."""

@@ -30,7 +30,7 @@ class PartRow(Frozen):
     dense_heads: int | None = None
     dense_neurons: int | None = None
     kept: tuple[int, ...] | None = None
-    """The heads or neurons left, by their numbers in the dense model; None where nothing was counted in units."""
+    """The heads or neurons left, by their numbers in the dense model; None: nothing was pruned, or it has neither."""
     parameters: int
     dense_parameters: int
     multiply_adds: int

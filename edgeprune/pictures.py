@@ -70,19 +70,17 @@ def write_importance(found: ImportanceMap, title: str, folder: Path) -> tuple[Pa
     folder.mkdir(parents=True, exist_ok=True)
     png, page = folder / "importance.png", folder / "importance.html"
     png.write_bytes(picture.getvalue())
-    kept = {layer.index: layer for layer in found.kept.layers} if found.kept else {}
-    rows = "".join(
-        f"<tr><td>{index}</td><td>{' '.join(map(str, kept[index].heads)) if index in kept else 'all'}</td>"
-        f"<td>{len(kept[index].neurons) if index in kept else 'all'}</td></tr>"
-        if found.kept is None or index in kept
-        else f"<tr><td>{index}</td><td>dropped</td><td></td></tr>"
+    rows = [
+        (str(index), "all", "all") if found.kept is None else (str(index), "dropped", "")
         for index in range(len(found.heads))
-    )
+    ]
+    for layer in found.kept.layers if found.kept else ():
+        rows[layer.index] = (str(layer.index), " ".join(map(str, layer.heads)), str(len(layer.neurons)))
     text = _PAGE.substitute(
         title=html.escape(title),
         caption=_caption(found),
         picture=base64.b64encode(picture.getvalue()).decode(),
-        rows=rows,
+        rows="".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows),
     )
     write_text(page, text)
     return png, page

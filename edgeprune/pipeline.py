@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from edgeprune.artifacts import Artifact, Manifest, Store, artifact_key, file_digest, sync_tree, total_bytes, write_text
+from edgeprune.artifacts import Artifact, Manifest, Store, artifact_key, sync_tree, total_bytes, write_text
 from edgeprune.budget import exit_code, judge, overall
 from edgeprune.errors import StorageError, UsageError, storage_error
 from edgeprune.events import Emit, Note, ignore
@@ -48,10 +48,11 @@ def build(plan: Plan, request: BuildRequest, *, emit: Emit = ignore) -> BuildRep
     if plan.unreachable is not None:
         emit(Note(f"not measured: {plan.unreachable}; on the device: {command_on_device(request)}"))
     latency = [] if plan.benchmark is None else read_latency(artifacts[plan.benchmark.id])
-    no_gain = _no_gain(plan, latency)
-    for sentence in no_gain:
-        emit(Note(sentence))
-    return _publish(request, plan, artifacts, cached, latency, no_gain)
+    notes = [note for artifact in artifacts.values() for note in artifact.manifest.metrics.notes]
+    if no_gain := _no_gain(plan, latency):
+        emit(Note(no_gain))
+        notes.append(no_gain)
+    return _publish(request, plan, artifacts, cached, latency, notes)
 
 
 def _check_output(output: Path, name: str) -> None:
@@ -72,7 +73,7 @@ def _publish(
     artifacts: Mapping[str, Artifact],
     cached: Mapping[str, bool],
     latency: list[LatencyRow],
-    no_gain: list[str],
+    notes: list[str],
 ) -> BuildReport:
     """Copy the package out of the store, write build.json and the benchmark beside it."""
     package = artifacts["package"]
@@ -95,17 +96,14 @@ def _publish(
             path=str(output / name),
             archive=str(output / f"{name}.tar.gz"),
             size_bytes=size_bytes,
-            sha256=file_digest(package.file(f"{name}.tar.gz")),
+            sha256=package.digest(f"{name}.tar.gz"),
         ),
         stages=[_stage_row(node, artifacts[node.id].manifest, cached=cached[node.id]) for node in plan.nodes],
         linear=artifacts["prepare"].manifest.metrics.linear,
         device=None if plan.benchmark is None else read_device(artifacts[plan.benchmark.id]),
         latency=latency,
         budget=rows,
-        notes=[
-            *(note for artifact in artifacts.values() for note in artifact.manifest.metrics.notes),
-            *no_gain,
-        ],
+        notes=notes,
     )
     try:
         # Two builds of one thing at once publish one after the other.
@@ -126,21 +124,20 @@ def _publish(
     return report
 
 
-def _no_gain(plan: Plan, latency: Sequence[LatencyRow]) -> list[str]:
-    """Says so where removing units bought no latency against the dense model in the same precision."""
+def _no_gain(plan: Plan, latency: Sequence[LatencyRow]) -> str | None:
+    """A sentence where removing units bought no latency against the dense model in the same precision."""
     by_name = {row.artifact: row for row in latency}
     # Only where the result is in fp32 itself is there no dense graph beside dense-fp32.
     dense, final = by_name.get("dense") or by_name.get("dense-fp32"), by_name.get("final")
     removes = any(isinstance(node.stage, Prune) and node.stage.removes_units for node in plan.nodes)
     if not removes or dense is None or final is None or dense.p50_ms is None or final.p50_ms is None:
-        return []
+        return None
     if final.p50_ms < dense.p50_ms:
-        return []
-    sentence = (
+        return None
+    return (
         f"pruning bought no latency here: p50 is {final.p50_ms:.2f} ms, that of the dense model in the same precision "
         f"{dense.p50_ms:.2f} ms"
     )
-    return [sentence]
 
 
 def _stage_row(node: Node, manifest: Manifest, *, cached: bool) -> StageRow:

@@ -4,7 +4,6 @@ plan = make_plan(request)
 [node.key for node in plan.nodes]
 """
 
-import json
 import os
 import re
 import shlex
@@ -15,6 +14,7 @@ from pathlib import Path
 from edgeprune.agent import device_info
 from edgeprune.data import DataSource, DataSpec
 from edgeprune.errors import TargetError, UsageError
+from edgeprune.models.record import read_pruning
 from edgeprune.models.reference import ModelSource, resolve_model
 from edgeprune.numeric import numeric_mode
 from edgeprune.precision import resolve_precision
@@ -204,15 +204,15 @@ def _check_signals(request: BuildRequest, *, labelled: bool) -> None:
         if isinstance(step, StructuredStep | GradientStep) and step.signal == "labels" and not labelled:
             raise UsageError(
                 f"stages.prune.steps.{number}.signal is labels, but this task has none; use divergence, which asks how far the "
-                f"outputs move from the dense model's own"
+                f"outputs move"
             )
 
 
 def _check_layers(request: BuildRequest, model: ModelSource) -> None:
     """Raises UsageError for a step that names layers the model doesn't have, or would leave it none."""
-    pruned = model.folder / "pruning.json"
-    if pruned.is_file():
-        numbers = [layer["index"] for layer in json.loads(pruned.read_text(encoding="utf-8")).get("layers", [])]
+    record = read_pruning(model.folder)
+    if record is not None:
+        numbers = [layer.index for layer in record.layers]
     else:
         numbers = list(range(model.config.get("num_hidden_layers") or model.config.get("n_layers") or 0))
     prune = request.pipeline.stages.prune

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 from safetensors.numpy import load_file, save_file
 from transformers import PreTrainedTokenizerFast
 
-from edgeprune.artifacts import Artifact, Metric, file_digest
+from edgeprune.artifacts import Artifact, Metric
 from edgeprune.data import DataSource, SplitName, Table, pick
 from edgeprune.evaluation import Encoding, encode, measure
 from edgeprune.models.checkpoint import load_tokenizer
@@ -123,8 +123,3 @@ def report(work: Work, prepared: Prepared, outputs: Array) -> Metric:
 def write_rows(rows: SplitRows) -> str:
     """`splits.json`."""
     return json.dumps(rows) + "\n"
-
-
-def weights_digest(artifact: Artifact) -> str:
-    """SHA-256 of an artifact's checkpoint."""
-    return file_digest(artifact.file("checkpoint/model.safetensors"))

@@ -4,7 +4,6 @@ Computing runs the stages prepare and prune of a pipeline that removes nothing, 
 build's, and the second time from there.
 """
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -169,19 +168,9 @@ def _map(scores: Scores, checkpoint: Path) -> ImportanceMap:
 
 
 def _prune_artifact(path: Path, store: Store) -> Artifact | None:
-    if (path / "lineage.json").is_file():
-        stages = json.loads((path / "lineage.json").read_text(encoding="utf-8"))["stages"]
-        keys = [stage["key"] for stage in stages if stage["stage"] == "prune"]
-        if not keys:
-            return None
-        folder = store.folder("prune", keys[-1])
-        if not folder.is_dir():
-            raise UsageError(f"{path} was pruned in {folder}, which is not in the store; give the right --store")
-        return Store.open(folder)
-    if not (path / "manifest.json").is_file():
-        return None
-    artifact = Store.open(path)
-    if artifact.manifest.stage == "finetune":
-        parent = path.absolute().parents[1] / "prune" / artifact.manifest.parents["checkpoint"]
-        artifact = Store.open(parent) if parent.is_dir() else artifact
-    return artifact if artifact.manifest.stage == "prune" else None
+    """The prune artifact that an artifact or a package is, or was made from."""
+    checkpoint = checkpoint_folder(path, store)
+    artifact = None if checkpoint is None else Store.open(checkpoint.parent)
+    if artifact is not None and artifact.manifest.stage == "finetune":
+        artifact = Store.open(artifact.path.parents[1] / "prune" / artifact.manifest.parents["checkpoint"])
+    return artifact if artifact is not None and artifact.manifest.stage == "prune" else None

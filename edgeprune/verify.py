@@ -139,7 +139,8 @@ def _error(model: Any, golden: dict[str, Any], record: dict[str, Any], *, exact:
             f"{shown}: the outputs for {text!r} differ by {error:.2e}; on this instruction set they should be equal"
         )
     postprocess = import_module(f"edgeprune.assets.{POSTPROCESS[model.config['task']]}")
-    if not error <= record["tolerance"] or not postprocess.same_answer(expected, found, model.config):
+    (same,) = postprocess.same_answers(expected[None], found[None], model.config)
+    if not error <= record["tolerance"] or not same:
         raise ParityError(
             f"{shown}: the outputs for {text!r} differ by {error:.2e} (allowed here: {record['tolerance']:.0e}, with the same answer)"
         )

@@ -462,6 +462,12 @@ def test_a_pruning_record_of_a_newer_schema(built: Built, place: Path, tmp_path:
         json.dumps({**record, "layers": [{"index": 0, "heads": [0], "neurons": [0]}]}), encoding="utf-8"
     )
     refused(build(built, place, model=model), 2, "the files don't belong together")
+    (model / "pruning.json").write_text(
+        json.dumps({**record, "layers": [{"heads": [0], "neurons": [0]}]}), encoding="utf-8"
+    )
+    refused(build(built, place, model=model), 2, "is not a valid pruning record: layers.0.index")
+    (model / "pruning.json").write_text(json.dumps(record)[:-20], encoding="utf-8")
+    refused(build(built, place, model=model), 2, "is not a valid pruning record")
     assert nothing_made(place)
 
 

@@ -811,3 +811,16 @@ def test_every_stage_computes_with_the_machines_threads_and_leaves_the_callers(b
     finally:
         torch.set_num_threads(before)
     assert seen == {device_info()["cores"]}
+
+
+def test_what_another_package_is_being_written_to_is_left_alone(built: Built, tmp_path: Path) -> None:
+    others = tmp_path / f".{built.package.name}-too.new"
+    ours = tmp_path / f".{built.package.name}.new"
+    for folder in (others, ours):
+        folder.mkdir()
+    stale = tmp_path / f"{built.package.name}.benchmark.jsonl"
+    assert built.again("--json", output=tmp_path).code == 0
+    assert (others.exists(), ours.exists(), stale.exists()) == (True, False, True)
+    unmeasured = built.again("--set", "target.runner=null", "--json", output=tmp_path)
+    assert unmeasured.code == 0, unmeasured.err
+    assert not stale.exists(), "samples of another build"

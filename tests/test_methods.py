@@ -1,9 +1,12 @@
 """Every pruning method through the whole pipeline: pruned, trained, exported, quantized, packaged, verified."""
 
 import json
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from e2e import Built, Ran, call
@@ -11,10 +14,21 @@ from safetensors.numpy import load_file
 
 import edgeprune
 from edgeprune.artifacts import Store
+from edgeprune.data import DataSource, DataSpec
+from edgeprune.errors import UsageError
+from edgeprune.events import ignore
 from edgeprune.latency import LatencyRow
 from edgeprune.models.architectures import layers_of
 from edgeprune.models.record import PruningRecord, read_pruning
-from edgeprune.stages.benchmark import read_latency
+from edgeprune.models.reference import ModelSource
+from edgeprune.prepared import open_prepared
+from edgeprune.profiles import BenchmarkConfig, PruneConfig, Runtime, Workload
+from edgeprune.runners import Record
+from edgeprune.runners.local import LocalRunner
+from edgeprune.stage import Work
+from edgeprune.stages.benchmark import Benchmark, read_latency
+from edgeprune.stages.prune import Prune, _Context
+from edgeprune.steps import MasksStep
 
 HALF = {"method": "structured", "keep_heads": 0.5, "keep_ffn": 0.5, "align": 8}
 UNSTRUCTURED = [
@@ -192,3 +206,65 @@ def test_what_a_file_is_called_says_how_it_is_read_so_it_is_in_the_key(built: Bu
         report = build(built, built.store, [{"method": "vocabulary", "corpus": str(path)}], "--plan").document
         keys.add(next(row["key"] for row in report["stages"] if row["stage"] == "prune"))
     assert len(keys) == 2
+
+
+def test_a_file_that_changes_while_the_dense_model_trains_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "masks.yaml"
+    path.write_text("{head_mask: [[1]]}", encoding="utf-8")
+    stage = Prune(PruneConfig(steps=(MasksStep(method="masks", file=path),)), round_number=1, rounds=1)
+    before = stage.fingerprint()
+    path.write_text("{head_mask: [[0]]}", encoding="utf-8")
+    assert stage.fingerprint() == before
+    with pytest.raises(UsageError, match="changed since the build began"):
+        stage.run(None)  # type: ignore[arg-type] # it looks at nothing else first
+
+
+def work_of(built: Built, folder: Path, **parents: tuple[str, int]) -> Work:
+    """What a stage is given when it reads these artifacts (role to stage and round)."""
+    return Work(
+        model=ModelSource(built.model, "m", "m"),
+        data=DataSource(DataSpec(train=str(built.data)), labelled=True, offline=True),
+        parents={role: built.artifact(*place) for role, place in parents.items()},
+        folder=folder, partial=folder, seed=0, emit=ignore, progress=lambda *_: None,
+    )  # fmt: skip
+
+
+class Watched:
+    """The local runner, which remembers what it was asked for."""
+
+    def __init__(self) -> None:
+        self.requests: list[Record] = []
+
+    def run(self, request: Record, models: Mapping[str, Path]) -> list[Record]:
+        self.requests.append(request)
+        return LocalRunner().run(request, models)
+
+
+def test_memory_is_measured_on_the_longest_texts(built: Built, tmp_path: Path) -> None:
+    runner = Watched()
+    stage = Benchmark(
+        BenchmarkConfig(processes=1, samples=16, warmup=1), names=("final",), runtime=Runtime(threads=1),
+        workload=Workload(batch_size=2), runner=runner,
+    )  # fmt: skip
+    work = work_of(built, tmp_path, baseline=("prepare", 0), final=("quantize", 1))
+    stage.run(work)
+    (memory,) = (request for request in runner.requests if request["mode"] == "memory")
+    ((batch,),) = memory["batches"].values()  # type: ignore[union-attr]
+    prepared = open_prepared(work.parents["baseline"], work.data, splits=("test",))
+    lengths = sorted(len(encoding["input_ids"]) for encoding in prepared.test.encodings)
+    assert sorted(sum(row) for row in batch["attention_mask"]) == lengths[-2:]  # type: ignore[call-overload, index]
+    assert lengths[0] < lengths[-1]
+
+
+def test_greedy_layers_are_measured_on_a_seeded_sample_not_on_the_first_rows(built: Built, tmp_path: Path) -> None:
+    """The first texts all answer alike: a sample of them would tell nothing."""
+    work = work_of(built, tmp_path, dense=("prepare", 0), checkpoint=("prepare", 0))
+    context = _Context(work)
+    selection = context.prepared.splits["selection"]
+    order = np.argsort(selection.references, kind="stable")
+    wrong = np.where(np.arange(len(order)) < 8, 1 - selection.references[order], selection.references[order])
+    context.prepared.splits["selection"] = replace(
+        selection, encodings=[selection.encodings[row] for row in order], references=wrong
+    )
+    assert context.metric(len(order)) == pytest.approx(1 - 8 / len(order), abs=0.2)
+    assert context.metric(8) > 0, "the first eight are all wrong"

@@ -9,6 +9,7 @@ import tarfile
 import venv
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -350,3 +351,24 @@ def test_the_archive_runs_where_it_is_unpacked(bare_python: Path, built: Built, 
         [str(bare_python), str(folder / "run.py"), "great"], check=True, env=environment, capture_output=True
     )
     assert call("verify", folder).code == 0
+
+
+@pytest.mark.parametrize("how", ["verify", "run.py"])
+def test_another_answer_is_a_fault_however_close_the_outputs(bare_python: Path, package: Path, how: str) -> None:
+    def flip(record: Any) -> None:
+        record["tolerance"] = 100.0
+        record["isa"] = []  # made elsewhere: not compared bit by bit
+        record["goldens"][0]["outputs"].reverse()
+
+    edit_json(package / "goldens.json", lambda record: record.update(tolerance=100.0, isa=[]))
+    resum(package)
+    assert call("verify", package).code == 0
+    assert run_bare(bare_python, package / "run.py", "--check").returncode == 0
+    edit_json(package / "goldens.json", flip)
+    resum(package)
+    if how == "verify":
+        refused(call("verify", package), 5, "with the same answer")
+    else:
+        done = run_bare(bare_python, package / "run.py", "--check")
+        assert done.returncode == 5
+        assert "another answer than when the package was made" in done.stderr

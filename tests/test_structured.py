@@ -101,19 +101,22 @@ def test_scores_of_something_else_are_refused(context: TinyContext, tmp_path: Pa
         prune_structured(step, 0, context.pruned, context)
 
 
-def test_a_layer_loses_its_last_units_only_when_asked(context: TinyContext, tmp_path: Path):
+@pytest.mark.parametrize(("allow_empty", "expected"), [(False, [(1, 8), (3, 120)]), (True, [(0, 0), (4, 128)])])
+def test_a_layer_loses_its_last_units_only_when_asked(
+    context: TinyContext, tmp_path: Path, allow_empty: bool, expected: list[tuple[int, int]]
+):
     path = tmp_path / "scores.safetensors"
     saved_scores(context, path, context.checkpoint_digest)
     (scores,) = context.pruned.scores.values()
-    for layer, factor in ((0, 1e-9), (1, 1.0)):
-        # A layer's scores are divided by their norm: one unit that has it all leaves the others nothing.
-        scores.heads[layer][:] = [factor, factor, factor, 1.0] if layer == 0 else 1.0
-        scores.neurons[layer][:] = factor
-    scores.neurons[0][0] = 1.0
+    scores.heads[0][:], scores.neurons[0][:] = 0, 0  # the first layer does nothing
     write_scores(context.pruned.scores, path, context.checkpoint_digest)
-    step = StructuredStep(method="structured", keep_heads=0.5, keep_ffn=0.5, allocation="global", align=8, scores=path)
+    step = StructuredStep(
+        method="structured", keep_heads=0.5, keep_ffn=0.5, allocation="global", allow_empty=allow_empty, align=8,
+        scores=path,
+    )  # fmt: skip
     prune_structured(step, 0, context.pruned, context)
-    assert all(heads >= 1 and neurons >= 8 for heads, neurons in sizes(context.pruned.record))
+    assert sizes(context.pruned.record) == expected
+    assert np.isfinite(context.outputs()).all()
 
 
 @pytest.mark.parametrize("kind", ["yaml", "safetensors"])

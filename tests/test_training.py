@@ -399,3 +399,11 @@ def test_a_student_with_fewer_layers_and_tokens_is_compared_with_the_states_it_h
         targets = teacher(**dense, output_hidden_states=True).hidden_states
     expected = sum((states[one][read] - targets[two][read]).square().mean() for one, two in ((0, 0), (1, 2))) / 2
     torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("bf16", [True, False])
+def test_a_teacher_computes_in_the_precision_of_the_training(case: Case, tmp_path: Path, bf16: bool):
+    teacher, seen = teacher_of(case), set()
+    teacher.model.register_forward_hook(lambda _module, _inputs, outputs: seen.add(outputs.logits.dtype))
+    case.train(tmp_path, teacher=teacher, bf16=bf16, epochs=1)
+    assert seen == {torch.bfloat16 if bf16 else torch.float32}

@@ -6,6 +6,6 @@ def answers(outputs, config):
     return [{"embedding": row.tolist()} for row in outputs]
 
 
-def same_answer(a, b, config):
-    """Embeddings have no answers beside their values."""
-    return True
+def same_answers(a, b, config):
+    """By row of two outputs, whether they lead to the same answer; embeddings have none beside their values."""
+    return [True] * len(a)

@@ -32,9 +32,11 @@ def answers(outputs, config):
     ]
 
 
-def same_answer(a, b, config):
-    """Whether two rows of outputs lead to the same label or labels; a regression has none."""
+def same_answers(a, b, config):
+    """By row of two outputs, whether they lead to the same label or labels; a regression has none beside its value."""
     kind = config["problem_type"]
+    if kind == "regression":
+        return [True] * len(a)
     if kind == "multi_label_classification":
-        return bool(((a > 0) == (b > 0)).all())
-    return kind == "regression" or int(a.argmax()) == int(b.argmax())
+        return ((a > 0) == (b > 0)).all(-1)
+    return a.argmax(-1) == b.argmax(-1)

@@ -68,15 +68,16 @@ class Model:
 
 def check(model):
     """Replay the goldens; returns a sentence for each that fails."""
-    from postprocess import same_answer
+    from postprocess import same_answers
 
     record = json.loads((model.folder / "goldens.json").read_text(encoding="utf-8"))
     faults = []
     for golden in record["goldens"]:
         expected = np.array(golden["outputs"], dtype=np.float32)
         found = model.outputs([golden["text"]])[0]
+        (same,) = same_answers(expected[None], found[None], model.config)
         error = float(np.abs(found - expected).max()) / max(1.0, float(np.abs(expected).max()))
-        if not same_answer(expected, found, model.config):
+        if not same:
             faults.append("%r: another answer than when the package was made" % golden["text"][:60])
         elif not error <= record["tolerance"]:
             faults.append(

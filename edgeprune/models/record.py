@@ -1,18 +1,21 @@
 """`pruning.json`: what is left of the dense model, in the dense model's own numbers.
 
-It is all that a pruned checkpoint needs beside its tensors and the dense model's config.json to be loaded again.
+It is all that a pruned checkpoint needs beside its tensors and the dense model's config.json to be loaded again. Reading
+it is light: planning does so without torch.
 """
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
 from pydantic import ValidationError
-from transformers import PreTrainedModel
 
 from edgeprune.config import Frozen
 from edgeprune.errors import ModelError, SchemaVersionError
-from edgeprune.models.architectures import head_dim_of, layers_of
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
 
 __all__ = ["LayerRecord", "PruningRecord", "dense_layers", "dense_tokens", "read_pruning", "write_pruning"]
 
@@ -46,8 +49,10 @@ class PruningRecord(Frozen):
         return {layer.index: position for position, layer in enumerate(self.layers)}
 
     @classmethod
-    def dense(cls, model: PreTrainedModel, base_digest: str) -> "PruningRecord":
+    def dense(cls, model: "PreTrainedModel", base_digest: str) -> "PruningRecord":
         """The record of a model that has everything."""
+        from edgeprune.models.architectures import head_dim_of, layers_of
+
         head_dim = head_dim_of(model.config)
         return cls(
             base_digest=base_digest,
@@ -99,8 +104,10 @@ def dense_layers(record: PruningRecord | None, dense: PruningRecord | None, coun
     return [dense.positions()[layer.index] if dense else layer.index for layer in record.layers]
 
 
-def dense_tokens(record: PruningRecord | None, dense: PruningRecord | None) -> torch.Tensor | None:
+def dense_tokens(record: PruningRecord | None, dense: PruningRecord | None) -> "torch.Tensor | None":
     """By token id of a model that `record` describes, the id in the model of `dense`; None where they are the same."""
+    import torch
+
     if record is None or record.vocabulary is None:
         return None
     if dense is None or dense.vocabulary is None:

@@ -75,9 +75,7 @@ def set_projection(
 def keep_layers(model: PreTrainedModel, positions: Sequence[int]) -> None:
     """Keep the layers at these positions, in their order."""
     layers = model.base_model.get_submodule(architecture_of(model.config).layers)
-    kept = [layers[position] for position in positions]
-    del layers[:]
-    layers.extend(kept)
+    _replace(layers, [layers[position] for position in positions])
 
 
 @contextmanager
@@ -89,8 +87,7 @@ def without_layer(model: PreTrainedModel, position: int) -> Iterator[None]:
     try:
         yield
     finally:
-        del layers[:]
-        layers.extend(everything)
+        _replace(layers, everything)
 
 
 def keep_tokens(model: PreTrainedModel, tokens: Sequence[int]) -> None:
@@ -142,6 +139,11 @@ def resize(model: PreTrainedModel, record: PruningRecord) -> None:
             set_projection(model, position, part, torch.empty(rows, columns), bias, record.head_dim)
     if record.vocabulary is not None:
         keep_tokens(model, record.vocabulary)
+
+
+def _replace(layers: nn.ModuleList, modules: list[nn.Module]) -> None:
+    del layers[:]
+    layers.extend(modules)
 
 
 def _rows(weight: torch.Tensor, index: torch.Tensor) -> torch.Tensor:

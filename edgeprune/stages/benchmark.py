@@ -1,4 +1,4 @@
-"""benchmark: the dense fp32 model and the result, timed by turns on the target.
+"""benchmark: the dense model, in fp32 and in the result's precision, and the result, timed by turns on the target.
 
 Writes `samples.jsonl` (every sample, in ns, by process and model), `latency.json` (what was made of them) and `device.json`
 (what they were taken on). A measurement is no function of its inputs, so every build makes its own: the store keeps them at
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import JsonValue, TypeAdapter
 
-from edgeprune.artifacts import Artifact, StageMetrics, file_digest
+from edgeprune.artifacts import Artifact, StageMetrics
 from edgeprune.latency import DeviceRow, LatencyRow, percentile, percentile_interval
 from edgeprune.profiles import BenchmarkConfig, Runtime, Workload
 from edgeprune.stage import Stage, Work
@@ -81,10 +81,9 @@ class Benchmark(Stage):
         batches: dict[str, JsonValue] = {}
         largest: dict[str, JsonValue] = {}
         for name in names:
-            tokenizer = work.parents[name].file("tokenizer")
-            digest = file_digest(tokenizer / "tokenizer.json")
+            digest = work.parents[name].digest("tokenizer/tokenizer.json")
             if digest not in workloads:  # most often all models share one
-                workloads[digest] = self._workloads(work, tokenizer)
+                workloads[digest] = self._workloads(work, work.parents[name].file("tokenizer"))
             batches[name], largest[name] = workloads[digest]
         total = self._config.processes + len(names)
         samples: dict[str, list[list[float]]] = {name: [] for name in names}

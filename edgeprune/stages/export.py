@@ -1,7 +1,8 @@
 """export: a checkpoint → fp32 ONNX, its parity against PyTorch on real inputs, and its metric through ONNX Runtime.
 
-Writes `model.onnx`, the checkpoint's `tokenizer/` and the outputs on test. Parity is checked on selection texts of several lengths, alone, together with
-padding, padded beyond their need, and at the longest length the pipeline takes; above the tolerance nothing is written.
+Writes `model.onnx`, the checkpoint's `tokenizer/` and the outputs on test. Parity is checked on selection texts of several
+lengths, alone, together with padding, padded beyond their need, and at the longest length the pipeline takes; above the
+tolerance nothing is written.
 """
 
 from typing import TYPE_CHECKING

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Prune"]
 
+_WEIGHTS = "checkpoint/model.safetensors"
 _BATCH_TOKENS = 512
 """Padded tokens a backward pass: its activations are what memory goes to."""
 
@@ -54,7 +55,7 @@ class Prune(Stage):
     version = 2
     libraries = ("torch", "transformers", "tokenizers")
     roles = ("dense", "checkpoint")
-    produces = ("checkpoint/model.safetensors", "checkpoint/pruning.json", "scores.safetensors", "outputs.safetensors")
+    produces = (_WEIGHTS, "checkpoint/pruning.json", "scores.safetensors", "outputs.safetensors")
 
     def __init__(self, config: PruneConfig, *, round_number: int, rounds: int) -> None:
         self.round = round_number
@@ -92,7 +93,7 @@ class Prune(Stage):
         write_scores(pruned.scores, work.folder / "scores.safetensors", context.checkpoint_digest)
         prepared = context.current()
         outputs = predict_torch(pruned.model, prepared.task, prepared.test.encodings, prepared.pad_token_id)
-        weights = work.folder / "checkpoint/model.safetensors"
+        weights = work.folder / _WEIGHTS
         notes = []
         if any(isinstance(step, MagnitudeStep | GradientStep | NMStep) for step in self._steps):
             compressed, sparsity = _compressed_bytes(weights), sparsity_of(pruned.model)
@@ -119,7 +120,7 @@ class _Context:
 
         from edgeprune.models.checkpoint import empty_model, load_checkpoint, load_config
         from edgeprune.models.record import PruningRecord, read_pruning
-        from edgeprune.prepared import open_prepared, weights_digest
+        from edgeprune.prepared import open_prepared
         from edgeprune.pruning.context import Pruned
 
         self._work = work
@@ -128,11 +129,11 @@ class _Context:
         self.prepared: Prepared = open_prepared(self._dense_artifact, work.data, tokenizer=folder)
         self.seed = work.seed
         self.texts = self.prepared.splits["train"].texts
-        self.checkpoint_digest = weights_digest(before)
+        self.checkpoint_digest = before.digest(_WEIGHTS)
         first = read_pruning(self._dense_artifact.file("checkpoint"))
         if first is None:
             whole = empty_model(load_config(self._dense_artifact.file("checkpoint")), None)
-            first = PruningRecord.dense(whole, weights_digest(self._dense_artifact))
+            first = PruningRecord.dense(whole, self._dense_artifact.digest(_WEIGHTS))
         self.dense: PruningRecord = first
         model = load_checkpoint(folder, self.prepared.task.auto_class)
         self._generator = torch.Generator().manual_seed(work.seed)

@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional
 from transformers import PreTrainedModel
 
+from edgeprune.assets.postprocess_text_classification import same_answers
 from edgeprune.data import Label
 from edgeprune.errors import DataError
 from edgeprune.tasks.base import Array, Batch, Task, random_signs
@@ -127,11 +128,9 @@ class TextClassification(Task):
         return module
 
     def same_answer(self, a: Array, b: Array) -> Array:
-        if self.spec.problem_type == "single_label_classification":
-            return super().same_answer(a, b)
-        if self.spec.problem_type == "multi_label_classification":
-            return np.asarray(((a > 0) == (b > 0)).all(-1))
-        return np.asarray(np.isclose(a, b, rtol=0.05, atol=0.05).all(-1))
+        if self.spec.problem_type == "regression":
+            return np.asarray(np.isclose(a, b, rtol=0.05, atol=0.05).all(-1))
+        return np.asarray(same_answers(a, b, {"problem_type": self.spec.problem_type}))
 
     def linear_baseline(
         self, train: Sequence[str], train_references: Array, test: Sequence[str], test_references: Array
