@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 from edgeprune.artifacts import Store
 from edgeprune.config import Frozen
 from edgeprune.errors import ModelError
-from edgeprune.models.architectures import architecture_of, head_dim_of, layers_of
+from edgeprune.models.architectures import architecture_of, depth_of, head_dim_of, layers_of, unit_multiply_adds
 from edgeprune.models.checkpoint import count_parameters, empty_model, load_config
 from edgeprune.models.record import PruningRecord, read_pruning
 from edgeprune.models.reference import resolve_model
@@ -127,24 +127,19 @@ def _parts(model: PreTrainedModel, tokens: int, record: PruningRecord | None) ->
     embeddings = count_parameters(base.get_submodule(architecture.embeddings))
     rows = {"embeddings": _Count(parameters=embeddings, multiply_adds=0)}
     counted = embeddings
-    head_dim = head_dim_of(model.config)
+    head_dim, depth = head_dim_of(model.config), depth_of(model.config)
     layers = zip(base.get_submodule(architecture.layers), layers_of(model), strict=True)
     for position, (layer, parts) in enumerate(layers):
         index = record.layers[position].index if record else position
-        ffn_linears = (parts.ffn_in, parts.ffn_out)
-        ffn = sum(count_parameters(linear) for linear in ffn_linears)
+        ffn = sum(count_parameters(one.linear) for one in parts.projections if one.unit == "neuron")
         attention = count_parameters(layer) - ffn  # norms are counted with the attention
-        width = parts.value.out_features
-        projections = sum(_products(linear) for linear in (parts.query, parts.key, parts.value, parts.attention_output))
+        heads, neurons = parts.attention_output.linear.in_features // head_dim, parts.ffn_out.linear.in_features
+        head_cost, neuron_cost = unit_multiply_adds(model.config, parts, head_dim, tokens)
         rows[f"layer {index} attention"] = _Count(
-            parameters=attention,
-            multiply_adds=tokens * projections + 2 * tokens * tokens * width,
-            heads=width // head_dim,
+            parameters=attention, multiply_adds=depth * heads * head_cost, heads=heads
         )
         rows[f"layer {index} ffn"] = _Count(
-            parameters=ffn,
-            multiply_adds=tokens * sum(_products(linear) for linear in ffn_linears),
-            neurons=parts.ffn_in.out_features,
+            parameters=ffn, multiply_adds=depth * neurons * neuron_cost, neurons=neurons
         )
         counted += attention + ffn
     encoder_layers = {id(module) for module in base.get_submodule(architecture.layers).modules()}

@@ -19,6 +19,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from edgeprune.artifacts import write_text
 from edgeprune.errors import UsageError
+from edgeprune.models.architectures import depth_of
 from edgeprune.models.record import PruningRecord
 from edgeprune.pruning.allocation import FloatArray
 from edgeprune.pruning.importance import Scores
@@ -107,9 +108,13 @@ def write_attention(
     with torch.inference_mode():
         attentions = model(**encoded, output_attentions=True).attentions
     tokens = tokenizer.convert_ids_to_tokens(encoded["input_ids"][0].tolist())
-    spread = [torch.zeros(1, len(layer.heads), len(tokens), len(tokens)) for layer in dense.layers]
-    for attention, layer in zip(attentions, record.layers, strict=True):
-        spread[layer.index][:, list(layer.heads)] = attention[:, : len(layer.heads)]
+    depth = depth_of(model.config)
+    spread = [
+        torch.zeros(1, len(layer.heads), len(tokens), len(tokens)) for layer in dense.layers for _turn in range(depth)
+    ]
+    for number, attention in enumerate(attentions):
+        layer = record.layers[number // depth]
+        spread[layer.index * depth + number % depth][:, list(layer.heads)] = attention[:, : len(layer.heads)]
     shown = bertviz.head_view(spread, tokens, html_action="return")
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "attention.html"

@@ -32,7 +32,7 @@ from transformers.trainer_pt_utils import get_length_grouped_indices
 from edgeprune.artifacts import file_records, sync_tree, write_text
 from edgeprune.errors import IntegrityError
 from edgeprune.evaluation import Encoding, collate, predict_torch, to_torch
-from edgeprune.models.architectures import architecture_of, layers_of
+from edgeprune.models.architectures import architecture_of, layers_of, state_positions
 from edgeprune.numeric import NumericMode
 from edgeprune.profiles import DistillConfig, TrainingConfig
 from edgeprune.tasks.base import Array, Task
@@ -232,7 +232,7 @@ class _Trainer(Trainer):  # type: ignore[misc] # transformers' own types don't p
             loss = loss + weights.labels * self._task.label_loss(outputs, references)
         if weights.hidden:
             read = inputs["attention_mask"].bool()
-            places = [0, *(layer + 1 for layer in self._teacher.layers)]
+            places = state_positions(self._teacher.model.config, self._teacher.layers)
             errors = [
                 functional.mse_loss(ours[read].float(), target_states[place][read].float())
                 for ours, place in zip(states, places, strict=True)
@@ -290,8 +290,8 @@ class _HoldZeros(TrainerCallback):  # type: ignore[misc] # as above
     """Puts back to zero, after every optimizer step, the projection weights that were zero before training."""
 
     def __init__(self, model: PreTrainedModel) -> None:
-        linears = [linear for parts in layers_of(model) for linear in vars(parts).values()]
-        self._zeros = [(linear.weight, linear.weight.detach() == 0) for linear in linears]
+        weights = [projection.linear.weight for parts in layers_of(model) for projection in parts.projections]
+        self._zeros = [(weight, weight.detach() == 0) for weight in weights]
 
     def on_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

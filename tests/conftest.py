@@ -37,7 +37,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 settings.register_profile("edgeprune", deadline=None, derandomize=True, database=None, max_examples=60)
 settings.load_profile("edgeprune")
 
-MODEL_TYPES = ("bert", "roberta", "xlm-roberta", "electra", "distilbert")
+MODEL_TYPES = (
+    "bert", "roberta", "xlm-roberta", "electra", "distilbert", "albert", "mpnet", "deberta-v2", "modernbert"
+)  # fmt: skip
 """Every family in edgeprune's table of architectures; test_architectures holds the two equal."""
 
 BAD = ("awful", "bad", "boring", "clumsy", "dull", "poor", "stale", "weak")
@@ -55,7 +57,22 @@ _CLASS_PREFIX = {
     "xlm-roberta": "XLMRoberta",
     "electra": "Electra",
     "distilbert": "DistilBert",
+    "albert": "Albert",
+    "mpnet": "MPNet",
+    "deberta-v2": "DebertaV2",
+    "modernbert": "ModernBert",
 }
+
+_OWN_CONFIG: dict[str, dict[str, object]] = {
+    "electra": {"embedding_size": 16},
+    "albert": {"embedding_size": 16},
+    "deberta-v2": {
+        "relative_attention": True, "position_buckets": 16, "norm_rel_ebd": "layer_norm", "share_att_key": True,
+        "pos_att_type": ["p2c", "c2p"], "position_biased_input": False,
+    },
+    "modernbert": {"local_attention": 8, "global_attn_every_n_layers": 2},
+}  # fmt: skip
+"""What makes a tiny model one of its family; DeBERTa as in its third version."""
 
 TINY_PIPELINE = """\
 schema_version: 1
@@ -78,21 +95,26 @@ DataFactory = Callable[..., Path]
 
 @pytest.fixture(scope="session")
 def tiny_model_folder(tmp_path_factory: pytest.TempPathFactory) -> ModelFactory:
-    """`tiny_model_folder(model_type="bert", head="ForSequenceClassification", labels=2, seed=0)` → a checkpoint's folder.
+    """`tiny_model_folder(model_type="bert", head="ForSequenceClassification", labels=2, layers=2, seed=0)` → a folder.
 
-    A random encoder (2 layers, hidden 32, 4 heads of 8, 128 FFN neurons) with a WordPiece tokenizer for the words of
+    A checkpoint: a random encoder (2 layers, hidden 32, 4 heads of 8, 128 FFN neurons) with a WordPiece tokenizer for the words of
     `tiny_data`. `head` is the class name's suffix: ForSequenceClassification, ForMaskedLM or Model. Folders are made
     once a session and shared: copy one before changing it.
     """
-    made: dict[tuple[str, str, int, int], Path] = {}
+    made: dict[tuple[str, str, int, int, int], Path] = {}
 
     def make(
-        model_type: str = "bert", head: str = "ForSequenceClassification", *, labels: int = 2, seed: int = 0
+        model_type: str = "bert",
+        head: str = "ForSequenceClassification",
+        *,
+        labels: int = 2,
+        layers: int = 2,
+        seed: int = 0,
     ) -> Path:
-        wanted = (model_type, head, labels, seed)
+        wanted = (model_type, head, labels, layers, seed)
         if wanted not in made:
             folder = tmp_path_factory.mktemp(f"{model_type}-{head}") / "tiny-model"
-            _tiny_model(model_type, head, labels=labels, seed=seed).save_pretrained(folder)
+            _tiny_model(model_type, head, labels=labels, layers=layers, seed=seed).save_pretrained(folder)
             _tiny_tokenizer(model_type).save_pretrained(folder)
             made[wanted] = folder
         return made[wanted]
@@ -100,18 +122,17 @@ def tiny_model_folder(tmp_path_factory: pytest.TempPathFactory) -> ModelFactory:
     return make
 
 
-def _tiny_model(model_type: str, head: str, *, labels: int, seed: int):  # noqa: ANN202 (any of transformers' classes)
+def _tiny_model(model_type: str, head: str, *, labels: int, layers: int, seed: int):  # noqa: ANN202 (any of transformers' classes)
     import torch
     import transformers
 
     prefix = _CLASS_PREFIX[model_type]
     sizes = (
-        {"dim": 32, "n_heads": 4, "hidden_dim": 128, "n_layers": 2}
+        {"dim": 32, "n_heads": 4, "hidden_dim": 128, "n_layers": layers}
         if model_type == "distilbert"
-        else {"hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 128, "num_hidden_layers": 2}
+        else {"hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 128, "num_hidden_layers": layers}
     )
-    if model_type == "electra":
-        sizes["embedding_size"] = 16
+    sizes |= _OWN_CONFIG.get(model_type, {})
     vocabulary = _vocabulary(model_type)
     config = getattr(transformers, f"{prefix}Config")(
         vocab_size=len(vocabulary),
@@ -135,7 +156,7 @@ def _tiny_model(model_type: str, head: str, *, labels: int, seed: int):  # noqa:
 
 
 def _vocabulary(model_type: str) -> dict[str, int]:
-    special = SPECIAL["roberta" if "roberta" in model_type else "bert"]
+    special = SPECIAL["roberta" if "roberta" in model_type or model_type == "mpnet" else "bert"]
     return {word: index for index, word in enumerate([*special, *BAD, *GOOD, *PLAIN, "."])}
 
 

@@ -3,7 +3,19 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import MODEL_TYPES, ModelFactory
-from transformers import AutoConfig, BertConfig, GPT2Config, GPT2LMHeadModel, RobertaConfig, RobertaModel, T5Config
+from torch import nn
+from transformers import (
+    AlbertConfig,
+    AutoConfig,
+    BertConfig,
+    DebertaV2Config,
+    DebertaV2Model,
+    GPT2Config,
+    GPT2LMHeadModel,
+    RobertaConfig,
+    RobertaModel,
+    T5Config,
+)
 
 from edgeprune.errors import ModelError
 from edgeprune.models.architectures import ARCHITECTURES, architecture_of, head_dim_of, layers_of, longest_text
@@ -19,32 +31,80 @@ def test_every_family_of_the_table_is_tested():
 def test_the_table_finds_every_projection(tiny_model_folder: ModelFactory, model_type: str, head: str):
     model = load_any(tiny_model_folder(model_type, head))
     layers = layers_of(model)
-    assert len(layers) == 2
+    assert len(layers) == (1 if model_type == "albert" else 2)
     for parts in layers:
-        for linear in (parts.query, parts.key, parts.value, parts.attention_output):
-            assert linear.weight.shape == (32, 32)
-        assert parts.ffn_in.weight.shape == (128, 32)
-        assert parts.ffn_out.weight.shape == (32, 128)
-        assert len({id(linear) for linear in vars(parts).values()}) == 6
+        shapes = {"head": 32, "neuron": 128}
+        for projection in parts.projections:
+            units, weight = shapes[projection.unit], projection.linear.weight
+            assert weight.shape == ((projection.blocks * units, 32) if projection.side == "out" else (32, units))
+        assert sum(projection.blocks for projection in parts.attention_inputs) == 3
+        assert [projection.side for projection in (parts.attention_output, parts.ffn_out)] == ["in", "in"]
+        linears = {id(module) for module in parts.attention_residual.modules() if isinstance(module, nn.Linear)}
+        assert {id(projection.linear) for projection in parts.projections} == linears
     assert head_dim_of(model.config) == 8
+
+
+def test_deberta_has_projections_of_positions_unless_it_shares_the_texts():
+    config = DebertaV2Config(
+        vocab_size=40, hidden_size=16, num_attention_heads=2, intermediate_size=32, num_hidden_layers=1,
+        relative_attention=True, pos_att_type=["p2c", "c2p"], position_buckets=4,
+    )  # fmt: skip
+    (parts,) = layers_of(DebertaV2Model(config))
+    assert [one.path.rpartition("_proj")[0].rpartition(".")[2] for one in parts.attention_inputs] == [
+        "query", "key", "value", "pos_key", "pos_query",
+    ]  # fmt: skip
+
+
+def test_albert_with_several_groups_is_refused():
+    with pytest.raises(ModelError, match="this one has 2 groups of 1"):
+        architecture_of(AlbertConfig(num_hidden_groups=2))
 
 
 @pytest.mark.parametrize("model_type", MODEL_TYPES)
 def test_each_projection_is_what_the_table_calls_it(tiny_model_folder: ModelFactory, model_type: str):
-    """The keys' bias is the one of the three that attention doesn't see."""
+    """The keys' bias is the one of the three that attention doesn't see, unless positions have keys too."""
     folder = tiny_model_folder(model_type, "Model")
     model = load_any(folder)
     inputs = load_tokenizer(folder)(["the film was good ."], return_tensors="pt")
+    parts = layers_of(model)[0]
+    if len(parts.attention_inputs) == 1:
+        pytest.skip("queries, keys and values are one projection, without a bias")
+    query, key, value = (one.linear for one in parts.attention_inputs)
+    linears = {
+        "query": query, "key": key, "value": value, "attention_output": parts.attention_output.linear,
+        "ffn_in": parts.ffn_inputs[0].linear, "ffn_out": parts.ffn_out.linear,
+    }  # fmt: skip
     changed = {}
     with torch.no_grad():
         before = model(**inputs).last_hidden_state
-        for name in ("query", "key", "value", "attention_output", "ffn_in", "ffn_out"):
-            bias = getattr(layers_of(model)[0], name).bias
-            saved = bias.clone()
-            bias += torch.linspace(-1, 1, len(bias))
+        for name, linear in linears.items():
+            saved = linear.bias.clone()
+            linear.bias += torch.linspace(-1, 1, len(saved))
             changed[name] = not torch.allclose(model(**inputs).last_hidden_state, before, atol=1e-5)
-            bias.copy_(saved)
-    assert changed == {name: name != "key" for name in changed}
+            linear.bias.copy_(saved)
+    assert changed == {name: name != "key" or model_type == "deberta-v2" for name in changed}
+
+
+@pytest.mark.parametrize("model_type", MODEL_TYPES)
+def test_the_residuals_are_what_the_outputs_are_added_to(tiny_model_folder: ModelFactory, model_type: str):
+    """Silence a sublayer: what comes out of it is then what the table calls its residual (normalised after, or not)."""
+    folder = tiny_model_folder(model_type, "Model")
+    model = load_any(folder)
+    inputs = load_tokenizer(folder)(["the film was good ."], return_tensors="pt")
+    parts = layers_of(model)[-1]
+    with torch.no_grad():
+        for output in (parts.attention_output.linear, parts.ffn_out.linear):
+            output.weight.zero_()
+            if output.bias is not None:
+                output.bias.zero_()
+    seen: dict[str, torch.Tensor] = {}
+    parts.attention_residual.register_forward_pre_hook(lambda _module, given: seen.update(attention=given[0]))
+    parts.ffn_residual.register_forward_pre_hook(lambda _module, given: seen.update(ffn=given[0]))
+    with torch.no_grad():
+        model(**inputs)
+    norms = [module for module in parts.attention_residual.modules() if isinstance(module, nn.LayerNorm)]
+    candidates = [seen["attention"], *(norm(seen["attention"]) for norm in norms)]
+    assert any(torch.allclose(seen["ffn"], one, atol=1e-5) for one in candidates)
 
 
 @pytest.mark.parametrize("model_type", MODEL_TYPES)
@@ -57,7 +117,7 @@ def test_the_embeddings_are_where_the_table_says(tiny_model_folder: ModelFactory
 @pytest.mark.parametrize("model_type", MODEL_TYPES)
 def test_the_pooler_is_where_the_table_says(tiny_model_folder: ModelFactory, model_type: str):
     model = load_any(tiny_model_folder(model_type, "Model"))
-    poolers = {name for name, _ in model.named_children() if "pooler" in name}
+    poolers = {name for name, module in model.named_children() if "pooler" in name and list(module.parameters())}
     assert poolers == {architecture_of(model.config).pooler} - {None}
 
 
@@ -70,6 +130,8 @@ def test_the_longest_text_fits_and_no_longer_one(tiny_model_folder: ModelFactory
     with torch.no_grad():
         assert model(input_ids=text, attention_mask=torch.ones_like(text)).logits.isfinite().all()
         longer = torch.full((1, longest + 1), 7)
+        if model_type in ("deberta-v2", "modernbert"):  # positions without a table
+            return
         with pytest.raises((IndexError, RuntimeError)):
             model(input_ids=longer, attention_mask=torch.ones_like(longer))
 

@@ -9,7 +9,7 @@ from conftest import MODEL_TYPES, ModelFactory, synthetic_rows
 from transformers import PreTrainedModel
 
 from edgeprune.evaluation import collate, encode, to_torch
-from edgeprune.models.architectures import layers_of
+from edgeprune.models.architectures import LayerParts, layers_of
 from edgeprune.models.checkpoint import load_any, load_tokenizer
 from edgeprune.pruning.importance import Batch, Scores, fisher, magnitude, taylor
 from edgeprune.tasks import TaskSpec, task_for
@@ -70,7 +70,7 @@ def by_hand(model: PreTrainedModel, examples: list[Batch], reduce: Callable[[tor
         model.zero_grad()
         loss(example).backward()
         for index, parts in enumerate(layers):
-            output, ffn = parts.attention_output.weight, parts.ffn_out.weight
+            output, ffn = parts.attention_output.linear.weight, parts.ffn_out.linear.weight
             heads[index] += reduce((output * output.grad).sum(0).view(4, HEAD_DIM).sum(1)).detach()
             neurons[index] += reduce((ffn * ffn.grad).sum(0)).detach()
     model.zero_grad()
@@ -132,9 +132,10 @@ def test_taylor_is_the_slope_of_the_loss_as_a_unit_fades(model: PreTrainedModel,
 
     with torch.no_grad():
         heads = [
-            slope(parts.attention_output.weight, slice(head * HEAD_DIM, (head + 1) * HEAD_DIM)) for head in range(4)
+            slope(parts.attention_output.linear.weight, slice(head * HEAD_DIM, (head + 1) * HEAD_DIM))
+            for head in range(4)
         ]
-        neurons = [slope(parts.ffn_out.weight, slice(unit, unit + 1)) for unit in range(0, 128, 16)]
+        neurons = [slope(parts.ffn_out.linear.weight, slice(unit, unit + 1)) for unit in range(0, 128, 16)]
     np.testing.assert_allclose(found.heads[layer], heads, rtol=1e-4, atol=1e-8)
     np.testing.assert_allclose(found.neurons[layer][::16], neurons, rtol=1e-4, atol=1e-8)
 
@@ -144,14 +145,22 @@ def test_magnitude_is_the_norm_of_what_goes_with_a_unit(tiny_model_folder: Model
     model = load_any(tiny_model_folder(model_type))
     found = magnitude(model, HEAD_DIM)
     for parts, heads, neurons in zip(layers_of(model), found.heads, found.neurons, strict=True):
+        units = {"head": 4 * HEAD_DIM, "neuron": 128}
+
+        def norm(unit: str, of: slice, parts: LayerParts = parts, units: dict[str, int] = units) -> float:
+            gone = [
+                one.linear.weight.view(one.blocks, units[unit], -1)[:, of].flatten()
+                if one.side == "out"
+                else one.linear.weight[:, of].flatten()
+                for one in parts.projections
+                if one.unit == unit
+            ]
+            return torch.cat(gone).norm().item()
+
         for head in range(4):
-            rows = slice(head * HEAD_DIM, (head + 1) * HEAD_DIM)
-            gone = [linear.weight[rows].flatten() for linear in (parts.query, parts.key, parts.value)]
-            gone.append(parts.attention_output.weight[:, rows].flatten())
-            assert heads[head] == pytest.approx(torch.cat(gone).norm().item(), rel=1e-5)
+            assert heads[head] == pytest.approx(norm("head", slice(head * HEAD_DIM, (head + 1) * HEAD_DIM)), rel=1e-5)
         for unit in range(128):
-            gone = [parts.ffn_in.weight[unit], parts.ffn_out.weight[:, unit]]
-            assert neurons[unit] == pytest.approx(torch.cat(gone).norm().item(), rel=1e-5)
+            assert neurons[unit] == pytest.approx(norm("neuron", slice(unit, unit + 1)), rel=1e-5)
 
 
 @pytest.mark.parametrize("criterion", [taylor, fisher])
@@ -159,8 +168,8 @@ def test_a_unit_that_nothing_reads_has_no_importance(
     model: PreTrainedModel, examples: list[Batch], criterion: Callable[..., Scores]
 ):
     with torch.no_grad():
-        layers_of(model)[0].attention_output.weight[:, HEAD_DIM : 2 * HEAD_DIM] = 0
-        layers_of(model)[1].ffn_out.weight[:, 17] = 0
+        layers_of(model)[0].attention_output.linear.weight[:, HEAD_DIM : 2 * HEAD_DIM] = 0
+        layers_of(model)[1].ffn_out.linear.weight[:, 17] = 0
     found = criterion(model, HEAD_DIM, examples, loss_of(model))
     assert found.heads[0][1] == 0
     assert found.neurons[1][17] == 0

@@ -23,7 +23,7 @@ def silence(context: TinyContext, position: int) -> None:
     """A layer that adds nothing to its input."""
     parts = layers_of(context.pruned.model)[position]
     with torch.no_grad():
-        for linear in (parts.attention_output, parts.ffn_out):
+        for linear in (parts.attention_output.linear, parts.ffn_out.linear):
             linear.weight.zero_()
             linear.bias.zero_()
 
@@ -82,3 +82,9 @@ def test_a_second_round_removes_what_is_still_to_go(context: TinyContext):
 def test_what_would_leave_no_model_is_refused(context: TinyContext, step: LayersStep, message: str):
     with pytest.raises(UsageError, match=message):
         prune_layers(step, context.pruned, context)
+
+
+def test_layers_that_are_one_cannot_be_dropped(tiny_model_folder: ModelFactory):
+    context = TinyContext(tiny_model_folder("albert"))
+    with pytest.raises(UsageError, match="the layers of a 'albert' model are one"):
+        prune_layers(LayersStep(method="layers", remove=1), context.pruned, context)

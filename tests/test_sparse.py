@@ -17,7 +17,7 @@ def context(tiny_model_folder: ModelFactory) -> TinyContext:
 
 
 def weights(context: TinyContext) -> list[list[torch.Tensor]]:
-    return [[linear.weight.detach() for linear in vars(parts).values()] for parts in layers_of(context.pruned.model)]
+    return [[part.linear.weight.detach() for part in parts.projections] for parts in layers_of(context.pruned.model)]
 
 
 def zeros(tensors: list[torch.Tensor]) -> float:
@@ -48,7 +48,7 @@ def test_a_threshold_zeroes_what_is_below_it(context: TinyContext):
 def test_by_layer_every_layer_has_its_own_sparsity(
     context: TinyContext, sparsity: float | tuple[float, float], expected: tuple[float, float]
 ):
-    scale = layers_of(context.pruned.model)[0].query.weight
+    scale = layers_of(context.pruned.model)[0].attention_inputs[0].linear.weight
     with torch.no_grad():
         scale.mul_(100)  # one ranking of all would spare this layer
     prune_magnitude(MagnitudeStep(method="magnitude", sparsity=sparsity, scope="layer"), context.pruned, context)
@@ -69,7 +69,7 @@ def test_gradients_are_accumulated_over_the_batches_asked_for(context: TinyConte
         batch = list(context.batches(48))[start // 8]
         loss = context.task.label_loss(context.run(model, batch), batch["references"]) * 8
         for layer, parts in zip(expected, layers_of(model), strict=True):
-            for total, linear in zip(layer, vars(parts).values(), strict=True):
+            for total, linear in zip(layer, (part.linear for part in parts.projections), strict=True):
                 (gradient,) = torch.autograd.grad(loss, [linear.weight], retain_graph=True)
                 score = gradient * linear.weight if criterion == "weight_gradient" else gradient
                 total.add_(score.detach().abs())

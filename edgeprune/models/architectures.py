@@ -1,11 +1,12 @@
-"""The one table that says where each encoder family keeps its heads, FFN neurons and embeddings.
+"""The one table that says where each encoder family keeps its heads, FFN neurons, layers and embeddings.
 
 Nothing else in the project knows an architecture by name. Supporting another family is another row here (and its name
-in the tests' parametrisation). Every family listed infers its head count from the width of its projections, so slicing
-query, key, value and output in whole heads needs no change to its forward pass.
+in the tests' parametrisation).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
@@ -16,26 +17,55 @@ __all__ = [
     "ARCHITECTURES",
     "Architecture",
     "LayerParts",
+    "Place",
+    "Projection",
     "architecture_of",
+    "depth_of",
     "head_dim_of",
     "layers_of",
     "longest_text",
     "require_known",
+    "state_positions",
+    "unit_multiply_adds",
 ]
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where a layer keeps a projection whose outputs are its heads or its neurons."""
+
+    path: str
+    blocks: int = 1
+    """How often all the units follow one another in its outputs: queries, keys and values; values and gates."""
+    of_positions: bool = False
+    """Whether it reads the table of relative positions, not the text; not every model of the family has it."""
+
+
+@dataclass(frozen=True)
 class Architecture:
-    """Module paths inside the bare encoder (transformers' `base_model`)."""
+    """Module paths: of the layers and embeddings in the bare encoder (transformers' `base_model`), the others in a layer.
+
+    A family that infers its head count from the widths of its projections needs no more than the paths; for others
+    there are the attributes that say it.
+    """
 
     layers: str
-    query: str
-    key: str
-    value: str
+    attention_inputs: tuple[Place, ...]
+    """Queries, keys and values first, in this order."""
     attention_output: str
-    ffn_in: str
+    ffn_inputs: tuple[Place, ...]
     ffn_out: str
+    ffn_residual: str | None = None
+    """The module whose input the FFN's output is added to; None: the first of `ffn_inputs` (post-norm layers)."""
     embeddings: str = "embeddings"
+    shared: bool = False
+    """Whether the text goes through one layer again and again."""
+    head_counts: tuple[str, ...] = ()
+    """Attributes with the number of heads."""
+    head_widths: tuple[str, ...] = ()
+    """Attributes with the width of all heads together."""
+    head_argument: tuple[str, int] | None = None
+    """A module and the position of an argument, [batch, heads of the dense model, …], that all layers are given alike."""
     positions_after_padding: bool = False
     """Whether positions are counted from the padding token's id + 1, so that many rows of their table are never used."""
     pooler: str | None = None
@@ -43,24 +73,45 @@ class Architecture:
 
 
 @dataclass(frozen=True)
-class LayerParts:
-    """The six linear projections of one layer."""
+class Projection:
+    """One linear projection of a layer."""
 
-    query: nn.Linear
-    key: nn.Linear
-    value: nn.Linear
-    attention_output: nn.Linear
-    ffn_in: nn.Linear
-    ffn_out: nn.Linear
+    path: str
+    linear: nn.Linear
+    unit: Literal["head", "neuron"]
+    side: Literal["out", "in"]
+    """Whether the units are its outputs (rows of its weight) or its inputs (columns)."""
+    blocks: int = 1
+    of_positions: bool = False
+
+
+@dataclass(frozen=True)
+class LayerParts:
+    """The linear projections of one layer."""
+
+    attention_inputs: tuple[Projection, ...]
+    attention_output: Projection
+    ffn_inputs: tuple[Projection, ...]
+    ffn_out: Projection
+    attention_residual: nn.Module
+    """The module whose input the attention's output is added to."""
+    ffn_residual: nn.Module
+
+    @property
+    def projections(self) -> tuple[Projection, ...]:
+        """All of them."""
+        return (*self.attention_inputs, self.attention_output, *self.ffn_inputs, self.ffn_out)
+
+
+def _places(*paths: str) -> tuple[Place, ...]:
+    return tuple(Place(path) for path in paths)
 
 
 _BERT = Architecture(
     layers="encoder.layer",
-    query="attention.self.query",
-    key="attention.self.key",
-    value="attention.self.value",
+    attention_inputs=_places("attention.self.query", "attention.self.key", "attention.self.value"),
     attention_output="attention.output.dense",
-    ffn_in="intermediate.dense",
+    ffn_inputs=_places("intermediate.dense"),
     ffn_out="output.dense",
     pooler="pooler",
 )
@@ -74,12 +125,44 @@ ARCHITECTURES: dict[str, Architecture] = {
     "electra": replace(_BERT, pooler=None),
     "distilbert": Architecture(
         layers="transformer.layer",
-        query="attention.q_lin",
-        key="attention.k_lin",
-        value="attention.v_lin",
+        attention_inputs=_places("attention.q_lin", "attention.k_lin", "attention.v_lin"),
         attention_output="attention.out_lin",
-        ffn_in="ffn.lin1",
+        ffn_inputs=_places("ffn.lin1"),
         ffn_out="ffn.lin2",
+    ),
+    "albert": Architecture(
+        layers="encoder.albert_layer_groups.0.albert_layers",
+        attention_inputs=_places("attention.query", "attention.key", "attention.value"),
+        attention_output="attention.dense",
+        ffn_inputs=_places("ffn"),
+        ffn_out="ffn_output",
+        shared=True,
+        pooler="pooler",
+    ),
+    "mpnet": replace(
+        _ROBERTA,
+        attention_inputs=_places("attention.attn.q", "attention.attn.k", "attention.attn.v"),
+        attention_output="attention.attn.o",
+        head_widths=("attention.attn.all_head_size",),
+        head_argument=("attention.attn", 2),
+    ),
+    "deberta-v2": replace(
+        _BERT,
+        attention_inputs=(
+            *_places("attention.self.query_proj", "attention.self.key_proj", "attention.self.value_proj"),
+            Place("attention.self.pos_key_proj", of_positions=True),
+            Place("attention.self.pos_query_proj", of_positions=True),
+        ),
+        head_counts=("attention.self.num_attention_heads",),
+        pooler=None,
+    ),
+    "modernbert": Architecture(
+        layers="layers",
+        attention_inputs=(Place("attn.Wqkv", blocks=3),),
+        attention_output="attn.Wo",
+        ffn_inputs=(Place("mlp.Wi", blocks=2),),
+        ffn_out="mlp.Wo",
+        ffn_residual="mlp_norm",
     ),
 }
 """transformers' `model_type` to where its parts are."""
@@ -92,11 +175,16 @@ def architecture_of(config: PreTrainedConfig) -> Architecture:
     """The table's row for a model.
 
     Raises:
-        ModelError: A family that isn't in the table, or a decoder.
+        ModelError: A family that isn't in the table, a decoder, or layers shared in several groups.
     """
     known = require_known(config.model_type)
     if getattr(config, "is_decoder", False) or getattr(config, "is_encoder_decoder", False):
         raise ModelError(f"{_PRUNED}; this is a {config.model_type!r} decoder")
+    if known.shared and (config.num_hidden_groups, config.inner_group_num) != (1, 1):
+        raise ModelError(
+            f"edgeprune prunes a {config.model_type!r} model whose layers are all one; this one has "
+            f"{config.num_hidden_groups} groups of {config.inner_group_num}"
+        )
     return known
 
 
@@ -108,19 +196,65 @@ def require_known(model_type: str | None) -> Architecture:
 
 
 def layers_of(model: PreTrainedModel) -> list[LayerParts]:
-    """Every layer's projections, from the bottom up."""
+    """Every layer's projections, from the bottom up; a layer that the text goes through many times is one."""
     architecture = architecture_of(model.config)
-    return [
-        LayerParts(
-            query=layer.get_submodule(architecture.query),
-            key=layer.get_submodule(architecture.key),
-            value=layer.get_submodule(architecture.value),
-            attention_output=layer.get_submodule(architecture.attention_output),
-            ffn_in=layer.get_submodule(architecture.ffn_in),
-            ffn_out=layer.get_submodule(architecture.ffn_out),
+
+    def parts(layer: nn.Module) -> LayerParts:
+        modules = dict(layer.named_modules())
+
+        def linear(path: str) -> nn.Linear:
+            module = modules[path]
+            assert isinstance(module, nn.Linear)  # noqa: S101 (the table says so)
+            return module
+
+        def inputs(places: tuple[Place, ...], unit: Literal["head", "neuron"]) -> tuple[Projection, ...]:
+            return tuple(
+                Projection(place.path, linear(place.path), unit, "out", place.blocks, place.of_positions)
+                for place in places
+                if not place.of_positions or place.path in modules
+            )
+
+        def output(path: str, unit: Literal["head", "neuron"]) -> Projection:
+            return Projection(path, linear(path), unit, "in")
+
+        ffn_inputs = inputs(architecture.ffn_inputs, "neuron")
+        return LayerParts(
+            attention_inputs=inputs(architecture.attention_inputs, "head"),
+            attention_output=output(architecture.attention_output, "head"),
+            ffn_inputs=ffn_inputs,
+            ffn_out=output(architecture.ffn_out, "neuron"),
+            attention_residual=layer,
+            ffn_residual=modules[architecture.ffn_residual or ffn_inputs[0].path],
         )
-        for layer in model.base_model.get_submodule(architecture.layers)
-    ]
+
+    return [parts(layer) for layer in model.base_model.get_submodule(architecture.layers)]
+
+
+def depth_of(config: PreTrainedConfig) -> int:
+    """How often a text goes through each of the model's layers: once, unless they are all one."""
+    return int(config.num_hidden_layers) if architecture_of(config).shared else 1
+
+
+def state_positions(config: PreTrainedConfig, positions: Sequence[int]) -> list[int]:
+    """Positions among the hidden states (the embeddings' first) of the embeddings' and of these layers' outputs."""
+    depth = depth_of(config)
+    return [0, *(1 + position * depth + turn for position in positions for turn in range(depth))]
+
+
+def unit_multiply_adds(config: PreTrainedConfig, parts: LayerParts, head_dim: int, tokens: int) -> tuple[int, int]:
+    """Multiply-adds of one head and of one neuron in one pass of a text of so many tokens through the layer.
+
+    What is computed of the table of relative positions alone doesn't depend on the text, and isn't counted.
+    """
+    weights = {"head": 0, "neuron": 0}
+    for projection in parts.projections:
+        if not projection.of_positions:
+            linear = projection.linear
+            other = linear.in_features if projection.side == "out" else linear.out_features
+            weights[projection.unit] += projection.blocks * other
+    # Scores and mixing; queries and keys also meet the positions.
+    products = 2 * (tokens + _relative_positions(config))
+    return tokens * head_dim * (weights["head"] + products), tokens * weights["neuron"]
 
 
 def longest_text(config: PreTrainedConfig) -> int:
@@ -132,3 +266,13 @@ def longest_text(config: PreTrainedConfig) -> int:
 def head_dim_of(config: PreTrainedConfig) -> int:
     """Width of one attention head in the dense model; pruning removes whole heads, never parts of them."""
     return int(config.hidden_size // config.num_attention_heads)
+
+
+def _relative_positions(config: PreTrainedConfig) -> int:
+    """Rows of the table of relative positions that every query and key is multiplied with; 0 in most families."""
+    if not getattr(config, "relative_attention", False):
+        return 0
+    buckets = getattr(config, "position_buckets", -1)
+    longest = getattr(config, "max_relative_positions", -1)
+    span = next(size for size in (buckets, longest, config.max_position_embeddings) if size > 0)
+    return int(2 * span)

@@ -60,8 +60,8 @@ class PruningRecord(Frozen):
             layers=tuple(
                 LayerRecord(
                     index=index,
-                    heads=tuple(range(parts.query.out_features // head_dim)),
-                    neurons=tuple(range(parts.ffn_in.out_features)),
+                    heads=tuple(range(parts.attention_output.linear.in_features // head_dim)),
+                    neurons=tuple(range(parts.ffn_out.linear.in_features)),
                 )
                 for index, parts in enumerate(layers_of(model))
             ),

@@ -2,21 +2,23 @@
 
 A layer without heads adds its attention output's bias, one without neurons its second projection's. Families reshape
 queries to [batch, tokens, -1, head_dim], which zero columns make ambiguous, so an empty projection gives one head of
-zeros, which an empty attention output then doesn't read: exported graphs have neither.
+zeros, which an empty attention output then doesn't read: exported graphs have neither. Families that don't see from the
+projections how many heads a layer has are told.
 """
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
 from transformers import PreTrainedModel
 
 from edgeprune.errors import ModelError
-from edgeprune.models.architectures import architecture_of, layers_of
+from edgeprune.models.architectures import Projection, architecture_of, layers_of
 from edgeprune.models.record import PruningRecord
 
-__all__ = ["keep_layers", "keep_tokens", "resize", "set_projection", "without_layer"]
+__all__ = ["keep_layers", "keep_tokens", "resize", "set_heads", "set_projection", "without_layer"]
 
 
 class _NothingOut(nn.Linear):
@@ -43,25 +45,42 @@ class _NothingIn(nn.Linear):
         return zeros if self.bias is None else zeros + self.bias
 
 
+class _OwnHeads:
+    """Gives a module its own heads' part of an argument that all layers are given alike."""
+
+    def __init__(self, argument: int, heads: Sequence[int]) -> None:
+        self._argument = argument
+        self._heads = list(heads)
+
+    def __call__(self, _module: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Select from [batch, heads of the dense model, …]; without heads, the first stands for the one of zeros."""
+        before, after = arguments[: self._argument], arguments[self._argument + 1 :]
+        return (*before, arguments[self._argument][:, self._heads or [0]], *after)
+
+
 def set_projection(
-    model: PreTrainedModel, position: int, part: str, weight: torch.Tensor, bias: torch.Tensor | None, head_dim: int
+    model: PreTrainedModel,
+    position: int,
+    projection: Projection,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    head_dim: int,
 ) -> None:
     """Replace one projection.
 
     Args:
         model: Changed in place.
         position: Of the layer among those that are left.
-        part: A field of `LayerParts`.
+        projection: The one that is there now.
         weight: [out, in]; either may be 0.
         bias: [out], or None.
         head_dim: Width of a head.
     """
-    architecture = architecture_of(model.config)
-    layer = model.base_model.get_submodule(architecture.layers)[position]
     out_features, in_features = weight.shape
     has_bias = bias is not None
     if out_features == 0:
-        linear: nn.Linear = _NothingOut(in_features, 1 if part == "ffn_in" else head_dim, bias=has_bias)
+        shown = projection.blocks * (head_dim if projection.unit == "head" else 1)
+        linear: nn.Linear = _NothingOut(in_features, shown, bias=has_bias)
     elif in_features == 0:
         linear = _NothingIn(out_features, bias=has_bias)
     else:
@@ -69,19 +88,43 @@ def set_projection(
     linear.weight = nn.Parameter(weight)
     if bias is not None:
         linear.bias = nn.Parameter(bias)
-    layer.set_submodule(getattr(architecture, part), linear, strict=True)
+    _layers(model)[position].set_submodule(projection.path, linear, strict=True)
+
+
+def set_heads(model: PreTrainedModel, position: int, heads: Sequence[int], head_dim: int) -> None:
+    """Tell a layer which of the dense model's heads it has, where its family doesn't see that from the projections.
+
+    Args:
+        model: Changed in place.
+        position: Of the layer among those that are left.
+        heads: Their numbers in the dense model; a layer without any computes one of zeros.
+        head_dim: Width of a head.
+    """
+    architecture, layer = architecture_of(model.config), _layers(model)[position]
+    count = max(1, len(heads))
+    for paths, value in ((architecture.head_counts, count), (architecture.head_widths, count * head_dim)):
+        for path in paths:
+            owner, _, name = path.rpartition(".")
+            setattr(layer.get_submodule(owner), name, value)
+    if architecture.head_argument is not None:
+        path, argument = architecture.head_argument
+        attention = layer.get_submodule(path)
+        hooks = attention._forward_pre_hooks  # noqa: SLF001 (a handle would have to be kept somewhere)
+        for number in [number for number, hook in hooks.items() if isinstance(hook, _OwnHeads)]:
+            del hooks[number]
+        attention.register_forward_pre_hook(_OwnHeads(argument, heads))
 
 
 def keep_layers(model: PreTrainedModel, positions: Sequence[int]) -> None:
     """Keep the layers at these positions, in their order."""
-    layers = model.base_model.get_submodule(architecture_of(model.config).layers)
+    layers = _layers(model)
     _replace(layers, [layers[position] for position in positions])
 
 
 @contextmanager
 def without_layer(model: PreTrainedModel, position: int) -> Iterator[None]:
     """Inside, the model lacks the layer at this position."""
-    layers = model.base_model.get_submodule(architecture_of(model.config).layers)
+    layers = _layers(model)
     everything = list(layers)
     del layers[position]
     try:
@@ -125,20 +168,25 @@ def resize(model: PreTrainedModel, record: PruningRecord) -> None:
         )
     keep_layers(model, positions)
     for position, (parts, kept) in enumerate(zip(layers_of(model), record.layers, strict=True)):
-        heads, neurons = len(kept.heads) * record.head_dim, len(kept.neurons)
-        sizes = {
-            "query": (heads, parts.query.in_features),
-            "key": (heads, parts.key.in_features),
-            "value": (heads, parts.value.in_features),
-            "attention_output": (parts.attention_output.out_features, heads),
-            "ffn_in": (neurons, parts.ffn_in.in_features),
-            "ffn_out": (parts.ffn_out.out_features, neurons),
-        }
-        for part, (rows, columns) in sizes.items():
-            bias = None if getattr(parts, part).bias is None else torch.empty(rows)
-            set_projection(model, position, part, torch.empty(rows, columns), bias, record.head_dim)
+        units = {"head": len(kept.heads) * record.head_dim, "neuron": len(kept.neurons)}
+        for projection in parts.projections:
+            linear, width = projection.linear, units[projection.unit]
+            rows, columns = linear.out_features, linear.in_features
+            if projection.side == "out":
+                rows = projection.blocks * width
+            else:
+                columns = width
+            bias = None if linear.bias is None else torch.empty(rows)
+            set_projection(model, position, projection, torch.empty(rows, columns), bias, record.head_dim)
+        set_heads(model, position, kept.heads, record.head_dim)
     if record.vocabulary is not None:
         keep_tokens(model, record.vocabulary)
+
+
+def _layers(model: PreTrainedModel) -> nn.ModuleList:
+    layers = model.base_model.get_submodule(architecture_of(model.config).layers)
+    assert isinstance(layers, nn.ModuleList)  # noqa: S101 (the table says so)
+    return layers
 
 
 def _replace(layers: nn.ModuleList, modules: list[nn.Module]) -> None:

@@ -9,7 +9,7 @@ backward pass gives every example's own gradient, and only the masks need gradie
 the activations' half of a backward.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ from transformers import PreTrainedModel
 
 from edgeprune.config import Frozen
 from edgeprune.errors import UsageError
-from edgeprune.models.architectures import LayerParts, layers_of
+from edgeprune.models.architectures import LayerParts, Projection, layers_of
 from edgeprune.models.record import LayerRecord
 from edgeprune.pruning.allocation import FloatArray
 
@@ -134,7 +134,10 @@ def read_scores(path: Path, step: int, left: tuple[LayerRecord, ...], checkpoint
 def random(model: PreTrainedModel, head_dim: int, seed: int) -> Scores:
     """Uniform random numbers: the baseline that every criterion should beat."""
     generator = np.random.default_rng(seed)
-    sizes = [(parts.attention_output.in_features // head_dim, parts.ffn_out.in_features) for parts in layers_of(model)]
+    sizes = [
+        (parts.attention_output.linear.in_features // head_dim, parts.ffn_out.linear.in_features)
+        for parts in layers_of(model)
+    ]
     return Scores([generator.random(heads) for heads, _ in sizes], [generator.random(neurons) for _, neurons in sizes])
 
 
@@ -142,12 +145,18 @@ def magnitude(model: PreTrainedModel, head_dim: int) -> Scores:
     """L2 norm of all the weights that would go with a unit (Li et al., https://arxiv.org/abs/1608.08710)."""
     heads, neurons = [], []
     for parts in layers_of(model):
-        squares = [linear.weight.detach().square().sum(1) for linear in (parts.query, parts.key, parts.value)]
-        squares.append(parts.attention_output.weight.detach().square().sum(0))
-        heads.append(torch.stack(squares).sum(0).view(-1, head_dim).sum(1).sqrt().double().numpy())
-        ffn = parts.ffn_in.weight.detach().square().sum(1) + parts.ffn_out.weight.detach().square().sum(0)
-        neurons.append(ffn.sqrt().double().numpy())
+        attention = _squares(parts.attention_inputs, parts.attention_output)
+        heads.append(attention.view(-1, head_dim).sum(1).sqrt().double().numpy())
+        neurons.append(_squares(parts.ffn_inputs, parts.ffn_out).sqrt().double().numpy())
     return Scores(heads, neurons)
+
+
+def _squares(inputs: Sequence[Projection], output: Projection) -> torch.Tensor:
+    """By unit (a head's rows and columns each on their own), the sum of its weights' squares."""
+    total = output.linear.weight.detach().square().sum(0)
+    for projection in inputs:
+        total = total + projection.linear.weight.detach().square().sum(1).view(projection.blocks, -1).sum(0)
+    return total
 
 
 def activation(
@@ -162,7 +171,7 @@ def activation(
         run: Computes the model on a batch.
     """
     layers = layers_of(model)
-    linears = [linear for parts in layers for linear in (parts.attention_output, parts.ffn_out)]
+    linears = [output.linear for parts in layers for output in (parts.attention_output, parts.ffn_out)]
     squares = [torch.zeros(linear.in_features, dtype=torch.float64) for linear in linears]
     tokens = 0
 
@@ -224,8 +233,8 @@ def _from_gradients(
     layers = layers_of(model)
     totals: list[tuple[torch.Tensor, torch.Tensor]] = [
         (
-            torch.zeros(parts.attention_output.in_features // head_dim, dtype=torch.float64),
-            torch.zeros(parts.ffn_out.in_features, dtype=torch.float64),
+            torch.zeros(parts.attention_output.linear.in_features // head_dim, dtype=torch.float64),
+            torch.zeros(parts.ffn_out.linear.in_features, dtype=torch.float64),
         )
         for parts in layers
     ]
@@ -276,8 +285,8 @@ def _masked(layers: list[LayerParts], head_dim: int, batch_size: int) -> Iterato
         handles.append(linear.register_forward_pre_hook(apply))
 
     for parts in layers:
-        mask(parts.attention_output, head_dim)
-        mask(parts.ffn_out, 1)
+        mask(parts.attention_output.linear, head_dim)
+        mask(parts.ffn_out.linear, 1)
     try:
         yield masks
     finally:

@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional
 
 from edgeprune.errors import UsageError
+from edgeprune.models.architectures import depth_of
 from edgeprune.models.resize import without_layer
 from edgeprune.pruning.context import Context, Pruned
 from edgeprune.pruning.surgery import cut
@@ -25,9 +26,13 @@ def prune_layers(step: LayersStep, pruned: Pruned, context: Context) -> None:
     """Drop the step's layers; at least one is left.
 
     Raises:
-        UsageError: A layer that the model doesn't have, or none would be left.
+        UsageError: A layer that the model doesn't have, none would be left, or all are one.
     """
     layers = pruned.record.layers
+    if depth_of(pruned.model.config) > 1:
+        raise UsageError(
+            f"layers: the layers of a {pruned.model.config.model_type!r} model are one; none can be dropped"
+        )
     dense = [layer.index for layer in context.dense.layers]
     if step.drop is not None:
         unknown = sorted(set(step.drop) - set(dense))

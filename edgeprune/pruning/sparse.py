@@ -70,12 +70,16 @@ def prune_n_m(step: NMStep, pruned: Pruned) -> None:
 
 def _projections(pruned: Pruned) -> dict[str, nn.Linear]:
     """Tensor names to the encoder's projections."""
-    linears = {id(linear): linear for parts in layers_of(pruned.model) for linear in vars(parts).values()}
+    linears = {id(linear): linear for linears in _by_layer(pruned.model) for linear in linears}
     return {
         f"{name}.weight": linears[id(module)]
         for name, module in pruned.model.named_modules()
         if id(module) in linears and module.weight.numel()
     }
+
+
+def _by_layer(model: PreTrainedModel) -> list[list[nn.Linear]]:
+    return [[projection.linear for projection in parts.projections] for parts in layers_of(model)]
 
 
 def _weights(pruned: Pruned) -> dict[str, torch.Tensor]:
@@ -92,7 +96,7 @@ def _masks(
     """What stays: by one ranking of all weights, or of each layer's own."""
     if isinstance(sparsity, float) and scope == "global":
         return _ranked(scores, sparsity)
-    layers = [list(vars(parts).values()) for parts in layers_of(pruned.model)]
+    layers = _by_layer(pruned.model)
     count = len(context.dense.layers)
     chosen = by_layer(sparsity, dense_layers(pruned.record, context.dense, count), count, "sparsity")
     fractions = chosen if isinstance(chosen, tuple) else (chosen,) * len(layers)
@@ -122,5 +126,5 @@ def _apply(masks: Mapping[str, torch.Tensor], pruned: Pruned) -> None:
 
 def sparsity_of(model: PreTrainedModel) -> float:
     """Fraction of the encoder's projection weights that is zero."""
-    weights = [linear.weight for parts in layers_of(model) for linear in vars(parts).values()]
+    weights = [linear.weight for linears in _by_layer(model) for linear in linears]
     return sum(int((weight == 0).sum()) for weight in weights) / sum(map(torch.numel, weights))

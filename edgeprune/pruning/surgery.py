@@ -1,18 +1,16 @@
 """Cut whole layers, attention heads and FFN neurons out of a model, physically.
 
-A head is `head_dim` rows of query, key and value and as many columns of the attention output; a neuron is one row of
-the first FFN projection and one column of the second. The model's config keeps the dense sizes; what is left is in the
+A head is `head_dim` rows of queries, keys and values and as many columns of the attention output; a neuron is a row of
+the FFN's first projection (two where it is gated) and a column of its second. The model's config keeps the dense sizes; what is left is in the
 `PruningRecord`.
 """
-
-from dataclasses import fields
 
 import torch
 from transformers import PreTrainedModel
 
-from edgeprune.models.architectures import LayerParts, layers_of
+from edgeprune.models.architectures import layers_of
 from edgeprune.models.record import LayerRecord, PruningRecord
-from edgeprune.models.resize import keep_layers, set_projection
+from edgeprune.models.resize import keep_layers, set_heads, set_projection
 
 __all__ = ["cut"]
 
@@ -30,17 +28,24 @@ def cut(model: PreTrainedModel, record: PruningRecord, keep: tuple[LayerRecord, 
     for position, (parts, after) in enumerate(zip(layers_of(model), keep, strict=True)):
         now = record.layers[here[after.index]]
         heads = _positions(now.heads, after.heads)
-        columns = (heads[:, None] * record.head_dim + torch.arange(record.head_dim)).flatten()
-        neurons = _positions(now.neurons, after.neurons)
-        for field in fields(LayerParts):
-            linear = getattr(parts, field.name)
-            dim = 1 if field.name in ("attention_output", "ffn_out") else 0
-            index = neurons if field.name in ("ffn_in", "ffn_out") else columns
-            weight = linear.weight.detach().index_select(dim, index).contiguous()
-            bias = linear.bias if linear.bias is None else linear.bias.detach()
-            if dim == 0 and bias is not None:
-                bias = bias.index_select(0, index).contiguous()
-            set_projection(model, position, field.name, weight, bias, record.head_dim)
+        units = {
+            "head": (heads[:, None] * record.head_dim + torch.arange(record.head_dim)).flatten(),
+            "neuron": _positions(now.neurons, after.neurons),
+        }
+        widths = {"head": len(now.heads) * record.head_dim, "neuron": len(now.neurons)}
+        for projection in parts.projections:
+            index, width = units[projection.unit], widths[projection.unit]
+            linear = projection.linear
+            weight = linear.weight.detach()
+            bias = None if linear.bias is None else linear.bias.detach()
+            if projection.side == "out":
+                index = torch.cat([index + block * width for block in range(projection.blocks)])
+                weight = weight.index_select(0, index)
+                bias = None if bias is None else bias.index_select(0, index)
+            else:
+                weight = weight.index_select(1, index)
+            set_projection(model, position, projection, weight, bias, record.head_dim)
+        set_heads(model, position, after.heads, record.head_dim)
     return record.model_copy(update={"layers": keep})
 
 

@@ -1,0 +1,72 @@
+"""Every family with every task, pruned unevenly, from the checkpoint to answers out of the package."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from conftest import MODEL_TYPES, ModelFactory
+from e2e import call, target_text, write_data
+
+import edgeprune
+from edgeprune.models.record import read_pruning
+
+TASKS = ("text-classification", "feature-extraction")
+TEXT = "a very good film with a superb plot ."
+
+
+def steps(layers: int) -> list[dict[str, object]]:
+    """Uneven, where there is more than one layer to be uneven over; one of three layers goes."""
+    uneven = {"method": "structured", "keep_heads": [0.25, 0.75, 0.5], "keep_ffn": [0.75, 0.25, 0.5], "align": 8}
+    alike = {"method": "structured", "keep_heads": 0.5, "keep_ffn": 0.25, "align": 8}
+    vocabulary: dict[str, object] = {"method": "vocabulary", "floor": 1}
+    return [vocabulary, alike] if layers == 1 else [vocabulary, uneven, {"method": "layers", "drop": [2]}]
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("model_type", MODEL_TYPES)
+def test_a_family_goes_the_whole_way(
+    tiny_model_folder: ModelFactory, tmp_path: Path, model_type: str, task: str
+) -> None:
+    model = tiny_model_folder(model_type, "Model", layers=3)
+    layers = 1 if model_type == "albert" else 3
+    data = write_data(tmp_path / "data.jsonl", rows=60)
+    pipeline, target = tmp_path / "pipeline.yaml", tmp_path / "here.yaml"
+    target.write_text(target_text("here", runner=None), encoding="utf-8")
+    content = {
+        "schema_version": 1, "name": "uneven", "description": "Everything, unevenly",
+        "stages": {
+            "prepare": {"max_length": 16},
+            "prune": {"steps": steps(layers)},
+            "finetune": {"epochs": 1, "batch_size": 16},
+        },
+    }  # fmt: skip
+    pipeline.write_text(yaml.safe_dump(content), encoding="utf-8")
+    store = tmp_path / "store"
+    done = call(
+        "build", model, "--task", task, "--data", data, "--pipeline", pipeline, "--target", target, "--offline", "--json",
+        "--store", store, "--output", tmp_path / "dist", "--name", "tiny",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    stages = {row["stage"]: row for row in done.document["stages"] if row["round"]}
+    pruned = store / "prune" / stages["prune"]["key"] / "checkpoint"
+    record = read_pruning(pruned)
+    assert record is not None
+    sizes = [(len(layer.heads), len(layer.neurons)) for layer in record.layers]
+    assert sizes == ([(2, 32)] if layers == 1 else [(1, 96), (3, 32)])
+    assert record.vocabulary is not None
+    assert edgeprune.load(pruned).config.model_type == model_type
+
+    package = tmp_path / "dist" / "tiny-0-here"
+    assert call("verify", package).code == 0
+    ran = subprocess.run(
+        [sys.executable, package / "run.py", TEXT], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+    answer = json.loads(ran.stdout)
+    if task == "text-classification":
+        assert answer["label"] in {"neg", "pos"}
+    else:
+        assert torch.tensor(answer["embedding"]).shape == (32,)
