@@ -122,7 +122,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", nargs="+", metavar="NAME=TRAIN,TEST")
     parser.add_argument("--seeds", default="0", help="separated by commas")
-    parser.add_argument("--only", default="", help="cases whose name holds this")
+    parser.add_argument("--cases", default=";".join(CASES), help="names, separated by semicolons")
     parser.add_argument("--epochs", type=int, default=2, help="of every fine-tune")
     parser.add_argument("--dense-epochs", type=int, default=5)
     parser.add_argument("--store", type=Path, default=Path(".edgeprune"))
@@ -133,9 +133,8 @@ def main() -> None:
         print(f"\n{name}: points below the dense model\n")
         print("| case | cost | pruned | recovered | int8 | 95% interval (int8) | package MB | seconds |")
         print("|---|---|---|---|---|---|---|---|", flush=True)
-        for case, (pipeline, overrides) in CASES.items():
-            if arguments.only not in case:
-                continue
+        for case in arguments.cases.split(";"):
+            pipeline, overrides = CASES[case]
             tuned = load_pipeline(pipeline).stages.finetune is not None
             found = []
             for seed in arguments.seeds.split(","):

@@ -64,8 +64,10 @@ class StructuredStep(Frozen):
     signal: Literal["auto", "labels", "divergence"] = "auto"
     """What the gradient criteria differentiate: the loss on labels, or the divergence from the outputs that the model has
     before the step (the dense model's, in a first step); auto is labels where the task has them."""
-    allocation: Literal["uniform", "global"] = "uniform"
-    """Ignored where a list says what each layer keeps."""
+    allocation: Literal["uniform", "global", "multiply_adds"] = "uniform"
+    """uniform: the same fractions in every layer; global: all layers' heads ranked together, and all neurons;
+    multiply_adds: heads and neurons ranked together by score per multiply-add, so many kept as cost what uniform's would.
+    A list, which says what each layer keeps, leaves global nothing to do."""
     allow_empty: bool = False
     """Whether `global` may leave a layer without heads or without neurons."""
     align: PositiveInt = 64
@@ -74,6 +76,21 @@ class StructuredStep(Frozen):
     """Training texts that taylor, fisher and activation read."""
     scores: Path | None = None
     """A pruned artifact's `scores.safetensors` to prune by, instead of computing scores again."""
+
+    @model_validator(mode="after")
+    def _comparable(self) -> Self:
+        if self.allocation != "multiply_adds":
+            return self
+        if self.importance not in ("fisher", "taylor"):
+            raise ValueError(
+                f"allocation multiply_adds compares heads with neurons, which {self.importance} scores don't allow; use "
+                f"fisher or taylor"
+            )
+        if isinstance(self.keep_heads, tuple) or isinstance(self.keep_ffn, tuple):
+            raise ValueError(  # noqa: TRY004 (pydantic reports no other)
+                "allocation multiply_adds says itself what each layer keeps; give fractions, not lists"
+            )
+        return self
 
 
 class MasksStep(Frozen):

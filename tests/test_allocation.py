@@ -3,7 +3,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from edgeprune.pruning.allocation import FloatArray, keep_counts, strongest
+from edgeprune.pruning.allocation import FloatArray, keep_by_cost, keep_counts, strongest
 
 allocations = st.sampled_from(["uniform", "global"])
 fractions = st.floats(0.01, 1.0)
@@ -100,3 +100,35 @@ def test_the_strongest_are_kept_in_their_order_and_the_earlier_of_equals(values:
     count = data.draw(st.integers(1, len(values)))
     kept = strongest(np.array(values, float), count)
     assert kept == sorted(sorted(range(len(values)), key=lambda unit: (-values[unit], unit))[:count])
+
+
+@given(layers(), layers(), fractions, st.sampled_from([1, 8]), st.booleans())
+def test_by_cost_nothing_left_out_would_have_fitted_better(
+    heads: list[FloatArray], neurons: list[FloatArray], keep: float, align: int, allow_empty: bool
+):
+    costs = (40.0, 3.0)
+    budget = keep * (costs[0] * sum(widths(heads)) + costs[1] * sum(widths(neurons)))
+    counts = keep_by_cost(heads, neurons, costs=costs, budget=budget, align=align, allow_empty=allow_empty)
+    spent = costs[0] * sum(counts[0]) + costs[1] * sum(counts[1])
+    least = 0 if allow_empty else 1
+    needed = costs[0] * least * len(heads) + costs[1] * sum(min(align, width) * least for width in widths(neurons))
+    assert spent <= max(budget, needed) + 1e-6
+    for kind, layer_scores, size in ((0, heads, 1), (1, neurons, align)):
+        for count, scores in zip(counts[kind], layer_scores, strict=True):
+            assert min(least * size, len(scores)) <= count <= len(scores)
+            assert count % size == 0 or count == len(scores)
+            if count < len(scores):  # the next group costs more than what is left of the budget
+                assert spent + costs[kind] * len(scores[count : count + size]) > budget
+
+
+def test_by_cost_what_scores_more_for_its_cost_stays():
+    heads, neurons = [np.array([8.0, 1.0]), np.array([2.0, 6.0])], [np.array([1.0, 3.0]), np.array([0.1, 0.2])]
+    counts = keep_by_cost(heads, neurons, costs=(4.0, 1.0), budget=10.0, align=1, allow_empty=True)
+    # By score for cost: 3 (1 spent), 2 (5), 1.5 (9), 1 (10); nothing is left for the others.
+    assert counts == ([1, 1], [2, 0])
+    assert keep_by_cost(heads, neurons, costs=(4.0, 1.0), budget=10.0, align=1, allow_empty=False) == ([1, 1], [1, 1])
+
+
+def test_by_cost_everything_fits_into_everything():
+    heads, neurons = [np.ones(3)], [np.ones(20)]
+    assert keep_by_cost(heads, neurons, costs=(5.0, 1.0), budget=35.0, align=8, allow_empty=False) == ([3], [20])

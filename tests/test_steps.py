@@ -101,3 +101,16 @@ def test_steps_that_would_undo_one_another_are_refused(steps: list[Step], rounds
 
 def test_a_gradient_is_never_of_one_batch_by_default():
     assert GradientStep(method="gradient", sparsity=0.5).batches > 1
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"importance": "magnitude"}, "which magnitude scores don't allow; use fisher or taylor"),
+        ({"importance": "random"}, "which random scores don't allow"),
+        ({"keep_heads": (0.5, 1.0)}, "give fractions, not lists"),
+    ],
+)
+def test_multiply_adds_needs_scores_that_compare_and_fractions(values: dict[str, object], message: str):
+    with pytest.raises(ValidationError, match=message):
+        STEP.validate_python({"method": "structured", "allocation": "multiply_adds", **values})

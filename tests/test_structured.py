@@ -119,6 +119,25 @@ def test_a_layer_loses_its_last_units_only_when_asked(
     assert np.isfinite(context.outputs()).all()
 
 
+@pytest.mark.parametrize("model_type", ["bert", "modernbert", "albert"])
+def test_by_multiply_adds_heads_and_neurons_cost_what_uniform_ones_would(
+    tiny_model_folder: ModelFactory, model_type: str
+):
+    context = TinyContext(tiny_model_folder(model_type))
+    prune_structured(
+        StructuredStep(method="structured", keep_heads=0.5, keep_ffn=0.5, allocation="multiply_adds", align=8), 0,
+        context.pruned, context,
+    )  # fmt: skip
+    found = sizes(context.pruned.record)
+    inputs = 3 if model_type == "modernbert" else 2  # a gated FFN has two projections in, one out
+    head, neuron = 8 * (4 * 32 + 2 * 128), inputs * 32
+    budget = len(found) * (2 * head + 64 * neuron)
+    cost = sum(heads * head + neurons * neuron for heads, neurons in found)
+    assert budget - max(head, 8 * neuron) < cost <= budget
+    assert all(heads >= 1 and neurons >= 8 for heads, neurons in found)
+    assert np.isfinite(context.outputs()).all()
+
+
 @pytest.mark.parametrize("kind", ["yaml", "safetensors"])
 def test_masks_keep_exactly_what_they_name(context: TinyContext, tmp_path: Path, kind: str):
     heads = np.array([[1, 0, 0, 1], [0, 0, 0, 0]])

@@ -2,7 +2,8 @@
 
 `uniform` keeps the same fraction in every layer. `global` ranks all layers' units together, each layer's scores divided
 by their L2 norm (Molchanov et al., https://arxiv.org/abs/1611.06440), so that a layer with large gradients doesn't take
-everything. FFN widths are whole multiples of `align`, the width of the fast kernels' tiles.
+everything. `multiply_adds` ranks heads and neurons together, by their scores as they are per multiply-add. FFN widths are
+whole multiples of `align`, the width of the fast kernels' tiles.
 """
 
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["FloatArray", "keep_counts", "strongest"]
+__all__ = ["FloatArray", "keep_by_cost", "keep_counts", "strongest"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -44,6 +45,48 @@ def keep_counts(
         wanted = _global_shares(scores, round(keep * sum(dense_widths)))
     least = 0 if allow_empty and allocation == "global" else align
     return _aligned(wanted, left, align, least)
+
+
+def keep_by_cost(
+    heads: Sequence[FloatArray],
+    neurons: Sequence[FloatArray],
+    *,
+    costs: tuple[float, float],
+    budget: float,
+    align: int,
+    allow_empty: bool,
+) -> tuple[list[int], list[int]]:
+    """How many heads and neurons each layer keeps so that what is kept scores most within a budget, greedily.
+
+    Kwon et al., https://arxiv.org/abs/2204.09656, search masks under a FLOPs constraint in the same way.
+
+    Args:
+        heads: Scores by layer, [heads left].
+        neurons: Scores by layer, [neurons left]; they come and go in groups of `align`.
+        costs: Of a head and of a neuron.
+        budget: Of everything kept, in the unit of the costs.
+        align: Neurons in a group; a layer's last group may be smaller.
+        allow_empty: Whether a layer may lose its last head or group of neurons.
+    """
+    groups = []
+    for kind, (layers, size, cost) in enumerate(((heads, 1, costs[0]), (neurons, align, costs[1]))):
+        for layer, scores in enumerate(layers):
+            ordered, worth = -np.sort(-scores), np.inf
+            for first in range(0, len(scores), size):
+                members = ordered[first : first + size]
+                worth = min(worth, float(members.mean()) / cost)  # a mean of equal scores may be off by a bit
+                needed = first == 0 and not allow_empty
+                groups.append((not needed, -worth, kind, layer, first, len(members), cost))
+    counts = ([0] * len(heads), [0] * len(neurons))
+    spent, full = 0.0, set[tuple[int, int]]()
+    for optional, _worth, kind, layer, _first, size, cost in sorted(groups):
+        # A layer that had no room for a group gets no later, smaller one: its width would not be aligned.
+        if optional and (spent + size * cost > budget or (kind, layer) in full):
+            full.add((kind, layer))
+            continue
+        spent += size * cost
+        counts[kind][layer] += size
+    return counts
 
 
 def strongest(scores: FloatArray, count: int) -> list[int]:

@@ -9,9 +9,10 @@ from safetensors.numpy import load_file
 
 from edgeprune.config import read_yaml
 from edgeprune.errors import UsageError
+from edgeprune.models.architectures import layers_of, unit_multiply_adds
 from edgeprune.models.record import LayerRecord, dense_layers
 from edgeprune.pruning import importance
-from edgeprune.pruning.allocation import FloatArray, keep_counts, strongest
+from edgeprune.pruning.allocation import FloatArray, keep_by_cost, keep_counts, strongest
 from edgeprune.pruning.context import Context, Pruned, by_layer
 from edgeprune.pruning.importance import Scores
 from edgeprune.pruning.surgery import cut
@@ -19,16 +20,27 @@ from edgeprune.steps import MasksStep, StructuredStep
 
 __all__ = ["prune_masks", "prune_structured"]
 
+_TOKENS = 128
+"""Length of the text whose multiply-adds `allocation: multiply_adds` counts."""
+
 
 def prune_structured(step: StructuredStep, number: int, pruned: Pruned, context: Context) -> None:
     """Keep the units with the highest scores."""
     scores = replace(_scores(step, number, pruned, context), layers=pruned.record.layers)
     places = dense_layers(pruned.record, context.dense, len(context.dense.layers))
     dense = [context.dense.layers[place] for place in places]
-    keep_heads = by_layer(step.keep_heads, places, len(context.dense.layers), "keep_heads")
-    keep_ffn = by_layer(step.keep_ffn, places, len(context.dense.layers), "keep_ffn")
-    heads = _kept(scores.heads, [len(layer.heads) for layer in dense], keep_heads, step, align=1)
-    neurons = _kept(scores.neurons, [len(layer.neurons) for layer in dense], keep_ffn, step, align=step.align)
+    if step.allocation == "multiply_adds":
+        head_counts, neuron_counts = _by_cost(scores, dense, step, pruned)
+    else:
+        layers = len(context.dense.layers)
+        keep_heads = by_layer(step.keep_heads, places, layers, "keep_heads")
+        keep_ffn = by_layer(step.keep_ffn, places, layers, "keep_ffn")
+        head_counts = _counts(scores.heads, [len(layer.heads) for layer in dense], keep_heads, step, align=1)
+        neuron_counts = _counts(
+            scores.neurons, [len(layer.neurons) for layer in dense], keep_ffn, step, align=step.align
+        )
+    heads = [strongest(values, count) for values, count in zip(scores.heads, head_counts, strict=True)]
+    neurons = [strongest(values, count) for values, count in zip(scores.neurons, neuron_counts, strict=True)]
     keep = tuple(
         LayerRecord(
             index=layer.index,
@@ -81,25 +93,43 @@ def _scores(step: StructuredStep, number: int, pruned: Pruned, context: Context)
             return score(model, head_dim, context.batches(step.samples), lambda batch: context.loss(batch, step.signal))
 
 
-def _kept(
+def _counts(
     scores: list[FloatArray],
     dense_widths: list[int],
     keep: float | tuple[float, ...],
     step: StructuredStep,
     *,
     align: int,
-) -> list[list[int]]:
-    """Positions of the units that each layer keeps."""
+) -> list[int]:
+    """How many units each layer keeps."""
     if isinstance(keep, tuple):
-        counts = [
+        return [
             keep_counts([values], [width], fraction, allocation="uniform", align=align)[0]
             for values, width, fraction in zip(scores, dense_widths, keep, strict=True)
         ]
-    else:
-        counts = keep_counts(
-            scores, dense_widths, keep, allocation=step.allocation, align=align, allow_empty=step.allow_empty
-        )
-    return [strongest(values, count) for values, count in zip(scores, counts, strict=True)]
+    return keep_counts(
+        scores, dense_widths, keep, allocation=step.allocation, align=align, allow_empty=step.allow_empty
+    )
+
+
+def _by_cost(
+    scores: Scores, dense: list[LayerRecord], step: StructuredStep, pruned: Pruned
+) -> tuple[list[int], list[int]]:
+    """The same for heads and neurons together, to the multiply-adds of the uniform fractions."""
+    assert isinstance(step.keep_heads, float)  # noqa: S101 (the step's model demands fractions)
+    assert isinstance(step.keep_ffn, float)  # noqa: S101
+    head, neuron = unit_multiply_adds(pruned.model.config, layers_of(pruned.model)[0], pruned.record.head_dim, _TOKENS)
+    budget = sum(
+        step.keep_heads * len(layer.heads) * head + step.keep_ffn * len(layer.neurons) * neuron for layer in dense
+    )
+    return keep_by_cost(
+        scores.heads,
+        scores.neurons,
+        costs=(head, neuron),
+        budget=budget,
+        align=step.align,
+        allow_empty=step.allow_empty,
+    )
 
 
 def _read_masks(path: Path) -> dict[str, list[list[int]]]:

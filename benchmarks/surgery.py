@@ -1,0 +1,132 @@
+"""Scoring, surgery, saving and loading of a BERT-base-sized model (random weights): seconds and peak memory.
+
+    python benchmarks/surgery.py
+
+Scoring (mask Fisher, 512 texts of 128 tokens) stands beside one training pass over the same texts (fp32, AdamW, batches
+of 32); cutting half of heads and neurons away and saving what is left stand beside a plain `save_pretrained` of the dense
+model, loading beside `from_pretrained`. The quick ones take turns; medians of --repeats. Peaks are above the process's
+size before the model was made, in fp32 models of the dense size.
+"""
+
+import argparse
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from memory import bert_base
+from transformers import AutoModelForSequenceClassification, BertForSequenceClassification
+
+from edgeprune.memory import peak_memory_mb, reset_peak
+from edgeprune.models.checkpoint import count_parameters, load_any, load_tokenizer, save_checkpoint
+from edgeprune.models.record import LayerRecord, PruningRecord
+from edgeprune.pruning import importance
+from edgeprune.pruning.allocation import keep_counts, strongest
+from edgeprune.pruning.surgery import cut
+
+TOKENS, BATCH = 128, 32
+
+
+def halves(scores: importance.Scores, record: PruningRecord) -> tuple[LayerRecord, ...]:
+    """The better half of every layer's heads and neurons."""
+    kept = []
+    for layer, heads, neurons in zip(record.layers, scores.heads, scores.neurons, strict=True):
+        (count,) = keep_counts([heads], [len(heads)], 0.5, allocation="uniform", align=1)
+        (width,) = keep_counts([neurons], [len(neurons)], 0.5, allocation="uniform", align=64)
+        kept.append(
+            LayerRecord(
+                index=layer.index,
+                heads=tuple(layer.heads[unit] for unit in strongest(heads, count)),
+                neurons=tuple(layer.neurons[unit] for unit in strongest(neurons, width)),
+            )
+        )
+    return tuple(kept)
+
+
+def batches(samples: int, size: int) -> list[importance.Batch]:
+    """Random texts of 128 tokens, and labels."""
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(1000, 30000, (samples, TOKENS), generator=generator)
+    labels = torch.randint(0, 2, (samples,), generator=generator)
+    return [
+        {
+            "input_ids": ids[start : start + size],
+            "attention_mask": torch.ones(min(size, samples - start), TOKENS, dtype=torch.int64),
+            "labels": labels[start : start + size],
+        }
+        for start in range(0, samples, size)
+    ]
+
+
+def training_pass(folder: Path, samples: int) -> None:
+    """One epoch as anybody would write it."""
+    model = AutoModelForSequenceClassification.from_pretrained(folder)
+    model.train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5)
+    for batch in batches(samples, BATCH):
+        model(**batch).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+
+def score(folder: Path, samples: int) -> importance.Scores:
+    """Mask Fisher scores, in the batches that the prune stage makes of texts of this length."""
+    model = load_any(folder)
+    head_dim = model.config.hidden_size // model.config.num_attention_heads
+    few = batches(samples, 512 // TOKENS)
+    return importance.fisher(model, head_dim, few, lambda batch: model(**batch).loss * len(batch["labels"]))
+
+
+def main() -> None:
+    """Measure and print two Markdown tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--samples", type=int, default=512)
+    parser.add_argument("--repeats", type=int, default=5)
+    arguments = parser.parse_args()
+    seconds: dict[str, list[float]] = {}
+    peaks: dict[str, float] = {}
+
+    def timed(name: str, call: Callable[[], object]) -> object:
+        reset_peak()
+        begin = time.perf_counter()
+        result = call()
+        seconds.setdefault(name, []).append(time.perf_counter() - begin)
+        peaks[name] = max(peaks.get(name, 0.0), peak_memory_mb() - baseline)
+        return result
+
+    with tempfile.TemporaryDirectory() as temporary:
+        dense, plain, pruned = (Path(temporary) / name for name in ("dense", "plain", "pruned"))
+        bert_base(dense)
+        tokenizer = load_tokenizer(dense)
+        torch.ones(64, 64) @ torch.ones(64, 64)  # the math library allocates its buffers at the first product
+        baseline = peak_memory_mb()
+        for _ in range(arguments.repeats):
+            model = timed("load, dense (from_pretrained)", lambda: BertForSequenceClassification.from_pretrained(dense))
+            assert isinstance(model, BertForSequenceClassification)
+            size = count_parameters(model) * 4 / 1e6
+            timed("save, dense (save_pretrained)", lambda model=model: model.save_pretrained(plain))
+            record = PruningRecord.dense(model, "0" * 64)
+            kept = halves(importance.random(model, record.head_dim, seed=0), record)
+
+            def surgery(model: BertForSequenceClassification = model, record: PruningRecord = record) -> None:
+                after = cut(model, record, kept)  # noqa: B023 (called at once)
+                save_checkpoint(model, pruned, record=after, tokenizer=tokenizer)
+
+            timed("surgery and save, pruned", surgery)
+            del model
+            timed("load, pruned", lambda: load_any(pruned))
+            shutil.rmtree(pruned)
+        # Last: what a training has taken, the allocator doesn't give back.
+        timed("scoring", lambda: score(dense, arguments.samples))
+        timed("a training pass", lambda: training_pass(dense, arguments.samples))
+    print("| what | seconds | peak MB | in fp32 models |")
+    print("|---|---|---|---|")
+    for name, taken in seconds.items():
+        print(f"| {name} | {statistics.median(taken):.2f} | {peaks[name]:.0f} | {peaks[name] / size:.1f} |")
+
+
+if __name__ == "__main__":
+    main()
