@@ -15,7 +15,7 @@ demo: $(VENV)/.demo
 # 150 test sentences can't tell a drop of one point from luck; ten points they can.
 demo-quick: $(VENV)/.demo
 	$(DEMO) --name movie-reviews-quick --max-rows 1000 --set target.budget.metric_drop=0.1 \
-	  --set stages.prune.steps.0.samples=256
+	  --set stages.prune.steps.0.samples=256 --set stages.prune.steps.1.samples=128
 
 test: $(VENV)/.dev
 	$(BIN)/pytest -n 2

@@ -29,31 +29,34 @@ def steps(*texts: str) -> str:
 
 
 HALF = "method: structured, keep_heads: 0.5, keep_ffn: 0.5"
+BY_COST = "allocation: multiply_adds"
+SOLVED = "method: reconstruct"
 CASES: dict[str, tuple[str, list[str]]] = {
-    "structured, half": ("structured", []),
-    "structured, half, global allocation": ("structured", [steps(f"{HALF}, allocation: global")]),
-    "structured, half, taylor": ("structured", [steps(f"{HALF}, importance: taylor")]),
-    "structured, half, activation": ("structured", [steps(f"{HALF}, importance: activation")]),
-    "structured, half, magnitude": ("structured", [steps(f"{HALF}, importance: magnitude")]),
-    "structured, half, divergence": ("structured", [steps(f"{HALF}, signal: divergence")]),
-    "random, half": ("random-masks", []),
-    "structured, half, reconstruct": ("structured", [steps(HALF, "method: reconstruct")]),
-    "three layers": ("greedy-layers", []),
-    "structured, a quarter, two rounds": (
+    "half": ("structured", []),
+    "a quarter, two rounds": (
         "structured",
-        ["rounds=2", steps("method: structured, keep_heads: 0.25, keep_ffn: 0.25")],
+        ["rounds=2", steps(f"method: structured, keep_heads: 0.25, keep_ffn: 0.25, {BY_COST}", SOLVED)],
     ),
-    "three layers, half width": ("structured", [steps("method: layers, remove: 3", HALF)]),
+    "three layers, half width": ("structured", [steps("method: layers, remove: 3", f"{HALF}, {BY_COST}", SOLVED)]),
+    "one shot, 1.5x": ("structured-oneshot", []),
     "one shot, 1.5x, masks alone": (
         "structured-oneshot",
-        [steps("method: structured, keep_heads: 0.67, keep_ffn: 0.67")],
+        [steps(f"method: structured, keep_heads: 0.667, keep_ffn: 0.667, {BY_COST}")],
     ),
-    "one shot, 1.5x, reconstruct": ("structured-oneshot", []),
-    "one shot, 2x, reconstruct": ("structured-oneshot", [steps(HALF, "method: reconstruct")]),
+    "one shot, 2x": ("structured-oneshot", [steps(f"{HALF}, {BY_COST}", SOLVED)]),
     "magnitude 50%": ("magnitude", []),
+    "vocabulary of the training texts": ("vocabulary", []),
+    "half, not reconstructed": ("structured", [steps(f"{HALF}, {BY_COST}")]),
+    "half, uniform": ("structured", [steps(HALF)]),
+    "half, global": ("structured", [steps(f"{HALF}, allocation: global")]),
+    "half, uniform, taylor": ("structured", [steps(f"{HALF}, importance: taylor")]),
+    "half, uniform, activation": ("structured", [steps(f"{HALF}, importance: activation")]),
+    "half, uniform, magnitude": ("structured", [steps(f"{HALF}, importance: magnitude")]),
+    "half, uniform, divergence": ("structured", [steps(f"{HALF}, signal: divergence")]),
+    "half, uniform, random": ("random-masks", []),
+    "three layers": ("greedy-layers", []),
     "gradient 50%": ("gradient", []),
     "2:4": ("magnitude", [steps("method: n_m")]),
-    "vocabulary of the training texts": ("vocabulary", []),
 }
 
 

@@ -197,7 +197,7 @@ class Precision(Frozen):
     mode: Literal["int8-dynamic", "fp16", "fp32"]
     weight_type: Literal["int8", "uint8"] | None = None
     reduce_range: bool | None = None
-    per_channel: bool = False
+    per_channel: bool = True
 
 
 class Workload(Frozen):

@@ -68,7 +68,7 @@ def test_a_list_is_by_the_dense_models_layers(context: TinyContext):
 
 
 def saved_scores(context: TinyContext, path: Path, digest: str) -> None:
-    """One layer's units matter ten times as much as the other's, whatever they are divided by."""
+    """Random scores, in a file."""
     step = StructuredStep(method="structured", keep_heads=1, keep_ffn=1, importance="random", align=8)
     prune_structured(step, 0, context.pruned, context)
     write_scores(context.pruned.scores, path, digest)

@@ -1,9 +1,8 @@
 """From scores to what is kept: how many units each layer keeps, and which.
 
-`uniform` keeps the same fraction in every layer. `global` ranks all layers' units together, each layer's scores divided
-by their L2 norm (Molchanov et al., https://arxiv.org/abs/1611.06440), so that a layer with large gradients doesn't take
-everything. `multiply_adds` ranks heads and neurons together, by their scores as they are per multiply-add. FFN widths are
-whole multiples of `align`, the width of the fast kernels' tiles.
+`uniform` keeps the same fraction in every layer, `global` ranks all layers' heads together and all their neurons,
+`multiply_adds` ranks heads and neurons together by score per multiply-add; scores are compared as they are. FFN widths
+are whole multiples of `align`, the width of the fast kernels' tiles.
 """
 
 from collections.abc import Sequence
@@ -96,9 +95,8 @@ def strongest(scores: FloatArray, count: int) -> list[int]:
 
 
 def _global_shares(scores: Sequence[FloatArray], total: int) -> list[float]:
-    normalised = [values / (np.linalg.norm(values) or 1.0) for values in scores]
-    layer_of = np.concatenate([np.full(len(values), index) for index, values in enumerate(normalised)])
-    order = np.argsort(-np.concatenate(normalised), kind="stable")[:total]
+    layer_of = np.concatenate([np.full(len(values), index) for index, values in enumerate(scores)])
+    order = np.argsort(-np.concatenate(scores), kind="stable")[:total]
     return [float((layer_of[order] == index).sum()) for index in range(len(scores))]
 
 

@@ -52,7 +52,7 @@ class Prune(Stage):
     """
 
     name = "prune"
-    version = 2
+    version = 3
     libraries = ("torch", "transformers", "tokenizers")
     roles = ("dense", "checkpoint")
     produces = (_WEIGHTS, "checkpoint/pruning.json", "scores.safetensors", "outputs.safetensors")
