@@ -7,6 +7,7 @@ from conftest import MODEL_TYPES, ModelFactory
 from pruning_context import TinyContext
 
 from edgeprune.errors import UsageError
+from edgeprune.models.architectures import layers_of
 from edgeprune.models.checkpoint import load_any, save_checkpoint
 from edgeprune.models.record import LayerRecord
 from edgeprune.pruning.reconstruct import prune_reconstruct, ridge
@@ -92,3 +93,17 @@ def test_ridge_is_least_squares_with_a_penalty():
     stacked = torch.cat([inputs, penalty.sqrt() * torch.eye(4, dtype=torch.float64)])
     padded = torch.cat([outputs, torch.zeros(4, 3, dtype=torch.float64)])
     torch.testing.assert_close(ridge(gram, cross, 0.1), torch.linalg.lstsq(stacked, padded).solution)
+
+
+def test_a_layer_is_computed_as_often_however_many_lie_above_it(tiny_model_folder: ModelFactory):
+    calls = []
+    for layers in (2, 4):
+        context = TinyContext(tiny_model_folder(layers=layers))
+        halves = (LayerRecord(index=index, heads=(0, 1), neurons=tuple(range(64))) for index in range(layers))
+        context.pruned.record = cut(context.pruned.model, context.pruned.record, tuple(halves))
+        seen: list[int] = []
+        lowest = layers_of(context.pruned.model)[0].ffn_inputs[0].linear
+        lowest.register_forward_hook(lambda *_given, seen=seen: seen.append(1))
+        prune_reconstruct(ReconstructStep(method="reconstruct", samples=48), context.pruned, context)
+        calls.append(len(seen))
+    assert calls[0] == calls[1] > 0

@@ -7,15 +7,18 @@ included:
     min over W, b   ‖X Wᵀ + b - (D + R_dense - R)‖² + λ ‖(W, b) - (W₀, b₀)‖²
 
 X [tokens, kept] is the projection's input, R [tokens, hidden] the residual that its output is added to, D the dense
-projection's output; a layer that the text goes through many times has the tokens of every time. K-prune (https://arxiv.org/abs/2308.03449) solves the same per sublayer; Kwon et al.
+projection's output; a layer that the text goes through many times has the tokens of every time. A layer's outputs are
+kept once its projections are solved: every layer is computed a few times, however many lie above it. K-prune (https://arxiv.org/abs/2308.03449) solves the same per sublayer; Kwon et al.
 (https://arxiv.org/abs/2204.09656) tune one factor a unit instead.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 
 from edgeprune.errors import UsageError
 from edgeprune.models.architectures import LayerParts, depth_of, layers_of
@@ -40,29 +43,32 @@ def prune_reconstruct(step: ReconstructStep, pruned: Pruned, context: Context) -
         raise UsageError("reconstruct belongs before the step that sets single weights to zero: it would undo them")
     dense, where = context.dense_model(), context.dense.positions()
     batches, done = list(context.batches(step.samples)), 0
-    depth, count = depth_of(pruned.model.config), 2 * len(pruned.record.layers)
+    ours = _FromBelow(batches, partial(context.run, pruned.model))
+    theirs = _FromBelow([context.dense_batch(batch) for batch in batches], partial(context.run, dense))
+    our_layers, their_layers = layers_of(pruned.model), layers_of(dense)
+    times = depth_of(pruned.model.config)
     for position, layer in enumerate(pruned.record.layers):
-        ours, theirs = layers_of(pruned.model)[position], layers_of(dense)[where[layer.index]]
+        place = where[layer.index]
+        ours.keep_below(our_layers[:position])
+        theirs.keep_below(their_layers[:place])
         for (residual, linear), (dense_residual, dense_linear) in zip(
-            _sublayers(ours), _sublayers(theirs), strict=True
+            _sublayers(our_layers[position]), _sublayers(their_layers[place]), strict=True
         ):
             size = linear.in_features + (linear.bias is not None)
             gram = torch.zeros(size, size, dtype=torch.float64)
             cross = torch.zeros(size, linear.out_features, dtype=torch.float64)
-            for batch in batches:
-                states, inputs = _inputs(residual, linear, depth, batch, partial(context.run, pruned.model))
-                dense_states, dense_inputs = _inputs(
-                    dense_residual, dense_linear, depth, context.dense_batch(batch), partial(context.run, dense)
-                )
+            for number in range(len(batches)):
+                states, inputs = ours.inputs(number, residual, linear, times)
+                dense_states, dense_inputs = theirs.inputs(number, dense_residual, dense_linear, times)
                 with torch.inference_mode():
                     missing = dense_linear(dense_inputs) - linear(inputs) + dense_states - states
-                inputs = inputs[:, : linear.in_features].double()
-                if linear.bias is not None:
-                    inputs = torch.cat([inputs, torch.ones(len(inputs), 1, dtype=torch.float64)], 1)
-                gram.add_(inputs.T @ inputs)
-                cross.add_(inputs.T @ missing.double())
+                    inputs = inputs[:, : linear.in_features]
+                    if linear.bias is not None:
+                        inputs = torch.cat([inputs, inputs.new_ones(len(inputs), 1)], 1)
+                    gram.add_(inputs.T @ inputs)  # a batch's sums in fp32, all batches' in fp64
+                    cross.add_(inputs.T @ missing)
             done += 1
-            context.progress(done, count, "projections")
+            context.progress(done, 2 * len(our_layers), "projections")
             if not size:
                 continue
             change = ridge(gram, cross, step.ridge)
@@ -93,29 +99,64 @@ def ridge(gram: torch.Tensor, cross: torch.Tensor, strength: float) -> torch.Ten
     return solution
 
 
-def _inputs(
-    residual: nn.Module, writer: nn.Linear, times: int, batch: Batch, run: Callable[[Batch], object]
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """What two modules are given in a forward pass, [unpadded tokens, features] each; the pass ends after so many times."""
-    mask = batch["attention_mask"].bool()
-    states: list[torch.Tensor] = []
-    inputs: list[torch.Tensor] = []
+class _FromBelow:
+    """Forward passes of one model over the same batches, which compute every layer only until it stays as it is.
 
-    def keep(_module: nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:
-        states.append(arguments[0][mask])
+    Args:
+        batches: What the model is given.
+        run: Runs the model on one.
+    """
 
-    def keep_and_stop(_module: nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:
-        inputs.append(arguments[0][mask])
-        if len(inputs) == times:
-            raise _Reached
+    def __init__(self, batches: Sequence[Batch], run: Callable[[Batch], object]) -> None:
+        self._batches = batches
+        self._run = run
+        self._below: list[nn.Module] = []
+        self._outputs: list[Any] = [None] * len(batches)
+        """By batch, what the last of the layers below gave."""
 
-    handles = [residual.register_forward_pre_hook(keep), writer.register_forward_pre_hook(keep_and_stop)]
-    try:
-        with torch.inference_mode():
-            run(batch)
-    except _Reached:
-        pass
-    finally:
-        for handle in handles:
-            handle.remove()
-    return torch.cat(states), torch.cat(inputs)
+    def keep_below(self, layers: Sequence[LayerParts]) -> None:
+        """From now on take what the last of these layers, from the bottom up, gives now; they are not to change again."""
+        for parts in layers[len(self._below) :]:
+            layer = parts.attention_residual
+            for number in range(len(self._batches)):
+
+                def keep(_module: nn.Module, _arguments: object, output: object, number: int = number) -> None:
+                    self._outputs[number] = output
+                    raise _Reached
+
+                self._pass(number, [layer.register_forward_hook(keep)])
+            self._below.append(layer)
+
+    def inputs(
+        self, number: int, residual: nn.Module, writer: nn.Linear, times: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """What two modules are given in a pass of one batch, [unpadded tokens, features] each, so many times in a row."""
+        mask = self._batches[number]["attention_mask"].bool()
+        states: list[torch.Tensor] = []
+        inputs: list[torch.Tensor] = []
+
+        def keep(_module: nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:
+            states.append(arguments[0][mask])
+
+        def keep_and_stop(_module: nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:
+            inputs.append(arguments[0][mask])
+            if len(inputs) == times:
+                raise _Reached
+
+        self._pass(number, [residual.register_forward_pre_hook(keep), writer.register_forward_pre_hook(keep_and_stop)])
+        return torch.cat(states), torch.cat(inputs)
+
+    def _pass(self, number: int, handles: Sequence[RemovableHandle]) -> None:
+        """Run until a hook says that it has seen enough; the layers below only hand on what was kept."""
+        for layer in self._below:
+            layer.forward = lambda *_arguments, **_keywords: self._outputs[number]
+        try:
+            with torch.inference_mode():
+                self._run(self._batches[number])
+        except _Reached:
+            pass
+        finally:
+            for layer in self._below:
+                del layer.forward
+            for handle in handles:
+                handle.remove()
