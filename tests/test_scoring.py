@@ -1,11 +1,13 @@
 """edgeprune/scoring.py and edgeprune/pictures.py: `edgeprune inspect --importance` and `--attention`."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import ModelFactory
 from e2e import Built, call
 
 from edgeprune.models.record import LayerRecord, PruningRecord
@@ -85,6 +87,14 @@ def test_attention_is_drawn_over_the_tokens_of_a_text(built: Built, tmp_path: Pa
     page = (tmp_path / "attention.html").read_text(encoding="utf-8")
     for token in ("[CLS]", "the", "film", "was", "great", "[SEP]"):
         assert f'"{token}"' in page
+
+
+def test_a_layer_that_is_gone_through_twice_is_drawn_twice(tiny_model_folder: ModelFactory, tmp_path: Path) -> None:
+    done = call("inspect", tiny_model_folder("albert"), "--attention", "the film was great", "--output", tmp_path)
+    assert done.code == 0, done.err
+    page = (tmp_path / "attention.html").read_text(encoding="utf-8")
+    (drawn,) = re.findall(r"const params = ({.*?}); // HACK", page)
+    assert [len(layer) for layer in json.loads(drawn)["attention"][0]["attn"]] == [4, 4]
 
 
 @pytest.mark.parametrize("flags", [["--importance"], ["--attention", "good"]])

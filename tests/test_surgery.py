@@ -1,7 +1,9 @@
+from copy import deepcopy
+
 import pytest
 import torch
 from conftest import MODEL_TYPES, ModelFactory
-from transformers import PreTrainedModel
+from transformers import DebertaV2Config, DebertaV2Model, PreTrainedModel
 
 from edgeprune.models.architectures import architecture_of, layers_of
 from edgeprune.models.checkpoint import count_parameters, load_any, load_tokenizer
@@ -52,6 +54,22 @@ def test_cutting_units_out_is_silencing_them(
     assert not torch.allclose(before, expected, atol=1e-2)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
     assert record == PruningRecord(base_digest="d" * 64, head_dim=8, layers=keep)
+
+
+@pytest.mark.parametrize("keep", [KEEP, EMPTY], ids=["some", "none of a kind"])
+def test_a_deberta_with_projections_of_positions_loses_their_heads_too(keep: tuple[LayerRecord, ...]):
+    config = DebertaV2Config(
+        vocab_size=40, hidden_size=32, num_attention_heads=4, intermediate_size=128, num_hidden_layers=2,
+        relative_attention=True, pos_att_type=["p2c", "c2p"], position_buckets=4, initializer_range=0.1,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    silenced = DebertaV2Model(config).eval()
+    pruned = deepcopy(silenced)
+    silence(silenced, keep)
+    cut(pruned, PruningRecord.dense(pruned, ""), keep)
+    text = torch.arange(1, 25).reshape(2, 12)
+    with torch.inference_mode():
+        torch.testing.assert_close(pruned(text)[0], silenced(text)[0], atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("index", [0, 1])

@@ -60,10 +60,10 @@ class Architecture:
     embeddings: str = "embeddings"
     shared: bool = False
     """Whether the text goes through one layer again and again."""
-    head_counts: tuple[str, ...] = ()
-    """Attributes with the number of heads."""
-    head_widths: tuple[str, ...] = ()
-    """Attributes with the width of all heads together."""
+    head_count: str | None = None
+    """The attribute with the number of heads, where a forward pass reads one."""
+    heads_width: str | None = None
+    """The attribute with the width of all heads together, likewise."""
     head_argument: tuple[str, int] | None = None
     """A module and the position of an argument, [batch, heads of the dense model, …], that all layers are given alike."""
     positions_after_padding: bool = False
@@ -143,7 +143,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         _ROBERTA,
         attention_inputs=_places("attention.attn.q", "attention.attn.k", "attention.attn.v"),
         attention_output="attention.attn.o",
-        head_widths=("attention.attn.all_head_size",),
+        heads_width="attention.attn.all_head_size",
         head_argument=("attention.attn", 2),
     ),
     "deberta-v2": replace(
@@ -153,7 +153,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             Place("attention.self.pos_key_proj", of_positions=True),
             Place("attention.self.pos_query_proj", of_positions=True),
         ),
-        head_counts=("attention.self.num_attention_heads",),
+        head_count="attention.self.num_attention_heads",
         pooler=None,
     ),
     "modernbert": Architecture(
@@ -198,36 +198,7 @@ def require_known(model_type: str | None) -> Architecture:
 def layers_of(model: PreTrainedModel) -> list[LayerParts]:
     """Every layer's projections, from the bottom up; a layer that the text goes through many times is one."""
     architecture = architecture_of(model.config)
-
-    def parts(layer: nn.Module) -> LayerParts:
-        modules = dict(layer.named_modules())
-
-        def linear(path: str) -> nn.Linear:
-            module = modules[path]
-            assert isinstance(module, nn.Linear)  # noqa: S101 (the table says so)
-            return module
-
-        def inputs(places: tuple[Place, ...], unit: Literal["head", "neuron"]) -> tuple[Projection, ...]:
-            return tuple(
-                Projection(place.path, linear(place.path), unit, "out", place.blocks, place.of_positions)
-                for place in places
-                if not place.of_positions or place.path in modules
-            )
-
-        def output(path: str, unit: Literal["head", "neuron"]) -> Projection:
-            return Projection(path, linear(path), unit, "in")
-
-        ffn_inputs = inputs(architecture.ffn_inputs, "neuron")
-        return LayerParts(
-            attention_inputs=inputs(architecture.attention_inputs, "head"),
-            attention_output=output(architecture.attention_output, "head"),
-            ffn_inputs=ffn_inputs,
-            ffn_out=output(architecture.ffn_out, "neuron"),
-            attention_residual=layer,
-            ffn_residual=modules[architecture.ffn_residual or ffn_inputs[0].path],
-        )
-
-    return [parts(layer) for layer in model.base_model.get_submodule(architecture.layers)]
+    return [_parts(layer, architecture) for layer in model.base_model.get_submodule(architecture.layers)]
 
 
 def depth_of(config: PreTrainedConfig) -> int:
@@ -276,3 +247,23 @@ def _relative_positions(config: PreTrainedConfig) -> int:
     longest = getattr(config, "max_relative_positions", -1)
     span = next(size for size in (buckets, longest, config.max_position_embeddings) if size > 0)
     return int(2 * span)
+
+
+def _parts(layer: nn.Module, architecture: Architecture) -> LayerParts:
+    modules = dict(layer.named_modules())
+
+    def projection(place: Place, unit: Literal["head", "neuron"], side: Literal["out", "in"]) -> Projection:
+        linear = modules[place.path]
+        assert isinstance(linear, nn.Linear)  # noqa: S101 (the table says so)
+        return Projection(place.path, linear, unit, side, place.blocks, place.of_positions)
+
+    heads = [place for place in architecture.attention_inputs if not place.of_positions or place.path in modules]
+    ffn_inputs = tuple(projection(place, "neuron", "out") for place in architecture.ffn_inputs)
+    return LayerParts(
+        attention_inputs=tuple(projection(place, "head", "out") for place in heads),
+        attention_output=projection(Place(architecture.attention_output), "head", "in"),
+        ffn_inputs=ffn_inputs,
+        ffn_out=projection(Place(architecture.ffn_out), "neuron", "in"),
+        attention_residual=layer,
+        ffn_residual=modules[architecture.ffn_residual or ffn_inputs[0].path],
+    )

@@ -102,8 +102,8 @@ def set_heads(model: PreTrainedModel, position: int, heads: Sequence[int], head_
     """
     architecture, layer = architecture_of(model.config), _layers(model)[position]
     count = max(1, len(heads))
-    for paths, value in ((architecture.head_counts, count), (architecture.head_widths, count * head_dim)):
-        for path in paths:
+    for path, value in ((architecture.head_count, count), (architecture.heads_width, count * head_dim)):
+        if path is not None:
             owner, _, name = path.rpartition(".")
             setattr(layer.get_submodule(owner), name, value)
     if architecture.head_argument is not None:
@@ -112,7 +112,8 @@ def set_heads(model: PreTrainedModel, position: int, heads: Sequence[int], head_
         hooks = attention._forward_pre_hooks  # noqa: SLF001 (a handle would have to be kept somewhere)
         for number in [number for number, hook in hooks.items() if isinstance(hook, _OwnHeads)]:
             del hooks[number]
-        attention.register_forward_pre_hook(_OwnHeads(argument, heads))
+        if len(heads) < model.config.num_attention_heads:
+            attention.register_forward_pre_hook(_OwnHeads(argument, heads))
 
 
 def keep_layers(model: PreTrainedModel, positions: Sequence[int]) -> None:

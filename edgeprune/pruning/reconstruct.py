@@ -7,9 +7,11 @@ included:
     min over W, b   ‖X Wᵀ + b - (D + R_dense - R)‖² + λ ‖(W, b) - (W₀, b₀)‖²
 
 X [tokens, kept] is the projection's input, R [tokens, hidden] the residual that its output is added to, D the dense
-projection's output; a layer that the text goes through many times has the tokens of every time. A layer's outputs are
-kept once its projections are solved: every layer is computed a few times, however many lie above it. K-prune (https://arxiv.org/abs/2308.03449) solves the same per sublayer; Kwon et al.
-(https://arxiv.org/abs/2204.09656) tune one factor a unit instead.
+projection's output. A layer that the text goes through many times has the tokens of every time, and R_dense - R is left
+out. A layer's outputs are kept once its projections are solved: every layer is computed a few times, however many lie
+above it. K-prune
+(https://arxiv.org/abs/2308.03449) solves the same per sublayer; Kwon et al. (https://arxiv.org/abs/2204.09656) tune one
+factor a unit instead.
 """
 
 from collections.abc import Callable, Sequence
@@ -61,7 +63,9 @@ def prune_reconstruct(step: ReconstructStep, pruned: Pruned, context: Context) -
                 states, inputs = ours.inputs(number, residual, linear, times)
                 dense_states, dense_inputs = theirs.inputs(number, dense_residual, dense_linear, times)
                 with torch.inference_mode():
-                    missing = dense_linear(dense_inputs) - linear(inputs) + dense_states - states
+                    missing = dense_linear(dense_inputs) - linear(inputs)
+                    if times == 1:  # else the solution takes away most of the error itself, in each of its turns
+                        missing += dense_states - states
                     inputs = inputs[:, : linear.in_features]
                     if linear.bias is not None:
                         inputs = torch.cat([inputs, inputs.new_ones(len(inputs), 1)], 1)

@@ -1,8 +1,8 @@
 """Cut whole layers, attention heads and FFN neurons out of a model, physically.
 
 A head is `head_dim` rows of queries, keys and values and as many columns of the attention output; a neuron is a row of
-the FFN's first projection (two where it is gated) and a column of its second. The model's config keeps the dense sizes; what is left is in the
-`PruningRecord`.
+the FFN's first projection (two where it is gated) and a column of its second. The model's config keeps the dense sizes;
+what is left is in the `PruningRecord`.
 """
 
 import torch
