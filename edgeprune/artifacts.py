@@ -75,6 +75,8 @@ class Metric(Frozen):
     """Dense PyTorch model minus this one, on the same rows; None for the dense model itself."""
     drop_interval: tuple[float, float] | None = None
     """Paired 95% bootstrap interval of `drop`."""
+    others: dict[str, float] = Field(default_factory=dict)
+    """The task's other metrics on the same rows."""
 
 
 class StageMetrics(Frozen):

@@ -42,12 +42,19 @@ OptionalData = Annotated[
 ]
 SelectionData = Annotated[str | None, typer.Option(help="File for every choice.  [default: a tenth of --data]")]
 TestData = Annotated[str | None, typer.Option(help="File for reported figures and the gate.  [default: 15% of --data]")]
-TextColumn = Annotated[str | None, typer.Option(help="Column with the text.")]
-LabelColumn = Annotated[str | None, typer.Option(help="Column with the label.")]
+TextColumn = Annotated[str | None, typer.Option(help="Column with the text, the words or the question.")]
+PairColumn = Annotated[
+    str | None, typer.Option(help="Column with the second text of a row; the context of question answering.")
+]
+LabelColumn = Annotated[str | None, typer.Option(help="Column with the label, the labels of the words or the answers.")]
 MaxRows = Annotated[int | None, typer.Option(help="Use a seeded subset of at most this many rows.", min=20)]
 PipelineOption = Annotated[str, typer.Option("--pipeline", help="Shipped pipeline, or a path ending in .yaml.")]
 Task = Annotated[
-    str | None, typer.Option(help="text-classification or feature-extraction.  [default: from the checkpoint]")
+    str | None,
+    typer.Option(
+        help="text-classification, token-classification, question-answering, fill-mask or feature-extraction.  "
+        "[default: from the checkpoint]"
+    ),
 ]
 ProblemTypeOption = Annotated[
     str | None,
@@ -72,6 +79,7 @@ def build(
     selection_data: SelectionData = None,
     test_data: TestData = None,
     text_column: TextColumn = None,
+    pair_column: PairColumn = None,
     label_column: LabelColumn = None,
     max_rows: MaxRows = None,
     task: Task = None,
@@ -94,7 +102,7 @@ def build(
 
     request = make_request(
         model,
-        data=_data_spec(data, selection_data, test_data, text_column, label_column, max_rows),
+        data=_data_spec(data, selection_data, test_data, text_column, pair_column, label_column, max_rows),
         target=target,
         pipeline=pipeline,
         task=task,
@@ -131,6 +139,7 @@ def compare(
     selection_data: SelectionData = None,
     test_data: TestData = None,
     text_column: TextColumn = None,
+    pair_column: PairColumn = None,
     label_column: LabelColumn = None,
     max_rows: MaxRows = None,
     task: Task = None,
@@ -161,7 +170,7 @@ def compare(
         from edgeprune.api import make_request
         from edgeprune.plan import make_plan
 
-        spec = _data_spec(data, selection_data, test_data, text_column, label_column, max_rows)
+        spec = _data_spec(data, selection_data, test_data, text_column, pair_column, label_column, max_rows)
         requests = [
             make_request(
                 models[0],
@@ -219,6 +228,7 @@ def inspect(
         str | None, typer.Option("--data", help="What to compute importance on; not needed for a pruned artifact.")
     ] = None,
     text_column: TextColumn = None,
+    pair_column: PairColumn = None,
     label_column: LabelColumn = None,
     task: Task = None,
     criterion: Annotated[
@@ -240,7 +250,7 @@ def inspect(
     if importance:
         from edgeprune.scoring import draw_importance
 
-        spec = None if data is None else _data_spec(data, None, None, text_column, label_column, None)
+        spec = None if data is None else _data_spec(data, None, None, text_column, pair_column, label_column, None)
         with _progress(stages=2) as renderer:
             written += draw_importance(
                 model, spec, criterion=criterion, task=task, store=opened, output=output, offline=offline, emit=renderer
@@ -264,6 +274,7 @@ def _data_spec(
     selection: str | None,
     test: str | None,
     text_column: str | None,
+    pair_column: str | None,
     label_column: str | None,
     max_rows: int | None,
 ) -> "DataSpec":
@@ -274,6 +285,7 @@ def _data_spec(
         selection=selection,
         test=test,
         text_column=text_column,
+        pair_column=pair_column,
         label_column=label_column,
         max_rows=max_rows,
     )

@@ -1,9 +1,9 @@
 """Text with labels, from files (JSONL, CSV, TSV, Parquet) or a dataset name, through `datasets`.
 
-A column is named by a flag, or guessed where exactly one candidate exists. Given splits are kept; what isn't given is
-split off with a seed when the dense baseline is prepared, which records row numbers, not texts.
+A column is named by a flag, or guessed where exactly one of the task's candidates exists. Given splits are kept; what
+isn't given is split off with a seed when the dense baseline is prepared, which records row numbers, not texts.
 
-    source = DataSource(DataSpec(train="reviews.jsonl"), offline=False)
+    source = DataSource(DataSpec(train="reviews.jsonl"), columns=COLUMNS["text-classification"], offline=False)
     source.digest            # enters the keys
     source.load()["train"]   # Table(texts, labels)
 """
@@ -29,14 +29,27 @@ from edgeprune.errors import DataError, storage_error
 if TYPE_CHECKING:
     from datasets import Dataset
 
-__all__ = ["DataSource", "DataSpec", "Label", "SplitName", "Table", "pick"]
+__all__ = ["Columns", "DataSource", "DataSpec", "Label", "SplitName", "Table", "Text", "flat", "pick"]
 
-Label = str | int | float | list[str] | list[int]
+Text = str | tuple[str, str]
+"""One text, or two that belong together."""
+Label = str | int | float | list[str] | list[int] | dict[str, Any]
 SplitName = Literal["train", "selection", "test"]
 
 _FORMATS = {".jsonl": "json", ".json": "json", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet"}
-_TEXT_NAMES = ("text", "sentence", "content", "review", "document", "utterance", "query", "title", "comment")
-_LABEL_NAMES = ("label", "labels", "target", "class", "category", "score", "rating", "sentiment", "topic", "intent")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of a task's data, by the names they are guessed from."""
+
+    text: tuple[str, ...]
+    pair: tuple[str, ...] | None = None
+    """The second text's; empty: there is one only if it is named; None: never."""
+    label: tuple[str, ...] = ()
+    """Empty: the task has none."""
+    words: bool = False
+    """Whether the text comes as a list of words, and has a label a word."""
 
 
 class DataSpec(Frozen):
@@ -49,6 +62,8 @@ class DataSpec(Frozen):
     test: str | None = None
     """A file for reported figures and the gate; None splits 15% off train."""
     text_column: str | None = None
+    pair_column: str | None = None
+    """The second text of a row."""
     label_column: str | None = None
     max_rows: int | None = Field(default=None, ge=20)
     """Use a seeded subset of at most this many rows in all; None uses all."""
@@ -56,12 +71,20 @@ class DataSpec(Frozen):
 
 @dataclass(frozen=True)
 class Table:
-    """One split: texts, and a label each unless the task has none."""
+    """One split: texts, and a label each unless the task has none.
 
-    texts: list[str]
+    A text that came as words is the words with a space between them.
+    """
+
+    texts: Sequence[Text]
     labels: list[Label] | None
     rows: Sequence[int] = field(default=(), compare=False)
-    """Numbers of the rows in the user's data, from 1, for messages."""
+    """Numbers of the rows in the user's data, from 1, for messages; none: they are the table's own."""
+
+    @property
+    def numbers(self) -> Sequence[int]:
+        """What a message calls the rows."""
+        return self.rows or range(1, len(self.texts) + 1)
 
 
 class DataSource:
@@ -69,16 +92,16 @@ class DataSource:
 
     Args:
         spec: Where the data is.
-        labelled: Whether the task needs a label column.
+        columns: The task's.
         offline: Whether a dataset name may only come from the local cache.
 
     Raises:
         DataError: A file is missing or of a format that isn't read.
     """
 
-    def __init__(self, spec: DataSpec, *, labelled: bool, offline: bool) -> None:
+    def __init__(self, spec: DataSpec, *, columns: Columns, offline: bool) -> None:
         self.spec = spec
-        self._labelled = labelled
+        self._columns = columns
         self._offline = offline
         self._files: dict[SplitName, Path] = {}
         named: dict[SplitName, str | None] = {"train": spec.train, "selection": spec.selection, "test": spec.test}
@@ -167,17 +190,17 @@ class DataSource:
         if len(dataset) == 0:
             raise DataError(f"{name} has no rows")
         columns = list(dataset.column_names)
-        text = _column(self.spec.text_column, _TEXT_NAMES, columns, name, "text")
-        try:
-            texts = dataset[text][:]
-        except UnicodeDecodeError as error:  # pyarrow reads bytes and decodes them only now
-            raise DataError(_why_unreadable(Path(name), error)) from error
-        for row, value in enumerate(texts, start=1):
-            if not isinstance(value, str) or not value.strip():
-                raise DataError(f"{name} row {row}: the column {text!r} should hold a text, got {value!r}")
-        if not self._labelled:
+        text = _column(self.spec.text_column, self._columns.text, columns, name, "text")
+        firsts = _words(dataset, text, name) if self._columns.words else _texts(dataset, text, name)
+        texts: Sequence[Text] = firsts
+        if self._columns.pair or self.spec.pair_column is not None:
+            if self._columns.pair is None:
+                raise DataError("--pair-column names a second text, but this task's rows have one")
+            pair = _column(self.spec.pair_column, self._columns.pair, columns, name, "pair")
+            texts = list(zip(firsts, _texts(dataset, pair, name), strict=True))
+        if not self._columns.label:
             return Table(texts, None, range(1, len(texts) + 1))
-        label = _column(self.spec.label_column, _LABEL_NAMES, columns, name, "label")
+        label = _column(self.spec.label_column, self._columns.label, columns, name, "label")
         labels = dataset[label][:]
         for row, value in enumerate(labels, start=1):
             if value is None or value == "" or value != value:  # noqa: PLR0124 (NaN, as pandas reads a missing number)
@@ -191,7 +214,34 @@ class DataSource:
                     f"with labels"
                 )
             labels = [feature.int2str(value) for value in labels]
+        elif name_of := getattr(getattr(feature, "feature", None), "int2str", None):  # a list of classes a row
+            labels = [[name_of(value) for value in values] for values in labels]
         return Table(texts, labels, range(1, len(texts) + 1))
+
+
+def _texts(dataset: "Dataset", column: str, name: str) -> list[str]:
+    try:
+        texts: list[str] = dataset[column][:]
+    except UnicodeDecodeError as error:  # pyarrow reads bytes and decodes them only now
+        raise DataError(_why_unreadable(Path(name), error)) from error
+    for row, value in enumerate(texts, start=1):
+        if not isinstance(value, str) or not value.strip():
+            raise DataError(f"{name} row {row}: the column {column!r} should hold a text, got {value!r}")
+    return texts
+
+
+def _words(dataset: "Dataset", column: str, name: str) -> list[str]:
+    """Lists of words as texts, the words with a space between them."""
+    rows = dataset[column][:]
+    for row, words in enumerate(rows, start=1):
+        if not isinstance(words, list) or not all(isinstance(word, str) for word in words) or not any(words):
+            raise DataError(f"{name} row {row}: the column {column!r} should hold a list of words, got {words!r}")
+        spaced = next((word for word in words if " " in word), None)
+        if spaced is not None:
+            raise DataError(
+                f"{name} row {row}: {spaced!r} in the column {column!r} holds a space; give it as several words"
+            )
+    return [" ".join(words) for words in rows]
 
 
 def _data_file(name: str) -> Path:
@@ -244,7 +294,12 @@ def _subset(table: Table, rows: int) -> Table:
     return pick(table, sorted(np.random.default_rng(0).permutation(len(table.texts))[:rows].tolist()))
 
 
+def flat(texts: Sequence[Text]) -> list[str]:
+    """The single texts, those of a pair one after the other."""
+    return [one for text in texts for one in ((text,) if isinstance(text, str) else text)]
+
+
 def pick(table: Table, positions: Sequence[int]) -> Table:
     """The rows of a table at these positions, from 0."""
     labels = None if table.labels is None else [table.labels[position] for position in positions]
-    return Table([table.texts[p] for p in positions], labels, [table.rows[p] for p in positions])
+    return Table([table.texts[p] for p in positions], labels, [table.numbers[p] for p in positions])

@@ -1,34 +1,35 @@
-"""Text to token ids, token ids to outputs (PyTorch or ONNX Runtime), outputs to the metric and its interval.
+"""Token ids to outputs (PyTorch or ONNX Runtime), outputs to the metric and its interval.
 
-Shapes: an encoding is one text's `{"input_ids": [tokens], "attention_mask": [tokens], …}`; outputs are [rows, …] in the
-order of the encodings, whatever order they were computed in.
+Outputs are one array a row, what the task reads of its raw output, in the order of the examples, whatever order they were
+computed in.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedModel
 
 from edgeprune.artifacts import Metric
 from edgeprune.errors import ParityError
-from edgeprune.tasks import TaskSpec
-from edgeprune.tasks.base import Array, Task
+from edgeprune.tasks.base import IGNORED, Array, Batch, Encoding, Example, Task
 
-__all__ = ["Encoding", "collate", "encode", "measure", "onnx_session", "predict_onnx", "predict_torch", "to_torch"]
+__all__ = [
+    "by_length",
+    "collate",
+    "measure",
+    "onnx_session",
+    "predict_onnx",
+    "predict_torch",
+    "raw_output",
+    "to_batch",
+    "to_torch",
+]
 
-Encoding = dict[str, list[int]]
-
-_BATCH_TOKENS = 2048
 _RESAMPLES = 1000
-
-
-def encode(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], spec: TaskSpec) -> list[Encoding]:
-    """Token ids of every text, cut to the task's max_length, not padded."""
-    encoded = tokenizer(list(texts), truncation=True, max_length=spec.max_length)
-    return [{name: encoded[name][row] for name in spec.inputs} for row in range(len(texts))]
 
 
 def collate(encodings: Sequence[Encoding], pad_token_id: int, *, width: int | None = None) -> dict[str, Array]:
@@ -47,6 +48,17 @@ def to_torch(batch: dict[str, Array]) -> dict[str, torch.Tensor]:
     return {name: torch.from_numpy(value) for name, value in batch.items()}
 
 
+def to_batch(examples: Sequence[Example], pad_token_id: int) -> Batch:
+    """Padded inputs and, where the examples have them, `targets`; those by token are padded with IGNORED."""
+    batch = to_torch(collate([example.inputs for example in examples], pad_token_id))
+    targets = [torch.as_tensor(example.target) for example in examples if example.target is not None]
+    if not targets:
+        return batch
+    if targets[0].ndim == 0:
+        return {**batch, "targets": torch.stack(targets)}
+    return {**batch, "targets": torch.nn.utils.rnn.pad_sequence(targets, batch_first=True, padding_value=IGNORED)}
+
+
 def by_length(encodings: Sequence[Encoding], tokens: int) -> list[list[int]]:
     """Row numbers in batches of similar length, of at most `tokens` padded tokens (or one text): bounded memory."""
     order = sorted(range(len(encodings)), key=lambda row: (len(encodings[row]["input_ids"]), row))
@@ -60,19 +72,20 @@ def by_length(encodings: Sequence[Encoding], tokens: int) -> list[list[int]]:
     return batches
 
 
-def predict_torch(model: PreTrainedModel, task: Task, encodings: Sequence[Encoding], pad_token_id: int) -> Array:
+def predict_torch(model: PreTrainedModel, task: Task, examples: Sequence[Example], pad_token_id: int) -> list[Array]:
     """Outputs of a PyTorch model in fp32, batches by length."""
     training = model.training
     model.eval()
-    rows: list[Array | None] = [None] * len(encodings)
+    rows: list[Array | None] = [None] * len(examples)
+    encodings = [example.inputs for example in examples]
     with torch.inference_mode():
-        for batch in by_length(encodings, _BATCH_TOKENS):
+        for batch in by_length(encodings, task.batch_tokens):
             inputs = to_torch(collate([encodings[row] for row in batch], pad_token_id))
             outputs, _ = task.forward(model, inputs)
             for row, value in zip(batch, outputs.float().numpy(), strict=True):
-                rows[row] = value
+                rows[row] = task.read(value, examples[row])
     model.train(training)
-    return np.stack([row for row in rows if row is not None])
+    return [row for row in rows if row is not None]
 
 
 def onnx_session(path: Path, *, threads: int) -> onnxruntime.InferenceSession:
@@ -83,17 +96,34 @@ def onnx_session(path: Path, *, threads: int) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
-def predict_onnx(session: onnxruntime.InferenceSession, encodings: Sequence[Encoding], pad_token_id: int) -> Array:
+def raw_output(session: onnxruntime.InferenceSession, inputs: dict[str, Array]) -> Array:
+    """An ONNX model's output for a batch; several are stacked along a new last axis."""
+    found = session.run(None, inputs)
+    return np.asarray(found[0] if len(found) == 1 else np.stack(found, -1))
+
+
+def predict_onnx(
+    session: onnxruntime.InferenceSession, task: Task, examples: Sequence[Example], pad_token_id: int
+) -> list[Array]:
     """Outputs of an ONNX model, one unpadded text at a time.
 
     Dynamic quantization chooses its scales over a whole batch, so only batches of one give every text the outputs that
     it would have alone.
     """
-    outputs = [session.run(None, collate([encoding], pad_token_id))[0][0] for encoding in encodings]
-    return np.stack(outputs).astype(np.float32)
+    return [
+        task.read(raw_output(session, collate([example.inputs], pad_token_id))[0].astype(np.float32), example)
+        for example in examples
+    ]
 
 
-def measure(task: Task, outputs: Array, references: Array, *, dense_outputs: Array | None, seed: int) -> Metric:
+def measure(
+    task: Task,
+    outputs: Sequence[Array],
+    references: Sequence[Any],
+    *,
+    dense_outputs: Sequence[Array] | None,
+    seed: int,
+) -> Metric:
     """The metric of `outputs` and, given the dense model's outputs on the same rows, the drop with its paired interval.
 
     The interval is the percentile bootstrap (Efron and Tibshirani, 1993, ch. 13) over rows: both models' metrics are
@@ -102,24 +132,29 @@ def measure(task: Task, outputs: Array, references: Array, *, dense_outputs: Arr
     Raises:
         ParityError: Outputs that are no finite numbers.
     """
-    if not np.isfinite(outputs).all():
+    if not all(np.isfinite(output).all() for output in outputs):
         raise ParityError(
             "the model's outputs on test should be finite numbers, some are not; after a finetune lower its learning_rate, "
             "after a conversion to fp16 use fp32"
         )
-    value = task.metric(outputs, references)
+    name = task.metric_name
+    found = task.statistics(outputs, references)
+    metrics = task.summary(found)
+    value = metrics.pop(name)
     if dense_outputs is None:
-        return Metric(name=task.metric_name, value=value, samples=len(outputs))
+        return Metric(name=name, value=value, samples=len(outputs), others=metrics)
+    dense = task.statistics(dense_outputs, references)
     generator = np.random.default_rng(seed)
     drops = []
     for _ in range(_RESAMPLES):
         rows = generator.integers(len(outputs), size=len(outputs))
-        drops.append(task.metric(dense_outputs[rows], references[rows]) - task.metric(outputs[rows], references[rows]))
+        drops.append(task.summary(dense[rows])[name] - task.summary(found[rows])[name])
     low, high = np.percentile(drops, [2.5, 97.5])
     return Metric(
-        name=task.metric_name,
+        name=name,
         value=value,
         samples=len(outputs),
-        drop=task.metric(dense_outputs, references) - value,
+        drop=task.summary(dense)[name] - value,
         drop_interval=(float(low), float(high)),
+        others=metrics,
     )

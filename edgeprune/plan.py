@@ -29,7 +29,7 @@ from edgeprune.stages.prepare import Prepare
 from edgeprune.stages.prune import Prune
 from edgeprune.stages.quantize import Quantize
 from edgeprune.steps import GradientStep, LayersStep, MagnitudeStep, StructuredStep
-from edgeprune.tasks import TaskName, is_labelled, resolve_problem_type, resolve_task
+from edgeprune.tasks import COLUMNS, TAUGHT_ONLY, TaskName, resolve_problem_type, resolve_task
 
 __all__ = ["BuildRequest", "Node", "Plan", "command_on_device", "make_plan"]
 
@@ -93,9 +93,9 @@ def make_plan(request: BuildRequest) -> Plan:
     model = resolve_model(request.model, offline=request.offline)
     task = resolve_task(request.task, model.config)
     problem_type = resolve_problem_type(request.problem_type, task)
-    _check_signals(request, labelled=is_labelled(task))
+    _check_signals(request, task)
     _check_layers(request, model)
-    data = DataSource(request.data, labelled=is_labelled(task), offline=request.offline)
+    data = DataSource(request.data, columns=COLUMNS[task], offline=request.offline)
     name = PackageName(name=request.name or model.name, release=request.release, target=request.target.name)
     for kind, value in (("--name", name.name), ("--release", name.release)):
         if not _NAME.match(value):
@@ -175,6 +175,7 @@ def command_on_device(request: BuildRequest) -> str:
         "--selection-data": data.selection,
         "--test-data": data.test,
         "--text-column": data.text_column,
+        "--pair-column": data.pair_column,
         "--label-column": data.label_column,
         "--max-rows": data.max_rows,
         "--task": request.task,
@@ -198,10 +199,10 @@ def _check_workload(request: BuildRequest) -> None:
         )
 
 
-def _check_signals(request: BuildRequest, *, labelled: bool) -> None:
+def _check_signals(request: BuildRequest, task: TaskName) -> None:
     prune = request.pipeline.stages.prune
     for number, step in enumerate(prune.steps if prune else ()):
-        if isinstance(step, StructuredStep | GradientStep) and step.signal == "labels" and not labelled:
+        if isinstance(step, StructuredStep | GradientStep) and step.signal == "labels" and task in TAUGHT_ONLY:
             raise UsageError(
                 f"stages.prune.steps.{number}.signal is labels, but this task has none; use divergence, which asks how far the "
                 f"outputs move"

@@ -4,8 +4,10 @@ The prepare artifact holds row numbers; the texts are read again from the user's
 """
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydantic import TypeAdapter
@@ -13,14 +15,26 @@ from safetensors.numpy import load_file, save_file
 from transformers import PreTrainedTokenizerFast
 
 from edgeprune.artifacts import Artifact, Metric
-from edgeprune.data import DataSource, SplitName, Table, pick
-from edgeprune.evaluation import Encoding, encode, measure
+from edgeprune.data import DataSource, SplitName, Table, Text, pick
+from edgeprune.evaluation import measure
 from edgeprune.models.checkpoint import load_tokenizer
 from edgeprune.stage import Work
 from edgeprune.tasks import TaskSpec, task_for
-from edgeprune.tasks.base import Array, Task
+from edgeprune.tasks.base import Array, Encoding, Example, Task
 
-__all__ = ["OUTPUTS", "Prepared", "Split", "SplitRows", "open_prepared", "read_spec", "report", "select"]
+__all__ = [
+    "OUTPUTS",
+    "Prepared",
+    "Split",
+    "SplitRows",
+    "load_outputs",
+    "open_prepared",
+    "read_spec",
+    "report",
+    "save_outputs",
+    "select",
+    "write_rows",
+]
 
 OUTPUTS = "outputs.safetensors"
 """The file in which a stage keeps its model's outputs on the test split (the dense baseline: on selection too)."""
@@ -35,10 +49,15 @@ _ROWS = TypeAdapter(SplitRows)
 class Split:
     """One split: texts, token ids, and what outputs are compared with."""
 
-    texts: list[str]
-    encodings: list[Encoding]
-    references: Array | None
-    """[rows, …]; for a task without labels the dense model's outputs, None on train."""
+    texts: Sequence[Text]
+    examples: list[Example]
+    references: Sequence[Any] | None
+    """One a row; where the task has none, the dense model's outputs, None on train."""
+
+    @property
+    def encodings(self) -> list[Encoding]:
+        """The model's inputs, by row."""
+        return [example.inputs for example in self.examples]
 
 
 @dataclass(frozen=True)
@@ -48,15 +67,15 @@ class Prepared:
     task: Task
     tokenizer: PreTrainedTokenizerFast
     splits: dict[SplitName, Split]
-    dense_outputs: Array
-    """The dense PyTorch model's outputs on test, [rows, …]."""
+    dense_outputs: list[Array]
+    """The dense PyTorch model's outputs on test, one a row."""
 
     def with_tokenizer(self, tokenizer: PreTrainedTokenizerFast) -> "Prepared":
         """The same rows under another tokenizer; itself if it is the same one."""
         if tokenizer is self.tokenizer:
             return self
         splits = {
-            name: replace(split, encodings=encode(tokenizer, split.texts, self.task.spec))
+            name: replace(split, examples=self.task.encode(tokenizer, split.texts, split.references))
             for name, split in self.splits.items()
         }
         return replace(self, tokenizer=tokenizer, splits=splits)
@@ -101,20 +120,40 @@ def open_prepared(
     task = task_for(spec)
     rows = _ROWS.validate_json(artifact.file("splits.json").read_text(encoding="utf-8"))
     used = load_tokenizer(tokenizer or artifact.file("checkpoint"))
-    dense = load_file(artifact.file(OUTPUTS))
+    dense = load_outputs(artifact.file(OUTPUTS))
     found: dict[SplitName, Split] = {}
     wanted = {name: where for name, where in rows.items() if name in splits}
     for name, table in select(data.load(), wanted).items():
-        references = (
-            dense.get(name) if table.labels is None else task.references(table.labels, where=name, rows=table.rows)
-        )
-        found[name] = Split(table.texts, encode(used, table.texts, spec), references)
+        references = task.references(table, where=f"the {name} split") or dense.get(name)
+        found[name] = Split(table.texts, task.encode(used, table.texts, references), references)
     return Prepared(task, used, found, dense["test"])
 
 
-def report(work: Work, prepared: Prepared, outputs: Array) -> Metric:
+def save_outputs(outputs: Mapping[str, Sequence[Array]], path: Path) -> None:
+    """Outputs by split: [rows, …], or all rows' one after the other with `<split>.rows`, how long each is."""
+    tensors = {}
+    for split, rows in outputs.items():
+        if len({row.shape for row in rows}) == 1:
+            tensors[split] = np.stack(rows)
+        else:
+            tensors[split] = np.concatenate(rows)
+            tensors[f"{split}.rows"] = np.array([len(row) for row in rows], np.int64)
+    save_file(tensors, path)
+
+
+def load_outputs(path: Path) -> dict[str, list[Array]]:
+    """What `save_outputs` wrote."""
+    tensors = load_file(path)
+    lengths = {name.removesuffix(".rows"): tensors.pop(name) for name in list(tensors) if name.endswith(".rows")}
+    return {
+        name: np.split(values, np.cumsum(lengths[name])[:-1]) if name in lengths else list(values)
+        for name, values in tensors.items()
+    }
+
+
+def report(work: Work, prepared: Prepared, outputs: Sequence[Array]) -> Metric:
     """Keep a model's outputs on test beside the artifact, and measure them against the dense model."""
-    save_file({"test": np.ascontiguousarray(outputs)}, work.folder / OUTPUTS)
+    save_outputs({"test": outputs}, work.folder / OUTPUTS)
     references = prepared.test.references
     assert references is not None  # noqa: S101 (test always has references: labels or the dense outputs)
     return measure(prepared.task, outputs, references, dense_outputs=prepared.dense_outputs, seed=work.seed)

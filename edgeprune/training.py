@@ -31,11 +31,11 @@ from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from edgeprune.artifacts import file_records, sync_tree, write_text
 from edgeprune.errors import IntegrityError
-from edgeprune.evaluation import Encoding, collate, predict_torch, to_torch
+from edgeprune.evaluation import predict_torch, to_batch
 from edgeprune.models.architectures import architecture_of, layers_of, state_positions
 from edgeprune.numeric import NumericMode
 from edgeprune.profiles import DistillConfig, TrainingConfig
-from edgeprune.tasks.base import Array, Task
+from edgeprune.tasks.base import Example, Task
 
 __all__ = ["Rows", "Teacher", "train"]
 
@@ -46,9 +46,9 @@ _COMPLETE = "COMPLETE"
 class Rows:
     """Encoded texts and what their outputs are compared with."""
 
-    encodings: Sequence[Encoding]
-    references: Array | None
-    """[rows, …]; None for the training rows of a task without labels."""
+    examples: Sequence[Example]
+    references: Sequence[Any] | None
+    """One a row; None for the training rows of data without labels."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def train(
         hold_zeros: Whether projection weights that are zero stay so (unstructured pruning).
     """
     folder.mkdir(parents=True, exist_ok=True)
-    steps_per_epoch = -(-len(rows.encodings) // config.batch_size)
+    steps_per_epoch = -(-len(rows.examples) // config.batch_size)
     max_steps = steps_per_epoch * config.epochs
     evaluations = min(config.evaluations_per_epoch, steps_per_epoch) * config.epochs
     moments = {round(max_steps * number / evaluations) for number in range(1, evaluations + 1)}
@@ -134,16 +134,15 @@ def train(
     model.eval()
 
 
-class _TrainingRows(Dataset[dict[str, Any]]):
-    def __init__(self, rows: Rows) -> None:
-        self._rows = rows
+class _TrainingRows(Dataset[Example]):
+    def __init__(self, examples: Sequence[Example]) -> None:
+        self._examples = examples
 
     def __len__(self) -> int:
-        return len(self._rows.encodings)
+        return len(self._examples)
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        references = self._rows.references
-        return {"encoding": self._rows.encodings[index], "reference": None if references is None else references[index]}
+    def __getitem__(self, index: int) -> Example:
+        return self._examples[index]
 
 
 class _LengthGrouped(Sampler[int]):
@@ -182,14 +181,12 @@ class _Trainer(Trainer):  # type: ignore[misc] # transformers' own types don't p
         arguments: TrainingArguments,
         steps_per_epoch: int,
     ) -> None:
-        def collator(items: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-            batch = to_torch(collate([item["encoding"] for item in items], pad_token_id))
-            if items[0]["reference"] is not None:
-                batch["references"] = torch.stack([torch.as_tensor(item["reference"]) for item in items])
-            return batch
-
         super().__init__(
-            model=model, args=arguments, train_dataset=_TrainingRows(rows), eval_dataset=[], data_collator=collator
+            model=model,
+            args=arguments,
+            train_dataset=_TrainingRows(rows.examples),
+            eval_dataset=[],
+            data_collator=lambda examples: to_batch(examples, pad_token_id),
         )
         self._task = task
         self._teacher = teacher
@@ -199,7 +196,7 @@ class _Trainer(Trainer):  # type: ignore[misc] # transformers' own types don't p
         self._steps_per_epoch = steps_per_epoch
 
     def _get_train_sampler(self, train_dataset: object = None) -> Sampler[int]:
-        lengths = [len(encoding["input_ids"]) for encoding in self._rows.encodings]
+        lengths = [len(example.inputs["input_ids"]) for example in self._rows.examples]
         return _LengthGrouped(
             lengths,
             self.args.per_device_train_batch_size,
@@ -214,11 +211,11 @@ class _Trainer(Trainer):  # type: ignore[misc] # transformers' own types don't p
         return_outputs: bool = False,
         num_items_in_batch: object = None,
     ) -> torch.Tensor:
-        references = inputs.pop("references", None)
+        targets = inputs.pop("targets", None)
         if self._teacher is None:
-            assert references is not None  # noqa: S101 (without a teacher there is nothing to learn from but labels)
+            assert targets is not None  # noqa: S101 (without a teacher there is nothing to learn from but labels)
             outputs, _ = self._task.forward(model, inputs)
-            return self._task.label_loss(outputs, references)
+            return self._task.label_loss(outputs, targets)
         weights = self._teacher.config
         outputs, states = self._task.forward(model, inputs, hidden=weights.hidden > 0)
         # accelerate runs only the trained model under autocast.
@@ -226,22 +223,24 @@ class _Trainer(Trainer):  # type: ignore[misc] # transformers' own types don't p
             shown = inputs
             if self._teacher.tokens is not None:
                 shown = {**inputs, "input_ids": self._teacher.tokens[inputs["input_ids"]]}
-            target, target_states = self._task.forward(self._teacher.model, shown, hidden=weights.hidden > 0)
-        loss = weights.logits * self._task.distill_loss(outputs, target, weights.temperature)
-        if references is not None and weights.labels:
-            loss = loss + weights.labels * self._task.label_loss(outputs, references)
+            wanted, wanted_states = self._task.forward(self._teacher.model, shown, hidden=weights.hidden > 0)
+            if self._teacher.tokens is not None:
+                wanted = self._task.among(wanted, self._teacher.tokens)
+        loss = weights.logits * self._task.distill_loss(outputs, wanted, weights.temperature, targets)
+        if targets is not None and weights.labels:
+            loss = loss + weights.labels * self._task.label_loss(outputs, targets)
         if weights.hidden:
             read = inputs["attention_mask"].bool()
             places = state_positions(self._teacher.model.config, self._teacher.layers)
             errors = [
-                functional.mse_loss(ours[read].float(), target_states[place][read].float())
+                functional.mse_loss(ours[read].float(), wanted_states[place][read].float())
                 for ours, place in zip(states, places, strict=True)
             ]
             loss = loss + weights.hidden * torch.stack(errors).mean()
         return loss
 
     def evaluate(self, *_args: object, **_kwargs: object) -> dict[str, float]:
-        outputs = predict_torch(self.model, self._task, self._selection.encodings, self._pad_token_id)
+        outputs = predict_torch(self.model, self._task, self._selection.examples, self._pad_token_id)
         assert self._selection.references is not None  # noqa: S101 (labels, or the dense model's outputs)
         value = self._task.metric(outputs, self._selection.references)
         metrics = {"eval_metric": value}

@@ -72,7 +72,9 @@ def _verify_folder(folder: Path, shown: str) -> Verification:
     from edgeprune.assets.run import Model
 
     try:
-        model = Model(folder, threads=1, provider="CPUExecutionProvider")
+        config = json.loads((folder / "edgeprune.json").read_text(encoding="utf-8"))
+        postprocess = import_module(f"edgeprune.assets.{POSTPROCESS[config['task']]}")
+        model = Model(folder, threads=1, provider="CPUExecutionProvider", postprocess=postprocess)
     except Exception as error:
         raise IntegrityError(f"{shown}: the model can't be loaded here: {str(error).splitlines()[0]}") from error
     exact = _same_place(record)
@@ -126,22 +128,15 @@ def _same_place(record: dict[str, Any]) -> bool:
 
 
 def _error(model: Any, golden: dict[str, Any], record: dict[str, Any], *, exact: bool, shown: str) -> float:
-    import numpy as np
-
-    from edgeprune.parity import agreement
-
-    expected = np.array(golden["outputs"], dtype=np.float32)
-    found = model.outputs([golden["text"]])[0]
-    error = agreement(expected, found).relative_error
-    text = golden["text"] if len(golden["text"]) <= 60 else golden["text"][:57] + "…"
-    if exact and not np.array_equal(expected, found):
+    same, equal, error = model.replay(golden)
+    text = str(golden["text"])
+    text = text if len(text) <= 60 else text[:57] + "…"
+    if exact and not equal:
         raise ParityError(
             f"{shown}: the outputs for {text!r} differ by {error:.2e}; on this instruction set they should be equal"
         )
-    postprocess = import_module(f"edgeprune.assets.{POSTPROCESS[model.config['task']]}")
-    (same,) = postprocess.same_answers(expected[None], found[None], model.config)
     if not error <= record["tolerance"] or not same:
         raise ParityError(
             f"{shown}: the outputs for {text!r} differ by {error:.2e} (allowed here: {record['tolerance']:.0e}, with the same answer)"
         )
-    return error
+    return float(error)

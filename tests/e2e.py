@@ -11,13 +11,13 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
-from conftest import synthetic_rows
+from conftest import BAD, GOOD, synthetic_rows
 from filelock import FileLock
 
 from edgeprune.agent import device_info
@@ -133,8 +133,34 @@ def target_text(name: str, **changes: Any) -> str:
 
 def write_data(path: Path, rows: int = 160, kind: str = "single", seed: int = 0) -> Path:
     """Synthetic sentences as JSON Lines."""
-    path.write_text("".join(json.dumps(row) + "\n" for row in synthetic_rows(rows, kind, seed)), encoding="utf-8")
+    return write_rows(path, synthetic_rows(rows, kind, seed))
+
+
+def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
+    """Rows as JSON Lines."""
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return path
+
+
+def task_rows(task: str, rows: int = 160, seed: int = 0) -> list[dict[str, Any]]:
+    """Synthetic sentences with what a task's data has: tags of good and bad words, or questions for the first of them."""
+    found: list[dict[str, Any]] = []
+    for row in synthetic_rows(rows, seed=seed):
+        text = str(row["text"])
+        words = text.split()
+        kinds = ["GOOD" if word in GOOD else "BAD" if word in BAD else None for word in words]
+        if task == "token-classification":
+            begun = [None, *kinds[:-1]]
+            tags = ["O" if kind is None else f"{'I' if kind == before else 'B'}-{kind}"
+                    for kind, before in zip(kinds, begun, strict=True)]  # fmt: skip
+            found.append({"tokens": words, "ner_tags": tags})
+        elif task == "question-answering":
+            word = next(word for word, kind in zip(words, kinds, strict=True) if kind)
+            answer = {"text": [word], "answer_start": [text.index(word)]}
+            found.append({"question": "the film was", "context": text, "answers": answer})
+        else:
+            found.append(row)
+    return found
 
 
 @dataclass(frozen=True)

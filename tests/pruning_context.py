@@ -9,7 +9,8 @@ import torch
 from conftest import synthetic_rows
 from transformers import PreTrainedModel
 
-from edgeprune.evaluation import collate, encode, predict_torch, to_torch
+from edgeprune.data import Table
+from edgeprune.evaluation import predict_torch, to_batch
 from edgeprune.models.checkpoint import load_any, load_tokenizer
 from edgeprune.models.record import PruningRecord, dense_tokens
 from edgeprune.pruning.context import Pruned
@@ -35,7 +36,7 @@ class TinyContext:
             inputs=tuple(tokenizer.model_input_names),
         )
         self.task = task_for(self.spec)
-        self.references = self.task.references([str(row["label"]) for row in table], where="here")
+        self.references = self.task.references(Table(self.texts, [str(row["label"]) for row in table]), where="here")
         model = load_any(folder)
         self.dense = PruningRecord.dense(model, "d" * 64)
         self.pruned = Pruned(model, self.dense, tokenizer)
@@ -48,11 +49,9 @@ class TinyContext:
 
     def batches(self, samples: int, *, size: int | None = None) -> Iterator[Batch]:
         self.asked.append((samples, size))
-        encodings = encode(self.pruned.tokenizer, self.texts[:samples], self.spec)
-        for start in range(0, len(encodings), size or 8):
-            batch = to_torch(collate(encodings[start : start + (size or 8)], self.pruned.tokenizer.pad_token_id))
-            batch["references"] = torch.as_tensor(self.references[start : start + (size or 8)])
-            yield batch
+        examples = self.task.encode(self.pruned.tokenizer, self.texts[:samples], self.references)
+        for start in range(0, len(examples), size or 8):
+            yield to_batch(examples[start : start + (size or 8)], self.pruned.tokenizer.pad_token_id)
 
     def dense_batch(self, batch: Batch) -> Batch:
         tokens = dense_tokens(self.pruned.record, self.dense)
@@ -68,10 +67,10 @@ class TinyContext:
         outputs = self.run(self.pruned.model, batch)
         if signal == "divergence":
             return self.task.divergence_loss(outputs, self._generator)
-        return self.task.label_loss(outputs, batch["references"]) * len(outputs)
+        return self.task.label_loss(outputs, batch["targets"]) * len(outputs)
 
     def metric(self, samples: int) -> float:
-        return self.task.metric(self.outputs()[:samples], self.references[:samples])
+        return self.task.metric(list(self.outputs()[:samples]), self.references[:samples])
 
     def progress(self, done: int, total: int, unit: str) -> None:
         assert 0 < done <= total, unit
@@ -80,5 +79,5 @@ class TinyContext:
         self.notes.append(message)
 
     def outputs(self) -> np.ndarray:
-        encodings = encode(self.pruned.tokenizer, self.texts, self.spec)
-        return predict_torch(self.pruned.model, self.task, encodings, self.pruned.tokenizer.pad_token_id)
+        examples = self.task.encode(self.pruned.tokenizer, self.texts)
+        return np.stack(predict_torch(self.pruned.model, self.task, examples, self.pruned.tokenizer.pad_token_id))

@@ -19,6 +19,7 @@ from edgeprune.agent import device_info
 from edgeprune.artifacts import Artifact, Store, file_digest, total_bytes
 from edgeprune.errors import UsageError
 from edgeprune.events import Event, Note, Progress, StageFinished, StageStarted
+from edgeprune.tasks import COLUMNS
 
 DOCUMENT = {
     "schema_version", "name", "release", "target", "pipeline", "task", "verdict", "exit_code", "package", "stages",
@@ -615,7 +616,8 @@ def test_a_loaded_artifact_is_an_ordinary_model_with_the_stages_outputs(built: B
     assert not model.training
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
     prepared = open_prepared(
-        built.artifact("prepare", 0), DataSource(DataSpec(train=str(built.data)), labelled=True, offline=True)
+        built.artifact("prepare", 0),
+        DataSource(DataSpec(train=str(built.data)), columns=COLUMNS["text-classification"], offline=True),
     )
     with torch.inference_mode():
         outputs = [

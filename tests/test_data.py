@@ -13,6 +13,7 @@ from datasets import ClassLabel, Dataset, Features, Value
 
 from edgeprune.data import DataSource, DataSpec, Table
 from edgeprune.errors import DataError
+from edgeprune.tasks import COLUMNS, TaskName
 
 ROWS: list[dict[str, Any]] = [
     {"text": 'He said "no", twice\tand left', "label": "neg"},
@@ -23,8 +24,10 @@ ROWS: list[dict[str, Any]] = [
 TABLE = Table([row["text"] for row in ROWS], [row["label"] for row in ROWS])
 
 
-def source(train: Path | str, *, labelled: bool = True, offline: bool = True, **spec: Any) -> DataSource:
-    return DataSource(DataSpec(train=str(train), **spec), labelled=labelled, offline=offline)
+def source(
+    train: Path | str, *, task: TaskName = "text-classification", offline: bool = True, **spec: Any
+) -> DataSource:
+    return DataSource(DataSpec(train=str(train), **spec), columns=COLUMNS[task], offline=offline)
 
 
 def write_jsonl(path: Path, rows: list[Any]) -> None:
@@ -133,7 +136,7 @@ def test_a_column_that_is_not_clear_is_refused(tmp_path: Path, columns: list[str
 
 def test_a_task_without_labels_needs_no_label_column(tmp_path: Path):
     write_jsonl(tmp_path / "data.jsonl", [{"text": "a"}, {"text": "b"}])
-    assert source(tmp_path / "data.jsonl", labelled=False).load()["train"] == Table(["a", "b"], None)
+    assert source(tmp_path / "data.jsonl", task="feature-extraction").load()["train"] == Table(["a", "b"], None)
 
 
 @pytest.mark.parametrize(
@@ -229,8 +232,10 @@ def test_a_dataset_that_is_not_in_the_cache_is_refused_offline(name: str):
 def test_the_hub_is_asked_for_a_dataset_unless_offline(hub: Hub, modes: str, asks: bool):
     code = (
         "import sys; from edgeprune.data import DataSource, DataSpec; from edgeprune.errors import DataError\n"
+        "from edgeprune.tasks import COLUMNS\n"
         "for mode in sys.argv[1].split():\n"
-        "    try: DataSource(DataSpec(train='org/words'), labelled=True, offline=mode == 'offline').load()\n"
+        "    columns = COLUMNS['text-classification']\n"
+        "    try: DataSource(DataSpec(train='org/words'), columns=columns, offline=mode == 'offline').load()\n"
         "    except DataError as error: print(error)\n"
     )
     done = subprocess.run([sys.executable, "-c", code, modes], env=hub.env, capture_output=True, text=True, check=True)

@@ -1,5 +1,6 @@
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -12,18 +13,18 @@ from onnx import TensorProto, helper
 
 from edgeprune.errors import ParityError
 from edgeprune.evaluation import (
-    Encoding,
     by_length,
     collate,
-    encode,
     measure,
     onnx_session,
     predict_onnx,
     predict_torch,
+    to_batch,
     to_torch,
 )
 from edgeprune.models.checkpoint import load_any, load_tokenizer
 from edgeprune.tasks import TaskSpec, task_for
+from edgeprune.tasks.base import IGNORED, Encoding, Example
 
 
 def spec_for(inputs: Sequence[str] = ("input_ids", "attention_mask"), max_length: int = 16) -> TaskSpec:
@@ -47,7 +48,7 @@ TASK = task_for(spec_for())
 def test_texts_are_cut_but_not_padded(tiny_model_folder: ModelFactory, model_type: str):
     tokenizer = load_tokenizer(tiny_model_folder(model_type))
     spec = spec_for(tokenizer.model_input_names, max_length=6)
-    short, long = encode(tokenizer, ["good .", "the film was very very good ."], spec)
+    short, long = (one.inputs for one in task_for(spec).encode(tokenizer, ["good .", "the film was very very good ."]))
     assert tuple(short) == spec.inputs
     assert [len(values) for values in short.values()] == [4] * len(spec.inputs)
     assert [len(values) for values in long.values()] == [6] * len(spec.inputs)
@@ -65,6 +66,20 @@ def test_batches_are_padded_on_the_right():
     assert torch.equal(to_torch(found)["input_ids"], torch.tensor([[1, 7, 7], [1, 2, 3]]))
 
 
+@pytest.mark.parametrize(
+    ("targets", "expected"),
+    [([None, None], None), ([2, 0], [2, 0]), ([[5], [6, 7, 8]], [[5, IGNORED, IGNORED], [6, 7, 8]])],
+)
+def test_targets_come_with_their_batch(targets: list[Any], expected: list[Any] | None):
+    examples = [
+        Example(inputs, None if target is None else np.array(target, np.int64))
+        for inputs, target in zip(encodings_of([1, 3]), targets, strict=True)
+    ]
+    batch = to_batch(examples, pad_token_id=7)
+    assert batch["input_ids"].tolist() == [[1, 7, 7], [1, 2, 3]]
+    assert (batch["targets"].tolist() if "targets" in batch else None) == expected
+
+
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=80), st.integers(1, 200))
 def test_batches_hold_every_row_once_within_their_tokens(lengths: list[int], tokens: int):
     batches = by_length(encodings_of(lengths), tokens)
@@ -80,9 +95,9 @@ def test_outputs_come_in_the_order_of_the_texts_whatever_their_batch(tiny_model_
     folder = tiny_model_folder(model_type)
     model, tokenizer = load_any(folder), load_tokenizer(folder)
     texts = [str(row["text"]) for row in synthetic_rows(200)]
-    encodings = encode(tokenizer, texts, spec_for(tokenizer.model_input_names))
-    assert len(by_length(encodings, 2048)) > 1
-    found = predict_torch(model, TASK, encodings, int(tokenizer.pad_token_id))
+    examples = task_for(spec_for(tokenizer.model_input_names)).encode(tokenizer, texts)
+    assert len(by_length([one.inputs for one in examples], TASK.batch_tokens)) > 1
+    found = np.stack(predict_torch(model, TASK, examples, int(tokenizer.pad_token_id)))
     assert found.shape == (200, 2)
     assert np.ptp(found[:, 0]) > 0.01
     for row in (0, 17, 199):
@@ -95,9 +110,9 @@ def test_outputs_come_in_the_order_of_the_texts_whatever_their_batch(tiny_model_
 def test_predicting_uses_no_dropout_and_leaves_the_mode(tiny_model_folder: ModelFactory, training: bool):
     folder = tiny_model_folder()
     model, tokenizer = load_any(folder).train(training), load_tokenizer(folder)
-    encodings = encode(tokenizer, ["the film was good ."], spec_for(tokenizer.model_input_names))
-    first = predict_torch(model, TASK, encodings, 0)
-    assert np.array_equal(predict_torch(model, TASK, encodings, 0), first)
+    examples = task_for(spec_for(tokenizer.model_input_names)).encode(tokenizer, ["the film was good ."])
+    first = predict_torch(model, TASK, examples, 0)
+    assert np.array_equal(predict_torch(model, TASK, examples, 0), first)
     assert model.training is training
 
 
@@ -133,9 +148,9 @@ def summing_graph(tmp_path: Path) -> Path:
 
 def test_onnx_outputs_are_those_of_every_text_alone(summing_graph: Path):
     session = onnx_session(summing_graph, threads=1)
-    found = predict_onnx(session, encodings_of([3, 1, 2]), pad_token_id=0)
-    assert found.tolist() == [[6, 3], [1, 1], [3, 2]]
-    assert found.dtype == np.float32
+    found = predict_onnx(session, TASK, [Example(one) for one in encodings_of([3, 1, 2])], pad_token_id=0)
+    assert [row.tolist() for row in found] == [[6, 3], [1, 1], [3, 2]]
+    assert {row.dtype for row in found} == {np.dtype(np.float32)}
 
 
 def logits(predicted: Sequence[int]) -> np.ndarray:

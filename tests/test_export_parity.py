@@ -17,7 +17,7 @@ from edgeprune.api import make_request
 from edgeprune.artifacts import StageMetrics
 from edgeprune.data import DataSource, DataSpec
 from edgeprune.errors import ParityError
-from edgeprune.evaluation import Encoding, collate, onnx_session, predict_onnx, to_torch
+from edgeprune.evaluation import collate, onnx_session, predict_onnx, to_torch
 from edgeprune.graph.export import export_onnx
 from edgeprune.graph.quantization import convert
 from edgeprune.models.architectures import layers_of
@@ -32,7 +32,7 @@ from edgeprune.pruning.surgery import cut
 from edgeprune.silence import quiet_libraries
 from edgeprune.stage import Work
 from edgeprune.stages.export import Export, check_parity, reference_outputs
-from edgeprune.tasks import TaskSpec, task_for
+from edgeprune.tasks import COLUMNS, TaskSpec, task_for
 
 LONGEST = 64
 
@@ -48,7 +48,7 @@ def perturb(path: Path, pick: str) -> None:
 
 
 def prepared_of(built: Built) -> Prepared:
-    source = DataSource(DataSpec(train=str(built.data)), labelled=True, offline=True)
+    source = DataSource(DataSpec(train=str(built.data)), columns=COLUMNS["text-classification"], offline=True)
     return open_prepared(built.artifact("prepare", 0), source)
 
 
@@ -135,8 +135,8 @@ def uneven(model: PreTrainedModel) -> PruningRecord:
 
 
 def example(pad: int, inputs: Sequence[str]) -> dict[str, torch.Tensor]:
-    first: Encoding = {name: [1] * 9 for name in inputs}
-    second: Encoding = {name: [1] * 5 for name in inputs}
+    first: dict[str, list[int]] = {name: [1] * 9 for name in inputs}
+    second: dict[str, list[int]] = {name: [1] * 5 for name in inputs}
     return to_torch(collate([first, second], pad))
 
 
@@ -161,7 +161,7 @@ def test_uneven_widths_and_any_batch_and_length(
     with quiet_libraries():
         export_onnx(
             task.exportable(model), example(pad, spec.inputs), path, opset=20, longest_sequence=LONGEST,
-            output_name=task.output_name,
+            output_names=task.output_names,
         )  # fmt: skip
     onnx.checker.check_model(onnx.load(path), full_check=True)
 
@@ -218,7 +218,7 @@ def test_two_exports_in_different_folders_are_byte_identical(built: Built, tmp_p
         with quiet_libraries():
             export_onnx(
                 prepared.task.exportable(model), inputs, path, opset=20, longest_sequence=LONGEST,
-                output_name=prepared.task.output_name,
+                output_names=prepared.task.output_names,
             )  # fmt: skip
         paths.append(path)
     assert paths[0].read_bytes() == paths[1].read_bytes()
@@ -251,20 +251,20 @@ def test_a_graph_whose_weights_lie_beside_it_converts_to_the_same_bytes_of_outpu
     model = load_checkpoint(
         built.artifact("finetune").file("checkpoint"), prepared.task.auto_class, attn_implementation="eager"
     )
-    encodings = prepared.test.encodings[:4]
+    examples = prepared.test.examples[:4]
     found = []
     for name, limit in (("inside", 2**31), ("beside", 1000)):
         monkeypatch.setattr("edgeprune.graph.serialization._LIMIT_BYTES", limit)
         source, result = tmp_path / name / "model.onnx", tmp_path / f"{name}-{mode}" / "model.onnx"
         source.parent.mkdir()
         result.parent.mkdir()
-        inputs = to_torch(collate(encodings[:2], prepared.pad_token_id, width=16))
+        inputs = to_torch(collate([one.inputs for one in examples[:2]], prepared.pad_token_id, width=16))
         with quiet_libraries():
-            export_onnx(model, inputs, source, opset=20, longest_sequence=64, output_name="logits")
+            export_onnx(model, inputs, source, opset=20, longest_sequence=64, output_names=["logits"])
         assert (source.parent / "model.onnx.data").exists() is (name == "beside")
         convert(source, result, resolve_precision(mode, arch="x86_64", isa=["avx512_vnni"], weight_type=None,
                                                   reduce_range=None, per_channel=False))  # fmt: skip
-        found.append(predict_onnx(onnx_session(result, threads=1), encodings, prepared.pad_token_id))
+        found.append(predict_onnx(onnx_session(result, threads=1), prepared.task, examples, prepared.pad_token_id))
     np.testing.assert_array_equal(found[0], found[1])
 
 

@@ -4,23 +4,31 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import yaml
 from conftest import MODEL_TYPES, ModelFactory
-from e2e import call, target_text, write_data
-from safetensors.numpy import load_file
+from e2e import call, target_text, task_rows, write_rows
 
 import edgeprune
 from edgeprune.artifacts import Store
 from edgeprune.data import DataSource, DataSpec
 from edgeprune.evaluation import predict_torch
 from edgeprune.models.record import read_pruning
-from edgeprune.prepared import OUTPUTS, open_prepared
+from edgeprune.prepared import OUTPUTS, load_outputs, open_prepared
+from edgeprune.tasks import COLUMNS, TaskName
 
-TASKS = ("text-classification", "feature-extraction")
 TEXT = "a very good film with a superb plot ."
+ASKED: dict[TaskName, tuple[str, ...]] = {
+    "text-classification": (TEXT,),
+    "token-classification": (TEXT,),
+    "question-answering": ("the film ?", TEXT),
+    "fill-mask": (TEXT.replace("film", "[MASK]"),),
+    "feature-extraction": (TEXT,),
+}
+"""What the package is given."""
 
 
 def steps(layers: int) -> list[dict[str, object]]:
@@ -31,20 +39,20 @@ def steps(layers: int) -> list[dict[str, object]]:
     return [vocabulary, alike] if layers == 1 else [vocabulary, uneven, {"method": "layers", "drop": [2]}]
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", list(ASKED))
 @pytest.mark.parametrize("model_type", MODEL_TYPES)
 def test_a_family_goes_the_whole_way(
-    tiny_model_folder: ModelFactory, tmp_path: Path, model_type: str, task: str
+    tiny_model_folder: ModelFactory, tmp_path: Path, model_type: str, task: TaskName
 ) -> None:
     model = tiny_model_folder(model_type, "Model", layers=3)
     layers = 1 if model_type == "albert" else 3
-    data = write_data(tmp_path / "data.jsonl", rows=60)
+    data = write_rows(tmp_path / "data.jsonl", task_rows(task, 60))
     pipeline, target = tmp_path / "pipeline.yaml", tmp_path / "here.yaml"
     target.write_text(target_text("here", runner=None), encoding="utf-8")
     content = {
         "schema_version": 1, "name": "uneven", "description": "Everything, unevenly",
         "stages": {
-            "prepare": {"max_length": 16},
+            "prepare": {"max_length": 24},
             "prune": {"steps": steps(layers)},
             "finetune": {"epochs": 1, "batch_size": 16},
         },
@@ -69,18 +77,32 @@ def test_a_family_goes_the_whole_way(
         Store.open(store / stage / row["key"])
         for stage, row in (("prepare", done.document["stages"][0]), ("prune", stages["prune"]))
     )
-    source = DataSource(DataSpec(train=str(data)), labelled=task == "text-classification", offline=True)
+    source = DataSource(DataSpec(train=str(data)), columns=COLUMNS[task], offline=True)
     prepared = open_prepared(dense, source, splits=("test",), tokenizer=pruned)
-    loaded = predict_torch(edgeprune.load(pruned), prepared.task, prepared.test.encodings, prepared.pad_token_id)
-    np.testing.assert_allclose(loaded, load_file(cut.file(OUTPUTS))["test"], rtol=0, atol=1e-6)
+    loaded = predict_torch(edgeprune.load(pruned), prepared.task, prepared.test.examples, prepared.pad_token_id)
+    for row, saved in zip(loaded, load_outputs(cut.file(OUTPUTS))["test"], strict=True):
+        np.testing.assert_allclose(row, saved, rtol=0, atol=2e-6)
 
     package = tmp_path / "dist" / "tiny-0-here"
     assert call("verify", package).code == 0
     ran = subprocess.run(
-        [sys.executable, package / "run.py", TEXT], capture_output=True, text=True, check=True, cwd=tmp_path
+        [sys.executable, package / "run.py", *ASKED[task]], capture_output=True, text=True, check=True, cwd=tmp_path
     )
-    answer = json.loads(ran.stdout)
+    check_answer(task, json.loads(ran.stdout))
+
+
+def check_answer(task: TaskName, answer: dict[str, Any]) -> None:
+    """It has the form that the task's answers have, and is about the text."""
     if task == "text-classification":
         assert answer["label"] in {"neg", "pos"}
+    elif task == "token-classification":
+        assert all(TEXT[span["start"] : span["end"]] == span["text"] for span in answer["spans"])
+        assert {span["label"] for span in answer["spans"]} <= {"GOOD", "BAD"}
+    elif task == "question-answering":
+        assert answer["answer"] == TEXT[answer["start"] : answer["end"]] != ""
+    elif task == "fill-mask":
+        (candidates,) = answer["masks"]
+        assert len(candidates) == 5
+        assert sorted(candidates, key=lambda one: -one["score"]) == candidates
     else:
         assert len(answer["embedding"]) == 32

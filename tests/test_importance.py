@@ -8,7 +8,8 @@ import torch
 from conftest import MODEL_TYPES, ModelFactory, synthetic_rows
 from transformers import PreTrainedModel
 
-from edgeprune.evaluation import collate, encode, to_torch
+from edgeprune.data import Table
+from edgeprune.evaluation import to_batch
 from edgeprune.models.architectures import LayerParts, layers_of
 from edgeprune.models.checkpoint import load_any, load_tokenizer
 from edgeprune.pruning.importance import Batch, Scores, fisher, magnitude, taylor
@@ -27,8 +28,8 @@ def loss_of(model: PreTrainedModel) -> Callable[[Batch], torch.Tensor]:
     """The sum of the examples' cross entropies."""
 
     def loss(batch: Batch) -> torch.Tensor:
-        inputs = {name: value for name, value in batch.items() if name != "references"}
-        return torch.nn.functional.cross_entropy(model(**inputs).logits, batch["references"], reduction="sum")
+        inputs = {name: value for name, value in batch.items() if name != "targets"}
+        return torch.nn.functional.cross_entropy(model(**inputs).logits, batch["targets"], reduction="sum")
 
     return loss
 
@@ -49,15 +50,9 @@ def batches_of(tiny_model_folder: ModelFactory, groups: list[list[int]], model_t
         max_length=16,
         inputs=tuple(tokenizer.model_input_names),
     )
-    encodings = encode(tokenizer, [str(row["text"]) for row in rows], spec)
-    labels = task_for(spec).references([str(row["label"]) for row in rows], where="here")
-    return [
-        {
-            **to_torch(collate([encodings[row] for row in group], int(tokenizer.pad_token_id))),
-            "references": torch.as_tensor(labels[group]),
-        }
-        for group in groups
-    ]
+    table, task = Table([str(row["text"]) for row in rows], [str(row["label"]) for row in rows]), task_for(spec)
+    found = task.encode(tokenizer, table.texts, task.references(table, where="here"))
+    return [to_batch([found[row] for row in group], int(tokenizer.pad_token_id)) for group in groups]
 
 
 def by_hand(model: PreTrainedModel, examples: list[Batch], reduce: Callable[[torch.Tensor], torch.Tensor]) -> Scores:

@@ -29,6 +29,7 @@ from edgeprune.stage import Work
 from edgeprune.stages.benchmark import Benchmark, read_latency
 from edgeprune.stages.prune import Prune, _Context
 from edgeprune.steps import MasksStep
+from edgeprune.tasks import COLUMNS
 
 HALF = {"method": "structured", "keep_heads": 0.5, "keep_ffn": 0.5, "align": 8}
 UNSTRUCTURED = [
@@ -224,7 +225,7 @@ def work_of(built: Built, folder: Path, **parents: tuple[str, int]) -> Work:
     """What a stage is given when it reads these artifacts (role to stage and round)."""
     return Work(
         model=ModelSource(built.model, "m", "m"),
-        data=DataSource(DataSpec(train=str(built.data)), labelled=True, offline=True),
+        data=DataSource(DataSpec(train=str(built.data)), columns=COLUMNS["text-classification"], offline=True),
         parents={role: built.artifact(*place) for role, place in parents.items()},
         folder=folder, partial=folder, seed=0, emit=ignore, progress=lambda *_: None,
     )  # fmt: skip
@@ -262,10 +263,11 @@ def test_greedy_layers_are_measured_on_a_seeded_sample_not_on_the_first_rows(bui
     work = work_of(built, tmp_path, dense=("prepare", 0), checkpoint=("prepare", 0))
     context = _Context(work)
     selection = context.prepared.splits["selection"]
-    order = np.argsort(selection.references, kind="stable")
-    wrong = np.where(np.arange(len(order)) < 8, 1 - selection.references[order], selection.references[order])
+    references = np.array(selection.references)
+    order = np.argsort(references, kind="stable")
+    wrong = np.where(np.arange(len(order)) < 8, 1 - references[order], references[order])
     context.prepared.splits["selection"] = replace(
-        selection, encodings=[selection.encodings[row] for row in order], references=wrong
+        selection, examples=[selection.examples[row] for row in order], references=list(wrong)
     )
     assert context.metric(len(order)) == pytest.approx(1 - 8 / len(order), abs=0.2)
     assert context.metric(8) > 0, "the first eight are all wrong"

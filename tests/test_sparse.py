@@ -67,7 +67,7 @@ def test_gradients_are_accumulated_over_the_batches_asked_for(context: TinyConte
     expected = [[torch.zeros_like(one) for one in layer] for layer in weights(context)]
     for start in range(0, 32, 8):
         batch = list(context.batches(48))[start // 8]
-        loss = context.task.label_loss(context.run(model, batch), batch["references"]) * 8
+        loss = context.task.label_loss(context.run(model, batch), batch["targets"]) * 8
         for layer, parts in zip(expected, layers_of(model), strict=True):
             for total, linear in zip(layer, (part.linear for part in parts.projections), strict=True):
                 (gradient,) = torch.autograd.grad(loss, [linear.weight], retain_graph=True)

@@ -10,6 +10,7 @@ from edgeprune.errors import IntegrityError
 from edgeprune.events import ignore
 from edgeprune.models.reference import ModelSource
 from edgeprune.stage import Stage, Work
+from edgeprune.tasks import COLUMNS
 
 
 class Copy(Stage):
@@ -55,7 +56,7 @@ def work(tmp_path: Path, roles: tuple[str, ...]) -> Work:
     manifest: Any = None
     return Work(
         model=ModelSource(tmp_path, "m", "m"),
-        data=DataSource(DataSpec(train=str(data)), labelled=False, offline=True),
+        data=DataSource(DataSpec(train=str(data)), columns=COLUMNS["feature-extraction"], offline=True),
         parents={role: Artifact(tmp_path, manifest) for role in roles},
         folder=tmp_path,
         partial=tmp_path / "partial",

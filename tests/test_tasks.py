@@ -11,6 +11,7 @@ from sklearn.metrics import accuracy_score, f1_score
 from sklearn.metrics.pairwise import cosine_similarity
 from transformers import AutoModel
 
+from edgeprune.data import Table, pick
 from edgeprune.errors import DataError, ModelError, UsageError
 from edgeprune.models.checkpoint import load_any, load_config, load_dense, load_tokenizer
 from edgeprune.tasks import ProblemType, TaskSpec, resolve_task, task_for
@@ -46,6 +47,10 @@ TASKS = [
     pytest.param(classifier(REGRESSION, ("value",)), id="regression"),
     pytest.param(extractor(pooling="mean"), id="embedding"),
 ]
+
+
+def table_of(labels: list[Any]) -> Table:
+    return Table(["a text"] * len(labels), labels)
 
 
 def some_outputs(task: Task, rows: int = 6, seed: int = 0) -> torch.Tensor:
@@ -117,14 +122,14 @@ def test_a_zero_embedding_is_close_to_nothing():
     ],
 )
 def test_labels_become_numbers(problem_type: ProblemType, labels: list[Any], expected: list[Any]):
-    found = classifier(problem_type).references(labels, where="train")
+    found = np.array(classifier(problem_type).references(table_of(labels), where="train"))
     np.testing.assert_allclose(found, expected)
     assert found.dtype == (np.int64 if problem_type == SINGLE else np.float32)
 
 
 def test_whole_numbers_are_labels_by_their_names():
     task = classifier(SINGLE, ("0", "1", "10"))
-    assert task.references([10, 0, "1"], where="train").tolist() == [2, 0, 1]
+    assert task.references(table_of([10, 0, "1"]), where="train") == [2, 0, 1]
 
 
 @pytest.mark.parametrize(
@@ -143,7 +148,7 @@ def test_a_label_that_the_model_does_not_have_is_refused_with_its_row(
     problem_type: ProblemType, labels: list[Any], message: str
 ):
     with pytest.raises(DataError) as caught:
-        classifier(problem_type).references(labels, where="the test split")
+        classifier(problem_type).references(table_of(labels), where="the test split")
     assert message in str(caught.value)
 
 
@@ -232,7 +237,7 @@ def test_forward_and_the_exported_module_agree(tiny_model_folder: ModelFactory):
     inputs = dict(load_tokenizer(folder)(["the film was good .", "dull ."], padding=True, return_tensors="pt"))
     with torch.inference_mode():
         outputs, states = task.forward(model, inputs, hidden=True)
-        exported = task.exportable(model)(**inputs)[task.output_name]
+        exported = task.exportable(model)(**inputs)[task.output_names[0]]
     torch.testing.assert_close(outputs, exported)
     torch.testing.assert_close(outputs.norm(dim=-1), torch.ones(2))
     assert [tuple(state.shape) for state in states] == [(2, 7, 32)] * 3
@@ -258,16 +263,17 @@ def test_forward_gives_logits_and_hidden_states_only_where_asked(tiny_model_fold
     ],
 )
 def test_two_outputs_are_the_same_answer_or_not(task: Task, a: list[Any], b: list[Any], same: list[bool]):
-    assert task.same_answer(np.array(a), np.array(b)).tolist() == same
+    assert list(map(task.same_answer, np.array(a), np.array(b))) == same
 
 
 @pytest.mark.parametrize(("kind", "problem_type"), [("single", SINGLE), ("multi", MULTI), ("regression", REGRESSION)])
 def test_separable_texts_need_no_transformer(kind: str, problem_type: ProblemType):
     rows = synthetic_rows(200, kind)
-    texts = [str(row["text"]) for row in rows]
+    table = Table([str(row["text"]) for row in rows], [row["label"] for row in rows])  # type: ignore[misc]
     task = classifier(problem_type, ("value",) if kind == "regression" else ("neg", "pos"))
-    references = task.references([row["label"] for row in rows], where="here")  # type: ignore[misc]
-    found = task.linear_baseline(texts[:150], references[:150], texts[150:], references[150:])
+    references = task.references(table, where="here")
+    train, test = pick(table, range(150)), pick(table, range(150, 200))
+    found = task.linear_baseline(train, references[:150], test, references[150:])
     assert found is not None
     assert found > 0.85
 
@@ -277,12 +283,13 @@ def test_separable_texts_need_no_transformer(kind: str, problem_type: ProblemTyp
 )
 def test_there_is_no_linear_baseline_without_words_or_with_one_class(texts: list[str], labels: list[str]):
     task = classifier(SINGLE)
-    references = task.references(labels, where="here")  # type: ignore[arg-type]
-    assert task.linear_baseline(texts, references, texts, references) is None
+    table = Table(texts, list(labels))
+    references = task.references(table, where="here")
+    assert task.linear_baseline(table, references, table, references) is None
 
 
 def test_embeddings_have_no_linear_baseline():
-    assert extractor(pooling="mean").linear_baseline(["a"], np.zeros(1), ["b"], np.zeros(1)) is None
+    assert extractor(pooling="mean").linear_baseline(Table(["a"], None), [], Table(["b"], None), []) is None
 
 
 @pytest.mark.parametrize(
@@ -304,11 +311,14 @@ def test_the_task_is_the_one_asked_for_or_the_checkpoints(asked: str | None, arc
     "config", [{}, {"architectures": []}, {"architectures": None}, {"architectures": ["XForMaskedLM"]}]
 )
 def test_a_checkpoint_that_is_for_no_task_asks_for_one(config: dict[str, Any]):
-    with pytest.raises(ModelError, match="say which with --task"):
+    with pytest.raises(ModelError, match="say it with --task"):
         resolve_task(None, config)
 
 
 @pytest.mark.parametrize("asked", ["image-classification", "translation", "nonsense"])
 def test_a_task_that_is_not_handled_is_refused(asked: str):
-    with pytest.raises(UsageError, match=f"the task '{asked}' is not one of text-classification, feature-extraction"):
+    with pytest.raises(
+        UsageError,
+        match=f"the task '{asked}' is not one of text-classification, token-classification, question-answering, fill-mask, feature-extraction",
+    ):
         resolve_task(asked, {"architectures": ["BertModel"]})

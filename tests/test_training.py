@@ -10,7 +10,8 @@ import torch
 from conftest import ModelFactory, synthetic_rows
 from transformers import PreTrainedModel, TrainingArguments, set_seed
 
-from edgeprune.evaluation import collate, encode, predict_torch, to_torch
+from edgeprune.data import Table
+from edgeprune.evaluation import collate, predict_torch, to_torch
 from edgeprune.models.architectures import layers_of
 from edgeprune.models.checkpoint import load_any, load_tokenizer
 from edgeprune.models.record import PruningRecord
@@ -19,6 +20,7 @@ from edgeprune.profiles import DistillConfig, TrainingConfig
 from edgeprune.pruning.surgery import cut
 from edgeprune.silence import quiet_libraries
 from edgeprune.tasks import TaskSpec, task_for
+from edgeprune.tasks.base import Example
 from edgeprune.training import _COMPLETE, Rows, Teacher, _Trainer, train
 
 ROWS, SELECTION, BATCH = 44, 12, 8
@@ -45,8 +47,12 @@ class Case:
         rows = synthetic_rows(ROWS + SELECTION)
         self.folder = folder
         self.task = task_for(spec)
-        self.encodings = encode(tokenizer, [str(row["text"]) for row in rows], spec)
-        self.references = self.task.references([str(row["label"]) for row in rows], where="here")
+        texts = [str(row["text"]) for row in rows]
+        self.references = np.array(
+            self.task.references(Table(texts, [str(row["label"]) for row in rows]), where="here")
+        )
+        self.examples = self.task.encode(tokenizer, texts, self.references)
+        self.encodings = [example.inputs for example in self.examples]
 
     def train(
         self,
@@ -75,6 +81,8 @@ class Case:
 
         set_seed(seed)
         model = load_any(self.folder) if model is None else model
+        selection = self.references[ROWS:] if selection is None else selection
+        learned = self.examples[:ROWS] if labelled else [Example(one) for one in self.encodings[:ROWS]]
         values = {"epochs": 2, "learning_rate": 3e-3, "batch_size": BATCH, **config}
         with quiet_libraries():
             train(
@@ -82,8 +90,8 @@ class Case:
                 self.task,
                 config=TrainingConfig(**values),
                 teacher=teacher,
-                rows=Rows(self.encodings[:ROWS], self.references[:ROWS] if labelled else None),
-                selection=Rows(self.encodings[ROWS:], self.references[ROWS:] if selection is None else selection),
+                rows=Rows(learned, list(self.references[:ROWS]) if labelled else None),
+                selection=Rows(self.examples[ROWS:], list(selection)),
                 pad_token_id=0,
                 numeric=NumericMode(bf16=bf16, threads=1),
                 seed=seed,
@@ -94,8 +102,8 @@ class Case:
         return model
 
     def accuracy(self, model: PreTrainedModel) -> float:
-        outputs = predict_torch(model, self.task, self.encodings[ROWS:], 0)
-        return self.task.metric(outputs, self.references[ROWS:])
+        outputs = predict_torch(model, self.task, self.examples[ROWS:], 0)
+        return self.task.metric(outputs, list(self.references[ROWS:]))
 
 
 @pytest.fixture(scope="module")
@@ -209,7 +217,7 @@ def test_the_best_moment_by_the_selection_rows_is_kept(case: Case, tmp_path: Pat
     evaluated = [entry["eval_metric"] for entry in history if "eval_metric" in entry]
     assert len(evaluated) == 4
     assert evaluated[-1] < max(evaluated)
-    assert case.task.metric(predict_torch(model, case.task, case.encodings[ROWS:], 0), opposite) == max(evaluated)
+    assert case.task.metric(predict_torch(model, case.task, case.examples[ROWS:], 0), list(opposite)) == max(evaluated)
 
 
 @pytest.mark.parametrize(
@@ -267,7 +275,7 @@ def test_the_loss_is_the_weighted_sum_of_its_terms(
 ):
     student, teacher = load_any(tiny_model_folder(seed=1)), load_any(case.folder)
     config = DistillConfig(temperature=2.0, logits=0.7, hidden=hidden, labels=labels)
-    rows = Rows(case.encodings[:3], case.references[:3])
+    rows = Rows(case.examples[:3], list(case.references[:3]))
     trainer = _Trainer(
         student,
         case.task,
@@ -278,12 +286,12 @@ def test_the_loss_is_the_weighted_sum_of_its_terms(
         arguments=TrainingArguments(output_dir=str(tmp_path), use_cpu=True, report_to=[]),
         steps_per_epoch=1,
     )
-    inputs = to_torch(collate(rows.encodings, 0))
+    inputs = to_torch(collate(case.encodings[:3], 0))
     read = inputs["attention_mask"].bool()
     assert not read.all()
     references = torch.as_tensor(case.references[:3])
     with torch.no_grad():
-        found = trainer.compute_loss(student, {**inputs, "references": references})
+        found = trainer.compute_loss(student, {**inputs, "targets": references})
         ours, theirs = (model(**inputs, output_hidden_states=True) for model in (student, teacher))
         distances = [
             (one[read] - two[read]).square().mean()
@@ -383,14 +391,14 @@ def test_a_student_with_fewer_layers_and_tokens_is_compared_with_the_states_it_h
     tokens = torch.arange(student.get_input_embeddings().num_embeddings).flip(0)
     with torch.no_grad():
         student.get_input_embeddings().weight.copy_(student.get_input_embeddings().weight[tokens])
-    rows = Rows(case.encodings[:3], case.references[:3])
+    rows = Rows(case.examples[:3], list(case.references[:3]))
     config = DistillConfig(logits=0.0, hidden=1.0, labels=0.0)
     trainer = _Trainer(
         student, case.task, teacher=Teacher(teacher, config, layers=(1,), tokens=tokens), rows=rows, selection=rows,
         pad_token_id=0, arguments=TrainingArguments(output_dir=str(tmp_path), use_cpu=True, report_to=[]),
         steps_per_epoch=1,
     )  # fmt: skip
-    dense = to_torch(collate(rows.encodings, 0))
+    dense = to_torch(collate(case.encodings[:3], 0))
     ours = {**dense, "input_ids": tokens.argsort()[dense["input_ids"]]}
     read = dense["attention_mask"].bool()
     with torch.no_grad():

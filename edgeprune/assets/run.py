@@ -6,13 +6,16 @@
     python run.py < texts.txt                 one text a line
     python run.py --check                     replay the goldens: is this device computing the right thing?
 
+Where the model takes two texts (a question and its context), two arguments or two lines belong together.
+
 From Python:
 
     from run import Model
-    Model("path/to/this/folder").answers(["A text."])
+    Model("path/to/this/folder").answers(["A text."])       [("A question?", "Its context.")] where it takes two
 """
 
 import argparse
+import importlib
 import json
 import os
 import sys
@@ -32,12 +35,13 @@ class Model:
     Dynamic quantization chooses its scales over a whole batch; a text alone always gets the same outputs.
     """
 
-    def __init__(self, folder, threads=None, provider=None):
+    def __init__(self, folder, threads=None, provider=None, postprocess=None):
         self.folder = Path(folder)
         self.config = json.loads((self.folder / "edgeprune.json").read_text(encoding="utf-8"))
         self.tokenizer = Tokenizer.from_file(str(self.folder / "tokenizer.json"))
         self.tokenizer.no_padding()
-        self.tokenizer.enable_truncation(self.config["max_length"])
+        self.tokenizer.enable_truncation(self.config["max_length"], strategy=self.config["truncation"])
+        self.postprocess = postprocess or importlib.import_module("postprocess")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or self.config["threads"]
         options.log_severity_level = 3
@@ -45,44 +49,63 @@ class Model:
             str(self.folder / "model.onnx"), options, providers=[provider or self.config["provider"]]
         )
 
+    def encode(self, text):
+        """A text, or two that belong together, as tokenizers' Encoding."""
+        return self.tokenizer.encode(*text) if self.config["pair"] else self.tokenizer.encode(text)
+
+    def output(self, encoding):
+        """Raw outputs, float32: [labels], [hidden] or [tokens, ...]; several are stacked along a new last axis."""
+        values = {
+            "input_ids": encoding.ids,
+            "attention_mask": encoding.attention_mask,
+            "token_type_ids": encoding.type_ids,
+        }
+        feed = {name: np.array([values[name]], dtype=np.int64) for name in self.config["inputs"]}
+        found = self.session.run(self.config["outputs"], feed)
+        return (found[0] if len(found) == 1 else np.stack(found, -1))[0].astype(np.float32)
+
     def outputs(self, texts):
-        """Raw outputs, [texts, ...] float32."""
-        rows = []
-        for text in texts:
-            encoding = self.tokenizer.encode(text)
-            values = {
-                "input_ids": encoding.ids,
-                "attention_mask": encoding.attention_mask,
-                "token_type_ids": encoding.type_ids,
-            }
-            feed = {name: np.array([values[name]], dtype=np.int64) for name in self.config["inputs"]}
-            rows.append(self.session.run([self.config["output"]], feed)[0][0])
-        return np.stack(rows).astype(np.float32)
+        """Raw outputs, an array a text."""
+        return [self.output(self.encode(text)) for text in texts]
 
     def answers(self, texts):
         """What the outputs mean, a dict a text."""
-        from postprocess import answers
+        found = []
+        for text in texts:
+            encoding = self.encode(text)
+            found.append(self.postprocess.answer(self.output(encoding), encoding, text, self))
+        return found
 
-        return answers(self.outputs(texts), self.config)
+    def golden(self, text):
+        """What of a text's outputs the package's goldens keep."""
+        encoding = self.encode(text)
+        return self.postprocess.golden(self.output(encoding), encoding, self)
+
+    def replay(self, golden):
+        """How a golden's text does now: whether the answer is the same, whether the outputs are equal, how far they are.
+
+        The distance is relative to max(1, the largest output); outputs of another shape are infinitely far.
+        """
+        expected = np.array(golden["outputs"], dtype=np.float32)
+        found = self.golden(golden["text"])
+        if expected.shape != found.shape:
+            return False, False, float("inf")
+        error = np.abs(found - expected).max(initial=0.0) / max(1.0, np.abs(expected).max(initial=0.0))
+        same = self.postprocess.same_answer(expected, found, self.config)
+        return same, np.array_equal(expected, found), float(error) if np.isfinite(error) else float("inf")
 
 
 def check(model):
     """Replay the goldens; returns a sentence for each that fails."""
-    from postprocess import same_answers
-
     record = json.loads((model.folder / "goldens.json").read_text(encoding="utf-8"))
     faults = []
     for golden in record["goldens"]:
-        expected = np.array(golden["outputs"], dtype=np.float32)
-        found = model.outputs([golden["text"]])[0]
-        (same,) = same_answers(expected[None], found[None], model.config)
-        error = float(np.abs(found - expected).max()) / max(1.0, float(np.abs(expected).max()))
+        same, _, error = model.replay(golden)
+        shown = str(golden["text"])[:60]
         if not same:
-            faults.append("%r: another answer than when the package was made" % golden["text"][:60])
-        elif not error <= record["tolerance"]:
-            faults.append(
-                "%r: outputs differ by %.2g, more than %.2g" % (golden["text"][:60], error, record["tolerance"])
-            )
+            faults.append("%r: another answer than when the package was made" % shown)
+        elif error > record["tolerance"]:
+            faults.append("%r: outputs differ by %.2g, more than %.2g" % (shown, error, record["tolerance"]))
     return faults
 
 
@@ -99,9 +122,15 @@ def main():
             print(fault, file=sys.stderr)
         print("goldens: %s" % ("%d failed" % len(faults) if faults else "ok"))
         return 5 if faults else 0
-    for text in arguments.texts or (line.rstrip("\n") for line in sys.stdin):
-        if text.strip():
-            print(json.dumps({"text": text, **model.answers([text])[0]}, ensure_ascii=False), flush=True)
+    texts = (text for text in arguments.texts or (line.rstrip("\n") for line in sys.stdin) if text.strip())
+    for first in texts:
+        text = first
+        if model.config["pair"]:
+            text = (first, next(texts, None))
+            if text[1] is None:
+                print("this model takes two texts at a time; %r has no second one" % first[:60], file=sys.stderr)
+                return 2
+        print(json.dumps({"text": text, **model.answers([text])[0]}, ensure_ascii=False), flush=True)
     return 0
 
 

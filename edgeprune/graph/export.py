@@ -5,6 +5,7 @@ file (beside it above 2 GB), and it names no path of the machine that made it: t
 paths into every node's metadata, which would leak them and make two checkouts' bytes differ.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import onnx_ir
@@ -26,7 +27,7 @@ def export_onnx(
     *,
     opset: int,
     longest_sequence: int,
-    output_name: str,
+    output_names: Sequence[str],
 ) -> None:
     """Write `module` as an ONNX file.
 
@@ -36,7 +37,7 @@ def export_onnx(
         path: The `.onnx` file.
         opset: ONNX operator set.
         longest_sequence: Most tokens the model takes.
-        output_name: Name of the only output.
+        output_names: Names of the outputs, in their order.
     """
     axes = {
         0: torch.export.Dim("batch", min=1, max=_LONGEST_BATCH),
@@ -45,13 +46,13 @@ def export_onnx(
     config = OnnxConfig(dynamic=True, dynamic_shapes=dict.fromkeys(inputs, axes), opset_version=opset)
     with torch.no_grad():
         program = OnnxExporter().export(module, dict(inputs), config=config).program
-    _clean(program, output_name)
+    _clean(program, output_names)
     program.producer_name, program.producer_version = "edgeprune", None
     write_onnx(program, path)
 
 
-def _clean(program: onnx_ir.Model, output_name: str) -> None:
-    """Readable axes and output name; no metadata."""
+def _clean(program: onnx_ir.Model, output_names: Sequence[str]) -> None:
+    """Readable axes and output names; no metadata."""
     graph = program.graph
     renamed = {}
     for value in graph.inputs:
@@ -64,7 +65,8 @@ def _clean(program: onnx_ir.Model, output_name: str) -> None:
         value.metadata_props.clear()
         if value.shape is not None:
             value.shape = onnx_ir.Shape([_dimension(size, renamed) for size in value.shape])
-    graph.outputs[0].name = output_name
+    for value, name in zip(graph.outputs, output_names, strict=True):
+        value.name = name
     for node in graph:
         node.metadata_props.clear()
         node.doc_string = None

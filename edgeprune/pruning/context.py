@@ -1,12 +1,13 @@
 """What a pruning method is given: the model it changes, and what it may ask about task and data."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+from edgeprune.data import Text
 from edgeprune.errors import UsageError
 from edgeprune.models.record import PruningRecord
 from edgeprune.pruning.importance import Batch, Scores
@@ -31,7 +32,7 @@ class Context(Protocol):
     """Task and data as a pruning method sees them; texts are encoded with the tokenizer that the model has now."""
 
     seed: int
-    texts: list[str]
+    texts: Sequence[Text]
     """The training texts."""
     dense: PruningRecord
     """Everything that the dense model has."""

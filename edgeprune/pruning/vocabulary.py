@@ -20,6 +20,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerFast
 
+from edgeprune.data import flat
 from edgeprune.errors import ModelError, UsageError
 from edgeprune.models.architectures import architecture_of
 from edgeprune.models.checkpoint import load_tokenizer
@@ -39,7 +40,7 @@ def prune_vocabulary(step: VocabularyStep, pruned: Pruned, context: Context) -> 
         UsageError: The corpus can't be read or is empty.
         ModelError: A kind of tokenizer that can't be shrunk.
     """
-    texts = context.texts if step.corpus is None else _read_corpus(step.corpus)
+    texts = flat(context.texts) if step.corpus is None else _read_corpus(step.corpus)
     counts = Counter(token for row in pruned.tokenizer(texts)["input_ids"] for token in row)
     rows = pruned.model.get_input_embeddings().num_embeddings
     if len(pruned.tokenizer) > rows:

@@ -17,9 +17,8 @@ from edgeprune.profiles import BenchmarkConfig, Runtime, Workload
 from edgeprune.stage import Stage, Work
 
 if TYPE_CHECKING:
-    from edgeprune.evaluation import Encoding
     from edgeprune.runners import Record, Runner
-    from edgeprune.tasks.base import Array
+    from edgeprune.tasks.base import Array, Encoding
 
 __all__ = ["Benchmark", "read_device", "read_latency"]
 

@@ -61,8 +61,8 @@ class Finetune(Stage):
                 layers=dense_layers(record, dense_record, len(layers_of(teacher))),
                 tokens=dense_tokens(record, dense_record),
             ),
-            rows=Rows(rows.encodings, rows.references),
-            selection=Rows(selection.encodings, selection.references),
+            rows=Rows(rows.examples, rows.references),
+            selection=Rows(selection.examples, selection.references),
             pad_token_id=prepared.pad_token_id,
             numeric=self._numeric,
             seed=work.seed,
@@ -71,7 +71,7 @@ class Finetune(Stage):
             hold_zeros=record is not None and record.sparse,
         )
         save_checkpoint(model, work.folder / "checkpoint", record=record, tokenizer=prepared.tokenizer)
-        outputs = predict_torch(model, task, prepared.test.encodings, prepared.pad_token_id)
+        outputs = predict_torch(model, task, prepared.test.examples, prepared.pad_token_id)
         return StageMetrics(
             parameters=count_parameters(model),
             model_bytes=(work.folder / "checkpoint/model.safetensors").stat().st_size,

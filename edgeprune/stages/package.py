@@ -16,6 +16,7 @@ import json
 import re
 import shutil
 import tarfile
+from importlib import import_module
 from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
@@ -31,6 +32,7 @@ from edgeprune.stage import Stage, Work
 from edgeprune.tasks import POSTPROCESS
 
 if TYPE_CHECKING:
+    from edgeprune.data import Text
     from edgeprune.prepared import Prepared
 
 __all__ = ["Package", "PackageName"]
@@ -64,7 +66,7 @@ class Package(Stage):
     """
 
     name = "package"
-    version = 2
+    version = 3
     libraries = ("onnxruntime", "tokenizers", "numpy")
     roles = ("dense", "model")
 
@@ -108,8 +110,9 @@ class Package(Stage):
         _write_json(folder / "lineage.json", self._lineage(work))
         (folder / "README.md").write_text(self._card(work, prepared), encoding="utf-8")
 
+        postprocess = import_module(f"edgeprune.assets.{POSTPROCESS[prepared.task.spec.task]}")
+        model = Model(folder, threads=1, provider="CPUExecutionProvider", postprocess=postprocess)
         texts = _golden_texts(prepared, self._config.goldens)
-        outputs = Model(folder, threads=1, provider="CPUExecutionProvider").outputs(texts)
         device = device_info()
         _write_json(
             folder / "goldens.json",
@@ -119,14 +122,17 @@ class Package(Stage):
                 "isa": list(device["isa"]),
                 "onnxruntime": _onnxruntime_version(),
                 "tolerance": _TOLERANCE[self._settings.mode],
-                "goldens": [{"text": text, "outputs": row.tolist()} for text, row in zip(texts, outputs, strict=True)],
+                "goldens": [
+                    {"text": text if isinstance(text, str) else list(text), "outputs": model.golden(text).tolist()}
+                    for text in texts
+                ],
             },
         )
         sums = "".join(f"{record.sha256}  {record.path}\n" for record in file_records(folder))
         (folder / "SHA256SUMS").write_text(sums, encoding="utf-8")
         _archive(folder, work.folder / f"{self._name.folder}.tar.gz")
-        model = work.parents["model"].manifest.metrics
-        return StageMetrics(parameters=model.parameters, model_bytes=total_bytes([folder]), metric=model.metric)
+        made_from = work.parents["model"].manifest.metrics
+        return StageMetrics(parameters=made_from.parameters, model_bytes=total_bytes([folder]), metric=made_from.metric)
 
     def _description(self, work: Work, prepared: "Prepared") -> dict[str, JsonValue]:
         spec = prepared.task.spec
@@ -139,8 +145,12 @@ class Package(Stage):
             "problem_type": spec.problem_type,
             "labels": list(spec.labels),
             "inputs": list(spec.inputs),
-            "output": prepared.task.output_name,
+            "outputs": list(prepared.task.output_names),
             "max_length": spec.max_length,
+            "pair": spec.pair,
+            "truncation": prepared.task.truncation,
+            "unanswerable": spec.unanswerable,
+            "mask_token": None if prepared.tokenizer.mask_token is None else str(prepared.tokenizer.mask_token),
             "precision": self._settings.model_dump(mode="json"),
             "provider": self._runtime.provider,
             "threads": self._runtime.threads,
@@ -212,14 +222,14 @@ def _onnxruntime_version() -> str:
     return version("onnxruntime")
 
 
-def _golden_texts(prepared: "Prepared", count: int) -> list[str]:
+def _golden_texts(prepared: "Prepared", count: int) -> "list[Text]":
     """Test texts spread over the lengths, the shortest and the longest among them."""
     import numpy as np
 
     test = prepared.test
     order = sorted(range(len(test.texts)), key=lambda row: (len(test.encodings[row]["input_ids"]), row))
     positions = np.linspace(0, len(order) - 1, min(count, len(order))).round().astype(int)
-    return [test.texts[order[position]] for position in positions]
+    return [prepared.task.golden_text(test.texts[order[position]], prepared.tokenizer) for position in positions]
 
 
 def _licence(work: Work) -> str | None:

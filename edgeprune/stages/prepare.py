@@ -5,20 +5,24 @@ numbers), the dense outputs on selection and test, and measures what TF-IDF and 
 user should know when no Transformer is needed.
 """
 
-from typing import Any, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import JsonValue
 
 from edgeprune.artifacts import StageMetrics
-from edgeprune.data import Label, SplitName, Table
+from edgeprune.data import SplitName, Table
 from edgeprune.errors import DataError, ModelError
 from edgeprune.events import Note
-from edgeprune.models.pooling import Pooling, read_pooling
 from edgeprune.numeric import NumericMode
 from edgeprune.profiles import PrepareConfig
 from edgeprune.stage import Stage, Work
 from edgeprune.tasks import ProblemType, TaskName, TaskSpec
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
+    from edgeprune.tasks.base import Array
 
 __all__ = ["Prepare"]
 
@@ -78,10 +82,9 @@ class Prepare(Stage):
         }
 
     def run(self, work: Work) -> StageMetrics:
-        from safetensors.numpy import save_file
         from transformers import set_seed
 
-        from edgeprune.evaluation import encode, measure, predict_torch
+        from edgeprune.evaluation import measure, predict_torch
         from edgeprune.models.checkpoint import (
             count_parameters,
             load_checkpoint,
@@ -91,7 +94,7 @@ class Prepare(Stage):
             save_checkpoint,
         )
         from edgeprune.models.record import PruningRecord, read_pruning
-        from edgeprune.prepared import OUTPUTS, select, write_rows
+        from edgeprune.prepared import OUTPUTS, save_outputs, select, write_rows
         from edgeprune.tasks import task_for
         from edgeprune.training import Rows, train
 
@@ -107,13 +110,8 @@ class Prepare(Stage):
         spec = self._spec(work, config, tokenizer.model_input_names, splits["train"])
         task = task_for(spec)
         tokenizer.model_max_length = spec.max_length
-        references = {
-            name: None
-            if table.labels is None
-            else task.references(table.labels, where=f"the {name} split", rows=table.rows)
-            for name, table in splits.items()
-        }
-        encodings = {name: encode(tokenizer, table.texts, spec) for name, table in splits.items()}
+        references = {name: task.references(table, where=f"the {name} split") for name, table in splits.items()}
+        examples = {name: task.encode(tokenizer, table.texts, references[name]) for name, table in splits.items()}
 
         set_seed(work.seed)
         record: PruningRecord | None = read_pruning(source)
@@ -130,8 +128,8 @@ class Prepare(Stage):
                 task,
                 config=self._config,
                 teacher=None,
-                rows=Rows(encodings["train"], references["train"]),
-                selection=Rows(encodings["selection"], references["selection"]),
+                rows=Rows(examples["train"], references["train"]),
+                selection=Rows(examples["selection"], references["selection"]),
                 pad_token_id=pad,
                 numeric=self._numeric,
                 seed=work.seed,
@@ -142,15 +140,13 @@ class Prepare(Stage):
         (work.folder / "task.json").write_text(spec.model_dump_json(indent=2) + "\n", encoding="utf-8")
         (work.folder / "splits.json").write_text(write_rows(rows), encoding="utf-8")
         names: tuple[SplitName, ...] = ("selection", "test")
-        outputs: dict[str, Any] = {name: predict_torch(model, task, encodings[name], pad) for name in names}
-        save_file(outputs, work.folder / OUTPUTS)
+        outputs: dict[str, list[Array]] = {name: predict_torch(model, task, examples[name], pad) for name in names}
+        save_outputs(outputs, work.folder / OUTPUTS)
         test_references = outputs["test"] if references["test"] is None else references["test"]
         metric = measure(task, outputs["test"], test_references, dense_outputs=None, seed=work.seed)
         linear = None
         if references["train"] is not None:
-            linear = task.linear_baseline(
-                splits["train"].texts, references["train"], splits["test"].texts, test_references
-            )
+            linear = task.linear_baseline(splits["train"], references["train"], splits["test"], test_references)
         return StageMetrics(
             parameters=count_parameters(model),
             model_bytes=(work.folder / "checkpoint/model.safetensors").stat().st_size,
@@ -158,35 +154,26 @@ class Prepare(Stage):
             linear=None if linear is None else metric.model_copy(update={"value": linear}),
         )
 
-    def _spec(self, work: Work, config: Any, inputs: list[str], train: Table) -> TaskSpec:
+    def _spec(self, work: Work, config: "PreTrainedConfig", inputs: list[str], train: Table) -> TaskSpec:
         from edgeprune.models.architectures import longest_text
+        from edgeprune.tasks import task_class
+        from edgeprune.tasks.base import Source
 
         limit = longest_text(config)
         if self._config.max_length > limit:
             raise ModelError(
                 f"stages.prepare.max_length is {self._config.max_length}, but the model takes {limit} tokens at most"
             )
-        common: dict[str, Any] = {"task": self._task, "max_length": self._config.max_length, "inputs": tuple(inputs)}
-        if self._task == "feature-extraction":
-            pooling = read_pooling(work.model.folder)
-            if pooling is None:
-                work.emit(Note("the model doesn't say how it pools token states; taking their mean", level="info"))
-                pooling = Pooling("mean", normalize=False)
-            return TaskSpec(**common, pooling=pooling.mode, normalize=pooling.normalize)
-        assert train.labels is not None  # noqa: S101 (this task is labelled, so its table is)
-        trained_head = (config.architectures or [""])[0].endswith("ForSequenceClassification")
-        problem_type = self._problem_type or (config.problem_type if trained_head else None)
-        if problem_type is None:
-            problem_type = (
-                "regression" if trained_head and config.num_labels == 1 else _guess_problem_type(train.labels)
-            )
-        if problem_type == "regression":
-            labels: tuple[str, ...] = ("value",)
-        elif trained_head:
-            labels = tuple(str(config.id2label[position]) for position in range(config.num_labels))
-        else:
-            labels = _labels(train.labels)
-        return TaskSpec(**common, problem_type=cast("ProblemType", problem_type), labels=labels)
+        source = Source(
+            folder=work.model.folder,
+            config=config,
+            inputs=tuple(inputs),
+            train=train,
+            max_length=self._config.max_length,
+            problem_type=self._problem_type,
+            note=lambda message: work.emit(Note(message, level="info")),
+        )
+        return task_class(self._task).resolve(source)
 
 
 def _split(tables: dict[SplitName, Table], seed: int) -> dict[SplitName, tuple[SplitName, list[int]]]:
@@ -214,22 +201,3 @@ def _warn_of_leaks(splits: dict[SplitName, Table], work: Work) -> None:
         work.emit(
             Note(f"{leaked} of {len(splits['test'].texts)} test texts are also training texts; the metric flatters")
         )
-
-
-def _guess_problem_type(labels: list[Label]) -> ProblemType:
-    if all(isinstance(label, list) for label in labels):
-        return "multi_label_classification"
-    fractional = next((label for label in labels if isinstance(label, float) and label != int(label)), None)
-    if fractional is not None:
-        raise DataError(f"labels such as {fractional!r} are numbers, not classes; say --problem-type regression")
-    return "single_label_classification"
-
-
-def _labels(labels: list[Label]) -> tuple[str, ...]:
-    """The distinct labels; whole numbers in their order, anything else alphabetically."""
-    flat = {str(one) for label in labels for one in (label if isinstance(label, list) else [label])}
-    if len(flat) < 2:
-        raise DataError(
-            f"the training rows have one label only ({', '.join(flat) or 'none'}); a classifier needs two or more"
-        )
-    return tuple(sorted(flat, key=(lambda name: (int(name), name)) if all(map(str.isdigit, flat)) else None))

@@ -92,7 +92,7 @@ class Prune(Stage):
         save_checkpoint(pruned.model, work.folder / "checkpoint", record=pruned.record, tokenizer=pruned.tokenizer)
         write_scores(pruned.scores, work.folder / "scores.safetensors", context.checkpoint_digest)
         prepared = context.current()
-        outputs = predict_torch(pruned.model, prepared.task, prepared.test.encodings, prepared.pad_token_id)
+        outputs = predict_torch(pruned.model, prepared.task, prepared.test.examples, prepared.pad_token_id)
         weights = work.folder / _WEIGHTS
         notes = []
         if any(isinstance(step, MagnitudeStep | GradientStep | NMStep) for step in self._steps):
@@ -151,23 +151,19 @@ class _Context:
 
     def batches(self, samples: int, *, size: int | None = None) -> "Iterator[Batch]":
         import numpy as np
-        import torch
 
-        from edgeprune.evaluation import by_length, collate, to_torch
+        from edgeprune.evaluation import by_length, to_batch
 
         prepared = self.current()
         train = prepared.splits["train"]
-        rows = np.random.default_rng(self.seed).permutation(len(train.encodings))[:samples].tolist()
+        rows = np.random.default_rng(self.seed).permutation(len(train.examples))[:samples].tolist()
         if size is None:
-            groups = by_length([train.encodings[row] for row in rows], _BATCH_TOKENS)
+            limit = min(_BATCH_TOKENS, prepared.task.batch_tokens)
+            groups = by_length([train.examples[row].inputs for row in rows], limit)
         else:
             groups = [list(range(start, min(start + size, len(rows)))) for start in range(0, len(rows), size)]
         for done, group in enumerate(groups):
-            chosen = [rows[position] for position in group]
-            batch = to_torch(collate([train.encodings[row] for row in chosen], prepared.pad_token_id))
-            if train.references is not None:
-                batch["references"] = torch.as_tensor(train.references[chosen])
-            yield batch
+            yield to_batch([train.examples[rows[position]] for position in group], prepared.pad_token_id)
             self.progress(done + 1, len(groups), "batches")
 
     def dense_batch(self, batch: "Batch") -> "Batch":
@@ -183,13 +179,11 @@ class _Context:
         return self.prepared.task.forward(model, _inputs(batch), hidden=True)[1]
 
     def loss(self, batch: "Batch", signal: Literal["auto", "labels", "divergence"]) -> "torch.Tensor":
-        from edgeprune.tasks import is_labelled
-
-        task = self.prepared.task
+        task, targets = self.prepared.task, batch.get("targets")
         outputs = self.run(self.pruned.model, batch)
-        if signal == "divergence" or (signal == "auto" and not is_labelled(task.spec.task)):
-            return task.divergence_loss(outputs, self._generator)
-        return task.label_loss(outputs, batch["references"]) * len(outputs)
+        if signal == "divergence" or targets is None:
+            return task.divergence_loss(outputs, self._generator, targets)
+        return task.label_loss(outputs, targets) * len(outputs)
 
     def metric(self, samples: int) -> float:
         import numpy as np
@@ -199,10 +193,10 @@ class _Context:
         prepared = self.current()
         selection = prepared.splits["selection"]
         assert selection.references is not None  # noqa: S101 (labels, or the dense model's outputs)
-        rows = np.random.default_rng(self.seed).permutation(len(selection.encodings))[:samples]
-        chosen = [selection.encodings[row] for row in rows.tolist()]
+        rows = np.random.default_rng(self.seed).permutation(len(selection.examples))[:samples].tolist()
+        chosen = [selection.examples[row] for row in rows]
         outputs = predict_torch(self.pruned.model, prepared.task, chosen, prepared.pad_token_id)
-        return prepared.task.metric(outputs, selection.references[rows])
+        return prepared.task.metric(outputs, [selection.references[row] for row in rows])
 
     def progress(self, done: int, total: int, unit: str) -> None:
         self._work.progress(done, total, unit)
@@ -221,7 +215,7 @@ def _compressed_bytes(path: "Path") -> int:
 
 
 def _inputs(batch: "Batch") -> "Batch":
-    return {name: value for name, value in batch.items() if name != "references"}
+    return {name: value for name, value in batch.items() if name != "targets"}
 
 
 def _file(step: Step) -> "Path | None":

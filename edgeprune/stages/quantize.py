@@ -45,12 +45,11 @@ class Quantize(Stage):
 
     def run(self, work: Work) -> StageMetrics:
         import numpy as np
-        from safetensors.numpy import load_file
 
         from edgeprune.evaluation import onnx_session, predict_onnx
         from edgeprune.graph.quantization import convert
         from edgeprune.parity import agreement
-        from edgeprune.prepared import OUTPUTS, open_prepared, report
+        from edgeprune.prepared import OUTPUTS, load_outputs, open_prepared, report
 
         device = device_info()
         if self._settings.reduce_range is False and saturates(device["arch"], device["isa"]):
@@ -67,15 +66,16 @@ class Quantize(Stage):
         prepared = open_prepared(
             work.parents["dense"], work.data, splits=("test",), tokenizer=work.folder / "tokenizer"
         )
-        outputs = predict_onnx(onnx_session(path, threads=1), prepared.test.encodings, prepared.pad_token_id)
-        fp32_outputs = load_file(onnx.file(OUTPUTS))["test"]
-        found = agreement(fp32_outputs, outputs)
+        task = prepared.task
+        outputs = predict_onnx(onnx_session(path, threads=1), task, prepared.test.examples, prepared.pad_token_id)
+        fp32_outputs = load_outputs(onnx.file(OUTPUTS))["test"]
+        found = agreement(*(np.concatenate([task.values(row) for row in rows]) for rows in (fp32_outputs, outputs)))
         return StageMetrics(
             parameters=onnx.manifest.metrics.parameters,
             model_bytes=sum(file.stat().st_size for file in work.folder.glob("model.onnx*")),
             metric=report(work, prepared, outputs),
             scores={
-                "same_answers_as_fp32": float(np.mean(prepared.task.same_answer(fp32_outputs, outputs))),
+                "same_answers_as_fp32": float(np.mean(list(map(task.same_answer, fp32_outputs, outputs)))),
                 "max_error_to_fp32": found.max_error,
                 "mean_error_to_fp32": found.mean_error,
             },

@@ -1,43 +1,61 @@
 """Tasks: what a model is for. The closed table of those that edgeprune handles, under optimum's names.
 
 `TaskSpec` is what later stages and the package need to know of a task; it is light, and the task's code, which needs
-torch, is imported by `task_for`.
+torch, is imported by `task_class`.
 """
 
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from edgeprune.config import Frozen
+from edgeprune.data import Columns
 from edgeprune.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
     from edgeprune.tasks.base import Task
 
 __all__ = [
+    "COLUMNS",
     "POSTPROCESS",
+    "TAUGHT_ONLY",
     "ProblemType",
     "TaskName",
     "TaskSpec",
-    "is_labelled",
     "resolve_problem_type",
     "resolve_task",
+    "task_class",
     "task_for",
 ]
 
-TaskName = Literal["text-classification", "feature-extraction"]
+TaskName = Literal[
+    "text-classification", "token-classification", "question-answering", "fill-mask", "feature-extraction"
+]
 ProblemType = Literal["single_label_classification", "multi_label_classification", "regression"]
 
-_LABELLED: dict[TaskName, bool] = {"text-classification": True, "feature-extraction": False}
+_TEXT = ("text", "sentence", "content", "review", "document", "utterance", "query", "title", "comment")
+_LABEL = ("label", "labels", "target", "class", "category", "score", "rating", "sentiment", "topic", "intent")
 
-POSTPROCESS: dict[TaskName, str] = {
-    "text-classification": "postprocess_text_classification",
-    "feature-extraction": "postprocess_feature_extraction",
+COLUMNS: dict[TaskName, Columns] = {
+    "text-classification": Columns(text=_TEXT, pair=(), label=_LABEL),
+    "token-classification": Columns(text=("tokens", "words"), label=("ner_tags", "tags", *_LABEL), words=True),
+    "question-answering": Columns(text=("question",), pair=("context", "passage"), label=("answers", "answer")),
+    "fill-mask": Columns(text=_TEXT),
+    "feature-extraction": Columns(text=_TEXT),
 }
+"""The columns that a task's data has, by the names they are guessed from."""
+
+TAUGHT_ONLY: frozenset[TaskName] = frozenset({"feature-extraction"})
+"""Tasks without a loss of their own: they learn from the dense model alone."""
+
+POSTPROCESS: dict[TaskName, str] = {name: f"postprocess_{name.replace('-', '_')}" for name in get_args(TaskName)}
 """The module of `edgeprune/assets` that turns outputs into answers in a package."""
 
 _BY_CLASS_SUFFIX: dict[str, TaskName] = {
     "ForSequenceClassification": "text-classification",
+    "ForTokenClassification": "token-classification",
+    "ForQuestionAnswering": "question-answering",
     "Model": "feature-extraction",
 }
+"""Not ForMaskedLM: most often such a checkpoint is where another task starts from."""
 
 
 class TaskSpec(Frozen):
@@ -52,6 +70,10 @@ class TaskSpec(Frozen):
     """Tokens a text is cut to."""
     inputs: tuple[str, ...]
     """Names of the model's inputs, `input_ids` first."""
+    pair: bool = False
+    """Whether a row is two texts."""
+    unanswerable: bool = False
+    """Whether a question may have no answer in its context."""
     pooling: Literal["mean", "cls"] | None = None
     """How a sentence embedding is made of token states; None for other tasks."""
     normalize: bool = False
@@ -80,14 +102,9 @@ def resolve_task(asked: str | None, config: dict[str, Any]) -> TaskName:
         if architecture.endswith(suffix):
             return task
     raise ModelError(
-        f"the checkpoint's architecture ({architecture or 'none named'}) belongs to no task that edgeprune handles; "
-        f"say which with --task ({', '.join(get_args(TaskName))})"
+        f"the checkpoint's architecture ({architecture or 'none named'}) doesn't say which task it is for; say it with "
+        f"--task ({', '.join(get_args(TaskName))})"
     )
-
-
-def is_labelled(task: TaskName) -> bool:
-    """Whether the task's data has a label column."""
-    return _LABELLED[task]
 
 
 def resolve_problem_type(asked: str | None, task: TaskName) -> ProblemType | None:
@@ -106,13 +123,24 @@ def resolve_problem_type(asked: str | None, task: TaskName) -> ProblemType | Non
     raise UsageError(f"--problem-type {asked!r} is not one of {', '.join(get_args(ProblemType))}")
 
 
-def task_for(spec: TaskSpec) -> "Task":
+def task_class(name: TaskName) -> "type[Task]":
     """The task's code."""
     from edgeprune.tasks.feature_extraction import FeatureExtraction
+    from edgeprune.tasks.fill_mask import FillMask
+    from edgeprune.tasks.question_answering import QuestionAnswering
     from edgeprune.tasks.text_classification import TextClassification
+    from edgeprune.tasks.token_classification import TokenClassification
 
     classes: dict[TaskName, type[Task]] = {
         "text-classification": TextClassification,
+        "token-classification": TokenClassification,
+        "question-answering": QuestionAnswering,
+        "fill-mask": FillMask,
         "feature-extraction": FeatureExtraction,
     }
-    return classes[spec.task](spec)
+    return classes[name]
+
+
+def task_for(spec: TaskSpec) -> "Task":
+    """The task's code for one model and its data."""
+    return task_class(spec.task)(spec)

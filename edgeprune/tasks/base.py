@@ -1,40 +1,201 @@
-"""What every task tells the rest: its class, outputs, losses and primary metric.
+"""What every task tells the rest: how it reads texts and outputs, its losses and its metric.
 
-Shapes: `outputs` is [batch, labels] logits or [batch, hidden] embeddings; `references` is what outputs are compared with.
+A model gives raw outputs: [labels] or [hidden] a text, or something a token. The task reads of them what doesn't depend on
+the tokenizer (a row's output): a model whose vocabulary was pruned is compared with the dense one by these.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import numpy.typing as npt
 import torch
 from optimum.exporters.tasks import TasksManager
 from torch import nn
-from transformers import PreTrainedModel
+from torch.nn import functional
+from transformers import BatchEncoding, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
-from edgeprune.data import Label
-from edgeprune.tasks import TaskSpec
+from edgeprune.data import Table, Text
+from edgeprune.tasks import ProblemType, TaskSpec
 
-__all__ = ["Array", "Batch", "Task", "random_signs"]
+__all__ = [
+    "IGNORED",
+    "Array",
+    "Batch",
+    "Encoding",
+    "Example",
+    "Source",
+    "Task",
+    "drawn_loss",
+    "random_signs",
+    "softmax_divergence",
+]
 
 Array = npt.NDArray[Any]
 Batch = dict[str, torch.Tensor]
+"""The model's inputs, and `targets` where there are any."""
+Encoding = dict[str, list[int]]
+"""One text's `input_ids`, `attention_mask` …, [tokens] each, not padded."""
+
+IGNORED = -100
+"""In the targets of a token: no loss is taken there."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One text as model, loss and metric see it."""
+
+    inputs: Encoding
+    target: Array | None = None
+    """What the loss compares the text's raw output with."""
+    reads: Array | None = None
+    """Where in the raw output the text's own is; a task's own form."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a task is resolved from."""
+
+    folder: Path
+    """The model's."""
+    config: PreTrainedConfig
+    inputs: tuple[str, ...]
+    train: Table
+    max_length: int
+    problem_type: ProblemType | None
+    note: Callable[[str], None]
+    """Tells the user something that was assumed."""
+
+    def has_head(self, suffix: str) -> bool:
+        """Whether the checkpoint's class ends in `suffix`: its head is trained for the task."""
+        return bool((self.config.architectures or [""])[0].endswith(suffix))
 
 
 class Task(ABC):
     """One task, for one model's labels."""
 
-    output_name: ClassVar[str]
-    """Name of the exported graph's output."""
+    output_names: ClassVar[tuple[str, ...]]
+    """Names of the exported graph's outputs; where there are several, they are stacked along a new last axis."""
+    truncation: ClassVar[str] = "longest_first"
+    """Which of two texts is cut where both are too long, in tokenizers' words."""
+    batch_tokens: ClassVar[int] = 2048
+    """Most padded tokens that are predicted at once."""
 
     def __init__(self, spec: TaskSpec) -> None:
         self.spec = spec
+
+    @classmethod
+    @abstractmethod
+    def resolve(cls, source: Source) -> TaskSpec:
+        """The task for one model and its data.
+
+        Raises:
+            DataError: Labels that can't be learned from.
+        """
 
     @property
     def auto_class(self) -> Any:
         """transformers' auto class, from optimum's registry."""
         return TasksManager.get_model_class_for_task(self.spec.task, framework="pt", library="transformers")
+
+    def config_overrides(self) -> dict[str, Any]:
+        """What a dense model's config gets for this task when it is loaded."""
+        return {}
+
+    def model_arguments(self, model_type: str) -> dict[str, Any]:
+        """What the auto class is called with to leave out parts that this task doesn't use."""
+        return {}
+
+    # Reading
+
+    @abstractmethod
+    def references(self, table: Table, *, where: str) -> Sequence[Any] | None:
+        """What outputs are compared with, one a row; None: with the dense model's outputs.
+
+        Args:
+            table: Texts and labels.
+            where: What an error calls them.
+
+        Raises:
+            DataError: A label that the model doesn't have, or that doesn't belong to its text.
+        """
+
+    def encode(
+        self, tokenizer: PreTrainedTokenizerFast, texts: Sequence[Text], references: Sequence[Any] | None = None
+    ) -> list[Example]:
+        """Every text's tokens, cut to the task's max_length, and with references the targets."""
+        firsts = [text if isinstance(text, str) else text[0] for text in texts]
+        seconds = [text[1] for text in texts if not isinstance(text, str)] or None
+        encoded = tokenizer(
+            firsts, seconds, truncation=self.truncation, max_length=self.spec.max_length, return_offsets_mapping=True
+        )
+        return [
+            self.example(
+                {name: encoded[name][row] for name in self.spec.inputs},
+                encoded,
+                row,
+                text,
+                None if references is None else references[row],
+            )
+            for row, text in enumerate(texts)
+        ]
+
+    def example(self, inputs: Encoding, encoded: BatchEncoding, row: int, text: Text, reference: Any) -> Example:
+        """One encoded text.
+
+        Args:
+            inputs: What the model is given.
+            encoded: All texts, with offsets.
+            row: Of the text.
+            text: Itself.
+            reference: What its output is compared with, or None.
+        """
+        return Example(inputs, None if reference is None else np.asarray(reference))
+
+    def read(self, raw: Array, example: Example) -> Array:
+        """A row's output: what the task reads of a text's raw output, [labels], [hidden] or [tokens or more, …]."""
+        return raw
+
+    # Computing
+
+    @abstractmethod
+    def forward(
+        self, model: nn.Module, batch: Batch, *, hidden: bool = False
+    ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+        """Raw outputs, and with `hidden` the states after the embeddings and each layer, [batch, tokens, hidden] each."""
+
+    @abstractmethod
+    def label_loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Mean training loss over a batch of raw outputs."""
+
+    @abstractmethod
+    def distill_loss(
+        self, student: torch.Tensor, teacher: torch.Tensor, temperature: float, targets: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Mean distance between a student's and a teacher's raw outputs, at tokens where there are targets if by token."""
+
+    @abstractmethod
+    def divergence_loss(
+        self, outputs: torch.Tensor, generator: torch.Generator, targets: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Sum over a batch of what gradient criteria differentiate where there are no labels.
+
+        The divergence from these very outputs has no gradient here, so this is a random function of the outputs whose
+        squared gradients average to its curvature.
+        """
+
+    def among(self, outputs: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+        """A dense model's raw outputs as one has them whose vocabulary is these of its tokens."""
+        return outputs
+
+    @abstractmethod
+    def exportable(self, model: PreTrainedModel) -> nn.Module:
+        """A module whose only outputs are `output_names`."""
+
+    # Measuring
 
     @property
     @abstractmethod
@@ -42,67 +203,61 @@ class Task(ABC):
         """The primary metric, higher is better."""
 
     @abstractmethod
-    def metric(self, outputs: Array, references: Array) -> float:
-        """The primary metric of `outputs` [rows, …] against `references` [rows, …]."""
+    def statistics(self, outputs: Sequence[Array], references: Sequence[Any]) -> Array:
+        """[rows, statistics]: what the metrics are made of, so that rows can be drawn again without reading them again."""
 
     @abstractmethod
-    def references(self, labels: Sequence[Label], *, where: str, rows: Sequence[int] | None = None) -> Array:
-        """Labels as an array.
+    def summary(self, statistics: Array) -> dict[str, float]:
+        """The metrics of some rows, the primary one among them."""
 
-        Args:
-            labels: One a row.
-            where: What an error calls them.
-            rows: The numbers that an error gives them; None counts from 1.
-
-        Raises:
-            DataError: A label that the model doesn't have.
-        """
+    def metric(self, outputs: Sequence[Array], references: Sequence[Any]) -> float:
+        """The primary metric of rows' outputs against their references."""
+        return self.summary(self.statistics(outputs, references))[self.metric_name]
 
     @abstractmethod
-    def config_overrides(self) -> dict[str, Any]:
-        """What a dense model's config gets for this task when it is loaded."""
+    def same_answer(self, a: Array, b: Array) -> bool:
+        """Whether two outputs of a row lead to the same answer, or to values that hardly differ."""
 
-    def model_arguments(self, model_type: str) -> dict[str, Any]:
-        """What the auto class is called with to leave out parts that this task doesn't use."""
-        return {}
+    def values(self, output: Array) -> Array:
+        """The part of a row's output whose distance to another's says how near two models compute."""
+        return output
 
-    @abstractmethod
-    def forward(
-        self, model: nn.Module, batch: Batch, *, hidden: bool = False
-    ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
-        """Outputs, and with `hidden` the states after the embeddings and each layer, [batch, tokens, hidden] each."""
-
-    @abstractmethod
-    def label_loss(self, outputs: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
-        """Mean training loss over a batch."""
-
-    @abstractmethod
-    def distill_loss(self, student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
-        """Mean distance between a student's and a teacher's outputs."""
-
-    @abstractmethod
-    def divergence_loss(self, outputs: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """Sum over a batch of what gradient criteria differentiate where there are no labels.
-
-        The divergence from these very outputs has no gradient here, so this is a random function of the outputs whose
-        squared gradients average to its curvature.
-        """
-
-    @abstractmethod
-    def exportable(self, model: PreTrainedModel) -> nn.Module:
-        """A module whose only output is `output_name`."""
-
-    @abstractmethod
     def linear_baseline(
-        self, train: Sequence[str], train_references: Array, test: Sequence[str], test_references: Array
+        self, train: Table, train_references: Sequence[Any], test: Table, test_references: Sequence[Any]
     ) -> float | None:
         """The metric of TF-IDF and a linear model on the same rows; None where that makes no sense."""
+        return None
 
-    @abstractmethod
-    def same_answer(self, a: Array, b: Array) -> Array:
-        """By row, whether two outputs lead to the same answer, or to values that hardly differ."""
+    def golden_text(self, text: Text, tokenizer: PreTrainedTokenizerFast) -> Text:
+        """A text of the data as a user of the package would give it."""
+        return text
 
 
 def random_signs(like: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """+1 or -1 with equal probability, in the shape and type of `like`."""
     return torch.randint(0, 2, like.shape, generator=generator).to(like.dtype) * 2 - 1
+
+
+def softmax_divergence(student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
+    """KL divergence of softmax outputs [rows, classes] at temperature T, times T²; its mean over the rows, 0 without any.
+
+    Hinton et al., https://arxiv.org/abs/1503.02531.
+    """
+    divergence = functional.kl_div(
+        functional.log_softmax(student.float() / temperature, -1),
+        functional.log_softmax(teacher.float() / temperature, -1),
+        log_target=True,
+        reduction="sum",
+    )
+    return divergence / max(1, len(student)) * temperature**2
+
+
+def drawn_loss(outputs: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """The summed loss of softmax outputs [rows, classes] on classes drawn from their own probabilities.
+
+    Its squared gradients average to the Fisher information, the curvature of the KL divergence (Martens,
+    https://arxiv.org/abs/1412.1193).
+    """
+    outputs = outputs.float()
+    drawn = torch.multinomial(outputs.detach().softmax(-1), 1, generator=generator)[:, 0]
+    return functional.cross_entropy(outputs, drawn, reduction="sum")

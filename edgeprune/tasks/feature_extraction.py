@@ -9,10 +9,11 @@ from torch import nn
 from torch.nn import functional
 from transformers import PreTrainedModel
 
-from edgeprune.data import Label
+from edgeprune.data import Table
 from edgeprune.models.architectures import ARCHITECTURES
+from edgeprune.models.pooling import Pooling, read_pooling
 from edgeprune.tasks import TaskSpec
-from edgeprune.tasks.base import Array, Batch, Task, random_signs
+from edgeprune.tasks.base import Array, Batch, Source, Task, random_signs
 
 __all__ = ["FeatureExtraction", "SentenceEncoder"]
 
@@ -42,26 +43,29 @@ class SentenceEncoder(nn.Module):
 
 
 class FeatureExtraction(Task):
-    """Outputs are embeddings, [batch, hidden]; references are the dense model's."""
+    """Outputs are embeddings, [hidden]; references are the dense model's."""
 
-    output_name = "sentence_embedding"
+    output_names = ("sentence_embedding",)
 
-    @property
-    def metric_name(self) -> str:
-        return "cosine_to_dense"
-
-    def metric(self, outputs: Array, references: Array) -> float:
-        norms = np.linalg.norm(outputs, axis=-1) * np.linalg.norm(references, axis=-1)
-        return float(np.mean((outputs * references).sum(-1) / np.maximum(norms, 1e-12)))
-
-    def references(self, labels: Sequence[Label], *, where: str, rows: Sequence[int] | None = None) -> Array:
-        raise AssertionError("a task without labels has no references but the dense model's outputs")
-
-    def config_overrides(self) -> dict[str, Any]:
-        return {}
+    @classmethod
+    def resolve(cls, source: Source) -> TaskSpec:
+        pooling = read_pooling(source.folder)
+        if pooling is None:
+            source.note("the model doesn't say how it pools token states; taking their mean")
+            pooling = Pooling("mean", normalize=False)
+        return TaskSpec(
+            task="feature-extraction",
+            max_length=source.max_length,
+            inputs=source.inputs,
+            pooling=pooling.mode,
+            normalize=pooling.normalize,
+        )
 
     def model_arguments(self, model_type: str) -> dict[str, Any]:
         return {"add_pooling_layer": False} if ARCHITECTURES[model_type].pooler else {}
+
+    def references(self, table: Table, *, where: str) -> None:
+        return None
 
     def forward(
         self, model: nn.Module, batch: Batch, *, hidden: bool = False
@@ -70,25 +74,35 @@ class FeatureExtraction(Task):
         pooled = SentenceEncoder(model, self.spec).pool(result.last_hidden_state, batch["attention_mask"])
         return pooled, result.hidden_states if hidden else ()
 
-    def label_loss(self, outputs: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
+    def label_loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         raise AssertionError("a task without labels trains by distillation alone")
 
-    def distill_loss(self, student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
+    def distill_loss(
+        self, student: torch.Tensor, teacher: torch.Tensor, temperature: float, targets: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """One minus the cosine; a temperature has no meaning here."""
         return (1 - functional.cosine_similarity(student.float(), teacher.float(), dim=-1)).mean()
 
-    def divergence_loss(self, outputs: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def divergence_loss(
+        self, outputs: torch.Tensor, generator: torch.Generator, targets: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """A random ±1 projection: squared gradients average to ‖∂outputs/∂m‖² (Hutchinson)."""
         return (outputs * random_signs(outputs, generator)).sum()
 
     def exportable(self, model: PreTrainedModel) -> nn.Module:
         return SentenceEncoder(model, self.spec)
 
-    def same_answer(self, a: Array, b: Array) -> Array:
-        norms = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
-        return np.asarray((a * b).sum(-1) >= 0.99 * norms)
+    @property
+    def metric_name(self) -> str:
+        return "cosine_to_dense"
 
-    def linear_baseline(
-        self, train: Sequence[str], train_references: Array, test: Sequence[str], test_references: Array
-    ) -> float | None:
-        return None
+    def statistics(self, outputs: Sequence[Array], references: Sequence[Array]) -> Array:
+        a, b = np.stack(outputs), np.stack(references)
+        norms = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
+        return np.asarray(((a * b).sum(-1) / np.maximum(norms, 1e-12))[:, None])
+
+    def summary(self, statistics: Array) -> dict[str, float]:
+        return {self.metric_name: float(statistics.mean())}
+
+    def same_answer(self, a: Array, b: Array) -> bool:
+        return bool((a * b).sum() >= 0.99 * np.linalg.norm(a) * np.linalg.norm(b))

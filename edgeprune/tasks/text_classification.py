@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -11,10 +11,19 @@ from torch import nn
 from torch.nn import functional
 from transformers import PreTrainedModel
 
-from edgeprune.assets.postprocess_text_classification import same_answers
-from edgeprune.data import Label
+from edgeprune.assets.postprocess_text_classification import same_answer
+from edgeprune.data import Label, Table, flat
 from edgeprune.errors import DataError
-from edgeprune.tasks.base import Array, Batch, Task, random_signs
+from edgeprune.tasks import ProblemType, TaskSpec
+from edgeprune.tasks.base import (
+    Array,
+    Batch,
+    Source,
+    Task,
+    drawn_loss,
+    random_signs,
+    softmax_divergence,
+)
 
 __all__ = ["TextClassification"]
 
@@ -26,28 +35,45 @@ _METRICS = {
 
 
 class TextClassification(Task):
-    """Outputs are logits, [batch, labels]; a regression's are [batch, 1]."""
+    """Outputs are logits, [labels]; a regression's are [1]."""
 
-    output_name = "logits"
+    output_names = ("logits",)
 
-    @property
-    def metric_name(self) -> str:
-        return _METRICS[self.spec.problem_type or ""]
+    @classmethod
+    def resolve(cls, source: Source) -> TaskSpec:
+        config, labels_given = source.config, source.train.labels
+        assert labels_given is not None  # noqa: S101 (this task is labelled, so its table is)
+        trained = source.has_head("ForSequenceClassification")
+        problem_type = source.problem_type or (config.problem_type if trained else None)
+        if problem_type is None:
+            problem_type = "regression" if trained and config.num_labels == 1 else _guess_problem_type(labels_given)
+        if problem_type == "regression":
+            labels: tuple[str, ...] = ("value",)
+        elif trained:
+            labels = tuple(str(config.id2label[position]) for position in range(config.num_labels))
+        else:
+            labels = _labels(labels_given)
+        return TaskSpec(
+            task="text-classification",
+            problem_type=cast("ProblemType", problem_type),
+            labels=labels,
+            max_length=source.max_length,
+            inputs=source.inputs,
+            pair=not isinstance(source.train.texts[0], str),
+        )
 
-    def metric(self, outputs: Array, references: Array) -> float:
-        if self.spec.problem_type == "single_label_classification":
-            return float(np.mean(outputs.argmax(-1) == references))
-        if self.spec.problem_type == "multi_label_classification":
-            # The same number as sklearn's f1_score(average="micro"), a hundred times faster: the bootstrap calls it often.
-            predicted, actual = outputs > 0, references > 0.5
-            return float(2 * (predicted & actual).sum() / max(1, predicted.sum() + actual.sum()))
-        rho = spearmanr(outputs[:, 0], references).statistic
-        return 0.0 if np.isnan(rho) else float(rho)
+    def config_overrides(self) -> dict[str, Any]:
+        return {
+            "problem_type": self.spec.problem_type,
+            "id2label": dict(enumerate(self.spec.labels)),
+            "label2id": {name: position for position, name in enumerate(self.spec.labels)},
+        }
 
-    def references(self, labels: Sequence[Label], *, where: str, rows: Sequence[int] | None = None) -> Array:
-        numbered = list(zip(rows or range(1, len(labels) + 1), labels, strict=True))
+    def references(self, table: Table, *, where: str) -> list[Any]:
+        assert table.labels is not None  # noqa: S101 (as above)
+        numbered = list(zip(table.numbers, table.labels, strict=True))
         if self.spec.problem_type == "regression":
-            return np.array([_number(label, f"{where} row {row}") for row, label in numbered], np.float32)
+            return [np.float32(_number(label, f"{where} row {row}")) for row, label in numbered]
         known_labels = {name: position for position, name in enumerate(self.spec.labels)}
 
         def position(label: object, row: int) -> int:
@@ -62,19 +88,12 @@ class TextClassification(Task):
                     raise DataError(
                         f"{where} row {row}: one label expected, got a list; use --problem-type multi_label_classification"
                     )
-            return np.array([position(label, row) for row, label in numbered], np.int64)
-        result = np.zeros((len(labels), len(self.spec.labels)), np.float32)
+            return [np.int64(position(label, row)) for row, label in numbered]
+        result = np.zeros((len(numbered), len(self.spec.labels)), np.float32)
         for index, (row, label) in enumerate(numbered):
             for one in label if isinstance(label, list) else [label]:
                 result[index, position(one, row)] = 1.0
-        return result
-
-    def config_overrides(self) -> dict[str, Any]:
-        return {
-            "problem_type": self.spec.problem_type,
-            "id2label": dict(enumerate(self.spec.labels)),
-            "label2id": {name: position for position, name in enumerate(self.spec.labels)},
-        }
+        return list(result)
 
     def forward(
         self, model: nn.Module, batch: Batch, *, hidden: bool = False
@@ -82,42 +101,33 @@ class TextClassification(Task):
         result = model(**batch, output_hidden_states=hidden)
         return result.logits, result.hidden_states if hidden else ()
 
-    def label_loss(self, outputs: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
+    def label_loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         if self.spec.problem_type == "single_label_classification":
-            return functional.cross_entropy(outputs.float(), references)
+            return functional.cross_entropy(outputs.float(), targets)
         if self.spec.problem_type == "multi_label_classification":
-            return functional.binary_cross_entropy_with_logits(outputs.float(), references)
-        return functional.mse_loss(outputs.float()[:, 0], references)
+            return functional.binary_cross_entropy_with_logits(outputs.float(), targets)
+        return functional.mse_loss(outputs.float()[:, 0], targets)
 
-    def distill_loss(self, student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
-        """Hinton et al., https://arxiv.org/abs/1503.02531: KL divergence at temperature T, times T²."""
-        student, teacher = student.float(), teacher.float()
+    def distill_loss(
+        self, student: torch.Tensor, teacher: torch.Tensor, temperature: float, targets: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Divergence of the softmax, or of each label's sigmoid, at the temperature; a regression's squared error."""
         if self.spec.problem_type == "single_label_classification":
-            return (
-                functional.kl_div(
-                    functional.log_softmax(student / temperature, -1),
-                    functional.log_softmax(teacher / temperature, -1),
-                    log_target=True,
-                    reduction="batchmean",
-                )
-                * temperature**2
-            )
+            return softmax_divergence(student, teacher, temperature)
+        student, teacher = student.float(), teacher.float()
         if self.spec.problem_type == "multi_label_classification":
             soft = torch.sigmoid(teacher / temperature)
             entropy = functional.binary_cross_entropy(soft, soft)
             return (functional.binary_cross_entropy_with_logits(student / temperature, soft) - entropy) * temperature**2
         return functional.mse_loss(student, teacher)
 
-    def divergence_loss(self, outputs: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """The loss on labels drawn from the model's own probabilities; for a regression, a random sign.
-
-        Its squared gradients average to the Fisher information, the curvature of the KL divergence (Martens,
-        https://arxiv.org/abs/1412.1193).
-        """
-        outputs = outputs.float()
+    def divergence_loss(
+        self, outputs: torch.Tensor, generator: torch.Generator, targets: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """The loss on labels drawn from the model's own probabilities; for a regression, a random sign."""
         if self.spec.problem_type == "single_label_classification":
-            drawn = torch.multinomial(outputs.detach().softmax(-1), 1, generator=generator)[:, 0]
-            return functional.cross_entropy(outputs, drawn, reduction="sum")
+            return drawn_loss(outputs, generator)
+        outputs = outputs.float()
         if self.spec.problem_type == "multi_label_classification":
             drawn = torch.bernoulli(outputs.detach().sigmoid(), generator=generator)
             return functional.binary_cross_entropy_with_logits(outputs, drawn, reduction="sum")
@@ -127,13 +137,37 @@ class TextClassification(Task):
         module: nn.Module = model
         return module
 
-    def same_answer(self, a: Array, b: Array) -> Array:
+    @property
+    def metric_name(self) -> str:
+        return _METRICS[self.spec.problem_type or ""]
+
+    def statistics(self, outputs: Sequence[Array], references: Sequence[Any]) -> Array:
+        found, right = np.stack(outputs), np.asarray(references)
+        if self.spec.problem_type == "single_label_classification":
+            return np.asarray(found.argmax(-1) == right)[:, None]
+        if self.spec.problem_type == "multi_label_classification":
+            predicted, actual = found > 0, right > 0.5
+            return np.stack([(predicted & actual).sum(1), predicted.sum(1) + actual.sum(1)], 1)
+        return np.stack([found[:, 0], right], 1)
+
+    def summary(self, statistics: Array) -> dict[str, float]:
+        if self.spec.problem_type == "single_label_classification":
+            value = float(statistics.mean())
+        elif self.spec.problem_type == "multi_label_classification":
+            hits, all_ = statistics.sum(0)
+            value = float(2 * hits / max(1, all_))
+        else:
+            rho = spearmanr(statistics[:, 0], statistics[:, 1]).statistic
+            value = 0.0 if np.isnan(rho) else float(rho)
+        return {self.metric_name: value}
+
+    def same_answer(self, a: Array, b: Array) -> bool:
         if self.spec.problem_type == "regression":
-            return np.asarray(np.isclose(a, b, rtol=0.05, atol=0.05).all(-1))
-        return np.asarray(same_answers(a, b, {"problem_type": self.spec.problem_type}))
+            return bool(np.isclose(a, b, rtol=0.05, atol=0.05).all())
+        return bool(same_answer(a, b, {"problem_type": self.spec.problem_type}))
 
     def linear_baseline(
-        self, train: Sequence[str], train_references: Array, test: Sequence[str], test_references: Array
+        self, train: Table, train_references: Sequence[Any], test: Table, test_references: Sequence[Any]
     ) -> float | None:
         from sklearn.feature_extraction.text import TfidfVectorizer
         from sklearn.linear_model import Ridge
@@ -142,24 +176,24 @@ class TextClassification(Task):
 
         vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
         try:
-            features = vectorizer.fit_transform(train)
+            features = vectorizer.fit_transform([" ".join(flat([text])) for text in train.texts])
         except ValueError:  # no words at all in the texts
             return None
-        test_features = vectorizer.transform(test)
+        test_features = vectorizer.transform([" ".join(flat([text])) for text in test.texts])
         if self.spec.problem_type == "regression":
             predicted = Ridge().fit(features, train_references).predict(test_features)
-            return self.metric(predicted[:, None], test_references)
+            return self.metric(list(predicted[:, None]), test_references)
         if len(np.unique(train_references, axis=0)) < 2:
             return None
         if self.spec.problem_type == "multi_label_classification":
             scores = (
                 OneVsRestClassifier(LinearSVC(random_state=0))
-                .fit(features, train_references)
+                .fit(features, np.stack(train_references))
                 .decision_function(test_features)
             )
-            return self.metric(np.asarray(scores), test_references)
+            return self.metric(list(np.asarray(scores)), test_references)
         predicted = LinearSVC(random_state=0).fit(features, train_references).predict(test_features)
-        return float(np.mean(predicted == test_references))
+        return float(np.mean(predicted == np.asarray(test_references)))
 
 
 def _number(label: object, where: str) -> float:
@@ -170,3 +204,22 @@ def _number(label: object, where: str) -> float:
     if not math.isfinite(number):
         raise DataError(f"{where}: a regression's label should be a number, got {label!r}")
     return number
+
+
+def _guess_problem_type(labels: list[Label]) -> ProblemType:
+    if all(isinstance(label, list) for label in labels):
+        return "multi_label_classification"
+    fractional = next((label for label in labels if isinstance(label, float) and label != int(label)), None)
+    if fractional is not None:
+        raise DataError(f"labels such as {fractional!r} are numbers, not classes; say --problem-type regression")
+    return "single_label_classification"
+
+
+def _labels(labels: list[Label]) -> tuple[str, ...]:
+    """The distinct labels; whole numbers in their order, anything else alphabetically."""
+    distinct = {str(one) for label in labels for one in (label if isinstance(label, list) else [label])}
+    if len(distinct) < 2:
+        raise DataError(
+            f"the training rows have one label only ({', '.join(distinct) or 'none'}); a classifier needs two or more"
+        )
+    return tuple(sorted(distinct, key=(lambda name: (int(name), name)) if all(map(str.isdigit, distinct)) else None))

@@ -1,0 +1,36 @@
+"""Logits of masked tokens to the tokens that fit best."""
+
+import numpy as np
+
+CANDIDATES = 5
+_GOLDEN = 500
+"""About so many of the vocabulary's logits are kept in a golden; all of them would be larger than the model."""
+
+
+def _masks(encoding, model):
+    mask = model.tokenizer.token_to_id(model.config["mask_token"])
+    return [position for position, token in enumerate(encoding.ids) if token == mask]
+
+
+def answer(output, encoding, text, model):
+    """{"masks": [[{"token", "score"}]]} of `output` [tokens, vocabulary]: the best five of every mask, best first."""
+    logits = output[_masks(encoding, model)].astype(np.float64)
+    found = []
+    for row in logits:
+        shifted = np.exp(row - row.max())
+        scores = shifted / shifted.sum()
+        best = np.argsort(-scores, kind="stable")[:CANDIDATES]
+        found.append(
+            [{"token": model.tokenizer.id_to_token(int(one)), "score": round(float(scores[one]), 4)} for one in best]
+        )
+    return {"masks": found}
+
+
+def same_answer(a, b, config):
+    """Whether two outputs prefer the same tokens."""
+    return bool((a.argmax(-1) == b.argmax(-1)).all())
+
+
+def golden(output, encoding, model):
+    """What of an output the package's goldens keep: every so-manieth token's logit at the masks."""
+    return output[_masks(encoding, model)][:, :: max(1, output.shape[-1] // _GOLDEN)]

@@ -1,0 +1,163 @@
+"""Token classification: a label a word; spans (F1) where labels are B- and I- tags, else accuracy.
+
+A word has the label of its first token. Spans are counted as in the CoNLL evaluation (and seqeval): right are those whose
+label, first and last word are all right.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+from transformers import BatchEncoding, PreTrainedModel
+
+from edgeprune.assets.postprocess_token_classification import first_tokens, has_spans, spans
+from edgeprune.data import Table, Text, flat
+from edgeprune.errors import DataError
+from edgeprune.tasks import TaskSpec
+from edgeprune.tasks.base import (
+    IGNORED,
+    Array,
+    Batch,
+    Encoding,
+    Example,
+    Source,
+    Task,
+    drawn_loss,
+    softmax_divergence,
+)
+
+__all__ = ["TokenClassification"]
+
+
+class TokenClassification(Task):
+    """Raw outputs are logits, [tokens, labels]; a row's are its words', [words, labels]."""
+
+    output_names = ("logits",)
+
+    @classmethod
+    def resolve(cls, source: Source) -> TaskSpec:
+        if source.has_head("ForTokenClassification"):
+            labels = [str(source.config.id2label[position]) for position in range(source.config.num_labels)]
+        else:
+            assert source.train.labels is not None  # noqa: S101 (this task is labelled, so its table is)
+            labels = sorted({str(one) for row in source.train.labels if isinstance(row, list) for one in row})
+            if len(labels) < 2:
+                raise DataError(
+                    f"the training rows have one label only ({', '.join(labels) or 'none'}); a classifier needs two or more"
+                )
+        return TaskSpec(
+            task="token-classification", labels=tuple(labels), max_length=source.max_length, inputs=source.inputs
+        )
+
+    def config_overrides(self) -> dict[str, Any]:
+        return {
+            "id2label": dict(enumerate(self.spec.labels)),
+            "label2id": {name: position for position, name in enumerate(self.spec.labels)},
+        }
+
+    def references(self, table: Table, *, where: str) -> list[Array]:
+        """By row, the positions of its words' labels, [words]."""
+        assert table.labels is not None  # noqa: S101 (as above)
+        known = {name: position for position, name in enumerate(self.spec.labels)}
+        found = []
+        for row, text, labels in zip(table.numbers, flat(table.texts), table.labels, strict=True):
+            words = text.split(" ")
+            if not isinstance(labels, list) or len(labels) != len(words):
+                got = f"{len(labels)}" if isinstance(labels, list) else repr(labels)
+                raise DataError(f"{where} row {row}: a label a word expected, {len(words)} in all, got {got}")
+            unknown = next((str(one) for one in labels if str(one) not in known), None)
+            if unknown is not None:
+                raise DataError(
+                    f"{where} row {row}: the label {unknown!r} is not one the model has ({', '.join(self.spec.labels[:20])})"
+                )
+            found.append(np.array([known[str(one)] for one in labels], np.int64))
+        return found
+
+    def example(self, inputs: Encoding, encoded: BatchEncoding, row: int, text: Text, reference: Any) -> Example:
+        offsets = encoded["offset_mapping"][row]
+        tokens = np.array(first_tokens(_words(str(text)), offsets), np.int64)
+        if reference is None:
+            return Example(inputs, reads=tokens)
+        target = np.full(len(offsets), IGNORED, np.int64)
+        target[tokens[tokens >= 0]] = reference[tokens >= 0]
+        return Example(inputs, target, tokens)
+
+    def read(self, raw: Array, example: Example) -> Array:
+        """A word that no token is left of has no entity: it is `O`, or the first label where there is no such."""
+        tokens = example.reads
+        assert tokens is not None  # noqa: S101 (`example` sets it)
+        found = raw[np.maximum(tokens, 0)]
+        if (tokens < 0).any():
+            outside = self.spec.labels.index("O") if "O" in self.spec.labels else 0
+            found[tokens < 0] = np.eye(len(self.spec.labels), dtype=raw.dtype)[outside]
+        return np.asarray(found)
+
+    def forward(
+        self, model: nn.Module, batch: Batch, *, hidden: bool = False
+    ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+        result = model(**batch, output_hidden_states=hidden)
+        return result.logits, result.hidden_states if hidden else ()
+
+    def label_loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        chosen, classes = _chosen(outputs, targets), targets[targets != IGNORED]
+        return functional.cross_entropy(chosen.float(), classes, reduction="sum") / max(1, len(classes))
+
+    def distill_loss(
+        self, student: torch.Tensor, teacher: torch.Tensor, temperature: float, targets: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        return softmax_divergence(_chosen(student, targets), _chosen(teacher, targets), temperature)
+
+    def divergence_loss(
+        self, outputs: torch.Tensor, generator: torch.Generator, targets: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """The loss on labels drawn from the model's own probabilities."""
+        return drawn_loss(_chosen(outputs, targets), generator)
+
+    def exportable(self, model: PreTrainedModel) -> nn.Module:
+        module: nn.Module = model
+        return module
+
+    @property
+    def metric_name(self) -> str:
+        return "f1" if has_spans(self.spec.labels) else "accuracy"
+
+    def statistics(self, outputs: Sequence[Array], references: Sequence[Array]) -> Array:
+        """By row: right words, words, right spans, spans found, spans there."""
+        rows = []
+        for output, reference in zip(outputs, references, strict=True):
+            predicted = output.argmax(-1)
+            found, there = (set(spans([self.spec.labels[one] for one in tags])) for tags in (predicted, reference))
+            rows.append([(predicted == reference).sum(), len(reference), len(found & there), len(found), len(there)])
+        return np.array(rows, np.float64)
+
+    def summary(self, statistics: Array) -> dict[str, float]:
+        right_words, words, right, found, there = statistics.sum(0).tolist()
+        accuracy = {"accuracy": right_words / max(1, words)}
+        if self.metric_name == "accuracy":
+            return accuracy
+        return {
+            "f1": 2 * right / max(1, found + there),
+            "precision": right / max(1, found),
+            "recall": right / max(1, there),
+            **accuracy,
+        }
+
+    def same_answer(self, a: Array, b: Array) -> bool:
+        return np.array_equal(a.argmax(-1), b.argmax(-1))
+
+
+def _words(text: str) -> list[tuple[int, int]]:
+    """Where the words that a text was joined of are."""
+    spans_, start = [], 0
+    for word in text.split(" "):
+        spans_.append((start, start + len(word)))
+        start += len(word) + 1
+    return spans_
+
+
+def _chosen(outputs: torch.Tensor, targets: torch.Tensor | None) -> torch.Tensor:
+    """[batch, tokens, labels] to the tokens that have a target, [chosen, labels]."""
+    return outputs.flatten(0, 1) if targets is None else outputs[targets != IGNORED]
