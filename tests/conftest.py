@@ -14,13 +14,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 if TYPE_CHECKING:
     from e2e import Built
+
+    from edgeprune.tasks import TaskName
 from hypothesis import settings
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -91,6 +93,40 @@ stages:
 
 ModelFactory = Callable[..., Path]
 DataFactory = Callable[..., Path]
+
+
+TASKS: tuple["TaskName", ...] = (
+    "text-classification", "token-classification", "question-answering", "fill-mask", "feature-extraction"
+)  # fmt: skip
+"""Every task in edgeprune's table; test_tasks holds the two equal."""
+
+_CELL = "test_a_family_goes_the_whole_way"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--matrix", action="store_true", help="print what test_families found, as README's table")
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    if config.getoption("--matrix"):
+        results = {
+            report.nodeid.rpartition("[")[2].rstrip("]"): outcome
+            for outcome in ("passed", "failed", "skipped")
+            for report in terminalreporter.stats.get(outcome, ())
+            if _CELL in report.nodeid
+        }
+        terminalreporter.write_line("\n" + matrix(results))
+
+
+def matrix(results: dict[str, str]) -> str:
+    """A Markdown table, a row a family and a column a task, of outcomes by `family-task`."""
+    shown = {"passed": "✓", "failed": "fails", "skipped": "—"}
+    rows = [
+        [model_type, *(shown.get(results.get(f"{model_type}-{task}", ""), "not run") for task in TASKS)]
+        for model_type in MODEL_TYPES
+    ]
+    lines = [["family", *TASKS], ["---"] + [":-:"] * len(TASKS), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from conftest import Hub
-from datasets import ClassLabel, Dataset, Features, Value
+from datasets import ClassLabel, Dataset, Features, List, Value
 
 from edgeprune.data import DataSource, DataSpec, Table
 from edgeprune.errors import DataError
@@ -132,6 +132,53 @@ def test_a_column_that_is_not_clear_is_refused(tmp_path: Path, columns: list[str
     assert f"{tmp_path / 'data.jsonl'} {message}" in str(caught.value) or (
         message in str(caught.value) and str(tmp_path / "data.jsonl") in str(caught.value)
     )
+
+
+def test_words_and_their_tags_come_as_lists(tmp_path: Path):
+    write_jsonl(tmp_path / "data.jsonl", [{"tokens": ["Old", "Paris", "."], "ner_tags": ["O", "B-LOC", "O"]}])
+    found = source(tmp_path / "data.jsonl", task="token-classification").load()["train"]
+    assert found == Table(["Old Paris ."], [["O", "B-LOC", "O"]])
+
+
+def test_the_tags_of_a_dataset_are_named(tmp_path: Path):
+    features = Features({"tokens": List(Value("string")), "ner_tags": List(ClassLabel(names=["O", "B-LOC"]))})
+    rows = [{"tokens": ["in", "Paris"], "ner_tags": [0, 1]}]
+    Dataset.from_list(rows, features=features).to_parquet(tmp_path / "data.parquet")
+    found = source(tmp_path / "data.parquet", task="token-classification").load()["train"]
+    assert found == Table(["in Paris"], [["O", "B-LOC"]])
+
+
+def test_two_columns_are_pairs(tmp_path: Path):
+    write_jsonl(tmp_path / "data.jsonl", [{"premise": "a", "hypothesis": "b", "label": "yes"}])
+    spec = {"text_column": "premise", "pair_column": "hypothesis"}
+    assert source(tmp_path / "data.jsonl", **spec).load()["train"] == Table([("a", "b")], ["yes"])
+
+
+def test_a_question_comes_with_its_context_and_answers(tmp_path: Path):
+    answers = {"text": ["b"], "answer_start": [2]}
+    write_jsonl(tmp_path / "data.jsonl", [{"id": "1", "question": "q", "context": "a b", "answers": answers}])
+    found = source(tmp_path / "data.jsonl", task="question-answering").load()["train"]
+    assert found == Table([("q", "a b")], [answers])
+
+
+@pytest.mark.parametrize(
+    ("task", "row", "spec", "message"),
+    [
+        ("token-classification", {"tokens": "a b", "tags": ["O"]}, {}, "should hold a list of words, got 'a b'"),
+        ("token-classification", {"tokens": [], "tags": []}, {}, "should hold a list of words, got []"),
+        ("token-classification", {"tokens": ["New York"], "tags": ["O"]}, {}, "'New York' in the column 'tokens' holds a space"),
+        ("question-answering", {"question": "q", "answers": "a"}, {}, "none called 'context' or the like; name it with --pair"),
+        ("question-answering", {"question": "q", "context": "", "answers": "a"}, {}, "'context' should hold a text, got ''"),
+        ("fill-mask", {"text": "a"}, {"pair_column": "text"}, "--pair-column names a second text, but this task's rows have one"),
+    ],
+)  # fmt: skip
+def test_what_a_task_cannot_read_is_refused(
+    tmp_path: Path, task: TaskName, row: dict[str, Any], spec: dict[str, str], message: str
+):
+    write_jsonl(tmp_path / "data.jsonl", [row])
+    with pytest.raises(DataError) as caught:
+        source(tmp_path / "data.jsonl", task=task, **spec).load()
+    assert message in str(caught.value)
 
 
 def test_a_task_without_labels_needs_no_label_column(tmp_path: Path):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from conftest import MODEL_TYPES, ModelFactory
+from conftest import MODEL_TYPES, TASKS, ModelFactory, matrix
 from e2e import call, target_text, task_rows, write_rows
 
 import edgeprune
@@ -39,7 +39,7 @@ def steps(layers: int) -> list[dict[str, object]]:
     return [vocabulary, alike] if layers == 1 else [vocabulary, uneven, {"method": "layers", "drop": [2]}]
 
 
-@pytest.mark.parametrize("task", list(ASKED))
+@pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("model_type", MODEL_TYPES)
 def test_a_family_goes_the_whole_way(
     tiny_model_folder: ModelFactory, tmp_path: Path, model_type: str, task: TaskName
@@ -89,6 +89,12 @@ def test_a_family_goes_the_whole_way(
         [sys.executable, package / "run.py", *ASKED[task]], capture_output=True, text=True, check=True, cwd=tmp_path
     )
     check_answer(task, json.loads(ran.stdout))
+
+
+def test_the_readme_has_the_whole_matrix() -> None:
+    """Printed by `pytest tests/test_families.py --matrix`; every cell passes, or this test's neighbours fail."""
+    whole = matrix({f"{model_type}-{task}": "passed" for model_type in MODEL_TYPES for task in TASKS})
+    assert whole in (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 
 
 def check_answer(task: TaskName, answer: dict[str, Any]) -> None:

@@ -1,9 +1,10 @@
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 import torch
 from conftest import MODEL_TYPES, ModelFactory, synthetic_rows
+from conftest import TASKS as TASK_NAMES
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
@@ -14,7 +15,7 @@ from transformers import AutoModel
 from edgeprune.data import Table, pick
 from edgeprune.errors import DataError, ModelError, UsageError
 from edgeprune.models.checkpoint import load_any, load_config, load_dense, load_tokenizer
-from edgeprune.tasks import ProblemType, TaskSpec, resolve_task, task_for
+from edgeprune.tasks import ProblemType, TaskName, TaskSpec, resolve_task, task_for
 from edgeprune.tasks.base import Task
 from edgeprune.tasks.feature_extraction import FeatureExtraction, SentenceEncoder
 
@@ -305,6 +306,10 @@ def test_embeddings_have_no_linear_baseline():
 )
 def test_the_task_is_the_one_asked_for_or_the_checkpoints(asked: str | None, architecture: str, task: str):
     assert resolve_task(asked, {"architectures": [architecture]}) == task
+
+
+def test_every_task_is_tested():
+    assert get_args(TaskName) == TASK_NAMES
 
 
 @pytest.mark.parametrize(

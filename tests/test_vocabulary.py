@@ -5,7 +5,8 @@ import pytest
 import torch
 from conftest import ModelFactory
 from pruning_context import TinyContext
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, models
+from trained_tokenizers import CORPUS, KINDS, trained
 from transformers import PreTrainedTokenizerFast
 
 from edgeprune.errors import ModelError, UsageError
@@ -13,43 +14,8 @@ from edgeprune.models.checkpoint import load_any, load_checkpoint, load_tokenize
 from edgeprune.pruning.vocabulary import kept_tokens, prune_vocabulary, shrink_tokenizer
 from edgeprune.steps import VocabularyStep
 
-CORPUS = [
-    "the film was good and the plot was good",
-    "a stale story with a clever ending , and with actors who act",
-    "naïve café crowds loved it ; 1999 was a fine year",
-]
-WIDER = [*CORPUS, "unbelievably preposterous characterisation throughout", "quixotic zebras juggle flaming torches"] * 4
-SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
-
-def trained(kind: str) -> PreTrainedTokenizerFast:
-    """A tokenizer of a kind, with far more tokens than CORPUS needs."""
-    if kind == "WordPiece":
-        tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-        tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-        trainer = trainers.WordPieceTrainer(vocab_size=220, special_tokens=SPECIALS)
-    elif kind == "BPE":
-        tokenizer = Tokenizer(models.BPE())
-        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-        trainer = trainers.BpeTrainer(
-            vocab_size=420, special_tokens=SPECIALS, initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
-        )
-    else:
-        tokenizer = Tokenizer(models.Unigram())
-        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
-        trainer = trainers.UnigramTrainer(vocab_size=160, special_tokens=SPECIALS, unk_token="[UNK]")
-    tokenizer.normalizer = normalizers.Lowercase()
-    tokenizer.train_from_iterator(WIDER, trainer)
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]",
-        mask_token="[MASK]",
-    )  # fmt: skip
-
-
-@pytest.mark.parametrize("kind", ["WordPiece", "BPE", "Unigram"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_texts_of_the_corpus_are_read_as_before(kind: str):
     tokenizer = trained(kind)
     used = {token for row in tokenizer(CORPUS)["input_ids"] for token in row}
@@ -66,7 +32,7 @@ def test_texts_of_the_corpus_are_read_as_before(kind: str):
         assert keep[getattr(smaller, f"{name}_token_id")] == getattr(tokenizer, f"{name}_token_id")
 
 
-@pytest.mark.parametrize("kind", ["WordPiece", "BPE", "Unigram"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_other_words_are_spelt_in_smaller_pieces(kind: str):
     tokenizer = trained(kind)
     used = {token for row in tokenizer(CORPUS)["input_ids"] for token in row}

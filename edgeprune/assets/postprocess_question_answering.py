@@ -39,7 +39,8 @@ def answer(output, encoding, text, model):
     start, end, score = best_span(output, _offsets(encoding), model.config["unanswerable"])
     if start < 0:
         return {"answer": "", "start": None, "end": None, "score": round(score, 4)}
-    return {"answer": text[1][start:end], "start": start, "end": end, "score": round(score, 4)}
+    found = text[1][start:end].lstrip()  # some tokenizers count the space before a word as its own
+    return {"answer": found, "start": end - len(found), "end": end, "score": round(score, 4)}
 
 
 def same_answer(a, b, config):

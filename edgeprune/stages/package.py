@@ -42,6 +42,10 @@ _TOLERANCE = {"fp32": 1e-4, "fp16": 2e-2, "int8-dynamic": 1.5e-1}
 """By precision: how far outputs may lie from the goldens on another instruction set, relative to max(1, largest)."""
 
 
+_EXAMPLES = {"question-answering": '"A question?" "Its context."', "fill-mask": '"A MASK text."'}
+"""What a model card asks of run.py."""
+
+
 class PackageName(Frozen):
     """What a package is called."""
 
@@ -205,6 +209,7 @@ class Package(Stage):
             final_parameters=f"{final.parameters:,}",
             dense_mb=f"{(dense.model_bytes or 0) / 1e6:.1f}",
             final_mb=f"{(final.model_bytes or 0) / 1e6:.1f}",
+            example=_EXAMPLES.get(spec.task, '"A text." "Another one."').replace("MASK", str(prepared.tokenizer.mask_token)),
             goldens=self._config.goldens,
             notes="".join(f"- Note: {note}\n" for note in dict.fromkeys(notes)),
             licence=_licence(work) or "not stated by the model",
