@@ -33,10 +33,7 @@ BY_COST = "allocation: multiply_adds"
 SOLVED = "method: reconstruct"
 CASES: dict[str, tuple[str, list[str]]] = {
     "half": ("structured", []),
-    "a quarter, two rounds": (
-        "structured",
-        ["rounds=2", steps(f"method: structured, keep_heads: 0.25, keep_ffn: 0.25, {BY_COST}", SOLVED)],
-    ),
+    "a quarter, three rounds": ("iterative", []),
     "three layers, half width": ("structured", [steps("method: layers, remove: 3", f"{HALF}, {BY_COST}", SOLVED)]),
     "one shot, 1.5x": ("structured-oneshot", []),
     "one shot, 1.5x, masks alone": (

@@ -197,26 +197,15 @@ class DataSource:
             if self._columns.pair is None:
                 raise DataError("--pair-column names a second text, but this task's rows have one")
             pair = _column(self.spec.pair_column, self._columns.pair, columns, name, "pair")
+            if pair == text:
+                raise DataError(f"{name}: the two texts of a row should be two columns, got {text!r} for both")
             texts = list(zip(firsts, _texts(dataset, pair, name), strict=True))
         if not self._columns.label:
+            if self.spec.label_column is not None:
+                raise DataError("--label-column names labels, but this task has none")
             return Table(texts, None, range(1, len(texts) + 1))
         label = _column(self.spec.label_column, self._columns.label, columns, name, "label")
-        labels = dataset[label][:]
-        for row, value in enumerate(labels, start=1):
-            if value is None or value == "" or value != value:  # noqa: PLR0124 (NaN, as pandas reads a missing number)
-                raise DataError(f"{name} row {row}: the column {label!r} has no label")
-        feature = dataset.features[label]
-        if hasattr(feature, "int2str"):
-            hidden = next((row for row, value in enumerate(labels, start=1) if value == -1), None)
-            if hidden is not None:
-                raise DataError(
-                    f"{name} row {hidden}: the label is -1, which data sets publish where they keep it secret; give a split "
-                    f"with labels"
-                )
-            labels = [feature.int2str(value) for value in labels]
-        elif name_of := getattr(getattr(feature, "feature", None), "int2str", None):  # a list of classes a row
-            labels = [[name_of(value) for value in values] for values in labels]
-        return Table(texts, labels, range(1, len(texts) + 1))
+        return Table(texts, _labels(dataset, label, name), range(1, len(texts) + 1))
 
 
 def _texts(dataset: "Dataset", column: str, name: str) -> list[str]:
@@ -242,6 +231,26 @@ def _words(dataset: "Dataset", column: str, name: str) -> list[str]:
                 f"{name} row {row}: {spaced!r} in the column {column!r} holds a space; give it as several words"
             )
     return [" ".join(words) for words in rows]
+
+
+def _labels(dataset: "Dataset", column: str, name: str) -> list[Label]:
+    labels = dataset[column][:]
+    for row, value in enumerate(labels, start=1):
+        for one in value if isinstance(value, list) else [value]:
+            if one is None or one == "" or one != one:  # noqa: PLR0124 (NaN, as pandas reads a missing number)
+                raise DataError(f"{name} row {row}: the column {column!r} has no label")
+    feature = dataset.features[column]
+    listed = getattr(feature, "feature", None)  # a list of classes a row
+    name_of = getattr(listed or feature, "int2str", None)
+    if name_of is None:
+        return list(labels)
+    for row, value in enumerate(labels, start=1):
+        if min(value if listed else [value], default=0) < 0:
+            raise DataError(
+                f"{name} row {row}: the label is {value}; data sets publish numbers below 0 where they keep the labels "
+                f"secret; give a split with labels"
+            )
+    return [[name_of(one) for one in value] if listed else name_of(value) for value in labels]
 
 
 def _data_file(name: str) -> Path:

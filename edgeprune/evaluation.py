@@ -79,7 +79,7 @@ def predict_torch(model: PreTrainedModel, task: Task, examples: Sequence[Example
     rows: list[Array | None] = [None] * len(examples)
     encodings = [example.inputs for example in examples]
     with torch.inference_mode():
-        for batch in by_length(encodings, task.batch_tokens):
+        for batch in by_length(encodings, task.max_batch_tokens):
             inputs = to_torch(collate([encodings[row] for row in batch], pad_token_id))
             outputs, _ = task.forward(model, inputs)
             for row, value in zip(batch, outputs.float().numpy(), strict=True):

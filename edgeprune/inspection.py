@@ -144,9 +144,10 @@ def _parts(model: PreTrainedModel, tokens: int, record: PruningRecord | None) ->
         counted += attention + ffn
     done = {id(module) for module in base.get_submodule(architecture.layers).modules()}
     pooler = getattr(base, architecture.pooler or "", None)
-    once = {id(module) for module in model.modules()} - {id(module) for module in base.modules()}
-    once |= {id(module) for module in pooler.modules()} if isinstance(pooler, nn.Module) else set()
-    # What is left of the encoder, between embeddings and layers, is computed for every token; head and pooler for one.
+    once = {id(module) for module in pooler.modules()} if isinstance(pooler, nn.Module) else set()
+    if type(model).__name__.endswith("ForSequenceClassification"):
+        once |= {id(module) for module in model.modules()} - {id(module) for module in base.modules()}
+    # A pooler and what classifies a text are computed for one position, everything else for every token.
     multiply_adds = sum(
         (1 if id(module) in once else tokens) * module.in_features * module.out_features
         for module in model.modules()

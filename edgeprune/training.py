@@ -211,7 +211,7 @@ class _Trainer(Trainer):  # type: ignore[misc] # transformers' own types don't p
         return_outputs: bool = False,
         num_items_in_batch: object = None,
     ) -> torch.Tensor:
-        targets = inputs.pop("targets", None)
+        targets = inputs.get("targets")
         if self._teacher is None:
             assert targets is not None  # noqa: S101 (without a teacher there is nothing to learn from but labels)
             outputs, _ = self._task.forward(model, inputs)

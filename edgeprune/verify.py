@@ -21,6 +21,7 @@ from edgeprune.tasks import POSTPROCESS
 
 __all__ = ["Verification", "verify"]
 
+_SCHEMA_VERSION = 2
 _SUM_LINE = re.compile(r"^([0-9a-f]{64})  (\S.*)$")
 
 
@@ -68,11 +69,10 @@ def _unpack(path: Path, folder: Path) -> Path:
 
 def _verify_folder(folder: Path, shown: str) -> Verification:
     files = _check_digests(folder, shown)
-    record = _read(folder / "goldens.json")
+    record, config = _read(folder / "goldens.json"), _read(folder / "edgeprune.json")
     from edgeprune.assets.run import Model
 
     try:
-        config = json.loads((folder / "edgeprune.json").read_text(encoding="utf-8"))
         postprocess = import_module(f"edgeprune.assets.{POSTPROCESS[config['task']]}")
         model = Model(folder, threads=1, provider="CPUExecutionProvider", postprocess=postprocess)
     except Exception as error:
@@ -109,9 +109,10 @@ def _read(path: Path) -> dict[str, Any]:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise IntegrityError(f"{path.name} can't be read: {error}") from error
-    if content.get("schema_version") != 1:
+    if content.get("schema_version") != _SCHEMA_VERSION:
         raise SchemaVersionError(
-            f"{path.name} has schema_version {content.get('schema_version')}, this edgeprune reads 1; use the edgeprune that wrote it"
+            f"{path.name} has schema_version {content.get('schema_version')}, this edgeprune reads {_SCHEMA_VERSION}; use the "
+            f"edgeprune that wrote it"
         )
     return content
 

@@ -47,6 +47,8 @@ MODEL_TYPES = (
 BAD = ("awful", "bad", "boring", "clumsy", "dull", "poor", "stale", "weak")
 GOOD = ("bright", "clever", "fine", "good", "great", "lovely", "superb", "warm")
 PLAIN = ("a", "actor", "and", "ending", "film", "of", "plot", "scene", "story", "the", "very", "was", "with")
+UNUSED = ("absent", "distant", "elsewhere", "remote")
+"""In the vocabulary, in no text."""
 SPECIAL = {
     "bert": ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"),
     "roberta": ("[CLS]", "[PAD]", "[SEP]", "[UNK]", "[MASK]"),
@@ -131,13 +133,13 @@ def matrix(results: dict[str, str]) -> str:
 
 @pytest.fixture(scope="session")
 def tiny_model_folder(tmp_path_factory: pytest.TempPathFactory) -> ModelFactory:
-    """`tiny_model_folder(model_type="bert", head="ForSequenceClassification", labels=2, layers=2, seed=0)` → a folder.
+    """`tiny_model_folder(model_type="bert", head="ForSequenceClassification", labels=2, layers=2, seed=0, spare=0)` → a folder.
 
     A checkpoint: a random encoder (2 layers, hidden 32, 4 heads of 8, 128 FFN neurons) with a WordPiece tokenizer for the words of
     `tiny_data`. `head` is the class name's suffix: ForSequenceClassification, ForMaskedLM or Model. Folders are made
-    once a session and shared: copy one before changing it.
+    once a session and shared: copy one before changing it. `spare` words of the vocabulary are in no text.
     """
-    made: dict[tuple[str, str, int, int, int], Path] = {}
+    made: dict[tuple[str, str, int, int, int, int], Path] = {}
 
     def make(
         model_type: str = "bert",
@@ -146,19 +148,20 @@ def tiny_model_folder(tmp_path_factory: pytest.TempPathFactory) -> ModelFactory:
         labels: int = 2,
         layers: int = 2,
         seed: int = 0,
+        spare: int = 0,
     ) -> Path:
-        wanted = (model_type, head, labels, layers, seed)
+        wanted = (model_type, head, labels, layers, seed, spare)
         if wanted not in made:
             folder = tmp_path_factory.mktemp(f"{model_type}-{head}") / "tiny-model"
-            _tiny_model(model_type, head, labels=labels, layers=layers, seed=seed).save_pretrained(folder)
-            _tiny_tokenizer(model_type).save_pretrained(folder)
+            _tiny_model(model_type, head, labels=labels, layers=layers, seed=seed, spare=spare).save_pretrained(folder)
+            _tiny_tokenizer(model_type, spare).save_pretrained(folder)
             made[wanted] = folder
         return made[wanted]
 
     return make
 
 
-def _tiny_model(model_type: str, head: str, *, labels: int, layers: int, seed: int):  # noqa: ANN202 (any of transformers' classes)
+def _tiny_model(model_type: str, head: str, *, labels: int, layers: int, seed: int, spare: int):  # noqa: ANN202 (any of transformers' classes)
     import torch
     import transformers
 
@@ -169,7 +172,7 @@ def _tiny_model(model_type: str, head: str, *, labels: int, layers: int, seed: i
         else {"hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 128, "num_hidden_layers": layers}
     )
     sizes |= _OWN_CONFIG.get(model_type, {})
-    vocabulary = _vocabulary(model_type)
+    vocabulary = _vocabulary(model_type, spare)
     config = getattr(transformers, f"{prefix}Config")(
         vocab_size=len(vocabulary),
         max_position_embeddings=66,
@@ -191,16 +194,16 @@ def _tiny_model(model_type: str, head: str, *, labels: int, layers: int, seed: i
     return model
 
 
-def _vocabulary(model_type: str) -> dict[str, int]:
+def _vocabulary(model_type: str, spare: int) -> dict[str, int]:
     special = SPECIAL["roberta" if "roberta" in model_type or model_type == "mpnet" else "bert"]
-    return {word: index for index, word in enumerate([*special, *BAD, *GOOD, *PLAIN, "."])}
+    return {word: index for index, word in enumerate([*special, *BAD, *GOOD, *PLAIN, ".", *UNUSED[:spare]])}
 
 
-def _tiny_tokenizer(model_type: str):  # noqa: ANN202 (the import is heavy)
+def _tiny_tokenizer(model_type: str, spare: int):  # noqa: ANN202 (the import is heavy)
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
-    vocabulary = _vocabulary(model_type)
+    vocabulary = _vocabulary(model_type, spare)
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()

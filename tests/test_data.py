@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 from conftest import Hub
 from datasets import ClassLabel, Dataset, Features, List, Value
@@ -148,6 +149,21 @@ def test_the_tags_of_a_dataset_are_named(tmp_path: Path):
     assert found == Table(["in Paris"], [["O", "B-LOC"]])
 
 
+@pytest.mark.parametrize(
+    ("tags", "message"), [([0, -100], "the label is [0, -100]; data sets"), ([0, None], "has no label")]
+)
+def test_tags_that_are_not_there_are_refused(tmp_path: Path, tags: list[Any], message: str):
+    features = Features({"tokens": List(Value("string")), "ner_tags": List(ClassLabel(names=["O", "B-LOC"]))})
+    table = pa.table({"tokens": [["in", "Paris"]], "ner_tags": pa.array([tags], pa.list_(pa.int64()))})
+    Dataset(table.cast(pa.schema(features.arrow_schema, metadata=features.arrow_schema.metadata))).to_parquet(
+        tmp_path / "data.parquet"
+    )
+    with pytest.raises(DataError) as caught:
+        source(tmp_path / "data.parquet", task="token-classification").load()
+    assert "row 1" in str(caught.value)
+    assert message in str(caught.value)
+
+
 def test_two_columns_are_pairs(tmp_path: Path):
     write_jsonl(tmp_path / "data.jsonl", [{"premise": "a", "hypothesis": "b", "label": "yes"}])
     spec = {"text_column": "premise", "pair_column": "hypothesis"}
@@ -169,6 +185,8 @@ def test_a_question_comes_with_its_context_and_answers(tmp_path: Path):
         ("token-classification", {"tokens": ["New York"], "tags": ["O"]}, {}, "'New York' in the column 'tokens' holds a space"),
         ("question-answering", {"question": "q", "answers": "a"}, {}, "none called 'context' or the like; name it with --pair"),
         ("question-answering", {"question": "q", "context": "", "answers": "a"}, {}, "'context' should hold a text, got ''"),
+        ("fill-mask", {"text": "a"}, {"label_column": "text"}, "--label-column names labels, but this task has none"),
+        ("text-classification", {"text": "a", "label": "b"}, {"pair_column": "text"}, "should be two columns, got 'text' for both"),
         ("fill-mask", {"text": "a"}, {"pair_column": "text"}, "--pair-column names a second text, but this task's rows have one"),
     ],
 )  # fmt: skip
@@ -330,7 +348,9 @@ def test_class_labels_are_their_names(tmp_path: Path):
 def test_a_label_that_a_data_set_keeps_secret(tmp_path: Path):
     features = Features({"text": Value("string"), "label": ClassLabel(names=["neg", "pos"])})
     Dataset.from_dict({"text": ["a", "b"], "label": [1, -1]}, features=features).to_parquet(tmp_path / "data.parquet")
-    with pytest.raises(DataError, match="row 2: the label is -1, which data sets publish where they keep it secret"):
+    with pytest.raises(
+        DataError, match="row 2: the label is -1; data sets publish numbers below 0 where they keep the labels secret"
+    ):
         source(tmp_path / "data.parquet").load()
 
 

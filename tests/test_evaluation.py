@@ -96,7 +96,7 @@ def test_outputs_come_in_the_order_of_the_texts_whatever_their_batch(tiny_model_
     model, tokenizer = load_any(folder), load_tokenizer(folder)
     texts = [str(row["text"]) for row in synthetic_rows(200)]
     examples = task_for(spec_for(tokenizer.model_input_names)).encode(tokenizer, texts)
-    assert len(by_length([one.inputs for one in examples], TASK.batch_tokens)) > 1
+    assert len(by_length([one.inputs for one in examples], TASK.max_batch_tokens)) > 1
     found = np.stack(predict_torch(model, TASK, examples, int(tokenizer.pad_token_id)))
     assert found.shape == (200, 2)
     assert np.ptp(found[:, 0]) > 0.01

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from conftest import MODEL_TYPES, TASKS, ModelFactory, matrix
+from conftest import MODEL_TYPES, TASKS, UNUSED, ModelFactory, matrix
 from e2e import call, target_text, task_rows, write_rows
 
 import edgeprune
 from edgeprune.artifacts import Store
 from edgeprune.data import DataSource, DataSpec
 from edgeprune.evaluation import predict_torch
+from edgeprune.models.checkpoint import load_tokenizer
 from edgeprune.models.record import read_pruning
 from edgeprune.prepared import OUTPUTS, load_outputs, open_prepared
 from edgeprune.tasks import COLUMNS, TaskName
@@ -31,6 +32,14 @@ ASKED: dict[TaskName, tuple[str, ...]] = {
 """What the package is given."""
 
 
+ODD_PAIRS = [
+    (("the film ?",), "this model takes two texts at a time, got 'the film ?' and ''"),
+    (("the film ?", " "), "this model takes two texts at a time, got 'the film ?' and ' '"),
+    (("the film " * 20, TEXT), "'the film the film the film the film"),
+]
+"""What run.py of a model of pairs refuses."""
+
+
 def steps(layers: int) -> list[dict[str, object]]:
     """Uneven, where there is more than one layer to be uneven over; one of three layers goes."""
     uneven = {"method": "structured", "keep_heads": [0.25, 0.75, 0.5], "keep_ffn": [0.75, 0.25, 0.5], "align": 8}
@@ -44,7 +53,7 @@ def steps(layers: int) -> list[dict[str, object]]:
 def test_a_family_goes_the_whole_way(
     tiny_model_folder: ModelFactory, tmp_path: Path, model_type: str, task: TaskName
 ) -> None:
-    model = tiny_model_folder(model_type, "Model", layers=3)
+    model = tiny_model_folder(model_type, "Model", layers=3, spare=len(UNUSED))
     layers = 1 if model_type == "albert" else 3
     data = write_rows(tmp_path / "data.jsonl", task_rows(task, 60))
     pipeline, target = tmp_path / "pipeline.yaml", tmp_path / "here.yaml"
@@ -71,6 +80,8 @@ def test_a_family_goes_the_whole_way(
     sizes = [(len(layer.heads), len(layer.neurons)) for layer in record.layers]
     assert sizes == ([(2, 32)] if layers == 1 else [(1, 96), (3, 32)])
     assert record.vocabulary is not None
+    tokens = len(load_tokenizer(model))
+    assert len(record.vocabulary) == tokens - len(UNUSED)
     # Saved and loaded, it computes what it did when it was measured, to the last bit but one: where a tensor lies in
     # memory decides how a product is summed.
     dense, cut = (
@@ -85,10 +96,18 @@ def test_a_family_goes_the_whole_way(
 
     package = tmp_path / "dist" / "tiny-0-here"
     assert call("verify", package).code == 0
-    ran = subprocess.run(
-        [sys.executable, package / "run.py", *ASKED[task]], capture_output=True, text=True, check=True, cwd=tmp_path
-    )
+    ran = run_package(package, *ASKED[task])
+    assert ran.returncode == 0, ran.stderr
     check_answer(task, json.loads(ran.stdout))
+    if (model_type, task) == ("bert", "question-answering"):
+        for texts, complaint in ODD_PAIRS:
+            ran = run_package(package, *texts)
+            assert (ran.returncode, ran.stdout) == (2, "")
+            assert ran.stderr.startswith(complaint)
+
+
+def run_package(package: Path, *texts: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, package / "run.py", *texts], capture_output=True, text=True, check=False)
 
 
 def test_the_readme_has_the_whole_matrix() -> None:

@@ -3,16 +3,19 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from conftest import MODEL_TYPES, ModelFactory
 from hypothesis import given
 from hypothesis import strategies as st
 from trained_tokenizers import CORPUS, KINDS, trained
 
-from edgeprune.assets.postprocess_fill_mask import CANDIDATES, answer, golden
+from edgeprune.assets.postprocess_fill_mask import CANDIDATES, answer, decision, kept
 from edgeprune.errors import ModelError
+from edgeprune.evaluation import to_batch
+from edgeprune.models.checkpoint import load_any, load_tokenizer
 from edgeprune.pruning.vocabulary import kept_tokens, shrink_tokenizer
 from edgeprune.tasks import TaskSpec, task_for
 from edgeprune.tasks.base import IGNORED, Example
-from edgeprune.tasks.fill_mask import FillMask
+from edgeprune.tasks.fill_mask import FillMask, _word_of_characters
 
 TEXT = "naïve café crowds loved the preposterous film and its unbelievably clever ending"
 
@@ -87,15 +90,21 @@ def test_a_text_that_is_cut_masks_the_words_that_are_left():
     assert len(example.inputs["input_ids"]) == 6
 
 
-def test_masked_tokens_alone_teach():
-    task, targets = masker(), torch.tensor([[IGNORED, 1, IGNORED]])
-    outputs = torch.randn(1, 3, 4)
-    torch.testing.assert_close(
-        task.label_loss(outputs, targets), torch.nn.functional.cross_entropy(outputs[0, 1:2], torch.tensor([1]))
-    )
-    other = outputs.clone()
-    other[0, [0, 2]] = 0
-    assert task.distill_loss(outputs, other, 1.0, targets).item() == pytest.approx(0, abs=1e-6)
+@pytest.mark.parametrize("model_type", MODEL_TYPES)
+def test_masked_tokens_alone_are_computed_and_teach(tiny_model_folder: ModelFactory, model_type: str):
+    folder = tiny_model_folder(model_type, "ForMaskedLM")
+    task, model, tokenizer = masker(), load_any(folder), load_tokenizer(folder)
+    examples = task.encode(tokenizer, ["the film was good and the plot of it", "a stale story ."])
+    batch = to_batch(examples, int(tokenizer.pad_token_id))
+    targets = batch["targets"]
+    whole, _ = task.forward(model, {name: value for name, value in batch.items() if name != "targets"})
+    masked, states = task.forward(model, batch, hidden=True)
+    assert masked.shape == (int((targets != IGNORED).sum()), whole.shape[-1])
+    torch.testing.assert_close(masked, whole[targets != IGNORED])
+    assert states[-1].shape[:2] == targets.shape
+    expected = torch.nn.functional.cross_entropy(whole.flatten(0, 1), targets.flatten(), ignore_index=IGNORED)
+    torch.testing.assert_close(task.label_loss(masked, targets), expected)
+    torch.testing.assert_close(task.label_loss(masked, targets, "sum"), expected * len(masked))
 
 
 def test_a_teacher_speaks_of_the_students_tokens():
@@ -119,9 +128,31 @@ def test_a_package_gives_the_best_tokens_of_every_mask():
     for row, candidates in zip((1, 3), found, strict=True):
         best = np.argsort(-output[row])[:CANDIDATES]
         assert [one["token"] for one in candidates] == [f"t{number}" for number in best]
-    np.testing.assert_array_equal(golden(output, encoding, model), output[[1, 3]][:, ::2])
+    np.testing.assert_array_equal(kept(output, encoding, model), output[[1, 3]][:, ::2])
+    assert decision({"masks": found}) == [one[0]["token"] for one in found]
 
 
-def test_a_golden_text_asks_for_a_word():
+def test_a_golden_text_asks_for_a_word_that_is_not_cut():
     tokenizer = trained("WordPiece")
     assert masker().golden_text("the film was good", tokenizer) == "the film [MASK] good"
+    task = masker(max_length=8)
+    text = str(task.golden_text("the film was good and " * 50, tokenizer))
+    ids = tokenizer(text, truncation=True, max_length=8)["input_ids"]
+    assert ids.count(tokenizer.mask_token_id) == 1
+
+
+def test_scripts_without_spaces_are_masked_by_letter():
+    text = "今日は映画館で ผมดูหนัง good films 영화가"
+    words = _word_of_characters(text)
+    assert words[:7] == list(range(7))
+    assert words[7] == -1
+    thai = words[8 : text.index(" good")]
+    assert len(set(thai)) >= 6
+    assert len(set(words[text.index("good") : text.index("good") + 4])) == 1
+    assert len(set(words[-3:])) == 1
+
+
+def test_words_that_the_tokenizer_does_not_know_are_not_asked_for():
+    tokenizer = trained("WordPiece")
+    (example,) = masker().encode(tokenizer, ["Ω ✓ film ✓ ✓ ✓ ✓"])
+    assert example.reads[:, 1].tolist() == [tokenizer.convert_tokens_to_ids("film")]

@@ -20,11 +20,12 @@ POSITIONS = 2 * 16
 
 
 @pytest.mark.parametrize("is_pruned", [False, True])
+@pytest.mark.parametrize("head", ["Model", "ForSequenceClassification", "ForTokenClassification", "ForMaskedLM"])
 @pytest.mark.parametrize("model_type", MODEL_TYPES)
 def test_multiply_adds_are_what_torch_counts(
-    tiny_model_folder: ModelFactory, tmp_path: Path, model_type: str, is_pruned: bool
+    tiny_model_folder: ModelFactory, tmp_path: Path, model_type: str, head: str, is_pruned: bool
 ) -> None:
-    folder = tiny_model_folder(model_type)
+    folder = tiny_model_folder(model_type, head)
     model = load_any(folder, attn_implementation="eager")
     if is_pruned:
         keep = (

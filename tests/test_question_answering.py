@@ -12,7 +12,7 @@ from edgeprune.assets.postprocess_question_answering import LONGEST, answer, bes
 from edgeprune.data import Table
 from edgeprune.errors import DataError
 from edgeprune.tasks import TaskSpec, task_for
-from edgeprune.tasks.base import IGNORED
+from edgeprune.tasks.base import IGNORED, Example
 from edgeprune.tasks.question_answering import QuestionAnswering, squad_scores
 
 QUESTION, CONTEXT = "the plot was", "a stale story with a clever ending , and with actors who act"
@@ -65,14 +65,61 @@ def test_a_model_that_points_at_the_target_answers_it(kind: str, text: str):
     assert task.summary(task.statistics(outputs, references)) == {"f1": 1, "exact_match": 1}
 
 
-def test_an_answer_without_a_place_is_looked_for():
-    (found,) = reader().references(Table([(QUESTION, CONTEXT)], ["clever"]), where="here")
-    assert (found.start, found.texts) == (CONTEXT.index("clever"), ("clever",))
+@pytest.mark.parametrize(
+    ("given", "texts"),
+    [
+        ("clever", ("clever",)),
+        (["clever", "a clever ending"], ("clever", "a clever ending")),
+        ({"text": "clever"}, ("clever",)),
+        ({"text": "clever", "answer_start": 21}, ("clever",)),
+        ([{"text": "clever", "answer_start": 21}, {"text": "ending", "answer_start": 28}], ("clever", "ending")),
+    ],
+)
+def test_the_forms_that_answers_come_in(given: Any, texts: tuple[str, ...]):
+    (found,) = reader().references(Table([(QUESTION, CONTEXT)], [given]), where="here")
+    assert (found.start, found.texts) == (CONTEXT.index("clever"), texts)
+
+
+@pytest.mark.parametrize("given", [[], {"text": [], "answer_start": []}])
+def test_the_forms_that_no_answer_comes_in(given: Any):
+    (found,) = reader().references(Table([(QUESTION, CONTEXT)], [given]), where="here")
+    assert (found.start, found.texts) == (-1, ())
+
+
+def test_a_question_without_room_for_a_context_is_refused():
+    with pytest.raises(DataError, match=r"the question 'the plot .*' alone has 30 tokens, but texts are cut to 16"):
+        reader(max_length=16).encode(trained("WordPiece"), [("the plot was " * 10, CONTEXT)])
+
+
+def test_an_answer_that_ends_in_a_space_is_its_words():
+    task = reader()
+    references = task.references(Table([(QUESTION, CONTEXT)], [label("story ")]), where="here")
+    (example,) = task.encode(trained("WordPiece"), [(QUESTION, CONTEXT)], references)
+    assert example.target is not None
+    assert example.target[0] == example.target[1] != IGNORED
+
+
+def test_a_row_whose_answer_is_cut_weighs_nothing_in_the_others():
+    task, outputs = reader(), torch.randn(3, 5, 2)
+    cut = torch.tensor([[1, 2], [IGNORED, IGNORED], [3, 3]])
+    whole = torch.tensor([[1, 2], [3, 3]])
+    for loss in (task.label_loss, lambda *given: task.label_loss(*given, "sum")):
+        torch.testing.assert_close(loss(outputs, cut), loss(outputs[[0, 2]], whole))
+    assert task.behind_cut([Example({}, target) for target in cut.numpy()]) == pytest.approx(1 / 3)
 
 
 @pytest.mark.parametrize(
     ("given", "message"),
-    [("nowhere", "row 3: the answer 'nowhere' is not in its context"), (label("story", 3), "at character 3; give {")],
+    [
+        ("nowhere", "row 3: the answer 'nowhere' is not in its context"),
+        (label("story", 3), "row 3: the answer 'story' is not in its context at character 3"),
+        ({"answer": "story"}, "row 3: answers should be a text, several, or {"),
+        ({"text": [None]}, "row 3: answers should be"),
+        ({"text": ["story"], "answer_start": ["x"]}, "row 3: answers should be"),
+        ({"text": ["story"], "answer_start": [8, 9]}, "row 3: answers should be"),
+        ([3], "row 3: answers should be"),
+        ([" "], "row 3: answers should be"),
+    ],
 )
 def test_an_answer_that_is_not_there_is_refused_with_its_row(given: Any, message: str):
     with pytest.raises(DataError) as caught:

@@ -6,11 +6,6 @@ def answer(output, encoding, text, model):
     return {"embedding": output.tolist()}
 
 
-def same_answer(a, b, config):
-    """Whether two outputs lead to the same answer; embeddings have none beside their values."""
-    return True
-
-
-def golden(output, encoding, model):
-    """What of an output the package's goldens keep."""
-    return output
+def decision(found):
+    """What an answer says, its numbers left out: nothing."""
+    return []

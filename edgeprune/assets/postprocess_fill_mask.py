@@ -3,7 +3,7 @@
 import numpy as np
 
 CANDIDATES = 5
-_GOLDEN = 500
+_KEPT = 500
 """About so many of the vocabulary's logits are kept in a golden; all of them would be larger than the model."""
 
 
@@ -26,11 +26,11 @@ def answer(output, encoding, text, model):
     return {"masks": found}
 
 
-def same_answer(a, b, config):
-    """Whether two outputs prefer the same tokens."""
-    return bool((a.argmax(-1) == b.argmax(-1)).all())
+def decision(found):
+    """What an answer says, its scores left out: the best token of every mask."""
+    return [candidates[0]["token"] for candidates in found["masks"]]
 
 
-def golden(output, encoding, model):
-    """What of an output the package's goldens keep: every so-manieth token's logit at the masks."""
-    return output[_masks(encoding, model)][:, :: max(1, output.shape[-1] // _GOLDEN)]
+def kept(output, encoding, model):
+    """The part of an output that goldens keep: some of the vocabulary's logits at the masks."""
+    return output[_masks(encoding, model)][:, :: max(1, output.shape[-1] // _KEPT)]

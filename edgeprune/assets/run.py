@@ -51,7 +51,11 @@ class Model:
 
     def encode(self, text):
         """A text, or two that belong together, as tokenizers' Encoding."""
-        return self.tokenizer.encode(*text) if self.config["pair"] else self.tokenizer.encode(text)
+        try:
+            return self.tokenizer.encode(*text) if self.config["pair"] else self.tokenizer.encode(text)
+        except Exception as error:  # tokenizers has no class of its own for it
+            shown = (text[0] if self.config["pair"] else text)[:60]
+            raise ValueError("%r can't be cut to %d tokens: %s" % (shown, self.config["max_length"], error)) from error
 
     def output(self, encoding):
         """Raw outputs, float32: [labels], [hidden] or [tokens, ...]; several are stacked along a new last axis."""
@@ -68,30 +72,37 @@ class Model:
         """Raw outputs, an array a text."""
         return [self.output(self.encode(text)) for text in texts]
 
+    def answer(self, text):
+        """What the outputs for one text mean, a dict; for two that belong together likewise."""
+        encoding = self.encode(text)
+        return self.postprocess.answer(self.output(encoding), encoding, text, self)
+
     def answers(self, texts):
         """What the outputs mean, a dict a text."""
-        found = []
-        for text in texts:
-            encoding = self.encode(text)
-            found.append(self.postprocess.answer(self.output(encoding), encoding, text, self))
-        return found
+        return [self.answer(text) for text in texts]
 
     def golden(self, text):
-        """What of a text's outputs the package's goldens keep."""
+        """What `replay` compares: the text, its outputs (where they are many, a part of them) and what they say."""
         encoding = self.encode(text)
-        return self.postprocess.golden(self.output(encoding), encoding, self)
+        output = self.output(encoding)
+        kept = getattr(self.postprocess, "kept", None)
+        return {
+            "text": text,
+            "outputs": (kept(output, encoding, self) if kept else output).tolist(),
+            "decision": self.postprocess.decision(self.postprocess.answer(output, encoding, text, self)),
+        }
 
     def replay(self, golden):
-        """How a golden's text does now: whether the answer is the same, whether the outputs are equal, how far they are.
+        """How a golden's text does now: whether the outputs say the same, whether they are equal, how far they are.
 
         The distance is relative to max(1, the largest output); outputs of another shape are infinitely far.
         """
-        expected = np.array(golden["outputs"], dtype=np.float32)
-        found = self.golden(golden["text"])
+        now = self.golden(golden["text"])
+        expected, found = (np.array(one["outputs"], dtype=np.float32) for one in (golden, now))
         if expected.shape != found.shape:
             return False, False, float("inf")
         error = np.abs(found - expected).max(initial=0.0) / max(1.0, np.abs(expected).max(initial=0.0))
-        same = self.postprocess.same_answer(expected, found, self.config)
+        same = golden["decision"] == now["decision"]
         return same, np.array_equal(expected, found), float(error) if np.isfinite(error) else float("inf")
 
 
@@ -122,15 +133,21 @@ def main():
             print(fault, file=sys.stderr)
         print("goldens: %s" % ("%d failed" % len(faults) if faults else "ok"))
         return 5 if faults else 0
-    texts = (text for text in arguments.texts or (line.rstrip("\n") for line in sys.stdin) if text.strip())
+    texts = iter(arguments.texts or (line.rstrip("\n") for line in sys.stdin))
+    pair = model.config["pair"]
     for first in texts:
-        text = first
-        if model.config["pair"]:
-            text = (first, next(texts, None))
-            if text[1] is None:
-                print("this model takes two texts at a time; %r has no second one" % first[:60], file=sys.stderr)
-                return 2
-        print(json.dumps({"text": text, **model.answers([text])[0]}, ensure_ascii=False), flush=True)
+        text = (first, next(texts, "")) if pair else first
+        if pair and not all(map(str.strip, text)):
+            print("this model takes two texts at a time, got %r and %r" % (text[0][:60], text[1][:60]), file=sys.stderr)
+            return 2
+        if not first.strip():
+            continue
+        try:
+            found = model.answer(text)
+        except ValueError as error:
+            print(error, file=sys.stderr)
+            return 2
+        print(json.dumps({"text": text, **found}, ensure_ascii=False), flush=True)
     return 0
 
 

@@ -140,18 +140,21 @@ def keep_tokens(model: PreTrainedModel, tokens: Sequence[int]) -> None:
     index = torch.tensor(tokens, dtype=torch.int64)
     if embedding.padding_idx is not None:
         embedding.padding_idx = list(tokens).index(embedding.padding_idx)
-    embedding.weight = nn.Parameter(_rows(embedding.weight, index))
     embedding.num_embeddings = len(tokens)
-    if decoder is None:
-        return
-    decoder.weight = nn.Parameter(_rows(decoder.weight, index))
-    decoder.out_features = len(tokens)
-    if decoder.bias is not None:
-        old = decoder.bias
-        kept = nn.Parameter(_rows(old, index))
-        for module in model.modules():  # the prediction head names the decoder's bias once more
-            if module._parameters.get("bias") is old:  # noqa: SLF001
-                module.bias = kept
+    if decoder is not None:
+        decoder.out_features = len(tokens)
+    owned = {id(value) for part in (embedding, decoder) if part is not None for value in part.parameters()}
+    names = {name for name, value in model.named_parameters(remove_duplicate=False) if id(value) in owned}
+    # A prediction head names the decoder's bias once more; in a model without weights that is another tensor.
+    for pair in model.all_tied_weights_keys.items():
+        names |= set(pair) if names & set(pair) else set()
+    kept: dict[int, nn.Parameter] = {}
+    for name in names:
+        old = model.get_parameter(name)
+        if id(old) not in kept:
+            kept[id(old)] = nn.Parameter(_rows(old, index))
+        owner, _, attribute = name.rpartition(".")
+        setattr(model.get_submodule(owner), attribute, kept[id(old)])
     model.tie_weights()
 
 

@@ -9,9 +9,8 @@ included:
 X [tokens, kept] is the projection's input, R [tokens, hidden] the residual that its output is added to, D the dense
 projection's output. A layer that the text goes through many times has the tokens of every time, and R_dense - R is left
 out. A layer's outputs are kept once its projections are solved: every layer is computed a few times, however many lie
-above it. K-prune
-(https://arxiv.org/abs/2308.03449) solves the same per sublayer; Kwon et al. (https://arxiv.org/abs/2204.09656) tune one
-factor a unit instead.
+above it. K-prune (https://arxiv.org/abs/2308.03449) solves the same per sublayer; Kwon et al.
+(https://arxiv.org/abs/2204.09656) tune one factor a unit instead.
 """
 
 from collections.abc import Callable, Sequence
@@ -94,12 +93,12 @@ def ridge(gram: torch.Tensor, cross: torch.Tensor, strength: float) -> torch.Ten
     """(G + λI)⁻¹ C with λ = `strength` times G's mean diagonal.
 
     Args:
-        gram: XᵀX, [inputs, inputs].
+        gram: XᵀX, [inputs, inputs]; changed in place, for it is large.
         cross: XᵀY, [inputs, outputs].
         strength: Relative weight of the penalty, above 0.
     """
-    penalty = strength * gram.diagonal().mean()
-    solution: torch.Tensor = torch.linalg.solve(gram + penalty * torch.eye(len(gram), dtype=gram.dtype), cross)
+    gram.diagonal().add_(strength * gram.diagonal().mean())
+    solution: torch.Tensor = torch.cholesky_solve(cross, torch.linalg.cholesky(gram))
     return solution
 
 

@@ -120,7 +120,7 @@ def _compared(raw: "Array", inputs: "dict[str, Array]") -> "Array":
     """Of outputs by token those that aren't padding, and of a vocabulary's logits a part: all would not fit in memory."""
     if raw.ndim < 3:
         return raw
-    return raw[inputs["attention_mask"] > 0][:, :: max(1, raw.shape[-1] // _COMPARED)]
+    return raw[..., :: max(1, raw.shape[-1] // _COMPARED)][inputs["attention_mask"] > 0]
 
 
 def _parity_batches(encodings: "list[Encoding]", pad_token_id: int, max_length: int) -> "Iterator[dict[str, Array]]":

@@ -42,10 +42,6 @@ _TOLERANCE = {"fp32": 1e-4, "fp16": 2e-2, "int8-dynamic": 1.5e-1}
 """By precision: how far outputs may lie from the goldens on another instruction set, relative to max(1, largest)."""
 
 
-_EXAMPLES = {"question-answering": '"A question?" "Its context."', "fill-mask": '"A MASK text."'}
-"""What a model card asks of run.py."""
-
-
 class PackageName(Frozen):
     """What a package is called."""
 
@@ -121,15 +117,12 @@ class Package(Stage):
         _write_json(
             folder / "goldens.json",
             {
-                "schema_version": 1,
+                "schema_version": 2,
                 "arch": device["arch"],
                 "isa": list(device["isa"]),
                 "onnxruntime": _onnxruntime_version(),
                 "tolerance": _TOLERANCE[self._settings.mode],
-                "goldens": [
-                    {"text": text if isinstance(text, str) else list(text), "outputs": model.golden(text).tolist()}
-                    for text in texts
-                ],
+                "goldens": [model.golden(text) for text in texts],
             },
         )
         sums = "".join(f"{record.sha256}  {record.path}\n" for record in file_records(folder))
@@ -141,7 +134,7 @@ class Package(Stage):
     def _description(self, work: Work, prepared: "Prepared") -> dict[str, JsonValue]:
         spec = prepared.task.spec
         return {
-            "schema_version": 1,
+            "schema_version": 2,
             "name": self._name.name,
             "release": self._name.release,
             "target": self._name.target,
@@ -199,6 +192,10 @@ class Package(Stage):
             precision=self._settings.mode,
             max_length=spec.max_length,
             metric=final.metric.name,
+            others="".join(
+                f"| {name} | {dense.metric.others[name]:.4f} | {value:.4f} |\n"
+                for name, value in final.metric.others.items()
+            ),
             samples=final.metric.samples,
             dense_value=f"{dense.metric.value:.4f}",
             final_value=f"{final.metric.value:.4f}",
@@ -209,7 +206,7 @@ class Package(Stage):
             final_parameters=f"{final.parameters:,}",
             dense_mb=f"{(dense.model_bytes or 0) / 1e6:.1f}",
             final_mb=f"{(final.model_bytes or 0) / 1e6:.1f}",
-            example=_EXAMPLES.get(spec.task, '"A text." "Another one."').replace("MASK", str(prepared.tokenizer.mask_token)),
+            example=_example(prepared),
             goldens=self._config.goldens,
             notes="".join(f"- Note: {note}\n" for note in dict.fromkeys(notes)),
             licence=_licence(work) or "not stated by the model",
@@ -235,6 +232,12 @@ def _golden_texts(prepared: "Prepared", count: int) -> "list[Text]":
     order = sorted(range(len(test.texts)), key=lambda row: (len(test.encodings[row]["input_ids"]), row))
     positions = np.linspace(0, len(order) - 1, min(count, len(order))).round().astype(int)
     return [prepared.task.golden_text(test.texts[order[position]], prepared.tokenizer) for position in positions]
+
+
+def _example(prepared: "Prepared") -> str:
+    """run.py's arguments, two where the model takes two."""
+    shown = prepared.task.example_texts.replace("[MASK]", str(prepared.tokenizer.mask_token))
+    return f'{shown} "Another one."' if prepared.task.spec.pair and shown.count('"') == 2 else shown
 
 
 def _licence(work: Work) -> str | None:

@@ -22,7 +22,7 @@ from edgeprune.tasks import ProblemType, TaskName, TaskSpec
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
-    from edgeprune.tasks.base import Array
+    from edgeprune.tasks.base import Array, Example, Task
 
 __all__ = ["Prepare"]
 
@@ -107,11 +107,12 @@ class Prepare(Stage):
         rows = _split(tables, work.seed)
         splits = select(tables, rows)
         _warn_of_leaks(splits, work)
-        spec = self._spec(work, config, tokenizer.model_input_names, splits["train"])
+        spec = self._spec(work, config, tokenizer.model_input_names, splits)
         task = task_for(spec)
         tokenizer.model_max_length = spec.max_length
         references = {name: task.references(table, where=f"the {name} split") for name, table in splits.items()}
         examples = {name: task.encode(tokenizer, table.texts, references[name]) for name, table in splits.items()}
+        _warn_of_cut(task, examples, work)
 
         set_seed(work.seed)
         record: PruningRecord | None = read_pruning(source)
@@ -154,9 +155,11 @@ class Prepare(Stage):
             linear=None if linear is None else metric.model_copy(update={"value": linear}),
         )
 
-    def _spec(self, work: Work, config: "PreTrainedConfig", inputs: list[str], train: Table) -> TaskSpec:
+    def _spec(
+        self, work: Work, config: "PreTrainedConfig", inputs: list[str], splits: dict[SplitName, Table]
+    ) -> TaskSpec:
         from edgeprune.models.architectures import longest_text
-        from edgeprune.tasks import task_class
+        from edgeprune.tasks import resolve_spec
         from edgeprune.tasks.base import Source
 
         limit = longest_text(config)
@@ -168,12 +171,12 @@ class Prepare(Stage):
             folder=work.model.folder,
             config=config,
             inputs=tuple(inputs),
-            train=train,
+            splits=splits,
             max_length=self._config.max_length,
             problem_type=self._problem_type,
             note=lambda message: work.emit(Note(message, level="info")),
         )
-        return task_class(self._task).resolve(source)
+        return resolve_spec(self._task, source)
 
 
 def _split(tables: dict[SplitName, Table], seed: int) -> dict[SplitName, tuple[SplitName, list[int]]]:
@@ -192,6 +195,15 @@ def _split(tables: dict[SplitName, Table], seed: int) -> dict[SplitName, tuple[S
     if len(order) < _FEWEST_ROWS:
         raise DataError(f"only {len(order)} rows are left to train on; give more data")
     return {"train": ("train", sorted(order)), "selection": result["selection"], "test": result["test"]}
+
+
+def _warn_of_cut(task: "Task", examples: dict[SplitName, "list[Example]"], work: Work) -> None:
+    shares = {name: task.behind_cut(found) for name, found in examples.items()}
+    where = f"behind the first {task.spec.max_length} tokens (stages.prepare.max_length)"
+    if shares["train"] == 1:
+        raise DataError(f"everything that the training rows ask for is {where}; raise it")
+    if shares["test"]:
+        work.emit(Note(f"{shares['test']:.1%} of what the test split asks for is {where} and counts as missed"))
 
 
 def _warn_of_leaks(splits: dict[SplitName, Table], work: Work) -> None:

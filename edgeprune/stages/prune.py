@@ -11,6 +11,7 @@ from pydantic import JsonValue
 from edgeprune.artifacts import StageMetrics, file_digest
 from edgeprune.errors import ProfileError, UsageError
 from edgeprune.events import Note
+from edgeprune.memory import release_memory
 from edgeprune.profiles import PruneConfig
 from edgeprune.stage import Stage, Work
 from edgeprune.steps import (
@@ -89,6 +90,8 @@ class Prune(Stage):
         pruned = context.pruned
         for number, step in enumerate(self._steps):
             apply_step(step, number, pruned, context)
+            _own(pruned.model)
+            release_memory()
         save_checkpoint(pruned.model, work.folder / "checkpoint", record=pruned.record, tokenizer=pruned.tokenizer)
         write_scores(pruned.scores, work.folder / "scores.safetensors", context.checkpoint_digest)
         prepared = context.current()
@@ -158,7 +161,7 @@ class _Context:
         train = prepared.splits["train"]
         rows = np.random.default_rng(self.seed).permutation(len(train.examples))[:samples].tolist()
         if size is None:
-            limit = min(_BATCH_TOKENS, prepared.task.batch_tokens)
+            limit = min(_BATCH_TOKENS, prepared.task.max_batch_tokens)
             groups = by_length([train.examples[row].inputs for row in rows], limit)
         else:
             groups = [list(range(start, min(start + size, len(rows)))) for start in range(0, len(rows), size)]
@@ -173,17 +176,17 @@ class _Context:
         return batch if tokens is None else {**batch, "input_ids": tokens[batch["input_ids"]]}
 
     def run(self, model: "PreTrainedModel", batch: "Batch") -> "torch.Tensor":
-        return self.prepared.task.forward(model, _inputs(batch))[0]
+        return self.prepared.task.forward(model, batch)[0]
 
     def states(self, model: "PreTrainedModel", batch: "Batch") -> "tuple[torch.Tensor, ...]":
-        return self.prepared.task.forward(model, _inputs(batch), hidden=True)[1]
+        return self.prepared.task.forward(model, batch, hidden=True)[1]
 
     def loss(self, batch: "Batch", signal: Literal["auto", "labels", "divergence"]) -> "torch.Tensor":
         task, targets = self.prepared.task, batch.get("targets")
         outputs = self.run(self.pruned.model, batch)
         if signal == "divergence" or targets is None:
             return task.divergence_loss(outputs, self._generator, targets)
-        return task.label_loss(outputs, targets) * len(outputs)
+        return task.label_loss(outputs, targets, "sum")
 
     def metric(self, samples: int) -> float:
         import numpy as np
@@ -205,6 +208,12 @@ class _Context:
         self._work.emit(Note(message, level="info"))
 
 
+def _own(model: "PreTrainedModel") -> None:
+    """Copy the weights out of the checkpoint's file, all of which else stays in memory for the few that are unchanged."""
+    for parameter in model.parameters():
+        parameter.data = parameter.data.clone()
+
+
 def _compressed_bytes(path: "Path") -> int:
     """Size of a file after zlib's fastest compression."""
     packer, size = zlib.compressobj(1), 0
@@ -212,10 +221,6 @@ def _compressed_bytes(path: "Path") -> int:
         while block := file.read(2**20):
             size += len(packer.compress(block))
     return size + len(packer.flush())
-
-
-def _inputs(batch: "Batch") -> "Batch":
-    return {name: value for name, value in batch.items() if name != "targets"}
 
 
 def _file(step: Step) -> "Path | None":

@@ -1,7 +1,7 @@
 """Tasks: what a model is for. The closed table of those that edgeprune handles, under optimum's names.
 
 `TaskSpec` is what later stages and the package need to know of a task; it is light, and the task's code, which needs
-torch, is imported by `task_class`.
+torch, is imported by `resolve_spec` and `task_for`.
 """
 
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -11,7 +11,7 @@ from edgeprune.data import Columns
 from edgeprune.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
-    from edgeprune.tasks.base import Task
+    from edgeprune.tasks.base import Source, Task
 
 __all__ = [
     "COLUMNS",
@@ -21,8 +21,8 @@ __all__ = [
     "TaskName",
     "TaskSpec",
     "resolve_problem_type",
+    "resolve_spec",
     "resolve_task",
-    "task_class",
     "task_for",
 ]
 
@@ -123,24 +123,29 @@ def resolve_problem_type(asked: str | None, task: TaskName) -> ProblemType | Non
     raise UsageError(f"--problem-type {asked!r} is not one of {', '.join(get_args(ProblemType))}")
 
 
-def task_class(name: TaskName) -> "type[Task]":
+def resolve_spec(name: TaskName, source: "Source") -> TaskSpec:
+    """The task for one model and its data."""
+    spec: TaskSpec = _class_of(name).resolve(source)
+    return spec
+
+
+def task_for(spec: TaskSpec) -> "Task":
     """The task's code."""
+    task: Task = _class_of(spec.task)(spec)
+    return task
+
+
+def _class_of(name: TaskName) -> Any:
     from edgeprune.tasks.feature_extraction import FeatureExtraction
     from edgeprune.tasks.fill_mask import FillMask
     from edgeprune.tasks.question_answering import QuestionAnswering
     from edgeprune.tasks.text_classification import TextClassification
     from edgeprune.tasks.token_classification import TokenClassification
 
-    classes: dict[TaskName, type[Task]] = {
+    return {
         "text-classification": TextClassification,
         "token-classification": TokenClassification,
         "question-answering": QuestionAnswering,
         "fill-mask": FillMask,
         "feature-extraction": FeatureExtraction,
-    }
-    return classes[name]
-
-
-def task_for(spec: TaskSpec) -> "Task":
-    """The task's code for one model and its data."""
-    return task_class(spec.task)(spec)
+    }[name]

@@ -5,10 +5,10 @@ the tokenizer (a row's output): a model whose vocabulary was pruned is compared 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,8 @@ from torch import nn
 from torch.nn import functional
 from transformers import BatchEncoding, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
-from edgeprune.data import Table, Text
+from edgeprune.data import SplitName, Table, Text
+from edgeprune.errors import DataError
 from edgeprune.tasks import ProblemType, TaskSpec
 
 __all__ = [
@@ -27,8 +28,10 @@ __all__ = [
     "Batch",
     "Encoding",
     "Example",
+    "Reduction",
     "Source",
     "Task",
+    "distinct_labels",
     "drawn_loss",
     "random_signs",
     "softmax_divergence",
@@ -43,6 +46,8 @@ Encoding = dict[str, list[int]]
 IGNORED = -100
 """In the targets of a token: no loss is taken there."""
 
+Reduction = Literal["mean", "sum"]
+
 
 @dataclass(frozen=True)
 class Example:
@@ -51,8 +56,8 @@ class Example:
     inputs: Encoding
     target: Array | None = None
     """What the loss compares the text's raw output with."""
-    reads: Array | None = None
-    """Where in the raw output the text's own is; a task's own form."""
+    reads: Array = field(default_factory=lambda: np.zeros(0, np.int64))
+    """Where in the raw output a task finds what it reads, in the task's own form; empty: it reads all of it."""
 
 
 @dataclass(frozen=True)
@@ -63,11 +68,16 @@ class Source:
     """The model's."""
     config: PreTrainedConfig
     inputs: tuple[str, ...]
-    train: Table
+    splits: Mapping[SplitName, Table]
     max_length: int
     problem_type: ProblemType | None
     note: Callable[[str], None]
     """Tells the user something that was assumed."""
+
+    @property
+    def train(self) -> Table:
+        """The rows to learn from."""
+        return self.splits["train"]
 
     def has_head(self, suffix: str) -> bool:
         """Whether the checkpoint's class ends in `suffix`: its head is trained for the task."""
@@ -81,8 +91,10 @@ class Task(ABC):
     """Names of the exported graph's outputs; where there are several, they are stacked along a new last axis."""
     truncation: ClassVar[str] = "longest_first"
     """Which of two texts is cut where both are too long, in tokenizers' words."""
-    batch_tokens: ClassVar[int] = 2048
+    max_batch_tokens: ClassVar[int] = 2048
     """Most padded tokens that are predicted at once."""
+    example_texts: ClassVar[str] = '"A text."'
+    """What a package's card shows as run.py's arguments."""
 
     def __init__(self, spec: TaskSpec) -> None:
         self.spec = spec
@@ -139,11 +151,20 @@ class Task(ABC):
                 row,
                 text,
                 None if references is None else references[row],
+                tokenizer,
             )
             for row, text in enumerate(texts)
         ]
 
-    def example(self, inputs: Encoding, encoded: BatchEncoding, row: int, text: Text, reference: Any) -> Example:
+    def example(
+        self,
+        inputs: Encoding,
+        encoded: BatchEncoding,
+        row: int,
+        text: Text,
+        reference: Any,
+        tokenizer: PreTrainedTokenizerFast,
+    ) -> Example:
         """One encoded text.
 
         Args:
@@ -152,48 +173,65 @@ class Task(ABC):
             row: Of the text.
             text: Itself.
             reference: What its output is compared with, or None.
+            tokenizer: It was encoded with.
         """
         return Example(inputs, None if reference is None else np.asarray(reference))
 
+    def behind_cut(self, examples: Sequence[Example]) -> float:
+        """The share of what is asked for that lies behind max_length, out of the model's sight."""
+        return 0.0
+
     def read(self, raw: Array, example: Example) -> Array:
-        """A row's output: what the task reads of a text's raw output, [labels], [hidden] or [tokens or more, …]."""
+        """A row's output: what the task reads of a text's raw output, which may have padding at its end."""
         return raw
 
     # Computing
 
-    @abstractmethod
     def forward(
         self, model: nn.Module, batch: Batch, *, hidden: bool = False
     ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
-        """Raw outputs, and with `hidden` the states after the embeddings and each layer, [batch, tokens, hidden] each."""
+        """Raw outputs, and with `hidden` the states after the embeddings and each layer, [batch, tokens, hidden] each.
 
-    @abstractmethod
-    def label_loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Mean training loss over a batch of raw outputs."""
+        Given `targets`, a task by token may leave out the outputs of tokens that have none.
+        """
+        inputs = {name: value for name, value in batch.items() if name != "targets"}
+        result = model(**inputs, output_hidden_states=hidden)
+        return result.logits, result.hidden_states if hidden else ()
 
-    @abstractmethod
+    def rows(self, outputs: torch.Tensor, targets: torch.Tensor | None) -> torch.Tensor:
+        """Raw outputs as [rows, classes], those with a target where there are targets; of a softmax each."""
+        return outputs
+
+    def label_loss(self, outputs: torch.Tensor, targets: torch.Tensor, reduction: Reduction = "mean") -> torch.Tensor:
+        """Training loss over the rows of a batch of raw outputs; 0 where none has a target."""
+        classes = targets[targets != IGNORED]
+        loss = functional.cross_entropy(self.rows(outputs, targets).float(), classes, reduction="sum")
+        return loss if reduction == "sum" else loss / max(1, len(classes))
+
     def distill_loss(
         self, student: torch.Tensor, teacher: torch.Tensor, temperature: float, targets: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Mean distance between a student's and a teacher's raw outputs, at tokens where there are targets if by token."""
+        """Mean distance over the rows of a student's and a teacher's raw outputs."""
+        return softmax_divergence(self.rows(student, targets), self.rows(teacher, targets), temperature)
 
-    @abstractmethod
     def divergence_loss(
         self, outputs: torch.Tensor, generator: torch.Generator, targets: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Sum over a batch of what gradient criteria differentiate where there are no labels.
+        """Sum over the rows of what gradient criteria differentiate where there are no labels.
 
         The divergence from these very outputs has no gradient here, so this is a random function of the outputs whose
         squared gradients average to its curvature.
         """
+        return drawn_loss(self.rows(outputs, targets), generator)
 
     def among(self, outputs: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
         """A dense model's raw outputs as one has them whose vocabulary is these of its tokens."""
         return outputs
 
-    @abstractmethod
     def exportable(self, model: PreTrainedModel) -> nn.Module:
         """A module whose only outputs are `output_names`."""
+        module: nn.Module = model
+        return module
 
     # Measuring
 
@@ -231,6 +269,20 @@ class Task(ABC):
     def golden_text(self, text: Text, tokenizer: PreTrainedTokenizerFast) -> Text:
         """A text of the data as a user of the package would give it."""
         return text
+
+
+def distinct_labels(labels: Iterable[object]) -> tuple[str, ...]:
+    """The distinct labels; whole numbers in their order, anything else alphabetically.
+
+    Raises:
+        DataError: There is one only.
+    """
+    names = {str(label) for label in labels}
+    if len(names) < 2:
+        raise DataError(
+            f"the training rows have one label only ({', '.join(names) or 'none'}); a classifier needs two or more"
+        )
+    return tuple(sorted(names, key=(lambda name: (int(name), name)) if all(map(str.isdigit, names)) else None))
 
 
 def random_signs(like: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

@@ -13,7 +13,7 @@ from edgeprune.data import Table
 from edgeprune.models.architectures import ARCHITECTURES
 from edgeprune.models.pooling import Pooling, read_pooling
 from edgeprune.tasks import TaskSpec
-from edgeprune.tasks.base import Array, Batch, Source, Task, random_signs
+from edgeprune.tasks.base import Array, Batch, Reduction, Source, Task, random_signs
 
 __all__ = ["FeatureExtraction", "SentenceEncoder"]
 
@@ -70,11 +70,12 @@ class FeatureExtraction(Task):
     def forward(
         self, model: nn.Module, batch: Batch, *, hidden: bool = False
     ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
-        result = model(**batch, output_hidden_states=hidden)
+        inputs = {name: value for name, value in batch.items() if name != "targets"}
+        result = model(**inputs, output_hidden_states=hidden)
         pooled = SentenceEncoder(model, self.spec).pool(result.last_hidden_state, batch["attention_mask"])
         return pooled, result.hidden_states if hidden else ()
 
-    def label_loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    def label_loss(self, outputs: torch.Tensor, targets: torch.Tensor, reduction: Reduction = "mean") -> torch.Tensor:
         raise AssertionError("a task without labels trains by distillation alone")
 
     def distill_loss(

@@ -1,9 +1,11 @@
 """Fill-mask: a masked language model, judged by the words that it gives back.
 
-In every text 15% of the words are masked, whole, the same ones whatever the tokenizer and in every epoch. A word is right
-when all of its tokens are; its probability is their product. The texts themselves are the labels.
+In every text 15% of the words are masked, whole, the same ones in every epoch and whatever the tokenizer (but for words
+behind the cut). A word is right when all of its tokens are; its probability is their product. The texts themselves are the
+labels. In scripts without spaces every letter is a word.
 """
 
+import unicodedata
 import zlib
 from collections.abc import Sequence
 from typing import Any
@@ -11,23 +13,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional
-from transformers import BatchEncoding, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import BatchEncoding, PreTrainedTokenizerFast
 
 from edgeprune.data import Table, Text
 from edgeprune.errors import ModelError
 from edgeprune.tasks import TaskSpec
-from edgeprune.tasks.base import (
-    IGNORED,
-    Array,
-    Batch,
-    Encoding,
-    Example,
-    Source,
-    Task,
-    drawn_loss,
-    softmax_divergence,
-)
+from edgeprune.tasks.base import IGNORED, Array, Batch, Encoding, Example, Source, Task
 
 __all__ = ["FillMask"]
 
@@ -38,8 +29,9 @@ class FillMask(Task):
     """Raw outputs are logits, [tokens, vocabulary]; a row's are [masked words, 2]: right or not, and log probability."""
 
     output_names = ("logits",)
-    batch_tokens = 256
+    max_batch_tokens = 256
     """Logits of 250,000 tokens take 1 MB a token."""
+    example_texts = '"A [MASK] text."'
 
     @classmethod
     def resolve(cls, source: Source) -> TaskSpec:
@@ -49,39 +41,38 @@ class FillMask(Task):
         """Nothing: outputs tell what was right themselves."""
         return [None] * len(table.texts)
 
-    def encode(
-        self, tokenizer: PreTrainedTokenizerFast, texts: Sequence[Text], references: Sequence[Any] | None = None
-    ) -> list[Example]:
+    def example(
+        self,
+        inputs: Encoding,
+        encoded: BatchEncoding,
+        row: int,
+        text: Text,
+        reference: Any,
+        tokenizer: PreTrainedTokenizerFast,
+    ) -> Example:
+        """`reads` is [masked tokens, 3]: the token's place, its id and the number of its word among the masked."""
         if tokenizer.mask_token_id is None:
             raise ModelError("the tokenizer has no mask token, which fill-mask needs")
-        masked = []
-        for example in super().encode(tokenizer, texts):
-            assert example.reads is not None  # noqa: S101 (`example` sets it)
-            ids = np.array(example.inputs["input_ids"])
-            target = np.full(len(ids), IGNORED, np.int64)
-            places = example.reads[:, 0]
-            target[places] = ids[places]
-            ids[places] = tokenizer.mask_token_id
-            masked.append(Example({**example.inputs, "input_ids": ids.tolist()}, target, example.reads))
-        return masked
-
-    def example(self, inputs: Encoding, encoded: BatchEncoding, row: int, text: Text, reference: Any) -> Example:
-        """`reads` is [masked tokens, 3]: the token's place, its id and the number of its word among the masked."""
-        by_word: dict[int, list[int]] = {}
+        ids = np.array(inputs["input_ids"])
         words = _word_of_characters(str(text))
+        by_word: dict[int, list[int]] = {}
         for place, (start, end) in enumerate(encoded["offset_mapping"][row]):
             found = next((words[character] for character in range(start, end) if words[character] >= 0), None)
             if found is not None:
                 by_word.setdefault(found, []).append(place)
-        # A word's number in the order decides, so that a text that is cut elsewhere masks the same words where it can.
-        order = np.random.default_rng(zlib.crc32(str(text).encode())).permutation(max(words, default=-1) + 1)
-        chosen = [word for word in order.tolist() if word in by_word][: max(1, round(_SHARE * len(by_word)))]
-        ids = inputs["input_ids"]
+        known = {word for word, places in by_word.items() if tokenizer.unk_token_id not in ids[places]}
+        count = max(words, default=-1) + 1
+        order = np.random.default_rng(zlib.crc32(str(text).encode())).permutation(count).tolist()
+        wanted = [word for word in order[: max(1, round(_SHARE * count))] if word in known]
+        chosen = wanted or [word for word in order if word in known][:1]
         reads = [(place, ids[place], number) for number, word in enumerate(chosen) for place in by_word[word]]
-        return Example(inputs, reads=np.array(reads, np.int64).reshape(-1, 3))
+        places = [place for place, _, _ in reads]
+        target = np.full(len(ids), IGNORED, np.int64)
+        target[places] = ids[places]
+        ids[places] = tokenizer.mask_token_id
+        return Example({**inputs, "input_ids": ids.tolist()}, target, np.array(reads, np.int64).reshape(-1, 3))
 
     def read(self, raw: Array, example: Example) -> Array:
-        assert example.reads is not None  # noqa: S101 (`example` sets it)
         places, ids, words = example.reads.T
         count = int(words.max(initial=-1)) + 1
         logits = raw[places].astype(np.float32)
@@ -95,31 +86,26 @@ class FillMask(Task):
     def forward(
         self, model: nn.Module, batch: Batch, *, hidden: bool = False
     ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
-        result = model(**batch, output_hidden_states=hidden)
-        return result.logits, result.hidden_states if hidden else ()
+        """With targets, the masked tokens' logits alone, [masked, vocabulary]: the others would be most of the memory."""
+        targets = batch.get("targets")
+        if targets is None:
+            return super().forward(model, batch, hidden=hidden)
+        masked = targets != IGNORED
 
-    def label_loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        tokens = targets[targets != IGNORED]
-        loss = functional.cross_entropy(outputs[targets != IGNORED].float(), tokens, reduction="sum")
-        return loss / max(1, len(tokens))
+        def choose(_decoder: nn.Module, states: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
+            return (states[0][masked],)
 
-    def distill_loss(
-        self, student: torch.Tensor, teacher: torch.Tensor, temperature: float, targets: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        return softmax_divergence(_masked(student, targets), _masked(teacher, targets), temperature)
+        handle = model.get_output_embeddings().register_forward_pre_hook(choose)  # type: ignore[operator]
+        try:
+            return super().forward(model, batch, hidden=hidden)
+        finally:
+            handle.remove()
 
-    def divergence_loss(
-        self, outputs: torch.Tensor, generator: torch.Generator, targets: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        """The loss on tokens drawn from the model's own probabilities."""
-        return drawn_loss(_masked(outputs, targets), generator)
+    def rows(self, outputs: torch.Tensor, targets: torch.Tensor | None) -> torch.Tensor:
+        return outputs.flatten(0, -2)
 
     def among(self, outputs: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
         return outputs.index_select(-1, tokens)
-
-    def exportable(self, model: PreTrainedModel) -> nn.Module:
-        module: nn.Module = model
-        return module
 
     @property
     def metric_name(self) -> str:
@@ -146,8 +132,11 @@ class FillMask(Task):
         return output[:, 1]
 
     def golden_text(self, text: Text, tokenizer: PreTrainedTokenizerFast) -> Text:
-        """With its middle word masked."""
-        words = str(text).split()
+        """As much as isn't cut, its middle word masked."""
+        offsets = tokenizer(
+            str(text), truncation=True, max_length=self.spec.max_length - 2, return_offsets_mapping=True
+        )["offset_mapping"]
+        words = str(text)[: max(end for _, end in offsets)].split()
         words[len(words) // 2] = str(tokenizer.mask_token)
         return " ".join(words)
 
@@ -158,12 +147,16 @@ def _word_of_characters(text: str) -> list[int]:
     for character in text:
         if character.isspace():
             inside = False
-        elif not inside:
+        elif not inside or _is_a_word(character):
             word, inside = word + 1, True
         found.append(word if inside else -1)
     return found
 
 
-def _masked(outputs: torch.Tensor, targets: torch.Tensor | None) -> torch.Tensor:
-    """[batch, tokens, vocabulary] to the masked tokens, [masked, vocabulary]."""
-    return outputs.flatten(0, 1) if targets is None else outputs[targets != IGNORED]
+def _is_a_word(character: str) -> bool:
+    """Whether it is a letter of a script that is written without spaces: Thai to Myanmar, Khmer, Chinese, Japanese."""
+    number = ord(character)
+    spaceless = (
+        0x0E00 <= number < 0x10A0 or 0x1780 <= number < 0x1800 or (number >= 0x2E80 and not 0xAC00 <= number < 0xD800)
+    )
+    return spaceless and unicodedata.category(character) == "Lo"

