@@ -5,6 +5,7 @@ format is a sequence of length-prefixed fields, so the weights can follow the gr
 
     ModelProto  = [other fields] 0x3A <length of graph> GraphProto
     GraphProto  = [other fields] (0x2A <length> TensorProto)*
+    TensorProto = [shape, type, name] 0x4A <length> values
 
 (https://protobuf.dev/programming-guides/encoding; field numbers from onnx.proto). A protobuf message ends at 2 GB, so
 larger models keep their weights beside the file.
@@ -21,6 +22,7 @@ __all__ = ["write_onnx"]
 _LIMIT_BYTES = 2**31 - 2**20
 _GRAPH_FIELD = b"\x3a"
 _INITIALIZER_FIELD = b"\x2a"
+_RAW_DATA_FIELD = b"\x4a"
 
 
 def write_onnx(model: onnx_ir.Model, path: Path) -> None:
@@ -39,21 +41,21 @@ def write_onnx(model: onnx_ir.Model, path: Path) -> None:
     proto.graph.value_info.extend(shapes)
     graph = proto.graph.SerializeToString(deterministic=True)
     proto.ClearField("graph")
-    sizes = [_tensor(name, tensor).ByteSize() for name, tensor in tensors.items()]
-    length = len(graph) + sum(len(_INITIALIZER_FIELD) + len(_varint(size)) + size for size in sizes)
+    heads = [_head(name, tensor) for name, tensor in tensors.items()]
+    length = len(graph) + sum(len(head) + tensor.nbytes for head, tensor in zip(heads, tensors.values(), strict=True))
     with path.open("wb") as file:
         file.write(proto.SerializeToString(deterministic=True))
         file.write(_GRAPH_FIELD + _varint(length) + graph)
-        for size, (name, tensor) in zip(sizes, tensors.items(), strict=True):
-            file.write(_INITIALIZER_FIELD + _varint(size))
-            file.write(_tensor(name, tensor).SerializeToString(deterministic=True))
+        for head, tensor in zip(heads, tensors.values(), strict=True):
+            file.write(head)
+            file.write(tensor.tobytes())
 
 
-def _tensor(name: str, tensor: onnx_ir.TensorProtocol) -> onnx.TensorProto:
-    proto: onnx.TensorProto = onnx_ir.to_proto(tensor)
-    proto.name = name
-    proto.doc_string = ""
-    return proto
+def _head(name: str, tensor: onnx_ir.TensorProtocol) -> bytes:
+    """Everything of an initializer that comes before its values."""
+    described = onnx.TensorProto(dims=tensor.shape.numpy(), data_type=tensor.dtype.value, name=name)
+    fields: bytes = described.SerializeToString(deterministic=True) + _RAW_DATA_FIELD + _varint(tensor.nbytes)
+    return _INITIALIZER_FIELD + _varint(len(fields) + tensor.nbytes) + fields
 
 
 def _varint(value: int) -> bytes:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pydantic import JsonValue
 
 from edgeprune.artifacts import StageMetrics
+from edgeprune.memory import release_memory
 from edgeprune.profiles import ExportConfig
 from edgeprune.stage import Stage, Work
 
@@ -73,6 +74,7 @@ class Export(Stage):
         prepared.tokenizer.save_pretrained(work.folder / "tokenizer")
         parameters = count_parameters(model)
         del model  # before ONNX Runtime reads the weights once more
+        release_memory()
         session = onnx_session(path, threads=1)
         parity = check_parity(session, expected, tolerance=self._config.tolerance)
         outputs = predict_onnx(session, task, prepared.test.examples, pad)
@@ -95,7 +97,7 @@ def reference_outputs(
     with torch.inference_mode():
         return [
             (batch, _compared(task.forward(model, to_torch(batch))[0].numpy(), batch))
-            for batch in _parity_batches(encodings, pad_token_id, task.spec.max_length)
+            for batch in _parity_batches(encodings, pad_token_id, task)
         ]
 
 
@@ -123,8 +125,11 @@ def _compared(raw: "Array", inputs: "dict[str, Array]") -> "Array":
     return raw[..., :: max(1, raw.shape[-1] // _COMPARED)][inputs["attention_mask"] > 0]
 
 
-def _parity_batches(encodings: "list[Encoding]", pad_token_id: int, max_length: int) -> "Iterator[dict[str, Array]]":
+def _parity_batches(encodings: "list[Encoding]", pad_token_id: int, task: "Task") -> "Iterator[dict[str, Array]]":
     from edgeprune.evaluation import collate
+
+    max_length = task.spec.max_length
+    rows = min(8, max(2, task.max_batch_tokens // max_length))
 
     ordered = sorted(encodings, key=lambda encoding: len(encoding["input_ids"]))
     shortest, middle, longest = ordered[0], ordered[len(ordered) // 2], ordered[-1]
@@ -133,4 +138,4 @@ def _parity_batches(encodings: "list[Encoding]", pad_token_id: int, max_length: 
         yield collate([alone], pad_token_id)
     yield collate([shortest, middle, longest], pad_token_id)
     yield collate([shortest, middle], pad_token_id, width=max_length)
-    yield collate(ordered[:: max(1, len(ordered) // 8)][:8], pad_token_id, width=max_length)
+    yield collate(ordered[:: max(1, len(ordered) // rows)][:rows], pad_token_id, width=max_length)
