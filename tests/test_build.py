@@ -11,7 +11,7 @@ import onnxruntime
 import pytest
 import torch
 from conftest import DataFactory, ModelFactory
-from e2e import STAGES, Built, call, read_events, starts, target_text, write_data
+from e2e import STAGES, Built, call, read_events, starts, target_text, write_data, write_rows
 from safetensors.numpy import load_file
 
 import edgeprune
@@ -291,9 +291,9 @@ def test_each_round_is_two_artifacts_and_ends_at_what_was_asked_for(built: Built
 # Tasks
 
 
-def _run_package(package: Path, text: str) -> dict[str, object]:
+def _run_package(package: Path, *texts: str) -> dict[str, object]:
     done = subprocess.run(
-        [sys.executable, str(package / "run.py"), text], capture_output=True, text=True, check=True, cwd=package.parent
+        [sys.executable, package / "run.py", *texts], capture_output=True, text=True, check=True, cwd=package.parent
     )
     answer: dict[str, object] = json.loads(done.stdout)
     return answer
@@ -357,6 +357,26 @@ def test_multi_label_and_regression(
     else:
         assert set(good) == {"text", "value"}
         assert good["value"] > bad["value"]  # type: ignore[operator]
+
+
+def test_two_texts_are_classified_together(built: Built, tiny_model_folder: ModelFactory, tmp_path: Path) -> None:
+    """The label is in the second text, the first is always the same."""
+    rows = [json.loads(line) for line in built.data.read_text(encoding="utf-8").splitlines()]
+    pairs = [{"premise": "the film was", "hypothesis": row["text"], "label": row["label"]} for row in rows]
+    done = call(
+        "build", tiny_model_folder("distilbert", "Model"), "--task", "text-classification", "--data",
+        write_rows(tmp_path / "pairs.jsonl", pairs), "--text-column", "premise", "--pair-column", "hypothesis",
+        "--pipeline", built.pipeline, "--target", _unreachable_target(tmp_path, "board"), "--store", tmp_path / "store",
+        "--output", tmp_path / "dist", "--json", *NO_PRUNING, "--set", "stages.prepare.epochs=6",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    assert done.document["linear"]["value"] > 0.9
+    package = Path(done.document["package"]["path"])
+    assert call("verify", package).code == 0
+    answer = _run_package(package, "the film was", "a lovely great superb film .")
+    assert answer["text"] == ["the film was", "a lovely great superb film ."]
+    assert answer["label"] == "pos"
+    assert 'python run.py "A text." "Another one."' in (package / "README.md").read_text(encoding="utf-8")
 
 
 def test_feature_extraction_needs_no_labels(built: Built, tiny_model_folder: ModelFactory, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import torch
 from optimum.exporters.tasks import TasksManager
 from torch import nn
 from torch.nn import functional
-from transformers import BatchEncoding, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from edgeprune.data import SplitName, Table, Text
 from edgeprune.errors import DataError
@@ -31,6 +31,7 @@ __all__ = [
     "Reduction",
     "Source",
     "Task",
+    "Tokenized",
     "distinct_labels",
     "drawn_loss",
     "random_signs",
@@ -58,6 +59,19 @@ class Example:
     """What the loss compares the text's raw output with."""
     reads: Array = field(default_factory=lambda: np.zeros(0, np.int64))
     """Where in the raw output a task finds what it reads, in the task's own form; empty: it reads all of it."""
+
+
+@dataclass(frozen=True)
+class Tokenized:
+    """One text, or two that belong together, as a tokenizer gave it back."""
+
+    text: Text
+    inputs: Encoding
+    offsets: Sequence[tuple[int, int]]
+    """By token, the first character and the one after the last, in its own text."""
+    sides: Sequence[int | None]
+    """By token, which of the two texts it is of; None for special tokens."""
+    tokenizer: PreTrainedTokenizerFast
 
 
 @dataclass(frozen=True)
@@ -146,36 +160,21 @@ class Task(ABC):
         )
         return [
             self.example(
-                {name: encoded[name][row] for name in self.spec.inputs},
-                encoded,
-                row,
-                text,
+                Tokenized(
+                    text,
+                    {name: encoded[name][row] for name in self.spec.inputs},
+                    encoded["offset_mapping"][row],
+                    encoded.sequence_ids(row),
+                    tokenizer,
+                ),
                 None if references is None else references[row],
-                tokenizer,
             )
             for row, text in enumerate(texts)
         ]
 
-    def example(
-        self,
-        inputs: Encoding,
-        encoded: BatchEncoding,
-        row: int,
-        text: Text,
-        reference: Any,
-        tokenizer: PreTrainedTokenizerFast,
-    ) -> Example:
-        """One encoded text.
-
-        Args:
-            inputs: What the model is given.
-            encoded: All texts, with offsets.
-            row: Of the text.
-            text: Itself.
-            reference: What its output is compared with, or None.
-            tokenizer: It was encoded with.
-        """
-        return Example(inputs, None if reference is None else np.asarray(reference))
+    def example(self, tokenized: Tokenized, reference: Any) -> Example:
+        """One text, its target made of what its output is compared with (None: without a target)."""
+        return Example(tokenized.inputs, None if reference is None else np.asarray(reference))
 
     def behind_cut(self, examples: Sequence[Example]) -> float:
         """The share of what is asked for that lies behind max_length, out of the model's sight."""

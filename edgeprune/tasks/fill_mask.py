@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from transformers import BatchEncoding, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
 from edgeprune.data import Table, Text
 from edgeprune.errors import ModelError
 from edgeprune.tasks import TaskSpec
-from edgeprune.tasks.base import IGNORED, Array, Batch, Encoding, Example, Source, Task
+from edgeprune.tasks.base import IGNORED, Array, Batch, Example, Source, Task, Tokenized
 
 __all__ = ["FillMask"]
 
@@ -41,28 +41,21 @@ class FillMask(Task):
         """Nothing: outputs tell what was right themselves."""
         return [None] * len(table.texts)
 
-    def example(
-        self,
-        inputs: Encoding,
-        encoded: BatchEncoding,
-        row: int,
-        text: Text,
-        reference: Any,
-        tokenizer: PreTrainedTokenizerFast,
-    ) -> Example:
+    def example(self, tokenized: Tokenized, reference: Any) -> Example:
         """`reads` is [masked tokens, 3]: the token's place, its id and the number of its word among the masked."""
+        tokenizer, text = tokenized.tokenizer, str(tokenized.text)
         if tokenizer.mask_token_id is None:
             raise ModelError("the tokenizer has no mask token, which fill-mask needs")
-        ids = np.array(inputs["input_ids"])
-        words = _word_of_characters(str(text))
+        ids = np.array(tokenized.inputs["input_ids"])
+        words = _word_of_characters(text)
         by_word: dict[int, list[int]] = {}
-        for place, (start, end) in enumerate(encoded["offset_mapping"][row]):
+        for place, (start, end) in enumerate(tokenized.offsets):
             found = next((words[character] for character in range(start, end) if words[character] >= 0), None)
             if found is not None:
                 by_word.setdefault(found, []).append(place)
         known = {word for word, places in by_word.items() if tokenizer.unk_token_id not in ids[places]}
         count = max(words, default=-1) + 1
-        order = np.random.default_rng(zlib.crc32(str(text).encode())).permutation(count).tolist()
+        order = np.random.default_rng(zlib.crc32(text.encode())).permutation(count).tolist()
         wanted = [word for word in order[: max(1, round(_SHARE * count))] if word in known]
         chosen = wanted or [word for word in order if word in known][:1]
         reads = [(place, ids[place], number) for number, word in enumerate(chosen) for place in by_word[word]]
@@ -70,7 +63,9 @@ class FillMask(Task):
         target = np.full(len(ids), IGNORED, np.int64)
         target[places] = ids[places]
         ids[places] = tokenizer.mask_token_id
-        return Example({**inputs, "input_ids": ids.tolist()}, target, np.array(reads, np.int64).reshape(-1, 3))
+        return Example(
+            {**tokenized.inputs, "input_ids": ids.tolist()}, target, np.array(reads, np.int64).reshape(-1, 3)
+        )
 
     def read(self, raw: Array, example: Example) -> Array:
         places, ids, words = example.reads.T

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from transformers import BatchEncoding, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from edgeprune.assets.postprocess_question_answering import best_span
 from edgeprune.data import Label, Table, Text
 from edgeprune.errors import DataError
 from edgeprune.tasks import TaskSpec
-from edgeprune.tasks.base import IGNORED, Array, Batch, Encoding, Example, Source, Task
+from edgeprune.tasks.base import IGNORED, Array, Batch, Example, Source, Task, Tokenized
 
 __all__ = ["Answers", "QuestionAnswering", "squad_scores"]
 
@@ -88,26 +88,12 @@ class QuestionAnswering(Task):
                 )
         return super().encode(tokenizer, texts, references)
 
-    def example(
-        self,
-        inputs: Encoding,
-        encoded: BatchEncoding,
-        row: int,
-        text: Text,
-        reference: Any,
-        tokenizer: PreTrainedTokenizerFast,
-    ) -> Example:
+    def example(self, tokenized: Tokenized, reference: Any) -> Example:
         """`reads` is each token's first and last character in the context, -1 outside of it."""
-        sides = encoded.sequence_ids(row)
-        offsets = np.array(
-            [
-                offset if side == 1 else (-1, -1)
-                for offset, side in zip(encoded["offset_mapping"][row], sides, strict=True)
-            ],
-            np.int64,
-        )
+        pairs = zip(tokenized.offsets, tokenized.sides, strict=True)
+        offsets = np.array([offset if side == 1 else (-1, -1) for offset, side in pairs], np.int64)
         if reference is None:
-            return Example(inputs, reads=offsets)
+            return Example(tokenized.inputs, reads=offsets)
         if not reference.texts:
             target = [0, 0] if self.spec.unanswerable else [IGNORED, IGNORED]
         else:
@@ -115,7 +101,7 @@ class QuestionAnswering(Task):
             inside = np.flatnonzero((offsets[:, 1] > reference.start) & (offsets[:, 0] < end))
             whole = len(inside) > 0 and end <= offsets[:, 1].max()
             target = [int(inside[0]), int(inside[-1])] if whole else [IGNORED, IGNORED]
-        return Example(inputs, np.array(target, np.int64), offsets)
+        return Example(tokenized.inputs, np.array(target, np.int64), offsets)
 
     def behind_cut(self, examples: Sequence[Example]) -> float:
         return float(np.mean([example.target is not None and example.target[0] == IGNORED for example in examples]))

@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import BatchEncoding, PreTrainedTokenizerFast
 
 from edgeprune.assets.postprocess_token_classification import first_tokens, has_spans, spans
-from edgeprune.data import Table, Text, flat
+from edgeprune.data import Table, flat
 from edgeprune.errors import DataError
 from edgeprune.tasks import TaskSpec
-from edgeprune.tasks.base import IGNORED, Array, Encoding, Example, Source, Task, distinct_labels
+from edgeprune.tasks.base import IGNORED, Array, Example, Source, Task, Tokenized, distinct_labels
 
 __all__ = ["TokenClassification"]
 
@@ -60,23 +59,14 @@ class TokenClassification(Task):
             found.append(np.array([known[str(one)] for one in labels], np.int64))
         return found
 
-    def example(
-        self,
-        inputs: Encoding,
-        encoded: BatchEncoding,
-        row: int,
-        text: Text,
-        reference: Any,
-        tokenizer: PreTrainedTokenizerFast,
-    ) -> Example:
+    def example(self, tokenized: Tokenized, reference: Any) -> Example:
         """`reads` is each word's first token, -1 of those that have none."""
-        offsets = encoded["offset_mapping"][row]
-        tokens = np.array(first_tokens(_words(str(text)), offsets), np.int64)
+        tokens = np.array(first_tokens(_words(str(tokenized.text)), tokenized.offsets), np.int64)
         if reference is None:
-            return Example(inputs, reads=tokens)
-        target = np.full(len(offsets), IGNORED, np.int64)
+            return Example(tokenized.inputs, reads=tokens)
+        target = np.full(len(tokenized.offsets), IGNORED, np.int64)
         target[tokens[tokens >= 0]] = reference[tokens >= 0]
-        return Example(inputs, target, tokens)
+        return Example(tokenized.inputs, target, tokens)
 
     def behind_cut(self, examples: Sequence[Example]) -> float:
         return float(np.mean(np.concatenate([example.reads for example in examples]) < 0))
