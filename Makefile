@@ -18,7 +18,7 @@ demo-quick: $(VENV)/.demo
 	  --set stages.prune.steps.0.samples=256 --set stages.prune.steps.1.samples=128
 
 test: $(VENV)/.dev
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --dist worksteal
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .

@@ -15,7 +15,7 @@ From Python:
 """
 
 import argparse
-import importlib
+import importlib.util
 import json
 import os
 import sys
@@ -41,7 +41,7 @@ class Model:
         self.tokenizer = Tokenizer.from_file(str(self.folder / "tokenizer.json"))
         self.tokenizer.no_padding()
         self.tokenizer.enable_truncation(self.config["max_length"], strategy=self.config["truncation"])
-        self.postprocess = postprocess or importlib.import_module("postprocess")
+        self.postprocess = postprocess or _module(self.folder / "postprocess.py")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or self.config["threads"]
         options.log_severity_level = 3
@@ -104,6 +104,13 @@ class Model:
         error = np.abs(found - expected).max(initial=0.0) / max(1.0, np.abs(expected).max(initial=0.0))
         same = golden["decision"] == now["decision"]
         return same, np.array_equal(expected, found), float(error) if np.isfinite(error) else float("inf")
+
+
+def _module(path):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def check(model):
