@@ -140,7 +140,7 @@ def test_an_architecture_that_belongs_to_no_task(built: Built, place: Path, tiny
         "build", tiny_model_folder(head="ForMaskedLM"), "--data", built.data, "--store", place / "store", "--output",
         place / "dist",
     )  # fmt: skip
-    refused(done, 2, "BertForMaskedLM", "say which with --task")
+    refused(done, 2, "BertForMaskedLM", "say it with --task")
     assert nothing_made(place)
 
 

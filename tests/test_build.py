@@ -28,7 +28,7 @@ DOCUMENT = {
 STAGE_ROW = {
     "stage", "round", "key", "cached", "duration_s", "peak_memory_mb", "parameters", "size_bytes", "metric",
 }  # fmt: skip
-METRIC = {"name", "value", "samples", "drop", "drop_interval"}
+METRIC = {"name", "value", "samples", "drop", "drop_interval", "others"}
 LATENCY_ROW = {
     "artifact", "provider", "threads", "batch_size", "lengths", "samples", "p50_ms", "p90_ms", "p50_interval_ms",
     "p90_interval_ms", "peak_memory_mb",
