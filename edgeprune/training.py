@@ -48,7 +48,7 @@ class Rows:
 
     examples: Sequence[Example]
     references: Sequence[Any] | None
-    """One a row; None for the training rows of data without labels."""
+    """One a row; None where only the dense model's outputs could be, and nothing is trained without them."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def train(
     *,
     config: TrainingConfig,
     teacher: Teacher | None,
-    rows: Rows,
+    examples: Sequence[Example],
     selection: Rows,
     pad_token_id: int,
     numeric: NumericMode,
@@ -82,11 +82,13 @@ def train(
 
     Args:
         folder: Holds the resume state; if an interrupted training left some, this one continues it.
+        examples: What is learned from, with targets unless the teacher alone teaches.
+        selection: What decides which moment is kept.
         on_step: Called with (steps done, steps in all).
         hold_zeros: Whether projection weights that are zero stay so (unstructured pruning).
     """
     folder.mkdir(parents=True, exist_ok=True)
-    steps_per_epoch = -(-len(rows.examples) // config.batch_size)
+    steps_per_epoch = -(-len(examples) // config.batch_size)
     max_steps = steps_per_epoch * config.epochs
     evaluations = min(config.evaluations_per_epoch, steps_per_epoch) * config.epochs
     moments = {round(max_steps * number / evaluations) for number in range(1, evaluations + 1)}
@@ -116,7 +118,7 @@ def train(
         model,
         task,
         teacher=teacher,
-        rows=rows,
+        examples=examples,
         selection=selection,
         pad_token_id=pad_token_id,
         arguments=arguments,
@@ -175,7 +177,7 @@ class _Trainer(Trainer):  # type: ignore[misc] # transformers' own types don't p
         task: Task,
         *,
         teacher: Teacher | None,
-        rows: Rows,
+        examples: Sequence[Example],
         selection: Rows,
         pad_token_id: int,
         arguments: TrainingArguments,
@@ -184,19 +186,19 @@ class _Trainer(Trainer):  # type: ignore[misc] # transformers' own types don't p
         super().__init__(
             model=model,
             args=arguments,
-            train_dataset=_TrainingRows(rows.examples),
+            train_dataset=_TrainingRows(examples),
             eval_dataset=[],
-            data_collator=lambda examples: to_batch(examples, pad_token_id),
+            data_collator=lambda batch: to_batch(batch, pad_token_id),
         )
         self._task = task
         self._teacher = teacher
-        self._rows = rows
+        self._examples = examples
         self._selection = selection
         self._pad_token_id = pad_token_id
         self._steps_per_epoch = steps_per_epoch
 
     def _get_train_sampler(self, train_dataset: object = None) -> Sampler[int]:
-        lengths = [len(example.inputs["input_ids"]) for example in self._rows.examples]
+        lengths = [len(example.inputs["input_ids"]) for example in self._examples]
         return _LengthGrouped(
             lengths,
             self.args.per_device_train_batch_size,

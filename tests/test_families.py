@@ -32,6 +32,13 @@ ASKED: dict[TaskName, tuple[str, ...]] = {
 """What the package is given."""
 
 
+OTHERS = {
+    "token-classification": {"precision", "recall", "accuracy"},
+    "question-answering": {"exact_match"},
+    "fill-mask": {"pseudo_perplexity"},
+}
+"""Metrics beside the primary one, which the model card lists too."""
+
 ODD_PAIRS = [
     (("the film ?",), "this model takes two texts at a time, got 'the film ?' and ''"),
     (("the film ?", " "), "this model takes two texts at a time, got 'the film ?' and ' '"),
@@ -96,6 +103,10 @@ def test_a_family_goes_the_whole_way(
 
     package = tmp_path / "dist" / "tiny-0-here"
     assert call("verify", package).code == 0
+    card = (package / "README.md").read_text(encoding="utf-8")
+    others = done.document["stages"][-1]["metric"]["others"]
+    assert set(others) == OTHERS.get(task, set())
+    assert all(f"| {name} | " in card for name in others)
     ran = run_package(package, *ASKED[task])
     assert ran.returncode == 0, ran.stderr
     check_answer(task, json.loads(ran.stdout))

@@ -1,4 +1,5 @@
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -6,10 +7,11 @@ from pydantic import JsonValue
 
 from edgeprune.artifacts import Artifact, StageMetrics
 from edgeprune.data import DataSource, DataSpec
-from edgeprune.errors import IntegrityError
+from edgeprune.errors import DataError, IntegrityError
 from edgeprune.events import ignore
 from edgeprune.models.reference import ModelSource
 from edgeprune.stage import Stage, Work
+from edgeprune.stages.prepare import _warn_of_cut
 from edgeprune.tasks import COLUMNS
 
 
@@ -106,3 +108,16 @@ def test_whatever_determines_the_output_changes_the_key(stage: Stage, parents: d
 
 def test_what_does_not_determine_the_output_does_not():
     assert Copy(writes=()).key(PARENTS, 0) == Copy().key(PARENTS, 0)
+
+
+def test_what_lies_behind_the_cut_is_said():
+    said: list[Any] = []
+    behind = {"train": 0.5, "selection": 0.0, "test": 0.25}
+    task: Any = SimpleNamespace(behind_cut=behind.__getitem__, spec=SimpleNamespace(max_length=8))
+    watched: Any = SimpleNamespace(emit=said.append)
+    _warn_of_cut(task, {name: name for name in behind}, watched)  # type: ignore[arg-type, misc]
+    (note,) = said
+    assert "25.0% of what the test split asks for is behind the first 8 tokens" in note.message
+    behind.update(train=1.0)
+    with pytest.raises(DataError, match="everything that the training rows ask for is behind the first 8 tokens"):
+        _warn_of_cut(task, {name: name for name in behind}, watched)  # type: ignore[arg-type, misc]

@@ -90,7 +90,7 @@ class Case:
                 self.task,
                 config=TrainingConfig(**values),
                 teacher=teacher,
-                rows=Rows(learned, list(self.references[:ROWS]) if labelled else None),
+                examples=learned,
                 selection=Rows(self.examples[ROWS:], list(selection)),
                 pad_token_id=0,
                 numeric=NumericMode(bf16=bf16, threads=1),
@@ -280,7 +280,7 @@ def test_the_loss_is_the_weighted_sum_of_its_terms(
         student,
         case.task,
         teacher=Teacher(teacher, config, layers=(0, 1)),
-        rows=rows,
+        examples=rows.examples,
         selection=rows,
         pad_token_id=0,
         arguments=TrainingArguments(output_dir=str(tmp_path), use_cpu=True, report_to=[]),
@@ -394,7 +394,7 @@ def test_a_student_with_fewer_layers_and_tokens_is_compared_with_the_states_it_h
     rows = Rows(case.examples[:3], list(case.references[:3]))
     config = DistillConfig(logits=0.0, hidden=1.0, labels=0.0)
     trainer = _Trainer(
-        student, case.task, teacher=Teacher(teacher, config, layers=(1,), tokens=tokens), rows=rows, selection=rows,
+        student, case.task, teacher=Teacher(teacher, config, layers=(1,), tokens=tokens), examples=rows.examples, selection=rows,
         pad_token_id=0, arguments=TrainingArguments(output_dir=str(tmp_path), use_cpu=True, report_to=[]),
         steps_per_epoch=1,
     )  # fmt: skip

@@ -37,7 +37,7 @@ class Export(Stage):
     """
 
     name = "export"
-    version = 2
+    version = 3
     libraries = ("torch", "transformers", "onnx", "onnxscript", "onnx-ir", "onnxruntime")
     roles = ("dense", "checkpoint")
     produces = ("model.onnx", "tokenizer/tokenizer.json", "outputs.safetensors")
@@ -130,7 +130,6 @@ def _parity_batches(encodings: "list[Encoding]", pad_token_id: int, task: "Task"
 
     max_length = task.spec.max_length
     rows = min(8, max(2, task.max_batch_tokens // max_length))
-
     ordered = sorted(encodings, key=lambda encoding: len(encoding["input_ids"]))
     shortest, middle, longest = ordered[0], ordered[len(ordered) // 2], ordered[-1]
     repeated = {name: (values * max_length)[:max_length] for name, values in longest.items()}

@@ -49,7 +49,7 @@ class Finetune(Stage):
         task = prepared.task
         model = load_checkpoint(pruned, task.auto_class)
         teacher = load_checkpoint(dense, task.auto_class).requires_grad_(requires_grad=False)
-        selection, rows = prepared.splits["selection"], prepared.splits["train"]
+        selection = prepared.splits["selection"]
         set_seed(work.seed)
         train(
             model,
@@ -61,7 +61,7 @@ class Finetune(Stage):
                 layers=dense_layers(record, dense_record, len(layers_of(teacher))),
                 tokens=dense_tokens(record, dense_record),
             ),
-            rows=Rows(rows.examples, rows.references),
+            examples=prepared.splits["train"].examples,
             selection=Rows(selection.examples, selection.references),
             pad_token_id=prepared.pad_token_id,
             numeric=self._numeric,

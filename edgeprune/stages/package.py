@@ -206,7 +206,7 @@ class Package(Stage):
             final_parameters=f"{final.parameters:,}",
             dense_mb=f"{(dense.model_bytes or 0) / 1e6:.1f}",
             final_mb=f"{(final.model_bytes or 0) / 1e6:.1f}",
-            example=_example(prepared),
+            example=" ".join(f'"{text}"' for text in prepared.task.example_texts(prepared.tokenizer)),
             goldens=self._config.goldens,
             notes="".join(f"- Note: {note}\n" for note in dict.fromkeys(notes)),
             licence=_licence(work) or "not stated by the model",
@@ -232,12 +232,6 @@ def _golden_texts(prepared: "Prepared", count: int) -> "list[Text]":
     order = sorted(range(len(test.texts)), key=lambda row: (len(test.encodings[row]["input_ids"]), row))
     positions = np.linspace(0, len(order) - 1, min(count, len(order))).round().astype(int)
     return [prepared.task.golden_text(test.texts[order[position]], prepared.tokenizer) for position in positions]
-
-
-def _example(prepared: "Prepared") -> str:
-    """run.py's arguments, two where the model takes two."""
-    shown = prepared.task.example_texts.replace("[MASK]", str(prepared.tokenizer.mask_token))
-    return f'{shown} "Another one."' if prepared.task.spec.pair and shown.count('"') == 2 else shown
 
 
 def _licence(work: Work) -> str | None:

@@ -129,7 +129,7 @@ class Prepare(Stage):
                 task,
                 config=self._config,
                 teacher=None,
-                rows=Rows(examples["train"], references["train"]),
+                examples=examples["train"],
                 selection=Rows(examples["selection"], references["selection"]),
                 pad_token_id=pad,
                 numeric=self._numeric,
@@ -152,7 +152,7 @@ class Prepare(Stage):
             parameters=count_parameters(model),
             model_bytes=(work.folder / "checkpoint/model.safetensors").stat().st_size,
             metric=metric,
-            linear=None if linear is None else metric.model_copy(update={"value": linear}),
+            linear=None if linear is None else metric.model_copy(update={"value": linear, "others": {}}),
         )
 
     def _spec(

@@ -53,7 +53,7 @@ class Prune(Stage):
     """
 
     name = "prune"
-    version = 3
+    version = 4
     libraries = ("torch", "transformers", "tokenizers")
     roles = ("dense", "checkpoint")
     produces = (_WEIGHTS, "checkpoint/pruning.json", "scores.safetensors", "outputs.safetensors")

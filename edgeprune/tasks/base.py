@@ -34,6 +34,7 @@ __all__ = [
     "Tokenized",
     "distinct_labels",
     "drawn_loss",
+    "model_inputs",
     "random_signs",
     "softmax_divergence",
 ]
@@ -107,8 +108,6 @@ class Task(ABC):
     """Which of two texts is cut where both are too long, in tokenizers' words."""
     max_batch_tokens: ClassVar[int] = 2048
     """Most padded tokens that are predicted at once."""
-    example_texts: ClassVar[str] = '"A text."'
-    """What a package's card shows as run.py's arguments."""
 
     def __init__(self, spec: TaskSpec) -> None:
         self.spec = spec
@@ -129,7 +128,8 @@ class Task(ABC):
 
     def config_overrides(self) -> dict[str, Any]:
         """What a dense model's config gets for this task when it is loaded."""
-        return {}
+        labels = dict(enumerate(self.spec.labels))
+        return {"id2label": labels, "label2id": {name: number for number, name in labels.items()}} if labels else {}
 
     def model_arguments(self, model_type: str) -> dict[str, Any]:
         """What the auto class is called with to leave out parts that this task doesn't use."""
@@ -148,6 +148,17 @@ class Task(ABC):
         Raises:
             DataError: A label that the model doesn't have, or that doesn't belong to its text.
         """
+
+    def label_number(self, label: object, where: str) -> int:
+        """The position of a label among the model's.
+
+        Raises:
+            DataError: It has no such label.
+        """
+        if str(label) not in self.spec.labels:
+            known = ", ".join(self.spec.labels[:20])
+            raise DataError(f"{where}: the label {str(label)!r} is not one the model has ({known})")
+        return self.spec.labels.index(str(label))
 
     def encode(
         self, tokenizer: PreTrainedTokenizerFast, texts: Sequence[Text], references: Sequence[Any] | None = None
@@ -193,8 +204,7 @@ class Task(ABC):
 
         Given `targets`, a task by token may leave out the outputs of tokens that have none.
         """
-        inputs = {name: value for name, value in batch.items() if name != "targets"}
-        result = model(**inputs, output_hidden_states=hidden)
+        result = model(**model_inputs(batch), output_hidden_states=hidden)
         return result.logits, result.hidden_states if hidden else ()
 
     def rows(self, outputs: torch.Tensor, targets: torch.Tensor | None) -> torch.Tensor:
@@ -269,6 +279,10 @@ class Task(ABC):
         """A text of the data as a user of the package would give it."""
         return text
 
+    def example_texts(self, tokenizer: PreTrainedTokenizerFast) -> tuple[str, ...]:
+        """What a package's card gives to run.py."""
+        return ("A text.", "Another one.") if self.spec.pair else ("A text.",)
+
 
 def distinct_labels(labels: Iterable[object]) -> tuple[str, ...]:
     """The distinct labels; whole numbers in their order, anything else alphabetically.
@@ -282,6 +296,11 @@ def distinct_labels(labels: Iterable[object]) -> tuple[str, ...]:
             f"the training rows have one label only ({', '.join(names) or 'none'}); a classifier needs two or more"
         )
     return tuple(sorted(names, key=(lambda name: (int(name), name)) if all(map(str.isdigit, names)) else None))
+
+
+def model_inputs(batch: Batch) -> Batch:
+    """A batch without its targets."""
+    return {name: value for name, value in batch.items() if name != "targets"}
 
 
 def random_signs(like: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

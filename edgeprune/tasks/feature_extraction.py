@@ -13,7 +13,7 @@ from edgeprune.data import Table
 from edgeprune.models.architectures import ARCHITECTURES
 from edgeprune.models.pooling import Pooling, read_pooling
 from edgeprune.tasks import TaskSpec
-from edgeprune.tasks.base import Array, Batch, Reduction, Source, Task, random_signs
+from edgeprune.tasks.base import Array, Batch, Reduction, Source, Task, model_inputs, random_signs
 
 __all__ = ["FeatureExtraction", "SentenceEncoder"]
 
@@ -70,8 +70,7 @@ class FeatureExtraction(Task):
     def forward(
         self, model: nn.Module, batch: Batch, *, hidden: bool = False
     ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
-        inputs = {name: value for name, value in batch.items() if name != "targets"}
-        result = model(**inputs, output_hidden_states=hidden)
+        result = model(**model_inputs(batch), output_hidden_states=hidden)
         pooled = SentenceEncoder(model, self.spec).pool(result.last_hidden_state, batch["attention_mask"])
         return pooled, result.hidden_states if hidden else ()
 

@@ -31,7 +31,6 @@ class FillMask(Task):
     output_names = ("logits",)
     max_batch_tokens = 256
     """Logits of 250,000 tokens take 1 MB a token."""
-    example_texts = '"A [MASK] text."'
 
     @classmethod
     def resolve(cls, source: Source) -> TaskSpec:
@@ -125,6 +124,9 @@ class FillMask(Task):
     def values(self, output: Array) -> Array:
         """The log probabilities."""
         return output[:, 1]
+
+    def example_texts(self, tokenizer: PreTrainedTokenizerFast) -> tuple[str, ...]:
+        return (f"A {tokenizer.mask_token} text.",)
 
     def golden_text(self, text: Text, tokenizer: PreTrainedTokenizerFast) -> Text:
         """As much as isn't cut, its middle word masked."""

@@ -19,7 +19,7 @@ from edgeprune.assets.postprocess_question_answering import best_span
 from edgeprune.data import Label, Table, Text
 from edgeprune.errors import DataError
 from edgeprune.tasks import TaskSpec
-from edgeprune.tasks.base import IGNORED, Array, Batch, Example, Source, Task, Tokenized
+from edgeprune.tasks.base import IGNORED, Array, Batch, Example, Source, Task, Tokenized, model_inputs
 
 __all__ = ["Answers", "QuestionAnswering", "squad_scores"]
 
@@ -55,7 +55,6 @@ class QuestionAnswering(Task):
 
     output_names = ("start_logits", "end_logits")
     truncation = "only_second"
-    example_texts = '"A question?" "Its context."'
 
     @classmethod
     def resolve(cls, source: Source) -> TaskSpec:
@@ -114,8 +113,7 @@ class QuestionAnswering(Task):
         self, model: nn.Module, batch: Batch, *, hidden: bool = False
     ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
         """Padding gets no probability."""
-        inputs = {name: value for name, value in batch.items() if name != "targets"}
-        result = model(**inputs, output_hidden_states=hidden)
+        result = model(**model_inputs(batch), output_hidden_states=hidden)
         outputs = torch.stack([result.start_logits, result.end_logits], -1)
         outputs = outputs.masked_fill(batch["attention_mask"][..., None] == 0, _PADDING)
         return outputs, result.hidden_states if hidden else ()
@@ -147,6 +145,9 @@ class QuestionAnswering(Task):
 
     def same_answer(self, a: Array, b: Array) -> bool:
         return np.array_equal(a[1:], b[1:])
+
+    def example_texts(self, tokenizer: PreTrainedTokenizerFast) -> tuple[str, ...]:
+        return "A question?", "Its context."
 
     def values(self, output: Array) -> Array:
         """The score."""

@@ -63,8 +63,7 @@ class TextClassification(Task):
     def config_overrides(self) -> dict[str, Any]:
         return {
             "problem_type": self.spec.problem_type,
-            "id2label": dict(enumerate(self.spec.labels)),
-            "label2id": {name: position for position, name in enumerate(self.spec.labels)},
+            **super().config_overrides(),
         }
 
     def references(self, table: Table, *, where: str) -> list[Any]:
@@ -72,25 +71,17 @@ class TextClassification(Task):
         numbered = list(zip(table.numbers, table.labels, strict=True))
         if self.spec.problem_type == "regression":
             return [np.float32(_number(label, f"{where} row {row}")) for row, label in numbered]
-        known_labels = {name: position for position, name in enumerate(self.spec.labels)}
-
-        def position(label: object, row: int) -> int:
-            if str(label) not in known_labels:
-                known = ", ".join(self.spec.labels[:20])
-                raise DataError(f"{where} row {row}: the label {str(label)!r} is not one the model has ({known})")
-            return known_labels[str(label)]
-
         if self.spec.problem_type == "single_label_classification":
             for row, label in numbered:
                 if isinstance(label, list):
                     raise DataError(
                         f"{where} row {row}: one label expected, got a list; use --problem-type multi_label_classification"
                     )
-            return [np.int64(position(label, row)) for row, label in numbered]
+            return [np.int64(self.label_number(label, f"{where} row {row}")) for row, label in numbered]
         result = np.zeros((len(numbered), len(self.spec.labels)), np.float32)
         for index, (row, label) in enumerate(numbered):
             for one in label if isinstance(label, list) else [label]:
-                result[index, position(one, row)] = 1.0
+                result[index, self.label_number(one, f"{where} row {row}")] = 1.0
         return list(result)
 
     def label_loss(self, outputs: torch.Tensor, targets: torch.Tensor, reduction: Reduction = "mean") -> torch.Tensor:

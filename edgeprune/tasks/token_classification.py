@@ -35,28 +35,16 @@ class TokenClassification(Task):
             source.note(f"labels such as {labels[0]!r} are no B- and I- tags: words are counted, not spans")
         return TaskSpec(task="token-classification", labels=labels, max_length=source.max_length, inputs=source.inputs)
 
-    def config_overrides(self) -> dict[str, Any]:
-        return {
-            "id2label": dict(enumerate(self.spec.labels)),
-            "label2id": {name: position for position, name in enumerate(self.spec.labels)},
-        }
-
     def references(self, table: Table, *, where: str) -> list[Array]:
         """By row, the positions of its words' labels, [words]."""
         assert table.labels is not None  # noqa: S101 (as above)
-        known = {name: position for position, name in enumerate(self.spec.labels)}
         found = []
         for row, text, labels in zip(table.numbers, flat(table.texts), table.labels, strict=True):
             words = text.split(" ")
             if not isinstance(labels, list) or len(labels) != len(words):
                 got = f"{len(labels)}" if isinstance(labels, list) else repr(labels)
                 raise DataError(f"{where} row {row}: a label a word expected, {len(words)} in all, got {got}")
-            unknown = next((str(one) for one in labels if str(one) not in known), None)
-            if unknown is not None:
-                raise DataError(
-                    f"{where} row {row}: the label {unknown!r} is not one the model has ({', '.join(self.spec.labels[:20])})"
-                )
-            found.append(np.array([known[str(one)] for one in labels], np.int64))
+            found.append(np.array([self.label_number(one, f"{where} row {row}") for one in labels], np.int64))
         return found
 
     def example(self, tokenized: Tokenized, reference: Any) -> Example:
