@@ -5,14 +5,17 @@ import numpy as np
 import pytest
 import torch
 from conftest import MODEL_TYPES, ModelFactory
-from trained_tokenizers import KINDS, trained
+from hypothesis import given
+from hypothesis import strategies as st
+from trained_tokenizers import CORPUS, KINDS, trained
 
 from edgeprune.assets.postprocess_fill_mask import CANDIDATES, answer, decision, kept
 from edgeprune.errors import ModelError
 from edgeprune.evaluation import to_batch
 from edgeprune.models.checkpoint import load_any, load_tokenizer
+from edgeprune.pruning.vocabulary import kept_tokens, shrink_tokenizer
 from edgeprune.tasks import TaskSpec, task_for
-from edgeprune.tasks.base import IGNORED
+from edgeprune.tasks.base import IGNORED, Example
 from edgeprune.tasks.fill_mask import FillMask, _word_of_characters
 
 TEXT = "naïve café crowds loved the preposterous film and its unbelievably clever ending"
@@ -42,6 +45,51 @@ def test_whole_words_are_masked_and_are_the_targets(kind: str):
     found = [match for match in re.finditer(r"\S+", TEXT) if hidden & set(range(*match.span()))]
     assert len(found) == len({int(row[2]) for row in example.reads}) == round(0.15 * 12) == 2
     assert all(set(range(*match.span())) <= hidden for match in found), "a word is hidden whole"
+
+
+def test_the_same_words_are_masked_whatever_the_tokenizer():
+    tokenizer = trained("WordPiece")
+    used = {token for row in tokenizer(CORPUS)["input_ids"] for token in row}
+    smaller = shrink_tokenizer(tokenizer, kept_tokens(tokenizer, used, floor=1, keep_first=0))
+    words = []
+    for one in (tokenizer, smaller):
+        (example,) = masker().encode(one, [TEXT])
+        assert example.target is not None
+        offsets = one(TEXT, return_offsets_mapping=True)["offset_mapping"]
+        hit = {char for (start, end), on in zip(offsets, example.target != IGNORED, strict=True) if on
+               for char in range(start, end)}  # fmt: skip
+        words.append({word for word in TEXT.split() if TEXT.index(word) in hit})
+    assert words[0] == words[1]
+    assert len(smaller(TEXT)["input_ids"]) > len(tokenizer(TEXT)["input_ids"])
+
+
+@given(st.integers(0, 1000))
+def test_a_word_is_right_when_all_of_its_tokens_are(seed: int):
+    generator = np.random.default_rng(seed)
+    raw = generator.normal(size=(6, 9)).astype(np.float32)
+    reads = np.array([(1, 3, 0), (2, 5, 0), (4, int(raw[4].argmax()), 1)])
+    found = masker().read(raw, Example({}, reads=reads))
+    probabilities = torch.tensor(raw).log_softmax(-1).numpy()
+    assert found[0, 0] == (raw[1].argmax() == 3 and raw[2].argmax() == 5)
+    assert found[0, 1] == pytest.approx(probabilities[1, 3] + probabilities[2, 5], abs=1e-5)
+    assert found[1].tolist() == [1, pytest.approx(probabilities[4].max(), abs=1e-5)]
+
+
+def test_accuracy_and_pseudo_perplexity():
+    task = masker()
+    outputs = [np.array([[1, np.log(0.5)], [0, np.log(0.125)]]), np.array([[1, np.log(0.25)]]), np.zeros((0, 2))]
+    found = task.summary(task.statistics(outputs, [None] * 3))
+    assert found == {"masked_accuracy": pytest.approx(2 / 3), "pseudo_perplexity": pytest.approx(4)}
+    assert task.metric_name == "masked_accuracy"
+    assert np.isfinite(task.summary(np.array([[0, -1e9, 1]]))["pseudo_perplexity"])
+
+
+def test_a_text_that_is_cut_masks_the_words_that_are_left():
+    tokenizer = trained("WordPiece")
+    (example,) = masker(max_length=6).encode(tokenizer, [TEXT])
+    assert example.target is not None
+    assert (example.target != IGNORED).any()
+    assert len(example.inputs["input_ids"]) == 6
 
 
 @pytest.mark.parametrize("model_type", MODEL_TYPES)

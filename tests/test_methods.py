@@ -258,6 +258,14 @@ def test_memory_is_measured_on_the_longest_texts(built: Built, tmp_path: Path) -
     assert lengths[0] < lengths[-1]
 
 
+def test_a_batchs_loss_is_its_examples_together(built: Built, tmp_path: Path) -> None:
+    context = _Context(work_of(built, tmp_path, dense=("prepare", 0), checkpoint=("prepare", 0)))
+    (batch,) = context.batches(5, size=5)
+    alone = [{name: value[row : row + 1] for name, value in batch.items()} for row in range(5)]
+    expected = sum(context.loss(one, "labels").item() for one in alone)
+    assert context.loss(batch, "labels").item() == pytest.approx(expected, rel=1e-4)
+
+
 def test_greedy_layers_are_measured_on_a_seeded_sample_not_on_the_first_rows(built: Built, tmp_path: Path) -> None:
     """The first texts all answer alike: a sample of them would tell nothing."""
     work = work_of(built, tmp_path, dense=("prepare", 0), checkpoint=("prepare", 0))

@@ -175,6 +175,24 @@ def test_the_best_span_is_the_best_of_all(seed: int, tokens: int, unanswerable: 
     assert ((start, end), found) == (place, pytest.approx(score))
 
 
+@pytest.mark.parametrize(("end", "found"), [(LONGEST - 1, True), (LONGEST, False)])
+def test_an_answer_has_so_many_tokens_at_most(end: int, found: bool):
+    output, offsets = np.zeros((40, 2)), [(10 * n, 10 * n + 5) for n in range(40)]
+    output[0, 0] = output[end, 1] = 5
+    assert (best_span(output, offsets, False)[2] == 10) is found
+
+
+def test_an_answer_that_is_cut_in_its_middle_teaches_nothing():
+    tokenizer, text = trained("WordPiece"), "with a clever ending"
+    whole = len(tokenizer(QUESTION, CONTEXT[: CONTEXT.index(text) + len(text)])["input_ids"])
+    for max_length, seen in ((whole, True), (whole - 1, False)):
+        task = reader(max_length=max_length)
+        references = task.references(Table([(QUESTION, CONTEXT)], [label(text)]), where="here")
+        (example,) = task.encode(tokenizer, [(QUESTION, CONTEXT)], references)
+        assert example.target is not None
+        assert bool(example.target[0] != IGNORED) is seen
+
+
 def test_padding_changes_no_loss():
     task = reader()
 
