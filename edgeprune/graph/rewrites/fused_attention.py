@@ -1,0 +1,125 @@
+"""Attention as one operator: ONNX Runtime's `MultiHeadAttention`.
+
+    q, k, v [batch, tokens, heads · width], each reshaped to heads and transposed
+    softmax(q · kᵀ · scale + mask) · v, transposed and reshaped back     →  MultiHeadAttention(q, k, v, mask)
+
+(https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md#com.microsoft.MultiHeadAttention). The four
+transposes go; whether the operator's own kernel makes up for it is the race's to say. Layers may have different numbers
+of heads; one whose queries, keys and values aren't plainly split into heads (rotary positions, relative positions added
+between) stays as it is.
+"""
+
+from dataclasses import dataclass
+
+import onnx_ir
+from onnx_ir.passes.common import RemoveUnusedNodesPass
+
+from edgeprune.graph.values import constant_of, only_use, producer_of
+
+__all__ = ["fused_attention"]
+
+_DOMAIN = "com.microsoft"
+
+
+@dataclass(frozen=True)
+class _Attention:
+    """One layer's attention in a graph."""
+
+    query: onnx_ir.Value
+    """[batch, queries, heads · width]; the next two [batch, tokens, heads · width]."""
+    key: onnx_ir.Value
+    value: onnx_ir.Value
+    mask: onnx_ir.Value | None
+    """Added to the scores, broadcast to [batch, heads, queries, tokens]."""
+    heads: int
+    scale: float
+    result: onnx_ir.Node
+    """The Reshape that gives [batch, queries, heads · width]."""
+
+
+def fused_attention(model: onnx_ir.Model) -> int:
+    """Replace every attention that is plain; how many there were.
+
+    Args:
+        model: Changed in place; unchanged where the result is 0.
+    """
+    graph = model.graph
+    found = [one for node in graph if node.op_type == "Softmax" and (one := _attention(node)) is not None]
+    for number, attention in enumerate(found):
+        inputs = [attention.query, attention.key, attention.value]
+        if attention.mask is not None:
+            inputs += [None, None, attention.mask]
+        fused = onnx_ir.node(
+            "MultiHeadAttention",
+            inputs,
+            attributes={"num_heads": attention.heads, "scale": attention.scale},
+            domain=_DOMAIN,
+            name=f"attention_{number}",
+        )
+        before, after = attention.result.outputs[0], fused.outputs[0]
+        after.name, after.shape, after.dtype = f"attention_{number}_out", before.shape, before.dtype
+        graph.insert_before(attention.result, fused)
+        before.replace_all_uses_with(after, replace_graph_outputs=True)
+    if found:
+        model.opset_imports.setdefault(_DOMAIN, 1)
+        RemoveUnusedNodesPass()(model)
+    return len(found)
+
+
+def _attention(softmax: onnx_ir.Node) -> _Attention | None:
+    """The attention around a Softmax, or None."""
+    found = _scores(softmax)
+    mixed = only_use(softmax.outputs[0], "MatMul")
+    transposed = None if mixed is None else only_use(mixed.outputs[0], "Transpose")
+    result = None if transposed is None else only_use(transposed.outputs[0], "Reshape")
+    if found is None or mixed is None or transposed is None or result is None:
+        return None
+    product, mask, scale = found
+    query = _split(product.inputs[0], (0, 2, 1, 3))
+    key = _split(product.inputs[1], (0, 2, 3, 1))
+    value = _split(mixed.inputs[1], (0, 2, 1, 3))
+    if query is None or key is None or value is None or not query[1] == key[1] == value[1]:
+        return None
+    if _permutation(transposed) != (0, 2, 1, 3) or mixed.inputs[0] is not softmax.outputs[0]:
+        return None
+    return _Attention(query[0], key[0], value[0], mask, query[1], scale, result)
+
+
+def _scores(softmax: onnx_ir.Node) -> tuple[onnx_ir.Node, onnx_ir.Value | None, float] | None:
+    """The product of queries and keys under a Softmax, the mask that is added to it, and its scale."""
+    if softmax.attributes.get_int("axis", -1) not in (-1, 3):
+        return None
+    scores, mask, scale = softmax.inputs[0], None, 1.0
+    if (add := producer_of(scores, "Add")) is not None:
+        products = [value for value in add.inputs if producer_of(value, "MatMul", "Mul", "Div") is not None]
+        if len(products) != 1:
+            return None
+        scores = products[0]
+        mask = next(value for value in add.inputs if value is not scores)
+    if (scaled := producer_of(scores, "Mul", "Div")) is not None:
+        factor = constant_of(scaled.inputs[1])
+        if factor is None or factor.size != 1:
+            return None
+        scale = float(factor.item()) if scaled.op_type == "Mul" else 1.0 / float(factor.item())
+        scores = scaled.inputs[0]
+    product = producer_of(scores, "MatMul")
+    return None if product is None else (product, mask, scale)
+
+
+def _split(value: onnx_ir.Value | None, permutation: tuple[int, ...]) -> tuple[onnx_ir.Value, int] | None:
+    """What is split into heads and transposed to give `value`, and the number of heads; None where it isn't that."""
+    transpose = producer_of(value, "Transpose")
+    reshape = producer_of(transpose.inputs[0], "Reshape") if transpose is not None else None
+    if transpose is None or reshape is None or _permutation(transpose) != permutation:
+        return None
+    whole, split = reshape.inputs[0], reshape.outputs[0].shape
+    if whole is None or whole.shape is None or split is None or len(whole.shape) != 3 or len(split) != 4:
+        return None
+    heads, width = split[2], split[3]
+    if not isinstance(heads, int) or not isinstance(width, int) or heads * width != whole.shape[2]:
+        return None
+    return whole, heads
+
+
+def _permutation(transpose: onnx_ir.Node) -> tuple[int, ...]:
+    return tuple(transpose.attributes.get_ints("perm", ()))

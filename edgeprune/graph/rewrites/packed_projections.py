@@ -1,0 +1,87 @@
+"""Projections of one input as one product: queries, keys and values of a layer.
+
+    x · Q + q,  x · K + k,  x · V + v   →   Split(x · [Q K V] + [q k v])
+
+One larger product keeps a core busier than three small ones and reads x once; the Split costs a copy. Widths may differ.
+Any linear projections that share their input are packed, whatever they are for.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir
+from onnx_ir.passes.common import RemoveUnusedNodesPass
+
+from edgeprune.graph.values import Numbers, constant, constant_of, only_use
+
+__all__ = ["packed_projections"]
+
+
+@dataclass(frozen=True)
+class _Linear:
+    """input · weight + bias."""
+
+    weight: Numbers
+    """[in, out]."""
+    bias: Numbers
+    """[out]."""
+    product: onnx_ir.Node
+    output: onnx_ir.Value
+
+
+def packed_projections(model: onnx_ir.Model) -> int:
+    """Pack projections that share their input; how many products there are fewer.
+
+    Args:
+        model: Changed in place; unchanged where the result is 0.
+    """
+    groups: dict[onnx_ir.Value, list[_Linear]] = defaultdict(list)
+    for node in model.graph:
+        linear = _linear(node)
+        if linear is not None and node.inputs[0] is not None:
+            groups[node.inputs[0]].append(linear)
+    packed = [(value, linears) for value, linears in groups.items() if len(linears) > 1]
+    for number, (value, linears) in enumerate(packed):
+        _pack(model.graph, value, linears, f"packed_{number}")
+    if packed:
+        RemoveUnusedNodesPass()(model)
+    return sum(len(linears) - 1 for _, linears in packed)
+
+
+def _linear(node: onnx_ir.Node) -> _Linear | None:
+    """The projection that begins with a product, or None."""
+    if node.op_type != "MatMul" or node.domain:
+        return None
+    weight, add = constant_of(node.inputs[1]), only_use(node.outputs[0], "Add")
+    if weight is None or weight.ndim != 2 or add is None:
+        return None
+    bias = next((array for value in add.inputs if (array := constant_of(value)) is not None), None)
+    if bias is None or bias.shape != weight.shape[1:]:
+        return None
+    return _Linear(weight, bias, node, add.outputs[0])
+
+
+def _pack(graph: onnx_ir.Graph, value: onnx_ir.Value, linears: Sequence[_Linear], name: str) -> None:
+    widths = np.array([linear.weight.shape[1] for linear in linears], dtype=np.int64)
+    weight = constant(graph, f"{name}_weight", np.concatenate([linear.weight for linear in linears], axis=1))
+    bias = constant(graph, f"{name}_bias", np.concatenate([linear.bias for linear in linears]))
+    product = onnx_ir.node("MatMul", [value, weight], name=f"{name}_product")
+    add = onnx_ir.node("Add", [product.outputs[0], bias], name=f"{name}_add")
+    split = onnx_ir.node(
+        "Split",
+        [add.outputs[0], constant(graph, f"{name}_widths", widths)],
+        attributes={"axis": -1},
+        num_outputs=len(linears),
+        name=f"{name}_split",
+    )
+    for node in (product, add):
+        output = node.outputs[0]
+        output.name, output.dtype = f"{node.name}_out", value.dtype
+        if value.shape is not None:
+            output.shape = onnx_ir.Shape([*list(value.shape)[:-1], int(widths.sum())])
+    graph.insert_before(linears[0].product, [product, add, split])
+    for number, (part, linear) in enumerate(zip(split.outputs, linears, strict=True)):
+        part.name, part.dtype, part.shape = f"{name}_{number}", value.dtype, linear.output.shape
+        linear.output.replace_all_uses_with(part, replace_graph_outputs=True)

@@ -1,0 +1,180 @@
+"""No mask where texts are never padded.
+
+A package that is given one text at a time has an attention mask of ones. What follows from that is worked out: values all
+of whose elements are one known number (the mask, what is cast, reshaped or compared from it), and additions of 0 and
+products with 1, which are left out. Where a mask means more than padding (a window of local attention), that part stays.
+The graph loses the input: giving it a mask fails, instead of being ignored.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx_ir
+from onnx_ir.passes.common import RemoveUnusedNodesPass
+
+from edgeprune.graph.values import constant, constant_of
+
+__all__ = ["MASK", "unpadded"]
+
+MASK = "attention_mask"
+
+Number = np.generic
+
+_SAME_ELEMENTS = {
+    "Expand", "Flatten", "Gather", "GatherElements", "GatherND", "Identity", "Reshape", "Slice", "Squeeze", "Tile", "Transpose", "Unsqueeze"
+}  # fmt: skip
+"""Operators whose output has elements of their first input only."""
+_ARITHMETIC = {
+    "Abs": np.abs, "Add": np.add, "And": np.logical_and, "Div": np.divide, "Equal": np.equal, "Greater": np.greater,
+    "GreaterOrEqual": np.greater_equal, "Less": np.less, "LessOrEqual": np.less_equal, "Max": np.maximum,
+    "Min": np.minimum, "Mul": np.multiply, "Neg": np.negative, "Not": np.logical_not, "Or": np.logical_or,
+    "Sub": np.subtract, "Where": np.where,
+}  # fmt: skip
+"""Element by element, operands broadcast."""
+_NEUTRAL = {"Add": 0, "Sub": 0, "Mul": 1, "Div": 1, "And": True, "Or": False}
+"""By operator, the second operand that changes nothing (either operand, save for differences and quotients)."""
+
+
+def unpadded(model: onnx_ir.Model) -> int:
+    """Take `attention_mask` for ones and drop it; how many operations on texts went with it.
+
+    Args:
+        model: Changed in place; unchanged where the result is 0.
+    """
+    graph = model.graph
+    mask = next((value for value in graph.inputs if value.name == MASK), None)
+    text = next((value for value in graph.inputs if value.name != MASK), None)
+    if mask is None or text is None or not mask.uses():
+        return 0
+    known = _known(graph, mask)
+    dropped = _drop_neutral(graph, known)
+    _show_scalars(graph, known)
+    for node, number in [(use.node, use.idx) for use in mask.uses()]:
+        if node.op_type == "Shape":
+            node.replace_input_with(number, text)
+    RemoveUnusedNodesPass()(model)
+    if mask.uses():  # a mean over tokens counts them
+        _as_ones(graph, mask, text)
+    graph.inputs.remove(mask)
+    return max(1, dropped)
+
+
+def _known(graph: onnx_ir.Graph, mask: onnx_ir.Value) -> dict[onnx_ir.Value, Number]:
+    """The values whose elements are all one number, given a mask of ones."""
+    facts = _Facts(known={mask: np.int64(1)})
+    for node in graph:
+        if node.inputs and node.domain in ("", "ai.onnx"):
+            facts.learn(node)
+    return facts.known
+
+
+@dataclass
+class _Facts:
+    """What is known of a graph's values."""
+
+    known: dict[onnx_ir.Value, Number]
+    """The number that all of a value's elements are."""
+    natural: set[onnx_ir.Value] = field(default_factory=set)
+    """Values without an element below 0."""
+
+    def number(self, value: onnx_ir.Value | None) -> Number | None:
+        """The number that all elements are; None if they aren't, or it isn't known."""
+        if value is None:
+            return None
+        if value not in self.known and (array := constant_of(value)) is not None and array.size:
+            first = array.reshape(-1)[0]
+            if (array == first).all():
+                self.known[value] = first
+        return self.known.get(value)
+
+    def learn(self, node: onnx_ir.Node) -> None:
+        """See what follows for a node's output."""
+        output, first = node.outputs[0], node.inputs[0]
+        only: Number | None = None
+        if node.op_type == "Range":
+            start, step = constant_of(first), constant_of(node.inputs[2])
+            if start is not None and step is not None and start.item() >= 0 and step.item() > 0:
+                self.natural.add(output)
+        elif node.op_type in _SAME_ELEMENTS:
+            if first in self.natural:
+                self.natural.add(output)
+            only = self.number(first)
+        elif node.op_type == "Cast" and (before := self.number(first)) is not None:
+            only = before.astype(onnx_ir.DataType(node.attributes.get_int("to", 1)).numpy())
+        elif node.op_type in _ARITHMETIC:
+            only = _result(node, [self.number(value) for value in node.inputs], natural=first in self.natural)
+        if only is not None:
+            self.known[output] = only
+
+
+def _result(node: onnx_ir.Node, numbers: list[Number | None], *, natural: bool) -> Number | None:
+    """The number that all elements of a node's output are, or None."""
+    if node.op_type == "Where" and numbers[0] is not None:
+        return numbers[1] if numbers[0] else numbers[2]
+    if node.op_type == "GreaterOrEqual" and natural and numbers[1] is not None and numbers[1] <= 0:  # type: ignore[operator]
+        return np.bool_(True)
+    if node.op_type == "Mul" and any(number is not None and number == 0 for number in numbers):
+        return next(number for number in numbers if number is not None and number == 0)
+    if any(number is None for number in numbers):
+        return None
+    result: Number = _ARITHMETIC[node.op_type](*numbers)  # type: ignore[operator]
+    return result
+
+
+def _drop_neutral(graph: onnx_ir.Graph, known: dict[onnx_ir.Value, Number]) -> int:
+    """Leave out what adds 0 to a value or multiplies it by 1, where its shape is the result's."""
+    dropped = 0
+    for node in graph:
+        neutral, output = _NEUTRAL.get(node.op_type), node.outputs[0]
+        if neutral is None or output in known or len(node.inputs) != 2:
+            continue
+        left, right = node.inputs
+        for kept, other in ((left, right), (right, left)):
+            if kept is right and node.op_type in ("Sub", "Div"):
+                break
+            if kept is None or other is None or other.is_initializer() or known.get(other) != neutral:
+                continue
+            if kept.shape is None or kept.shape != output.shape:
+                continue
+            output.replace_all_uses_with(kept, replace_graph_outputs=True)
+            dropped += 1
+            break
+    return dropped
+
+
+def _show_scalars(graph: onnx_ir.Graph, known: dict[onnx_ir.Value, Number]) -> None:
+    """Give element-by-element operators a scalar in the place of a computed value that is one number all over."""
+    scalars: dict[onnx_ir.Value, onnx_ir.Value] = {}
+    for node in graph:
+        if node.op_type not in _ARITHMETIC or node.outputs[0] in known or not _may_shrink(node.outputs[0]):
+            continue
+        for number, value in enumerate(node.inputs):
+            if value is None or value not in known or value.is_initializer():
+                continue
+            if value not in scalars:
+                scalars[value] = constant(graph, f"{value.name}_all", np.asarray(known[value]))
+            node.replace_input_with(number, scalars[value])
+        if node.outputs[0].shape is not None:
+            node.outputs[0].shape = None
+
+
+def _may_shrink(value: onnx_ir.Value) -> bool:
+    """Whether whoever reads a value broadcasts it, so that axes which all its operands have in size 1 may be 1 in it."""
+    return not value.is_graph_output() and all(
+        use.node.op_type in _ARITHMETIC
+        and (
+            any(other is not value and other.shape == use.node.outputs[0].shape for other in use.node.inputs if other)
+            or _may_shrink(use.node.outputs[0])
+        )
+        for use in value.uses()
+    )
+
+
+def _as_ones(graph: onnx_ir.Graph, mask: onnx_ir.Value, text: onnx_ir.Value) -> None:
+    """Make the mask of the text's shape."""
+    shape = onnx_ir.node("Shape", [text], name="text_shape")
+    ones = onnx_ir.node("Expand", [constant(graph, "one", np.ones(1, np.int64)), shape.outputs[0]], name="ones")
+    shape.outputs[0].name, ones.outputs[0].name = "text_shape", "ones"
+    ones.outputs[0].shape, ones.outputs[0].dtype = mask.shape, mask.dtype
+    graph.insert_before(graph[0], [shape, ones])
+    mask.replace_all_uses_with(ones.outputs[0])
