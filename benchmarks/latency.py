@@ -35,7 +35,7 @@ def child(request: dict) -> None:
     model.set_attn_implementation("eager")
     calls = {"PyTorch eager, dense fp32": lambda feed: model(**{name: torch.from_numpy(v) for name, v in feed.items()})}
     for name, path in request["graphs"].items():
-        session = onnx_session(Path(path), threads=1)
+        session = onnx_session(Path(path))
         calls[name] = lambda feed, session=session: session.run(None, feed)
     result = {}
     with torch.inference_mode():

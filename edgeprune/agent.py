@@ -5,13 +5,14 @@ device with Python 3.9 or newer and run there as it is:
 
     python agent.py < request.json
 
-Request:  {"mode": "latency" | "memory", "provider", "threads", "warmup", "block",
+Request:  {"mode": "latency" | "memory", "provider", "warmup", "block",
+           "sessions": {name: {"threads", "level": "basic" | "extended" | "all", "arena", "config": {key: value}}},
            "models": [{"name", "path"}], "batches": {name: [{"input_ids": [[int]], "attention_mask": [[int]], ...}]}}
 Lines:    {"kind": "device", ...}, {"kind": "session", "name", "create_ns", "first_run_ns"},
           {"kind": "samples", "name", "ns": [int]}, {"kind": "memory", "name", "peak_bytes"},
           {"kind": "error", "type", "message"}
 
-Every model has equally many batches. In latency mode every model is loaded and the models take turns, `block` runs
+A model is given those of a batch's inputs that it takes. Every model has equally many batches. In latency mode every model is loaded and the models take turns, `block` runs
 each: the same batches in the same order, and whatever disturbs the machine disturbs all of them. Memory mode loads one
 model and reads the process's own peak.
 """
@@ -114,7 +115,23 @@ def _say(**record):
     sys.stdout.flush()
 
 
-def _session(request, path):
+def session_options(wanted):
+    """onnxruntime.SessionOptions of {"threads", "level", "arena", "config"}."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = wanted["threads"]
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    levels = onnxruntime.GraphOptimizationLevel
+    options.graph_optimization_level = getattr(levels, "ORT_ENABLE_" + wanted["level"].upper())
+    options.enable_cpu_mem_arena = wanted["arena"]
+    for key, value in wanted["config"].items():
+        options.add_session_config_entry(key, value)
+    return options
+
+
+def _session(request, model):
     import onnxruntime
 
     if request["provider"] not in onnxruntime.get_available_providers():
@@ -122,19 +139,18 @@ def _session(request, path):
             "onnxruntime %s here has %s, not %s"
             % (onnxruntime.__version__, ", ".join(onnxruntime.get_available_providers()), request["provider"])
         )
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = request["threads"]
-    options.inter_op_num_threads = 1
+    options = session_options(request["sessions"][model["name"]])
     if request["provider"] != "CPUExecutionProvider":
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
-    return onnxruntime.InferenceSession(path, options, providers=[request["provider"]])
+    return onnxruntime.InferenceSession(model["path"], options, providers=[request["provider"]])
 
 
-def _feeds(request, model):
+def _feeds(request, model, session):
     import numpy
 
+    taken = {value.name for value in session.get_inputs()}
     return [
-        {name: numpy.array(value, dtype=numpy.int64) for name, value in batch.items()}
+        {name: numpy.array(value, dtype=numpy.int64) for name, value in batch.items() if name in taken}
         for batch in request["batches"][model["name"]]
     ]
 
@@ -142,16 +158,17 @@ def _feeds(request, model):
 def _latency(request):
     sessions = []
     for model in request["models"]:
-        feeds = _feeds(request, model)
         start = time.perf_counter_ns()
-        session = _session(request, model["path"])
+        session = _session(request, model)
         created = time.perf_counter_ns()
+        feeds = _feeds(request, model, session)
+        began = time.perf_counter_ns()
         session.run(None, feeds[0])
         _say(
             kind="session",
             name=model["name"],
             create_ns=created - start,
-            first_run_ns=time.perf_counter_ns() - created,
+            first_run_ns=time.perf_counter_ns() - began,
         )
         sessions.append((model["name"], session, feeds))
     for _, session, feeds in sessions:
@@ -174,8 +191,8 @@ def _latency(request):
 
 def _memory(request):
     (model,) = request["models"]
-    session = _session(request, model["path"])
-    for feed in _feeds(request, model):
+    session = _session(request, model)
+    for feed in _feeds(request, model, session):
         session.run(None, feed)
     _say(kind="memory", name=model["name"], peak_bytes=peak_memory_bytes())
 

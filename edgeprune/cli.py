@@ -320,10 +320,10 @@ def _print_plan(plan: "Plan", request: "BuildRequest", *, as_json: bool) -> None
         {
             "stage": node.stage.name,
             "round": node.stage.round,
-            "key": node.key,
-            "in_store": node is not plan.benchmark and store.folder(node.stage.name, node.key).is_dir(),
+            "key": key,
+            "in_store": node is not plan.benchmark and key is not None and store.folder(node.stage.name, key).is_dir(),
         }
-        for node in plan.nodes
+        for node, key in ((node, node.key) for node in plan.nodes)
     ]
     if as_json:
         sys.stdout.write(
@@ -331,7 +331,12 @@ def _print_plan(plan: "Plan", request: "BuildRequest", *, as_json: bool) -> None
         )
         return
     shown = [
-        [str(row["stage"]), str(row["round"]), str(row["key"])[:12], "in the store" if row["in_store"] else "would run"]
+        [
+            str(row["stage"]),
+            str(row["round"]),
+            "after the race" if row["key"] is None else str(row["key"])[:12],
+            "in the store" if row["in_store"] else "would run",
+        ]
         for row in rows
     ]
     out.print(table(None, ["stage", "round", "key", ""], shown))

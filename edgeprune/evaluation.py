@@ -13,9 +13,11 @@ import onnxruntime
 import torch
 from transformers import PreTrainedModel
 
+from edgeprune.agent import session_options
 from edgeprune.artifacts import Metric
 from edgeprune.errors import ParityError
 from edgeprune.tasks.base import IGNORED, Array, Batch, Encoding, Example, Task
+from edgeprune.variant import SessionOptions
 
 __all__ = [
     "by_length",
@@ -88,17 +90,17 @@ def predict_torch(model: PreTrainedModel, task: Task, examples: Sequence[Example
     return [row for row in rows if row is not None]
 
 
-def onnx_session(path: Path, *, threads: int) -> onnxruntime.InferenceSession:
-    """An ONNX Runtime session on the CPU."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
+def onnx_session(path: Path, session: SessionOptions | None = None) -> onnxruntime.InferenceSession:
+    """An ONNX Runtime session on the CPU; None: ONNX Runtime's defaults on one thread."""
+    wanted = session or SessionOptions(threads=1)
+    options = session_options(wanted.model_dump(mode="json"))
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
 def raw_output(session: onnxruntime.InferenceSession, inputs: dict[str, Array]) -> Array:
-    """An ONNX model's output for a batch; several are stacked along a new last axis."""
-    found = session.run(None, inputs)
+    """An ONNX model's output for a batch, of which it is given what it takes; several are stacked along a new last axis."""
+    taken = {value.name for value in session.get_inputs()}
+    found = session.run(None, {name: value for name, value in inputs.items() if name in taken})
     return np.asarray(found[0] if len(found) == 1 else np.stack(found, -1))
 
 

@@ -39,16 +39,16 @@ def run_node(
         seed: The pipeline's.
         emit: Is handed every event.
     """
-    stage = node.stage
-    waiting = StageWaiting(stage.name, stage.round, node.key)
-    with storage_errors(store.root), store.lock(stage.name, node.key, lambda: emit(waiting)):
-        artifact = _find(store, node, emit)
+    stage, key = node.stage, _key(node)
+    waiting = StageWaiting(stage.name, stage.round, key)
+    with storage_errors(store.root), store.lock(stage.name, key, lambda: emit(waiting)):
+        artifact = _find(store, stage.name, key, emit)
         cached = artifact is not None
         if artifact is None:
-            emit(StageStarted(stage.name, stage.round, node.key))
-            draft, place = store.draft(stage.name, node.key), store.folder(stage.name, node.key)
+            emit(StageStarted(stage.name, stage.round, key))
+            draft, place = store.draft(stage.name, key), store.folder(stage.name, key)
             artifact = _run(node, plan, store, artifacts, draft, place, emit, seed)
-    emit(StageFinished(stage.name, stage.round, node.key, cached, artifact.manifest.duration_s))
+    emit(StageFinished(stage.name, stage.round, key, cached, artifact.manifest.duration_s))
     return artifact, cached
 
 
@@ -56,18 +56,18 @@ def measure_node(
     node: Node, plan: Plan, store: Store, artifacts: Mapping[str, Artifact], *, seed: int, since: float, emit: Emit
 ) -> Artifact:
     """A new measurement, or one that another build of the same thing finished after `since` (seconds since 1970)."""
-    stage = node.stage
-    waiting = StageWaiting(stage.name, stage.round, node.key)
+    stage, key = node.stage, _key(node)
+    waiting = StageWaiting(stage.name, stage.round, key)
     # One measurement of this store at a time, whatever it measures: two would disturb each other.
     with storage_errors(store.root), store.lock(stage.name, MEASURING, lambda: emit(waiting)):
-        run = _fresh_run(store.folder(stage.name, node.key), since)
+        run = _fresh_run(store.folder(stage.name, key), since)
         shared = run is not None
         if run is None:
-            emit(StageStarted(stage.name, stage.round, node.key))
+            emit(StageStarted(stage.name, stage.round, key))
             run_id = f"{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%S}-{os.getpid()}"
-            draft, place = store.draft_run(node.key, run_id), store.folder(stage.name, node.key) / run_id
+            draft, place = store.draft_run(key, run_id), store.folder(stage.name, key) / run_id
             run = _run(node, plan, store, artifacts, draft, place, emit, seed)
-    emit(StageFinished(stage.name, stage.round, node.key, shared, run.manifest.duration_s))
+    emit(StageFinished(stage.name, stage.round, key, shared, run.manifest.duration_s))
     return run
 
 
@@ -78,12 +78,18 @@ def _fresh_run(folder: Path, since: float) -> Artifact | None:
     return None
 
 
-def _find(store: Store, node: Node, emit: Emit) -> Artifact | None:
+def _key(node: Node) -> str:
+    key = node.key
+    assert key is not None  # noqa: S101 (nodes run after those they depend on)
+    return key
+
+
+def _find(store: Store, stage: str, key: str, emit: Emit) -> Artifact | None:
     try:
-        return store.find(node.stage.name, node.key)
+        return store.find(stage, key)
     except IntegrityError as error:
         emit(Note(f"{error} (doing so now)"))
-        store.remove(store.folder(node.stage.name, node.key))
+        store.remove(store.folder(stage, key))
         return None
 
 
@@ -98,7 +104,7 @@ def _run(
     seed: int,
 ) -> Artifact:
     """Run a stage into its draft and commit it; a failed stage leaves nothing."""
-    stage = node.stage
+    stage, key = node.stage, _key(node)
     outside = sys.stdout
 
     def tell(event: Event) -> None:
@@ -110,7 +116,7 @@ def _run(
         data=plan.data,
         parents={role: artifacts[parent.id] for role, parent in node.parents.items()},
         folder=draft,
-        partial=store.partial(node.key),
+        partial=store.partial(key),
         seed=seed,
         emit=tell,
         progress=lambda done, total, unit: tell(Progress(stage.name, stage.round, done, total, unit)),
@@ -123,8 +129,8 @@ def _run(
             metrics = stage(work)
         manifest = Manifest(
             stage=stage.name,
-            key=node.key,
-            parents={role: parent.key for role, parent in node.parents.items()},
+            key=key,
+            parents={role: _key(parent) for role, parent in node.parents.items()},
             config=stage.fingerprint(),
             files=file_records(draft),
             metrics=metrics,

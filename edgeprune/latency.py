@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from edgeprune.config import Frozen
 
-__all__ = ["MINIMUM_SAMPLES", "DeviceRow", "LatencyRow", "percentile", "percentile_interval"]
+__all__ = ["MINIMUM_SAMPLES", "DeviceRow", "LatencyRow", "percentile", "percentile_interval", "ratio_interval"]
 
 MINIMUM_SAMPLES = {50: 16, 90: 64, 95: 130, 99: 662}
 """Percentile to the fewest samples it may be claimed from."""
@@ -79,3 +79,28 @@ def percentile_interval(samples_ms: Sequence[Sequence[float]], q: int, *, seed: 
     ]
     low, high = np.percentile(values, [2.5, 97.5])
     return float(low), float(high)
+
+
+def ratio_interval(
+    a_ms: Sequence[Sequence[float]], b_ms: Sequence[Sequence[float]], *, block: int, seed: int = 0
+) -> tuple[float, float, float]:
+    """How many times as long as `b` does `a` take: the median ratio, and its 95% bootstrap interval.
+
+    The two took turns, `block` samples each on the same inputs: turns that met the same disturbance are compared with each
+    other, and resampled together.
+
+    Args:
+        a_ms: One sequence of samples a process, in ms.
+        b_ms: As many, of the same lengths.
+        block: Samples in one turn.
+    """
+    import numpy as np
+
+    turns = [
+        float(np.log(np.median(ours[start : start + block]) / np.median(theirs[start : start + block])))
+        for ours, theirs in zip(a_ms, b_ms, strict=True)
+        for start in range(0, len(ours), block)
+    ]
+    drawn = np.random.default_rng(seed).choice(turns, size=(_RESAMPLES, len(turns)))
+    low, high = np.percentile(np.median(drawn, axis=1), [2.5, 97.5])
+    return float(np.exp(np.median(turns))), float(np.exp(low)), float(np.exp(high))

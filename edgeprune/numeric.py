@@ -3,6 +3,7 @@
 Light: read from the operating system, not from torch, so that planning needs no heavy import.
 """
 
+from functools import cache
 from importlib.metadata import version
 from typing import Literal
 
@@ -32,7 +33,12 @@ def numeric_mode(precision: Literal["auto", "fp32", "bf16"]) -> NumericMode:
 
 def library_versions(names: tuple[str, ...]) -> dict[str, str]:
     """Installed versions without local parts: the CPU and CUDA builds of one release share keys."""
-    return {name: version(name).split("+")[0] for name in names}
+    return {name: _version(name) for name in names}
+
+
+@cache
+def _version(name: str) -> str:
+    return version(name).split("+")[0]
 
 
 def environment(libraries: tuple[str, ...]) -> Environment:

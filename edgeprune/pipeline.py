@@ -22,6 +22,8 @@ from edgeprune.plan import BuildRequest, Node, Plan, command_on_device
 from edgeprune.results import BuildReport, PackageRow, StageRow
 from edgeprune.stages.benchmark import read_device, read_latency
 from edgeprune.stages.prune import Prune
+from edgeprune.stages.race import read_race
+from edgeprune.variant import read_variant
 
 __all__ = ["build"]
 
@@ -101,6 +103,10 @@ def _publish(
         stages=[_stage_row(node, artifacts[node.id].manifest, cached=cached[node.id]) for node in plan.nodes],
         linear=artifacts["prepare"].manifest.metrics.linear,
         device=None if plan.benchmark is None else read_device(artifacts[plan.benchmark.id]),
+        variant=read_variant(artifacts[plan.shipped.id]),
+        race=[
+            row for artifact in artifacts.values() if artifact.manifest.stage == "race" for row in read_race(artifact)
+        ],
         latency=latency,
         budget=rows,
         notes=notes,
@@ -127,8 +133,7 @@ def _publish(
 def _no_gain(plan: Plan, latency: Sequence[LatencyRow]) -> str | None:
     """A sentence where removing units bought no latency against the dense model in the same precision."""
     by_name = {row.artifact: row for row in latency}
-    # Only where the result is in fp32 itself is there no dense graph beside dense-fp32.
-    dense, final = by_name.get("dense") or by_name.get("dense-fp32"), by_name.get("final")
+    dense, final = by_name.get("dense"), by_name.get("final")
     removes = any(isinstance(node.stage, Prune) and node.stage.removes_units for node in plan.nodes)
     if not removes or dense is None or final is None or dense.p50_ms is None or final.p50_ms is None:
         return None
@@ -144,7 +149,7 @@ def _stage_row(node: Node, manifest: Manifest, *, cached: bool) -> StageRow:
     return StageRow(
         stage=manifest.stage,
         round=node.stage.round,
-        key=node.key,
+        key=manifest.key,
         cached=cached,
         duration_s=manifest.duration_s,
         peak_memory_mb=manifest.peak_memory_mb,

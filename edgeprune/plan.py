@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgeprune.agent import device_info
+from edgeprune.artifacts import Store
 from edgeprune.data import DataSource, DataSpec
 from edgeprune.errors import TargetError, UsageError
 from edgeprune.models.record import read_pruning
 from edgeprune.models.reference import ModelSource, resolve_model
 from edgeprune.numeric import numeric_mode
-from edgeprune.precision import resolve_precision
+from edgeprune.precision import PrecisionSettings, resolve_precision
 from edgeprune.profiles import Pipeline, Target, mismatches
 from edgeprune.runners.local import LocalRunner
 from edgeprune.stage import Stage
@@ -28,8 +29,10 @@ from edgeprune.stages.package import Package, PackageName
 from edgeprune.stages.prepare import Prepare
 from edgeprune.stages.prune import Prune
 from edgeprune.stages.quantize import Quantize
+from edgeprune.stages.race import Race
 from edgeprune.steps import GradientStep, LayersStep, MagnitudeStep, StructuredStep
 from edgeprune.tasks import COLUMNS, TAUGHT_ONLY, TaskName, resolve_problem_type, resolve_task
+from edgeprune.variant import PLAIN, SessionOptions, Variant
 
 __all__ = ["BuildRequest", "Node", "Plan", "command_on_device", "make_plan"]
 
@@ -65,7 +68,28 @@ class Node:
     id: str
     stage: Stage
     parents: Mapping[str, "Node"]
-    key: str
+    store: Store
+    seed: int
+
+    @property
+    def key(self) -> str | None:
+        """The artifact's content address; None as long as it depends on a verdict that isn't there."""
+        parents: dict[str, str] = {}
+        for role, node in self.parents.items():
+            identity = node.identity
+            if identity is None:
+                return None
+            parents[role] = identity
+        return self.stage.key(parents, self.seed)
+
+    @property
+    def identity(self) -> str | None:
+        """What the keys of this artifact's readers are made of: its key, or the digest of its stage's verdict."""
+        key, verdict = self.key, self.stage.verdict
+        if key is None or verdict is None:
+            return key
+        folder = self.store.folder(self.stage.name, key)
+        return self.store.open(folder).digest(verdict) if folder.is_dir() else None
 
 
 @dataclass(frozen=True)
@@ -81,6 +105,11 @@ class Plan:
     """None: the target can't be measured from here."""
     unreachable: str | None
     """Why not."""
+
+    @property
+    def shipped(self) -> Node:
+        """The node whose graph is packaged."""
+        return next(node for node in self.nodes if node.id == "package").parents["model"]
 
 
 def make_plan(request: BuildRequest) -> Plan:
@@ -101,69 +130,122 @@ def make_plan(request: BuildRequest) -> Plan:
         if not _NAME.match(value):
             raise UsageError(f"{kind} {value!r} should consist of letters, digits and . _ + - (it names a folder)")
 
-    stages, target, seed = request.pipeline.stages, request.target, request.pipeline.seed
-    nodes: list[Node] = []
+    unreachable = _unreachable(request.target)
+    planner = _Planner(request, Store(request.store))
+    prepare = Prepare(
+        request.pipeline.stages.prepare,
+        task=task,
+        problem_type=problem_type,
+        model_digest=model.digest,
+        data_digest=data.digest,
+        numeric=numeric_mode(request.pipeline.stages.prepare.precision),
+    )
+    benchmark = planner.plan(prepare, name, reachable=unreachable is None)
+    return Plan(model, data, task, name, planner.nodes, benchmark, unreachable)
 
-    def add(node_id: str, stage: Stage, **parents: Node) -> Node:
+
+class _Planner:
+    """Puts a build's nodes in their order.
+
+    Args:
+        request: What the build is asked for.
+        store: Where its artifacts are.
+    """
+
+    def __init__(self, request: BuildRequest, store: Store) -> None:
+        self.nodes: list[Node] = []
+        self._pipeline = request.pipeline
+        self._stages = request.pipeline.stages
+        self._target = request.target
+        self._store = store
+
+    def plan(self, prepare: Prepare, name: PackageName, *, reachable: bool) -> Node | None:
+        """Add every node; the benchmark's, where the target can be measured."""
+        dense = self._add("prepare", prepare)
+        final, last_round = self._rounds(dense)
+        dense_onnx = self._export(0, dense, dense)
+        final_onnx = dense_onnx if final is dense else self._export(last_round, dense, final)
+        lineage = {node.id: node for node in self.nodes if node is not dense_onnx or final_onnx is dense_onnx}
+        raced = self._race(last_round, dense, final_onnx) if reachable else {}
+        timed = {"dense-fp32": dense_onnx}
+        if reachable and final_onnx is not dense_onnx:
+            # What the graph and the precision alone buy, so that what pruning buys can be told.
+            timed["dense"] = self._quantize(0, dense, dense_onnx, raced)
+        result = timed["final"] = self._quantize(last_round, dense, final_onnx, raced)
+        lineage |= {node.id: node for node in (*raced.values(), result)}
+        package = Package(self._stages.package, name=name, runtime=self._target.runtime)
+        package.round = last_round
+        self._add("package", package, dense=dense, model=result, **lineage)
+        return self._benchmark(last_round, dense, timed) if reachable else None
+
+    def _add(self, node_id: str, stage: Stage, **parents: Node) -> Node:
         named = {role.replace("_", "-"): node for role, node in parents.items()}
-        node = Node(node_id, stage, named, stage.key({role: node.key for role, node in named.items()}, seed))
-        nodes.append(node)
+        node = Node(node_id, stage, named, self._store, self._pipeline.seed)
+        self.nodes.append(node)
         return node
 
-    dense = add(
-        "prepare",
-        Prepare(
-            stages.prepare,
-            task=task,
-            problem_type=problem_type,
-            model_digest=model.digest,
-            data_digest=data.digest,
-            numeric=numeric_mode(stages.prepare.precision),
-        ),
-    )
-    final, last_round = dense, 0
-    for number in range(1, request.pipeline.rounds + 1):
-        if stages.prune is not None:
-            stage: Stage = Prune(stages.prune, round_number=number, rounds=request.pipeline.rounds)
-            final, last_round = add(f"prune-{number}", stage, dense=dense, checkpoint=final), number
-        if stages.finetune is not None:
-            stage = Finetune(stages.finetune, numeric=numeric_mode(stages.finetune.precision), round_number=number)
-            final, last_round = add(f"finetune-{number}", stage, dense=dense, checkpoint=final), number
-    dense_onnx = add("export-0", Export(stages.export, round_number=0), dense=dense, checkpoint=dense)
-    final_onnx = dense_onnx
-    if final is not dense:
-        final_onnx = add(
-            f"export-{last_round}", Export(stages.export, round_number=last_round), dense=dense, checkpoint=final
-        )
-    settings = resolve_precision(
-        target.precision.mode,
-        arch=target.device.arch,
-        isa=target.device.isa,
-        weight_type=target.precision.weight_type,
-        reduce_range=target.precision.reduce_range,
-        per_channel=target.precision.per_channel,
-    )
-    unreachable = _unreachable(target)
-    lineage = {node.id: node for node in nodes if node is not dense_onnx or final_onnx is dense_onnx}
-    timed = {"dense-fp32": dense_onnx}
-    if unreachable is None and settings.mode != "fp32" and final_onnx is not dense_onnx:
-        # What the precision alone buys, so that what pruning buys can be told.
-        timed["dense"] = add("quantize-0", Quantize(settings, round_number=0), dense=dense, onnx=dense_onnx)
-    result = add(f"quantize-{last_round}", Quantize(settings, round_number=last_round), dense=dense, onnx=final_onnx)
-    timed["final"] = lineage[result.id] = result
-    package = Package(stages.package, name=name, settings=settings, runtime=target.runtime)
-    package.round = last_round
-    add("package", package, dense=dense, model=result, **lineage)
+    def _rounds(self, dense: Node) -> tuple[Node, int]:
+        """Pruning and recovery; the last checkpoint's node, and its round."""
+        prune, finetune = self._stages.prune, self._stages.finetune
+        final, last_round = dense, 0
+        for number in range(1, self._pipeline.rounds + 1):
+            if prune is not None:
+                stage: Stage = Prune(prune, round_number=number, rounds=self._pipeline.rounds)
+                final, last_round = self._add(f"prune-{number}", stage, dense=dense, checkpoint=final), number
+            if finetune is not None:
+                stage = Finetune(finetune, numeric=numeric_mode(finetune.precision), round_number=number)
+                final, last_round = self._add(f"finetune-{number}", stage, dense=dense, checkpoint=final), number
+        return final, last_round
 
-    benchmark = None
-    if unreachable is None:
+    def _export(self, number: int, dense: Node, checkpoint: Node) -> Node:
+        stage = Export(self._stages.export, round_number=number)
+        return self._add(f"export-{number}", stage, dense=dense, checkpoint=checkpoint)
+
+    @property
+    def _settings(self) -> PrecisionSettings:
+        precision, device = self._target.precision, self._target.device
+        return resolve_precision(
+            precision.mode,
+            arch=device.arch,
+            isa=device.isa,
+            weight_type=precision.weight_type,
+            reduce_range=precision.reduce_range,
+            per_channel=precision.per_channel,
+        )
+
+    def _race(self, number: int, dense: Node, onnx: Node) -> dict[str, Node]:
+        """The race by its role; none where the pipeline has none."""
+        if self._stages.race is None:
+            return {}
+        size_mb = self._target.budget.size_mb
+        stage = Race(
+            self._stages.race,
+            settings=self._settings,
+            runtime=self._target.runtime,
+            workload=self._target.workload,
+            size_limit_bytes=None if size_mb is None else size_mb * 1e6,
+            tolerance=self._stages.export.tolerance,
+            runner=LocalRunner(),
+            round_number=number,
+        )
+        return {"race": self._add(f"race-{number}", stage, dense=dense, onnx=onnx)}
+
+    def _quantize(self, number: int, dense: Node, onnx: Node, raced: dict[str, Node]) -> Node:
+        session = SessionOptions(threads=self._target.runtime.threads)
+        plain = Variant(rewrites=PLAIN, precision=self._settings, session=session)
+        stage = Quantize(plain, tolerance=self._stages.export.tolerance, round_number=number)
+        return self._add(f"quantize-{number}", stage, dense=dense, onnx=onnx, **raced)
+
+    def _benchmark(self, number: int, dense: Node, timed: dict[str, Node]) -> Node:
         stage = Benchmark(
-            stages.benchmark, names=tuple(timed), runtime=target.runtime, workload=target.workload, runner=LocalRunner()
+            self._stages.benchmark,
+            names=tuple(timed),
+            runtime=self._target.runtime,
+            workload=self._target.workload,
+            runner=LocalRunner(),
         )
-        stage.round = last_round
-        benchmark = add("benchmark", stage, baseline=dense, **timed)
-
-    return Plan(model, data, task, name, nodes, benchmark, unreachable)
+        stage.round = number
+        return self._add("benchmark", stage, baseline=dense, **timed)
 
 
 def command_on_device(request: BuildRequest) -> str:

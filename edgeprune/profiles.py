@@ -28,6 +28,7 @@ __all__ = [
     "PrepareConfig",
     "PruneConfig",
     "QuantizeConfig",
+    "RaceConfig",
     "Target",
     "load_pipeline",
     "load_target",
@@ -118,6 +119,15 @@ class ExportConfig(Frozen):
     """Largest difference of outputs, relative to max(1, largest output)."""
 
 
+class RaceConfig(Frozen):
+    """How the fastest variant of the graph is found on the target."""
+
+    processes: PositiveInt = 3
+    """Fresh processes in which the last few variants take turns."""
+    samples: int = Field(default=30, ge=10)
+    """Timed runs of each variant in each process; in the rounds before, as many times the round's number."""
+
+
 class QuantizeConfig(Frozen):
     """Empty: the target decides."""
 
@@ -139,12 +149,14 @@ class PackageConfig(Frozen):
 
 
 class Stages(Frozen):
-    """One entry a stage; prune and finetune may be null."""
+    """One entry a stage; prune, finetune and race may be null."""
 
     prepare: PrepareConfig = PrepareConfig()
     prune: PruneConfig | None = None
     finetune: FinetuneConfig | None = None
     export: ExportConfig = ExportConfig()
+    race: RaceConfig | None = RaceConfig()
+    """null: the graph gets the rewrites that need no measurement."""
     quantize: QuantizeConfig = QuantizeConfig()
     benchmark: BenchmarkConfig = BenchmarkConfig()
     package: PackageConfig = PackageConfig()

@@ -161,6 +161,10 @@ def print_report(console: Console, report: BuildReport) -> None:
         console.print()
         budget = [[row.name, f"{row.limit:g}", _value(row), row.verdict] for row in report.budget]
         print_table(console, None, ["budget", "limit", "value", "verdict"], budget)
+    if report.variant is not None:
+        how = f"the fastest of {len(report.race)} that were timed" if report.race else "not raced"
+        console.print()
+        console.print(f"graph: {report.variant.words} ({how})", highlight=False, markup=False, soft_wrap=True)
     for note in report.notes:
         console.print()
         console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)

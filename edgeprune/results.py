@@ -13,6 +13,8 @@ from edgeprune.budget import BudgetRow
 from edgeprune.config import Frozen
 from edgeprune.errors import SchemaVersionError, UsageError
 from edgeprune.latency import DeviceRow, LatencyRow
+from edgeprune.racing import RaceRow
+from edgeprune.variant import Variant
 
 __all__ = ["BuildReport", "PackageRow", "StageRow", "read_report"]
 
@@ -61,6 +63,10 @@ class BuildReport(Frozen):
     """What TF-IDF and a linear model reach on the same test rows."""
     device: DeviceRow | None
     """None: not measured."""
+    variant: Variant | None = None
+    """What is shipped: the rewrites of its graph, its precision, its session options."""
+    race: tuple[RaceRow, ...] = ()
+    """Every variant that was timed for it, and why it won or lost; empty: not raced."""
     latency: list[LatencyRow]
     budget: list[BudgetRow]
     notes: list[str]

@@ -57,6 +57,10 @@ class Stage(ABC):
     produces: tuple[str, ...] = ()
     """Files it ensures."""
 
+    verdict: ClassVar[str | None] = None
+    """The file by whose digest the keys of what reads this artifact are made, where it is measured: the artifact's own key
+    doesn't say what came out."""
+
     round: int = 0
 
     @abstractmethod

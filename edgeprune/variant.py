@@ -5,14 +5,28 @@ Light: variants enter keys, travel in packages and are sent to devices.
 
 from typing import Literal
 
-from pydantic import JsonValue
+from pydantic import Field
 
+from edgeprune.artifacts import Artifact
 from edgeprune.config import Frozen
 from edgeprune.precision import PrecisionSettings
 
-__all__ = ["RewriteName", "SessionOptions", "Variant"]
+__all__ = ["CHOICE", "NO_SKIP_FUSION", "PLAIN", "VARIANT", "RewriteName", "SessionOptions", "Variant", "read_variant"]
 
 RewriteName = Literal["narrow-reads", "unpadded", "packed-projections", "fused-attention"]
+
+
+CHOICE = "choice.json"
+"""The file in which a race writes its verdict: the variant that won."""
+
+VARIANT = "variant.json"
+"""The file in which a graph's artifact names its variant."""
+
+PLAIN: tuple[RewriteName, ...] = ("narrow-reads",)
+"""Rewrites that need no measurement: they leave operations out and change no other."""
+
+NO_SKIP_FUSION = ("optimization.disable_specified_optimizers", "SkipLayerNormFusion")
+"""ONNX Runtime's CPU kernel for the fused operator is slower than the two that it replaces."""
 
 
 class SessionOptions(Frozen):
@@ -24,12 +38,8 @@ class SessionOptions(Frozen):
     """`SetGraphOptimizationLevel`."""
     arena: bool = True
     """`EnableCpuMemArena`, or `DisableCpuMemArena`."""
-    config: tuple[tuple[str, str], ...] = ()
-    """`AddConfigEntry`: keys and values of https://github.com/microsoft/onnxruntime/blob/main/include/onnxruntime/core/session/onnxruntime_session_options_config_keys.h."""
-
-    def document(self) -> dict[str, JsonValue]:
-        """As agent.py and a package's run.py read it."""
-        return {"threads": self.threads, "level": self.level, "arena": self.arena, "config": dict(self.config)}
+    config: dict[str, str] = Field(default_factory=dict)
+    """`AddConfigEntry`: keys and values of onnxruntime_session_options_config_keys.h."""
 
 
 class Variant(Frozen):
@@ -38,3 +48,25 @@ class Variant(Frozen):
     rewrites: tuple[RewriteName, ...]
     precision: PrecisionSettings
     session: SessionOptions
+
+    @property
+    def complexity(self) -> int:
+        """How much it differs from an export that is just run; of two that are equally fast the lower is better."""
+        session = self.session
+        return len(self.rewrites) + len(session.config) + (session.level != "all") + (not session.arena)
+
+    @property
+    def words(self) -> str:
+        """For people."""
+        parts: list[str] = [self.precision.mode, *self.rewrites]
+        for key, value in self.session.config.items():
+            parts.append(f"without {value.replace(';', ', ')}" if key == NO_SKIP_FUSION[0] else f"{key} {value}")
+        parts += [f"optimization {self.session.level}"] * (self.session.level != "all")
+        parts += ["no arena"] * (not self.session.arena)
+        return ", ".join([*parts, f"{self.session.threads} thread{'s' * (self.session.threads > 1)}"])
+
+
+def read_variant(artifact: Artifact) -> Variant | None:
+    """The variant that an artifact's graph is; None for a plain export."""
+    path = artifact.file(VARIANT)
+    return Variant.model_validate_json(path.read_bytes()) if path.is_file() else None

@@ -21,7 +21,7 @@ from edgeprune.tasks import POSTPROCESS
 
 __all__ = ["Verification", "verify"]
 
-_SCHEMA_VERSION = 2
+_SCHEMA_VERSION = 3
 _SUM_LINE = re.compile(r"^([0-9a-f]{64})  (\S.*)$")
 
 

@@ -90,6 +90,7 @@ stages:
     steps:
       - {method: structured, keep_heads: 0.5, keep_ffn: 0.5, importance: fisher, allocation: global, align: 8}
   finetune: {epochs: 1, learning_rate: 3.0e-3, batch_size: 8}
+  race: null
   benchmark: {processes: 1, samples: 64, warmup: 2}
 """
 

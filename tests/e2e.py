@@ -48,6 +48,7 @@ stages:
     steps:
       - {method: structured, keep_heads: 0.5, keep_ffn: 0.5, align: 8}
   finetune: {epochs: 1, learning_rate: 5.0e-3, batch_size: 16}
+  race: null
   benchmark: {processes: 1, samples: 64, warmup: 2}
 """
 

@@ -15,7 +15,7 @@ from edgeprune.agent import ISA_FLAGS, device_info, peak_memory_bytes, read_cpui
 REQUEST: dict[str, Any] = {
     "mode": "latency",
     "provider": "CPUExecutionProvider",
-    "threads": 1,
+    "sessions": {name: {"threads": 1, "level": "all", "arena": True, "config": {}} for name in ("a", "dense", "final")},
     "warmup": 3,
     "block": 4,
     "batches": dict.fromkeys(
@@ -90,6 +90,29 @@ def test_models_take_turns_and_every_batch_is_timed(tmp_path: Path, graph: Path)
     for line in lines[3:]:
         assert len(line["ns"]) == len(REQUEST["batches"]["dense"])
         assert all(isinstance(value, int) and value > 0 for value in line["ns"])
+
+
+def test_each_model_has_its_own_session_options(tmp_path: Path, graph: Path):
+    wanted = {"threads": 1, "level": "basic", "arena": False, "config": {"session.intra_op.allow_spinning": "0"}}
+    options = agent.session_options(wanted)
+    assert (options.intra_op_num_threads, options.enable_cpu_mem_arena) == (1, False)
+    assert options.graph_optimization_level.name == "ORT_ENABLE_BASIC"
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+    refused = {**wanted, "level": "most"}
+    sessions = {"sessions": {"dense": wanted, "final": refused}}
+    models = [{"name": name, "path": str(graph)} for name in ("dense", "final")]
+    code, lines = ask(tmp_path, json.dumps(REQUEST | sessions | {"models": models}))
+    assert code == 1
+    assert [line["kind"] for line in lines] == ["device", "session", "error"]
+    assert "ORT_ENABLE_MOST" in lines[-1]["message"]
+
+
+def test_a_model_is_given_the_inputs_that_it_takes(tmp_path: Path, graph: Path):
+    batches = {"a": [{"input_ids": [[1, 2]], "attention_mask": [[1, 1]]}] * 4}
+    request = REQUEST | {"models": [{"name": "a", "path": str(graph)}], "batches": batches}
+    code, lines = ask(tmp_path, json.dumps(request))
+    assert code == 0
+    assert len(lines[-1]["ns"]) == 4
 
 
 def test_memory_is_that_of_one_model_in_its_process(tmp_path: Path, graph: Path):

@@ -434,7 +434,7 @@ def test_a_target_that_cannot_be_reached_is_packaged_and_its_latency_not_measure
     assert planned.code == 0, "the command that would measure it"
     assert "this machine is not a raspberry-pi-4" in planned.document["not_measured"]
     package = Path(report["package"]["path"])
-    assert json.loads((package / "edgeprune.json").read_text(encoding="utf-8"))["threads"] == 4
+    assert json.loads((package / "edgeprune.json").read_text(encoding="utf-8"))["session"]["threads"] == 4
     assert call("verify", package).code == 0
     assert not package.with_name(f"{package.name}.benchmark.jsonl").exists()
 

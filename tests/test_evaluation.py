@@ -147,7 +147,7 @@ def summing_graph(tmp_path: Path) -> Path:
 
 
 def test_onnx_outputs_are_those_of_every_text_alone(summing_graph: Path):
-    session = onnx_session(summing_graph, threads=1)
+    session = onnx_session(summing_graph)
     found = predict_onnx(session, TASK, [Example(one) for one in encodings_of([3, 1, 2])], pad_token_id=0)
     assert [row.tolist() for row in found] == [[6, 3], [1, 1], [3, 2]]
     assert {row.dtype for row in found} == {np.dtype(np.float32)}

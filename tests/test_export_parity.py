@@ -23,15 +23,17 @@ from edgeprune.graph.quantization import convert
 from edgeprune.models.architectures import layers_of
 from edgeprune.models.checkpoint import load_checkpoint, load_tokenizer, save_checkpoint
 from edgeprune.models.record import LayerRecord, PruningRecord
+from edgeprune.parity import require_parity
 from edgeprune.pipeline import build
 from edgeprune.plan import make_plan
 from edgeprune.precision import resolve_precision
 from edgeprune.prepared import Prepared, open_prepared
 from edgeprune.profiles import ExportConfig
 from edgeprune.pruning.surgery import cut
+from edgeprune.references import REFERENCES, load_references, worst_agreement
 from edgeprune.silence import quiet_libraries
 from edgeprune.stage import Work
-from edgeprune.stages.export import Export, check_parity, reference_outputs
+from edgeprune.stages.export import Export
 from edgeprune.tasks import COLUMNS, TaskSpec, task_for
 
 LONGEST = 64
@@ -57,33 +59,30 @@ def prepared_of(built: Built) -> Prepared:
 
 @pytest.mark.parametrize("pick", ["classifier.bias", "classifier.weight", "layer.1.output.LayerNorm.weight"])
 def test_one_perturbed_weight_is_above_the_tolerance(built: Built, tmp_path: Path, pick: str) -> None:
-    prepared = prepared_of(built)
     artifact = built.artifact("export", 1)
-    model = load_checkpoint(built.artifact("finetune").file("checkpoint"), prepared.task.auto_class)
     path = tmp_path / "model.onnx"
     path.write_bytes(artifact.file("model.onnx").read_bytes())
-    expected = reference_outputs(model, prepared.task, prepared.splits["selection"].encodings, prepared.pad_token_id)
-    whole = check_parity(onnx_session(path, threads=1), expected, tolerance=1e-4)
+    references = load_references(artifact.file(REFERENCES))
+    whole = worst_agreement(onnx_session(path), references)
     assert whole.max_error == pytest.approx(artifact.manifest.metrics.scores["parity_max_error"], abs=2e-6)
     assert whole.max_error < 1e-5
     perturb(path, pick)
-    with pytest.raises(ParityError, match=r"the ONNX graph against PyTorch: outputs differ by .* more than the"):
-        check_parity(onnx_session(path, threads=1), expected, tolerance=1e-4)
+    with pytest.raises(ParityError, match=r"the graph: outputs differ by .* more than the"):
+        require_parity(worst_agreement(onnx_session(path), references), 1e-4, what="the graph")
     assert ParityError.exit_code == 5
 
 
 class PerturbedExport(Export):
     """An exporter with a fault: one weight is not what it was."""
 
+    version = 999
+
     def run(self, work: Work) -> StageMetrics:
         metrics = super().run(work)
         perturb(work.folder / "model.onnx", "classifier.bias")
-        source = work.parents["dense"]
-        prepared = open_prepared(source, work.data)
-        model = load_checkpoint(work.parents["checkpoint"].file("checkpoint"), prepared.task.auto_class)
-        selection = prepared.splits["selection"].encodings
-        expected = reference_outputs(model, prepared.task, selection, prepared.pad_token_id)
-        check_parity(onnx_session(work.folder / "model.onnx", threads=1), expected, tolerance=self._config.tolerance)
+        references = load_references(work.folder / REFERENCES)
+        found = worst_agreement(onnx_session(work.folder / "model.onnx"), references)
+        require_parity(found, self._config.tolerance, what="the ONNX graph against PyTorch")
         return metrics
 
 
@@ -94,15 +93,13 @@ def test_a_build_with_a_faulty_exporter_ends_with_exit_5_and_ships_nothing(built
     )  # fmt: skip
     plan = make_plan(request)
     stage = PerturbedExport(ExportConfig(), round_number=1)
-    nodes = [
-        dataclasses.replace(node, stage=stage, key="f" * 64) if node.id == "export-1" else node for node in plan.nodes
-    ]
+    nodes = [dataclasses.replace(node, stage=stage) if node.id == "export-1" else node for node in plan.nodes]
     before = contents(request.store)
     with pytest.raises(ParityError) as caught:
         build(dataclasses.replace(plan, nodes=nodes), request)
     assert caught.value.exit_code == 5
     assert contents(request.store) == before
-    assert not list(request.store.glob("export/*f" + "f" * 40 + "*"))
+    assert not list(request.store.glob("export/.tmp-*"))
     assert not (tmp_path / "dist").exists()
 
 
@@ -265,7 +262,7 @@ def test_a_graph_whose_weights_lie_beside_it_converts_to_the_same_bytes_of_outpu
         assert (source.parent / "model.onnx.data").exists() is (name == "beside")
         convert(source, result, resolve_precision(mode, arch="x86_64", isa=["avx512_vnni"], weight_type=None,
                                                   reduce_range=None, per_channel=False))  # fmt: skip
-        found.append(predict_onnx(onnx_session(result, threads=1), prepared.task, examples, prepared.pad_token_id))
+        found.append(predict_onnx(onnx_session(result), prepared.task, examples, prepared.pad_token_id))
     np.testing.assert_array_equal(found[0], found[1])
 
 

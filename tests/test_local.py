@@ -13,7 +13,7 @@ from edgeprune.runners.local import LocalRunner
 REQUEST: dict[str, Any] = {
     "mode": "latency",
     "provider": "CPUExecutionProvider",
-    "threads": 1,
+    "sessions": {name: {"threads": 1, "level": "all", "arena": True, "config": {}} for name in ("dense", "final")},
     "warmup": 1,
     "block": 2,
     "batches": dict.fromkeys(("dense", "final"), [{"input_ids": [[1, 2]]}] * 3),

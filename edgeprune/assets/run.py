@@ -42,8 +42,15 @@ class Model:
         self.tokenizer.no_padding()
         self.tokenizer.enable_truncation(self.config["max_length"], strategy=self.config["truncation"])
         self.postprocess = postprocess or _module(self.folder / "postprocess.py")
+        wanted = self.config["session"]
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or self.config["threads"]
+        options.intra_op_num_threads = threads or wanted["threads"]
+        options.graph_optimization_level = getattr(
+            onnxruntime.GraphOptimizationLevel, "ORT_ENABLE_" + wanted["level"].upper()
+        )
+        options.enable_cpu_mem_arena = wanted["arena"]
+        for key, value in wanted["config"].items():
+            options.add_session_config_entry(key, value)
         options.log_severity_level = 3
         self.session = onnxruntime.InferenceSession(
             str(self.folder / "model.onnx"), options, providers=[provider or self.config["provider"]]

@@ -17,7 +17,7 @@ from pathlib import Path
 import onnx
 import onnx_ir
 
-__all__ = ["write_onnx"]
+__all__ = ["remove_graph", "write_onnx"]
 
 _LIMIT_BYTES = 2**31 - 2**20
 _GRAPH_FIELD = b"\x3a"
@@ -49,6 +49,12 @@ def write_onnx(model: onnx_ir.Model, path: Path) -> None:
         for head, tensor in zip(heads, tensors.values(), strict=True):
             file.write(head)
             file.write(tensor.tobytes())
+
+
+def remove_graph(path: Path) -> None:
+    """Delete an ONNX file, and the weights beside it where they are."""
+    for file in path.parent.glob(f"{path.name}*"):
+        file.unlink()
 
 
 def _head(name: str, tensor: onnx_ir.TensorProtocol) -> bytes:

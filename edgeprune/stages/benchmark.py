@@ -6,7 +6,6 @@ Writes `samples.jsonl` (every sample, in ns, by process and model), `latency.jso
 """
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import JsonValue, TypeAdapter
@@ -15,10 +14,10 @@ from edgeprune.artifacts import Artifact, StageMetrics
 from edgeprune.latency import DeviceRow, LatencyRow, percentile, percentile_interval
 from edgeprune.profiles import BenchmarkConfig, Runtime, Workload
 from edgeprune.stage import Stage, Work
+from edgeprune.variant import SessionOptions, read_variant
 
 if TYPE_CHECKING:
     from edgeprune.runners import Record, Runner
-    from edgeprune.tasks.base import Array, Encoding
 
 __all__ = ["Benchmark", "read_device", "read_latency"]
 
@@ -40,7 +39,7 @@ class Benchmark(Stage):
     """
 
     name = "benchmark"
-    version = 2
+    version = 3
     libraries = ("onnxruntime",)
     roles = ("baseline",)
     produces = ("samples.jsonl", "latency.json", "device.json")
@@ -68,22 +67,30 @@ class Benchmark(Stage):
         }
 
     def run(self, work: Work) -> StageMetrics:
+        from edgeprune.workloads import batches_of
+
+        names = self._names
+        variants = {name: read_variant(work.parents[name]) for name in names}
+        plain = SessionOptions(threads=self._runtime.threads)
+        sessions = {name: variant.session if variant else plain for name, variant in variants.items()}
         request: Record = {
             "provider": self._runtime.provider,
-            "threads": self._runtime.threads,
             "warmup": self._config.warmup,
             "block": _BLOCK,
+            "sessions": {name: session.model_dump(mode="json") for name, session in sessions.items()},
         }
-        names = self._names
         models = {name: work.parents[name].file("model.onnx") for name in names}
-        workloads: dict[str, tuple[list[JsonValue], list[JsonValue]]] = {}
+        workloads: dict[str, tuple[list[JsonValue], JsonValue]] = {}
         batches: dict[str, JsonValue] = {}
         largest: dict[str, JsonValue] = {}
         for name in names:
             digest = work.parents[name].digest("tokenizer/tokenizer.json")
             if digest not in workloads:  # most often all models share one
-                workloads[digest] = self._workloads(work, work.parents[name].file("tokenizer"))
-            batches[name], largest[name] = workloads[digest]
+                tokenizer = work.parents[name].file("tokenizer")
+                workloads[digest] = batches_of(
+                    work, work.parents["baseline"], tokenizer, self._workload, self._config.samples
+                )
+            batches[name], largest[name] = workloads[digest][0], [workloads[digest][1]]
         total = self._config.processes + len(names)
         samples: dict[str, list[list[float]]] = {name: [] for name in names}
         memory: dict[str, float | None] = {}
@@ -108,18 +115,18 @@ class Benchmark(Stage):
                         peak = record["peak_bytes"]
                         memory[name] = None if peak is None else round(float(peak) / 1e6, 1)  # type: ignore[arg-type]
                 work.progress(done, total, "processes")
-        rows = [self._row(name, samples[name], memory.get(name)) for name in names]
+        rows = [self._row(name, samples[name], memory.get(name), sessions[name].threads) for name in names]
         (work.folder / "latency.json").write_bytes(_ROWS.dump_json(rows, indent=2))
         (work.folder / "device.json").write_text(
             DeviceRow.model_validate(device).model_dump_json(indent=2) + "\n", encoding="utf-8"
         )
         return StageMetrics()
 
-    def _row(self, name: str, samples_ms: list[list[float]], peak_memory_mb: float | None) -> LatencyRow:
+    def _row(self, name: str, samples_ms: list[list[float]], peak_memory_mb: float | None, threads: int) -> LatencyRow:
         return LatencyRow(
             artifact=name,
             provider=self._runtime.provider,
-            threads=self._runtime.threads,
+            threads=threads,
             batch_size=self._workload.batch_size,
             lengths=str(self._workload.lengths),
             samples=sum(map(len, samples_ms)),
@@ -129,36 +136,6 @@ class Benchmark(Stage):
             p90_interval_ms=percentile_interval(samples_ms, 90),
             peak_memory_mb=peak_memory_mb,
         )
-
-    def _workloads(self, work: Work, tokenizer: Path) -> tuple[list[JsonValue], list[JsonValue]]:
-        """Batches of real test texts in a seeded order, and the one batch of the longest."""
-        import numpy as np
-
-        from edgeprune.evaluation import collate
-        from edgeprune.prepared import open_prepared
-
-        prepared = open_prepared(work.parents["baseline"], work.data, splits=("test",), tokenizer=tokenizer)
-        texts, pad, size = self._texts(prepared.test.encodings), prepared.pad_token_id, self._workload.batch_size
-        rows = [
-            int(row) for row in np.random.default_rng(work.seed).integers(len(texts), size=self._config.samples * size)
-        ]
-        groups = [[texts[row] for row in rows[start : start + size]] for start in range(0, len(rows), size)]
-        longest = sorted(texts, key=lambda text: len(text["input_ids"]))[-size:]
-        return [_as_lists(collate(group, pad)) for group in groups], [_as_lists(collate(longest, pad))]
-
-    def _texts(self, encodings: "list[Encoding]") -> "list[Encoding]":
-        """Texts at their own lengths, or cut and repeated to the fixed one."""
-        length = self._workload.lengths
-        if not isinstance(length, int):
-            return encodings
-        return [
-            {name: (values * (-(-length // len(values))))[:length] for name, values in encoding.items()}
-            for encoding in encodings
-        ]
-
-
-def _as_lists(batch: "dict[str, Array]") -> JsonValue:
-    return {name: values.tolist() for name, values in batch.items()}
 
 
 def read_device(run: Artifact) -> DeviceRow:

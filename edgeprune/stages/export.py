@@ -1,11 +1,8 @@
 """export: a checkpoint → fp32 ONNX, its parity against PyTorch on real inputs, and its metric through ONNX Runtime.
 
-Writes `model.onnx`, the checkpoint's `tokenizer/` and the outputs on test. Parity is checked on selection texts of several
-lengths, alone, together with padding, padded beyond their need, and at the longest length the pipeline takes; above the
-tolerance nothing is written.
+Writes `model.onnx`, the checkpoint's `tokenizer/`, the outputs on test, and what PyTorch computes for some batches
+(`references.safetensors`); above the tolerance nothing is written.
 """
-
-from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
@@ -14,18 +11,7 @@ from edgeprune.memory import release_memory
 from edgeprune.profiles import ExportConfig
 from edgeprune.stage import Stage, Work
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from onnxruntime import InferenceSession
-    from transformers import PreTrainedModel
-
-    from edgeprune.parity import Agreement
-    from edgeprune.tasks.base import Array, Encoding, Task
-
-__all__ = ["Export", "check_parity", "reference_outputs"]
-
-_COMPARED = 1000
+__all__ = ["Export"]
 
 
 class Export(Stage):
@@ -37,10 +23,10 @@ class Export(Stage):
     """
 
     name = "export"
-    version = 3
+    version = 4
     libraries = ("torch", "transformers", "onnx", "onnxscript", "onnx-ir", "onnxruntime")
     roles = ("dense", "checkpoint")
-    produces = ("model.onnx", "tokenizer/tokenizer.json", "outputs.safetensors")
+    produces = ("model.onnx", "tokenizer/tokenizer.json", "outputs.safetensors", "references.safetensors")
 
     def __init__(self, config: ExportConfig, *, round_number: int) -> None:
         self.round = round_number
@@ -54,7 +40,9 @@ class Export(Stage):
         from edgeprune.graph.export import export_onnx
         from edgeprune.models.architectures import longest_text
         from edgeprune.models.checkpoint import count_parameters, load_checkpoint
+        from edgeprune.parity import require_parity
         from edgeprune.prepared import open_prepared, report
+        from edgeprune.references import REFERENCES, reference_outputs, save_references, worst_agreement
 
         checkpoint = work.parents["checkpoint"].file("checkpoint")
         prepared = open_prepared(work.parents["dense"], work.data, splits=("selection", "test"), tokenizer=checkpoint)
@@ -70,13 +58,15 @@ class Export(Stage):
             longest_sequence=longest_text(model.config),
             output_names=task.output_names,
         )
-        expected = reference_outputs(model, task, selection, pad)
+        references = reference_outputs(model, task, selection, pad, longest=longest_text(model.config))
         prepared.tokenizer.save_pretrained(work.folder / "tokenizer")
         parameters = count_parameters(model)
         del model  # before ONNX Runtime reads the weights once more
         release_memory()
-        session = onnx_session(path, threads=1)
-        parity = check_parity(session, expected, tolerance=self._config.tolerance)
+        session = onnx_session(path)
+        parity = worst_agreement(session, references)
+        require_parity(parity, self._config.tolerance, what="the ONNX graph against PyTorch")
+        save_references(references, work.folder / REFERENCES)
         outputs = predict_onnx(session, task, prepared.test.examples, pad)
         return StageMetrics(
             parameters=parameters,
@@ -84,57 +74,3 @@ class Export(Stage):
             metric=report(work, prepared, outputs),
             scores={"parity_max_error": parity.max_error, "parity_mean_error": parity.mean_error},
         )
-
-
-def reference_outputs(
-    model: "PreTrainedModel", task: "Task", encodings: "list[Encoding]", pad_token_id: int
-) -> "list[tuple[dict[str, Array], Array]]":
-    """What PyTorch computes for real batches of several lengths, sizes and paddings: inputs and outputs."""
-    import torch
-
-    from edgeprune.evaluation import to_torch
-
-    with torch.inference_mode():
-        return [
-            (batch, _compared(task.forward(model, to_torch(batch))[0].numpy(), batch))
-            for batch in _parity_batches(encodings, pad_token_id, task)
-        ]
-
-
-def check_parity(
-    session: "InferenceSession", expected: "list[tuple[dict[str, Array], Array]]", *, tolerance: float
-) -> "Agreement":
-    """The worst agreement of an ONNX graph with `reference_outputs`.
-
-    Raises:
-        ParityError: It is above `tolerance`.
-    """
-    from edgeprune.evaluation import raw_output
-    from edgeprune.parity import agreement, require_parity
-
-    found = [agreement(outputs, _compared(raw_output(session, inputs), inputs)) for inputs, outputs in expected]
-    worst = max(found, key=lambda one: one.relative_error)
-    require_parity(worst, tolerance, what="the ONNX graph against PyTorch")
-    return worst
-
-
-def _compared(raw: "Array", inputs: "dict[str, Array]") -> "Array":
-    """Of outputs by token those that aren't padding, and of a vocabulary's logits a part: all would not fit in memory."""
-    if raw.ndim < 3:
-        return raw
-    return raw[..., :: max(1, raw.shape[-1] // _COMPARED)][inputs["attention_mask"] > 0]
-
-
-def _parity_batches(encodings: "list[Encoding]", pad_token_id: int, task: "Task") -> "Iterator[dict[str, Array]]":
-    from edgeprune.evaluation import collate
-
-    max_length = task.spec.max_length
-    rows = min(8, max(2, task.max_batch_tokens // max_length))
-    ordered = sorted(encodings, key=lambda encoding: len(encoding["input_ids"]))
-    shortest, middle, longest = ordered[0], ordered[len(ordered) // 2], ordered[-1]
-    repeated = {name: (values * max_length)[:max_length] for name, values in longest.items()}
-    for alone in (shortest, middle, longest, repeated):
-        yield collate([alone], pad_token_id)
-    yield collate([shortest, middle, longest], pad_token_id)
-    yield collate([shortest, middle], pad_token_id, width=max_length)
-    yield collate(ordered[:: max(1, len(ordered) // rows)][:rows], pad_token_id, width=max_length)

@@ -26,10 +26,10 @@ from pydantic import JsonValue
 from edgeprune.agent import device_info
 from edgeprune.artifacts import StageMetrics, file_records, total_bytes
 from edgeprune.config import Frozen
-from edgeprune.precision import PrecisionSettings
 from edgeprune.profiles import PackageConfig, Runtime
 from edgeprune.stage import Stage, Work
 from edgeprune.tasks import POSTPROCESS
+from edgeprune.variant import SessionOptions, Variant, read_variant
 
 if TYPE_CHECKING:
     from edgeprune.data import Text
@@ -61,21 +61,17 @@ class Package(Stage):
     Args:
         config: The pipeline's `stages.package`.
         name: Name, release and target.
-        settings: The target's precision, resolved.
-        runtime: The target's provider and threads.
+        runtime: The target's provider.
     """
 
     name = "package"
-    version = 3
+    version = 4
     libraries = ("onnxruntime", "tokenizers", "numpy")
     roles = ("dense", "model")
 
-    def __init__(
-        self, config: PackageConfig, *, name: PackageName, settings: PrecisionSettings, runtime: Runtime
-    ) -> None:
+    def __init__(self, config: PackageConfig, *, name: PackageName, runtime: Runtime) -> None:
         self._config = config
         self._name = name
-        self._settings = settings
         self._runtime = runtime
         self.produces = (name.folder, f"{name.folder}.tar.gz")
 
@@ -84,8 +80,7 @@ class Package(Stage):
         return {
             "config": self._config.model_dump(mode="json"),
             "name": self._name.model_dump(mode="json"),
-            "precision": self._settings.model_dump(mode="json"),
-            "runtime": self._runtime.model_dump(mode="json"),
+            "provider": self._runtime.provider,
             # Goldens are what this instruction set computes.
             "goldens_on": [device["arch"], list(device["isa"])],
         }
@@ -94,6 +89,8 @@ class Package(Stage):
         from edgeprune.assets.run import Model
         from edgeprune.prepared import open_prepared
 
+        variant = read_variant(work.parents["model"])
+        assert variant is not None  # noqa: S101 (quantize always says which it made)
         tokenizer = work.parents["model"].file("tokenizer")
         prepared = open_prepared(work.parents["dense"], work.data, splits=("test",), tokenizer=tokenizer)
         folder = work.folder / self._name.folder
@@ -106,9 +103,9 @@ class Package(Stage):
         licence_files = [path for path in work.model.files if path.name.startswith("LICENSE")]
         for path in licence_files:
             shutil.copyfile(path, folder / path.name)
-        _write_json(folder / "edgeprune.json", self._description(work, prepared))
+        _write_json(folder / "edgeprune.json", self._description(work, prepared, variant))
         _write_json(folder / "lineage.json", self._lineage(work))
-        (folder / "README.md").write_text(self._card(work, prepared), encoding="utf-8")
+        (folder / "README.md").write_text(self._card(work, prepared, variant), encoding="utf-8")
 
         postprocess = import_module(f"edgeprune.assets.{POSTPROCESS[prepared.task.spec.task]}")
         model = Model(folder, threads=1, provider="CPUExecutionProvider", postprocess=postprocess)
@@ -117,11 +114,11 @@ class Package(Stage):
         _write_json(
             folder / "goldens.json",
             {
-                "schema_version": 2,
+                "schema_version": 3,
                 "arch": device["arch"],
                 "isa": list(device["isa"]),
                 "onnxruntime": _onnxruntime_version(),
-                "tolerance": _TOLERANCE[self._settings.mode],
+                "tolerance": _TOLERANCE[variant.precision.mode],
                 "goldens": [model.golden(text) for text in texts],
             },
         )
@@ -131,26 +128,28 @@ class Package(Stage):
         made_from = work.parents["model"].manifest.metrics
         return StageMetrics(parameters=made_from.parameters, model_bytes=total_bytes([folder]), metric=made_from.metric)
 
-    def _description(self, work: Work, prepared: "Prepared") -> dict[str, JsonValue]:
+    def _description(self, work: Work, prepared: "Prepared", variant: Variant) -> dict[str, JsonValue]:
         spec = prepared.task.spec
+        unpadded = "unpadded" in variant.rewrites
         return {
-            "schema_version": 2,
+            "schema_version": 3,
             "name": self._name.name,
             "release": self._name.release,
             "target": self._name.target,
             "task": spec.task,
             "problem_type": spec.problem_type,
             "labels": list(spec.labels),
-            "inputs": list(spec.inputs),
+            "inputs": [name for name in spec.inputs if not (unpadded and name == "attention_mask")],
             "outputs": list(prepared.task.output_names),
             "max_length": spec.max_length,
             "pair": spec.pair,
             "truncation": prepared.task.truncation,
             "unanswerable": spec.unanswerable,
             "mask_token": None if prepared.tokenizer.mask_token is None else str(prepared.tokenizer.mask_token),
-            "precision": self._settings.model_dump(mode="json"),
+            "precision": variant.precision.model_dump(mode="json"),
+            "rewrites": list(variant.rewrites),
             "provider": self._runtime.provider,
-            "threads": self._runtime.threads,
+            "session": variant.session.model_dump(mode="json"),
             "licence": _licence(work),
         }
 
@@ -175,7 +174,7 @@ class Package(Stage):
             ],
         }
 
-    def _card(self, work: Work, prepared: "Prepared") -> str:
+    def _card(self, work: Work, prepared: "Prepared", variant: Variant) -> str:
         dense, final = work.parents["dense"].manifest.metrics, work.parents["model"].manifest.metrics
         assert dense.metric is not None and final.metric is not None  # noqa: S101, PT018 (both stages always measure)
         spec = prepared.task.spec
@@ -189,7 +188,9 @@ class Package(Stage):
             model_digest=work.model.digest,
             task=spec.task + (f" ({spec.problem_type})" if spec.problem_type else ""),
             labels=", ".join(spec.labels) or "none",
-            precision=self._settings.mode,
+            precision=variant.precision.mode,
+            session=_session_words(variant.session),
+            graph=_graph_words(variant, raced="race" in [parent.manifest.stage for parent in work.parents.values()]),
             max_length=spec.max_length,
             metric=final.metric.name,
             others="".join(
@@ -212,6 +213,26 @@ class Package(Stage):
             licence=_licence(work) or "not stated by the model",
             onnxruntime=_onnxruntime_version(),
         )
+
+
+def _session_words(session: SessionOptions) -> str:
+    """The session options as ONNX Runtime's interfaces name them."""
+    calls = [f"SetIntraOpNumThreads({session.threads})"]
+    calls += [] if session.level == "all" else [f"SetGraphOptimizationLevel(ORT_ENABLE_{session.level.upper()})"]
+    calls += [] if session.arena else ["DisableCpuMemArena()"]
+    calls += [f'AddConfigEntry("{key}", "{value}")' for key, value in session.config.items()]
+    return ", ".join(f"`{call}`" for call in calls)
+
+
+def _graph_words(variant: Variant, *, raced: bool) -> str:
+    """How the graph was chosen, and what it doesn't take."""
+    how = "the fastest of those that were timed on the target" if raced else "not raced: no other was timed"
+    graph = f"{how}; rewrites: {', '.join(variant.rewrites) or 'none'}"
+    return (
+        f"{graph}. It takes unpadded texts of equal length only: it has no attention_mask"
+        * ("unpadded" in variant.rewrites)
+        or graph
+    )
 
 
 def _write_json(path: Path, content: dict[str, JsonValue]) -> None:

@@ -1,7 +1,8 @@
-"""quantize: fp32 ONNX → the target's precision, with the metric measured again through ONNX Runtime.
+"""quantize: fp32 ONNX → the variant that is shipped, with parity and metric measured again through ONNX Runtime.
 
-Writes `model.onnx`, its `tokenizer/` and the outputs on test. The key holds the resolved settings, not the target's name: two boards with
-the same instruction set share their int8 model.
+The variant is the race's verdict; where nothing raced, the rewrites that need no measurement, in the target's precision.
+Writes `model.onnx`, `variant.json`, its `tokenizer/` and the outputs on test. The key holds the resolved settings, not the
+target's name: two boards with the same instruction set share their int8 model.
 """
 
 import shutil
@@ -11,8 +12,9 @@ from pydantic import JsonValue
 from edgeprune.agent import device_info
 from edgeprune.artifacts import StageMetrics
 from edgeprune.events import Note
-from edgeprune.precision import PrecisionSettings, saturates
+from edgeprune.precision import saturates
 from edgeprune.stage import Stage, Work
+from edgeprune.variant import CHOICE, VARIANT, Variant
 
 __all__ = ["Quantize"]
 
@@ -21,23 +23,28 @@ class Quantize(Stage):
     """Converts one graph.
 
     Args:
-        settings: The target's precision, resolved.
+        variant: What is made where nothing raced.
+        tolerance: Largest relative difference of a rewritten graph's outputs from PyTorch's.
         round_number: Of the graph's checkpoint; 0 is the dense model.
     """
 
     name = "quantize"
-    version = 2
+    version = 3
     libraries = ("onnx", "onnx-ir", "onnxruntime", "transformers")
     roles = ("dense", "onnx")
-    produces = ("model.onnx", "tokenizer/tokenizer.json", "outputs.safetensors")
+    produces = ("model.onnx", VARIANT, "tokenizer/tokenizer.json", "outputs.safetensors")
 
-    def __init__(self, settings: PrecisionSettings, *, round_number: int) -> None:
+    def __init__(self, variant: Variant, *, tolerance: float, round_number: int) -> None:
         self.round = round_number
-        self._settings = settings
+        self._plain = variant
+        self._tolerance = tolerance
 
     def fingerprint(self) -> dict[str, JsonValue]:
-        settings: dict[str, JsonValue] = self._settings.model_dump(mode="json")
-        if self._settings.mode == "int8-dynamic":
+        settings: dict[str, JsonValue] = {
+            **self._plain.model_dump(mode="json"),
+            "tolerance": self._tolerance,
+        }
+        if self._plain.precision.mode == "int8-dynamic":
             # The bytes are the same everywhere, but the metric is what this instruction set computes of them.
             device = device_info()
             settings["measured_on"] = [device["arch"], list(device["isa"])]
@@ -48,11 +55,16 @@ class Quantize(Stage):
 
         from edgeprune.evaluation import onnx_session, predict_onnx
         from edgeprune.graph.quantization import convert
+        from edgeprune.graph.serialization import remove_graph
         from edgeprune.parity import agreement
         from edgeprune.prepared import OUTPUTS, load_outputs, open_prepared, report
+        from edgeprune.references import REFERENCES, load_references, worst_agreement
+        from edgeprune.rewriting import rewrite
 
-        device = device_info()
-        if self._settings.reduce_range is False and saturates(device["arch"], device["isa"]):
+        raced = work.parents.get("race")
+        wanted = self._plain if raced is None else Variant.model_validate_json(raced.file(CHOICE).read_bytes())
+        device, settings = device_info(), wanted.precision
+        if settings.reduce_range is False and saturates(device["arch"], device["isa"]):
             work.emit(
                 Note(
                     "this CPU saturates in int8 products where the target doesn't: the metric and the goldens are this "
@@ -60,23 +72,37 @@ class Quantize(Stage):
                 )
             )
         onnx = work.parents["onnx"]
-        path = work.folder / "model.onnx"
-        convert(onnx.file("model.onnx"), path, self._settings)
+        references = load_references(onnx.file(REFERENCES))
+        exact, path = work.folder / "exact.onnx", work.folder / "model.onnx"
+        rewritten = rewrite(onnx.file("model.onnx"), exact, wanted.rewrites, references, tolerance=self._tolerance)
+        for sentence in rewritten.dropped:
+            work.emit(Note(sentence))
+        convert(exact, path, settings)
+        remove_graph(exact)
+        variant = wanted.model_copy(update={"rewrites": rewritten.applied})
+        (work.folder / VARIANT).write_text(variant.model_dump_json(indent=2) + "\n", encoding="utf-8")
         shutil.copytree(onnx.file("tokenizer"), work.folder / "tokenizer")
         prepared = open_prepared(
             work.parents["dense"], work.data, splits=("test",), tokenizer=work.folder / "tokenizer"
         )
         task = prepared.task
-        outputs = predict_onnx(onnx_session(path, threads=1), task, prepared.test.examples, prepared.pad_token_id)
+        session = onnx_session(path, variant.session)
+        parity = worst_agreement(session, references, with_padding="unpadded" not in variant.rewrites)
+        outputs = predict_onnx(session, task, prepared.test.examples, prepared.pad_token_id)
         fp32_outputs = load_outputs(onnx.file(OUTPUTS))["test"]
         found = agreement(*(np.concatenate([task.values(row) for row in rows]) for rows in (fp32_outputs, outputs)))
         return StageMetrics(
             parameters=onnx.manifest.metrics.parameters,
             model_bytes=sum(file.stat().st_size for file in work.folder.glob("model.onnx*")),
             metric=report(work, prepared, outputs),
+            notes=rewritten.dropped,
             scores={
                 "same_answers_as_fp32": float(np.mean(list(map(task.same_answer, fp32_outputs, outputs)))),
                 "max_error_to_fp32": found.max_error,
                 "mean_error_to_fp32": found.mean_error,
+                "rewritten_max_error": rewritten.agreement.max_error,
+                "rewritten_mean_error": rewritten.agreement.mean_error,
+                "parity_max_error": parity.max_error,
+                "parity_mean_error": parity.mean_error,
             },
         )

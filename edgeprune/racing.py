@@ -1,0 +1,117 @@
+"""Which of several variants is fastest: successive halving, then the last few by turns in fresh processes.
+
+Everything is measured through a callback, so that a verdict is a function of samples alone. A rung takes few samples of
+many entrants and leaves out the slower half, the next takes more of fewer (Jamieson and Talwalkar,
+https://arxiv.org/abs/1502.07943). Of those that the final can't tell from the fastest the simplest wins, so a twin never
+does, whatever the order.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgeprune.config import Frozen
+from edgeprune.latency import ratio_interval
+
+__all__ = ["Entrant", "Measure", "RaceRow", "race"]
+
+Samples = Mapping[str, Sequence[Sequence[float]]]
+"""Entrant to its samples, in ms, one sequence a process."""
+Measure = Callable[[Sequence[str], int, int], Samples]
+"""Times entrants by turns on the same inputs: (names, processes, samples of each in each process) → samples."""
+
+_FINALISTS = 3
+_NOISE = 0.01
+"""A gain below this share is none: it would change with the day."""
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """One variant."""
+
+    name: str
+    complexity: int
+    """The lower is taken where two are equally fast."""
+
+
+class RaceRow(Frozen):
+    """How one variant did."""
+
+    variant: str
+    p50_ms: float | None
+    """Median of the last samples taken; None: it didn't start."""
+    ratio: float | None = None
+    """Its time through the winner's, of turns on the same inputs in the same rung."""
+    ratio_interval: tuple[float, float] | None = None
+    """95% interval of `ratio`."""
+    samples: int = 0
+    max_error: float | None = None
+    """Largest difference of its outputs from PyTorch's, before any quantization."""
+    why: str
+    """Why it won or lost."""
+
+
+def race(
+    entrants: Sequence[Entrant], measure: Measure, *, processes: int, samples: int, block: int
+) -> tuple[str, list[RaceRow]]:
+    """The winner's name, and a row an entrant in their order.
+
+    Args:
+        entrants: One at least.
+        measure: Takes the samples.
+        processes: Fresh processes of the final.
+        samples: Of each entrant in the first rung's one process, and in each process of the final.
+        block: Samples in one turn.
+    """
+    left, rows, rung = list(entrants), {}, 0
+    while len(left) > _FINALISTS:
+        rung += 1
+        found = measure([one.name for one in left], 1, samples * rung)
+        medians = {one.name: _median(found[one.name]) for one in left}
+        ranked = sorted(left, key=lambda one: medians[one.name])
+        kept = ranked[: max(_FINALISTS, len(left) // 2)]
+        best = ranked[0].name
+        for one in ranked[len(kept) :]:
+            ratio, low, high = ratio_interval(found[one.name], found[best], block=block)
+            rows[one.name] = RaceRow(
+                variant=one.name,
+                p50_ms=medians[one.name],
+                ratio=ratio,
+                ratio_interval=(low, high),
+                samples=samples * rung,
+                why=f"left out after round {rung}: {_percent(ratio)} than the fastest there",
+            )
+        left = [one for one in left if one in kept]
+    found = measure([one.name for one in left], processes, samples)
+    medians = {one.name: _median(found[one.name]) for one in left}
+    fastest = min(left, key=lambda one: (medians[one.name], one.complexity, one.name))
+    ties = [one for one in left if ratio_interval(found[one.name], found[fastest.name], block=block)[1] <= 1 + _NOISE]
+    winner = min(ties, key=lambda one: (one.complexity, one.name))
+    for one in left:
+        ratio, low, high = ratio_interval(found[one.name], found[winner.name], block=block)
+        rows[one.name] = RaceRow(
+            variant=one.name,
+            p50_ms=medians[one.name],
+            ratio=ratio,
+            ratio_interval=(low, high),
+            samples=samples * processes,
+            why=_why(one, winner, ratio, len(ties), tied=one in ties),
+        )
+    return winner.name, [rows[one.name] for one in entrants]
+
+
+def _why(one: Entrant, winner: Entrant, ratio: float, ties: int, *, tied: bool) -> str:
+    if one is winner:
+        return "won" if ties == 1 else "won: the simplest of those that can't be told apart"
+    if tied:
+        return "can't be told from the winner, which is simpler or comes first by name"
+    return f"{_percent(ratio)} than the winner"
+
+
+def _percent(ratio: float) -> str:
+    return f"{100 * (ratio - 1):.1f}% slower" if ratio >= 1 else f"{100 * (1 - ratio):.1f}% faster"
+
+
+def _median(samples_ms: Sequence[Sequence[float]]) -> float:
+    return float(np.median(np.concatenate([np.asarray(process) for process in samples_ms])))

@@ -1,0 +1,127 @@
+"""What PyTorch computes for a few real batches, kept beside an export so that every later graph is compared with it.
+
+Texts of several lengths, alone, together with padding, padded beyond their need, at the longest length that the pipeline
+takes and at the longest that the model takes.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from onnxruntime import InferenceSession
+from safetensors.numpy import load_file, save_file
+from transformers import PreTrainedModel
+
+from edgeprune.evaluation import collate, raw_output, to_torch
+from edgeprune.parity import Agreement, agreement
+from edgeprune.tasks.base import Array, Encoding, Task
+
+__all__ = [
+    "REFERENCES",
+    "Reference",
+    "load_references",
+    "reference_outputs",
+    "save_references",
+    "worst_agreement",
+]
+
+REFERENCES = "references.safetensors"
+
+_COMPARED = 1000
+
+
+@dataclass(frozen=True)
+class Reference:
+    """One batch, and what the PyTorch model gives for it."""
+
+    inputs: dict[str, Array]
+    outputs: Array
+    """As `_compared` leaves them."""
+
+    @property
+    def padded(self) -> bool:
+        """Whether a text of the batch has padding."""
+        return not bool(self.inputs["attention_mask"].all())
+
+
+def reference_outputs(
+    model: PreTrainedModel, task: Task, encodings: Sequence[Encoding], pad_token_id: int, *, longest: int
+) -> list[Reference]:
+    """What a PyTorch model computes for real batches of several lengths, sizes and paddings.
+
+    Args:
+        encodings: Texts.
+        longest: Most tokens that the model takes; so long a text is among the batches where it fits in memory.
+    """
+    with torch.inference_mode():
+        return [
+            Reference(batch, _compared(task.forward(model, to_torch(batch))[0].numpy(), batch))
+            for batch in _batches(encodings, pad_token_id, task, longest)
+        ]
+
+
+def worst_agreement(
+    session: InferenceSession, references: Sequence[Reference], *, with_padding: bool = True
+) -> Agreement:
+    """The agreement of an ONNX graph with the references that is worst.
+
+    Args:
+        with_padding: Whether the graph takes padded texts; those without are compared all the same.
+    """
+    found = [
+        agreement(one.outputs, _compared(raw_output(session, one.inputs), one.inputs))
+        for one in references
+        if with_padding or not one.padded
+    ]
+    return max(found, key=lambda one: one.relative_error)
+
+
+def save_references(references: Sequence[Reference], path: Path) -> None:
+    """Keep them in a safetensors file."""
+    tensors: dict[str, Array] = {}
+    for number, one in enumerate(references):
+        tensors |= {f"{number}.inputs.{name}": values for name, values in one.inputs.items()}
+        tensors[f"{number}.outputs"] = np.ascontiguousarray(one.outputs)
+    save_file(tensors, path)
+
+
+def load_references(path: Path) -> list[Reference]:
+    """What `save_references` wrote."""
+    tensors = load_file(path)
+    found: list[Reference] = []
+    while (outputs := tensors.get(f"{len(found)}.outputs")) is not None:
+        prefix = f"{len(found)}.inputs."
+        inputs = {name.removeprefix(prefix): values for name, values in tensors.items() if name.startswith(prefix)}
+        found.append(Reference(inputs, outputs))
+    return found
+
+
+def _compared(raw: Array, inputs: dict[str, Array]) -> Array:
+    """Of outputs by token those that aren't padding, and of a vocabulary's logits a part: all would not fit in memory."""
+    if raw.ndim < 3:
+        return raw
+    return raw[..., :: max(1, raw.shape[-1] // _COMPARED)][inputs["attention_mask"] > 0]
+
+
+def _batches(encodings: Sequence[Encoding], pad_token_id: int, task: Task, longest: int) -> Iterator[dict[str, Array]]:
+    max_length = task.spec.max_length
+    rows = min(8, max(2, task.max_batch_tokens // max_length))
+    ordered = sorted(encodings, key=lambda encoding: len(encoding["input_ids"]))
+    first, middle, last = ordered[0], ordered[len(ordered) // 2], ordered[-1]
+    for alone in (
+        first,
+        middle,
+        last,
+        _repeated(last, max_length),
+        _repeated(last, min(longest, task.max_batch_tokens)),
+    ):
+        yield collate([alone], pad_token_id)
+    yield collate([first, middle, last], pad_token_id)
+    yield collate([first, middle], pad_token_id, width=max_length)
+    yield collate(ordered[:: max(1, len(ordered) // rows)][:rows], pad_token_id, width=max_length)
+
+
+def _repeated(encoding: Encoding, length: int) -> Encoding:
+    return {name: (values * -(-length // len(values)))[:length] for name, values in encoding.items()}

@@ -1,0 +1,254 @@
+"""race: an fp32 graph + target → which variant of it is fastest there.
+
+Every set of exact rewrites, with ONNX Runtime's own fusions and without the one that is often slower, in the target's
+precision; then the winner with other session options, and in fp32: int8 that is slower isn't shipped unless the size
+budget needs it. All take turns on the same texts. Writes `choice.json` (the verdict, no figures: it enters the keys of what
+is made by it), `race.json` (a row a variant: time, parity, why it lost) and `samples.jsonl`.
+
+A race is a measurement, made once for its inputs and kept: what is shipped is a function of the export and the verdict.
+"""
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import JsonValue, TypeAdapter
+
+from edgeprune.agent import device_info
+from edgeprune.artifacts import Artifact, StageMetrics, total_bytes
+from edgeprune.events import Note
+from edgeprune.precision import PrecisionSettings
+from edgeprune.profiles import RaceConfig, Runtime, Workload
+from edgeprune.racing import Entrant, RaceRow, race
+from edgeprune.stage import Stage, Work
+from edgeprune.variant import CHOICE, NO_SKIP_FUSION, PLAIN, RewriteName, SessionOptions, Variant
+
+if TYPE_CHECKING:
+    from edgeprune.references import Reference
+    from edgeprune.runners import Record, Runner
+
+__all__ = ["Race", "read_race"]
+
+_BLOCK = 10
+_WARMUP = 3
+
+_REWRITES: tuple[tuple[RewriteName, ...], ...] = (
+    (),
+    PLAIN,
+    (*PLAIN, "fused-attention"),
+    (*PLAIN, "packed-projections", "fused-attention"),
+    (*PLAIN, "unpadded"),
+    (*PLAIN, "unpadded", "fused-attention"),
+    (*PLAIN, "unpadded", "packed-projections"),
+    (*PLAIN, "unpadded", "packed-projections", "fused-attention"),
+)
+"""The sets that are tried; those without padding only where the workload is one text at a time."""
+
+_ROWS = TypeAdapter(list[RaceRow])
+
+
+class Race(Stage):
+    """Finds the fastest variant on the target.
+
+    Args:
+        config: The pipeline's `stages.race`.
+        settings: The target's precision, resolved.
+        runtime: The target's provider and threads.
+        workload: The target's workload.
+        size_limit_bytes: The target's size budget; fp32 above it is no alternative. None: there is none.
+        tolerance: Largest relative difference of a rewritten graph's outputs from PyTorch's.
+        runner: How the target is reached.
+        round_number: Of the graph's checkpoint.
+    """
+
+    name = "race"
+    version = 1
+    libraries = ("onnx", "onnx-ir", "onnxruntime")
+    roles = ("dense", "onnx")
+    produces = (CHOICE, "race.json", "samples.jsonl")
+    verdict = CHOICE
+
+    def __init__(
+        self,
+        config: RaceConfig,
+        *,
+        settings: PrecisionSettings,
+        runtime: Runtime,
+        workload: Workload,
+        size_limit_bytes: float | None,
+        tolerance: float,
+        runner: "Runner",
+        round_number: int,
+    ) -> None:
+        self.round = round_number
+        self._config = config
+        self._settings = settings
+        self._runtime = runtime
+        self._workload = workload
+        self._size_limit_bytes = size_limit_bytes
+        self._tolerance = tolerance
+        self._runner = runner
+
+    def fingerprint(self) -> dict[str, JsonValue]:
+        device = device_info()
+        return {
+            "config": self._config.model_dump(mode="json"),
+            "precision": self._settings.model_dump(mode="json"),
+            "runtime": self._runtime.model_dump(mode="json"),
+            "workload": self._workload.model_dump(mode="json"),
+            "size_limit_bytes": self._size_limit_bytes,
+            "tolerance": self._tolerance,
+            "raced_on": [device["arch"], list(device["isa"]), device["cpu"]],
+        }
+
+    def run(self, work: Work) -> StageMetrics:
+        from edgeprune.references import REFERENCES, load_references
+        from edgeprune.workloads import batches_of
+
+        onnx = work.parents["onnx"]
+        batches, _ = batches_of(
+            work, work.parents["dense"], onnx.file("tokenizer"), self._workload, self._config.samples
+        )
+        references = load_references(onnx.file(REFERENCES))
+        graphs = _Graphs(onnx.file("model.onnx"), work.folder / "graphs", references, self._tolerance)
+        sets = [names for names in _REWRITES if self._workload.batch_size == 1 or "unpadded" not in names]
+        rows: list[RaceRow] = []
+        try:
+            entrants: list[Variant] = []
+            for done, names in enumerate(sets, start=1):
+                entrants += [one for one in self._with_fusions(graphs.applied(names)) if one not in entrants]
+                work.progress(done, len(sets) + 2, "steps")
+            winner, found = self._heat(work, graphs, entrants, batches)
+            rows += [row for row in found if row.variant != winner.words]
+            work.progress(len(sets) + 1, len(sets) + 2, "steps")
+            others = [*self._with_sessions(winner), *self._in_fp32(winner, graphs)]
+            winner, found = self._heat(work, graphs, [winner, *others], batches)
+            rows += found
+            work.progress(len(sets) + 2, len(sets) + 2, "steps")
+        finally:
+            shutil.rmtree(graphs.folder, ignore_errors=True)
+        for sentence in graphs.dropped:
+            work.emit(Note(sentence))
+        (work.folder / CHOICE).write_text(winner.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        (work.folder / "race.json").write_bytes(_ROWS.dump_json(rows, indent=2) + b"\n")
+        return StageMetrics(notes=tuple(graphs.dropped))
+
+    def _with_fusions(self, rewrites: tuple[RewriteName, ...]) -> list[Variant]:
+        """A graph as ONNX Runtime fuses it, and without the fusion that is often slower."""
+        session = SessionOptions(threads=self._runtime.threads)
+        unfused = session.model_copy(update={"config": dict([NO_SKIP_FUSION])})
+        return [
+            Variant(rewrites=rewrites, precision=self._settings, session=session),
+            Variant(rewrites=rewrites, precision=self._settings, session=unfused),
+        ]
+
+    def _with_sessions(self, variant: Variant) -> list[Variant]:
+        """A variant with one other session option each."""
+        session = variant.session
+        changes: list[dict[str, object]] = [{"level": "extended"}, {"arena": False}]
+        key, skip = NO_SKIP_FUSION
+        changes.append({"config": {**session.config, key: f"{skip};BiasGeluFusion"}})
+        if session.threads > 1:
+            changes.append({"config": {**session.config, "session.intra_op.allow_spinning": "0"}})
+            changes += [{"threads": threads} for threads in range(1, session.threads)]
+        return [variant.model_copy(update={"session": session.model_copy(update=change)}) for change in changes]
+
+    def _in_fp32(self, variant: Variant, graphs: "_Graphs") -> list[Variant]:
+        """The same in fp32, where int8 was asked for and fp32 isn't too large."""
+        if self._settings.mode != "int8-dynamic":
+            return []
+        alternative = variant.model_copy(update={"precision": PrecisionSettings(mode="fp32")})
+        size = total_bytes([graphs.path(alternative).parent])
+        return [] if self._size_limit_bytes is not None and size > self._size_limit_bytes else [alternative]
+
+    def _heat(
+        self, work: Work, graphs: "_Graphs", entrants: Sequence[Variant], batches: "list[JsonValue]"
+    ) -> tuple[Variant, list[RaceRow]]:
+        """The fastest of some variants, and a row each."""
+        by_name = {variant.words: variant for variant in entrants}
+
+        def measure(names: Sequence[str], processes: int, samples: int) -> dict[str, list[list[float]]]:
+            request: Record = {
+                "mode": "latency",
+                "provider": self._runtime.provider,
+                "warmup": _WARMUP,
+                "block": _BLOCK,
+                "sessions": {name: by_name[name].session.model_dump(mode="json") for name in names},
+                "batches": {name: [batches[number % len(batches)] for number in range(samples)] for name in names},
+            }
+            taken: dict[str, list[list[float]]] = {name: [] for name in names}
+            with (work.folder / "samples.jsonl").open("a", encoding="utf-8") as file:
+                for process in range(processes):
+                    order = [*names[process % len(names) :], *names[: process % len(names)]]
+                    for record in self._runner.run(request, {name: graphs.path(by_name[name]) for name in order}):
+                        file.write(json.dumps({"process": process, **record}) + "\n")
+                        if record["kind"] == "samples":
+                            taken[str(record["name"])].append([ns / 1e6 for ns in record["ns"]])  # type: ignore[operator, union-attr]
+            return taken
+
+        name, rows = race(
+            [Entrant(name, variant.complexity) for name, variant in by_name.items()],
+            measure,
+            processes=self._config.processes,
+            samples=self._config.samples,
+            block=_BLOCK,
+        )
+        errors = {one.words: graphs.errors[one.rewrites] for one in entrants}
+        return by_name[name], [row.model_copy(update={"max_error": errors[row.variant]}) for row in rows]
+
+
+class _Graphs:
+    """The files of variants, made when they are asked for.
+
+    Args:
+        source: The export.
+        folder: Where they are put.
+        references: What PyTorch computed.
+        tolerance: Largest relative difference of a rewritten graph's outputs.
+    """
+
+    def __init__(self, source: Path, folder: Path, references: "Sequence[Reference]", tolerance: float) -> None:
+        self.folder = folder
+        self.errors: dict[tuple[RewriteName, ...], float] = {}
+        """By the rewrites that were applied, the largest difference from PyTorch."""
+        self.dropped: list[str] = []
+        """A sentence for every rewrite that was left out."""
+        self._source = source
+        self._references = references
+        self._tolerance = tolerance
+        self._paths: dict[tuple[tuple[RewriteName, ...], str], Path] = {}
+        folder.mkdir()
+
+    def applied(self, rewrites: tuple[RewriteName, ...]) -> tuple[RewriteName, ...]:
+        """Rewrite the export; the rewrites that found something to change and are exact."""
+        from edgeprune.rewriting import rewrite
+
+        path = self._new()
+        found = rewrite(self._source, path, rewrites, self._references, tolerance=self._tolerance)
+        self.dropped += [sentence for sentence in found.dropped if sentence not in self.dropped]
+        self.errors[found.applied] = found.agreement.max_error
+        self._paths.setdefault((found.applied, "fp32"), path)
+        return found.applied
+
+    def path(self, variant: Variant) -> Path:
+        """The graph of a variant whose rewrites were applied."""
+        from edgeprune.graph.quantization import convert
+
+        wanted = (variant.rewrites, variant.precision.mode)
+        if wanted not in self._paths:
+            path = self._new()
+            convert(self._paths[variant.rewrites, "fp32"], path, variant.precision)
+            self._paths[wanted] = path
+        return self._paths[wanted]
+
+    def _new(self) -> Path:
+        folder = self.folder / str(len(list(self.folder.iterdir())))
+        folder.mkdir()
+        return folder / "model.onnx"
+
+
+def read_race(artifact: Artifact) -> list[RaceRow]:
+    """What a race found."""
+    return _ROWS.validate_json(artifact.file("race.json").read_bytes())
