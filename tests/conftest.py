@@ -222,6 +222,24 @@ def _tiny_tokenizer(model_type: str, spare: int):  # noqa: ANN202 (the import is
     )
 
 
+@pytest.fixture(scope="session")
+def exported_graph(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """`exported_graph(model_type)` → the fp32 graph of a classifier whose layers are pruned unevenly; shared: don't write to it."""
+    from graphs import export_uneven
+
+    made: dict[str, Path] = {}
+
+    def export(model_type: str) -> Path:
+        if model_type not in made:
+            model = _tiny_model(model_type, "ForSequenceClassification", labels=2, layers=2, seed=0, spare=0)
+            path = tmp_path_factory.mktemp(f"{model_type}-graph") / "model.onnx"
+            export_uneven(model, path, _tiny_tokenizer(model_type, 0).model_input_names)
+            made[model_type] = path
+        return made[model_type]
+
+    return export
+
+
 @pytest.fixture
 def tiny_data(tmp_path: Path) -> DataFactory:
     """`tiny_data(rows=160, kind="single", name="data.jsonl", seed=0)` → a JSONL file of separable sentences.

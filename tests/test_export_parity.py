@@ -10,8 +10,9 @@ import pytest
 import torch
 from conftest import MODEL_TYPES, ModelFactory
 from e2e import Built, call, contents
+from graphs import uneven
 from onnx import numpy_helper
-from transformers import AutoModelForSequenceClassification, PreTrainedModel
+from transformers import AutoModelForSequenceClassification
 
 from edgeprune.api import make_request
 from edgeprune.artifacts import StageMetrics
@@ -22,14 +23,12 @@ from edgeprune.graph.export import export_onnx
 from edgeprune.graph.quantization import convert
 from edgeprune.models.architectures import layers_of
 from edgeprune.models.checkpoint import load_checkpoint, load_tokenizer, save_checkpoint
-from edgeprune.models.record import LayerRecord, PruningRecord
 from edgeprune.parity import require_parity
 from edgeprune.pipeline import build
 from edgeprune.plan import make_plan
 from edgeprune.precision import resolve_precision
 from edgeprune.prepared import Prepared, open_prepared
 from edgeprune.profiles import ExportConfig
-from edgeprune.pruning.surgery import cut
 from edgeprune.references import REFERENCES, load_references, worst_agreement
 from edgeprune.silence import quiet_libraries
 from edgeprune.stage import Work
@@ -120,16 +119,6 @@ def test_a_tolerance_nothing_meets_is_exit_5(built: Built, tmp_path: Path) -> No
 
 
 # The graph
-
-
-def uneven(model: PreTrainedModel) -> PruningRecord:
-    """Cut a tiny model so that no two layers are alike."""
-    record = PruningRecord.dense(model, "0" * 64)
-    keep = (
-        LayerRecord(index=0, heads=(2,), neurons=tuple(range(0, 120, 5))),
-        LayerRecord(index=1, heads=(0, 1, 3), neurons=tuple(range(7, 128))),
-    )
-    return cut(model, record, keep[: len(record.layers)])
 
 
 def example(pad: int, inputs: Sequence[str]) -> dict[str, torch.Tensor]:

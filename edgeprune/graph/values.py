@@ -1,17 +1,21 @@
-"""What rewrites ask about the values of a graph, and the constants that they add to it."""
+"""What rewrites ask about the values of a graph, and the values that they add to it."""
+
+from itertools import chain, count
 
 import numpy as np
 import numpy.typing as npt
 import onnx_ir
 
-__all__ = ["Numbers", "constant", "constant_of", "only_use", "producer_of", "rank_of"]
+__all__ = [
+    "Numbers", "constant", "constant_of", "introduce", "only_use", "producer_of", "rank_of", "same_shape", "same_size"
+]  # fmt: skip
 
 Numbers = npt.NDArray[np.generic]
 
 
 def constant_of(value: onnx_ir.Value | None) -> Numbers | None:
-    """A value's numbers where they are known: an initializer's, or a Constant node's."""
-    if value is None:
+    """A value's numbers where they are known: an initializer's that no caller may replace, or a Constant node's."""
+    if value is None or value.is_graph_input():
         return None
     tensor = onnx_ir.convenience.get_const_tensor(value)
     return None if tensor is None else tensor.numpy()
@@ -22,11 +26,44 @@ def rank_of(value: onnx_ir.Value | None) -> int | None:
     return None if value is None or value.shape is None else len(value.shape)
 
 
+def same_size(one: int | onnx_ir.SymbolicDim, other: int | onnx_ir.SymbolicDim) -> bool:
+    """Whether two axes are known to have one size; two of which nothing is known are not."""
+    return one == other and (isinstance(one, int) or one.value is not None)
+
+
+def same_shape(one: onnx_ir.Value | None, other: onnx_ir.Value | None) -> bool:
+    """Whether two values are known to have one shape."""
+    if one is None or other is None or one.shape is None or other.shape is None or len(one.shape) != len(other.shape):
+        return False
+    return all(same_size(*sizes) for sizes in zip(one.shape, other.shape, strict=True))
+
+
 def constant(graph: onnx_ir.Graph, name: str, numbers: Numbers) -> onnx_ir.Value:
-    """A new initializer."""
+    """A new initializer, called `name` or, where that is taken, alike."""
+    name = _free(graph, name)
     value = onnx_ir.val(name, const_value=onnx_ir.tensor(numbers, name=name))
     graph.register_initializer(value)
     return value
+
+
+def introduce(
+    graph: onnx_ir.Graph, value: onnx_ir.Value, name: str, dtype: onnx_ir.DataType | None, shape: onnx_ir.Shape | None
+) -> None:
+    """Say what a new node's output is, before the node joins the graph.
+
+    Called `name` or, where that is taken, alike; so is the node, as ONNX Runtime refuses two nodes of one name.
+    """
+    value.name, value.dtype, value.shape = _free(graph, name), dtype, shape
+    node = value.producer()
+    if node is not None and node.name is None:
+        node.name = value.name
+
+
+def _free(graph: onnx_ir.Graph, name: str) -> str:
+    nodes = list(onnx_ir.traversal.RecursiveGraphIterator(graph))
+    taken = {value.name for value in [*graph.inputs, *(output for node in nodes for output in node.outputs)]}
+    taken.update(graph.initializers, (node.name for node in nodes))
+    return next(free for free in chain([name], (f"{name}_{number}" for number in count(1))) if free not in taken)
 
 
 def producer_of(value: onnx_ir.Value | None, *op_types: str) -> onnx_ir.Node | None:

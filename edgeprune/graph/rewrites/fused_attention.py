@@ -9,12 +9,13 @@ of heads; one whose queries, keys and values aren't plainly split into heads (ro
 between) stays as it is.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import onnx_ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
-from edgeprune.graph.values import constant_of, only_use, producer_of
+from edgeprune.graph.values import constant_of, introduce, only_use, producer_of, same_size
 
 __all__ = ["fused_attention"]
 
@@ -44,7 +45,7 @@ def fused_attention(model: onnx_ir.Model) -> int:
         model: Changed in place; unchanged where the result is 0.
     """
     graph = model.graph
-    found = [one for node in graph if node.op_type == "Softmax" and (one := _attention(node)) is not None]
+    found = [one for node in graph if (one := _attention(node)) is not None]
     for number, attention in enumerate(found):
         inputs = [attention.query, attention.key, attention.value]
         if attention.mask is not None:
@@ -54,12 +55,11 @@ def fused_attention(model: onnx_ir.Model) -> int:
             inputs,
             attributes={"num_heads": attention.heads, "scale": attention.scale},
             domain=_DOMAIN,
-            name=f"attention_{number}",
         )
         before, after = attention.result.outputs[0], fused.outputs[0]
-        after.name, after.shape, after.dtype = f"attention_{number}_out", before.shape, before.dtype
+        introduce(graph, after, f"attention_{number}", before.dtype, before.shape)
         graph.insert_before(attention.result, fused)
-        before.replace_all_uses_with(after, replace_graph_outputs=True)
+        before.replace_all_uses_with(after)
     if found:
         model.opset_imports.setdefault(_DOMAIN, 1)
         RemoveUnusedNodesPass()(model)
@@ -68,11 +68,13 @@ def fused_attention(model: onnx_ir.Model) -> int:
 
 def _attention(softmax: onnx_ir.Node) -> _Attention | None:
     """The attention around a Softmax, or None."""
-    found = _scores(softmax)
+    found = _scores(softmax) if softmax.op_type == "Softmax" and not softmax.domain else None
+    if found is None:
+        return None
     mixed = only_use(softmax.outputs[0], "MatMul")
     transposed = None if mixed is None else only_use(mixed.outputs[0], "Transpose")
     result = None if transposed is None else only_use(transposed.outputs[0], "Reshape")
-    if found is None or mixed is None or transposed is None or result is None:
+    if mixed is None or transposed is None or result is None or result.outputs[0].is_graph_output():
         return None
     product, mask, scale = found
     query = _split(product.inputs[0], (0, 2, 1, 3))
@@ -80,9 +82,13 @@ def _attention(softmax: onnx_ir.Node) -> _Attention | None:
     value = _split(mixed.inputs[1], (0, 2, 1, 3))
     if query is None or key is None or value is None or not query[1] == key[1] == value[1]:
         return None
-    if _permutation(transposed) != (0, 2, 1, 3) or mixed.inputs[0] is not softmax.outputs[0]:
-        return None
-    return _Attention(query[0], key[0], value[0], mask, query[1], scale, result)
+    plain = (
+        mixed.inputs[0] is softmax.outputs[0]
+        and _permutation(transposed) == (0, 2, 1, 3)
+        and _same_sizes(result.outputs[0].shape, [*query[0].shape[:2], value[0].shape[2]])
+        and (mask is None or _fits(mask, product.outputs[0]))
+    )
+    return _Attention(query[0], key[0], value[0], mask, query[1], scale, result) if plain else None
 
 
 def _scores(softmax: onnx_ir.Node) -> tuple[onnx_ir.Node, onnx_ir.Value | None, float] | None:
@@ -98,12 +104,24 @@ def _scores(softmax: onnx_ir.Node) -> tuple[onnx_ir.Node, onnx_ir.Value | None, 
         mask = next(value for value in add.inputs if value is not scores)
     if (scaled := producer_of(scores, "Mul", "Div")) is not None:
         factor = constant_of(scaled.inputs[1])
-        if factor is None or factor.size != 1:
+        if factor is None or factor.size != 1 or not factor.item():
             return None
         scale = float(factor.item()) if scaled.op_type == "Mul" else 1.0 / float(factor.item())
         scores = scaled.inputs[0]
     product = producer_of(scores, "MatMul")
     return None if product is None else (product, mask, scale)
+
+
+def _fits(mask: onnx_ir.Value, scores: onnx_ir.Value) -> bool:
+    """Whether a mask is [batch or 1, heads or 1, queries, tokens], which is all that the operator takes."""
+    if mask.shape is None or scores.shape is None or len(mask.shape) != len(scores.shape):
+        return False
+    wanted = [1 if size == 1 and axis < 2 else scores.shape[axis] for axis, size in enumerate(mask.shape)]
+    return _same_sizes(mask.shape, wanted)
+
+
+def _same_sizes(shape: onnx_ir.Shape | None, wanted: Sequence[int | onnx_ir.SymbolicDim]) -> bool:
+    return shape is not None and len(shape) == len(wanted) and all(map(same_size, shape, wanted))
 
 
 def _split(value: onnx_ir.Value | None, permutation: tuple[int, ...]) -> tuple[onnx_ir.Value, int] | None:
@@ -117,6 +135,8 @@ def _split(value: onnx_ir.Value | None, permutation: tuple[int, ...]) -> tuple[o
         return None
     heads, width = split[2], split[3]
     if not isinstance(heads, int) or not isinstance(width, int) or heads * width != whole.shape[2]:
+        return None
+    if not _same_sizes(whole.shape[:2], split[:2]):
         return None
     return whole, heads
 

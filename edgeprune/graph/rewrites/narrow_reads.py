@@ -15,8 +15,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir
+from onnx_ir.passes.common import RemoveUnusedNodesPass
 
-from edgeprune.graph.values import constant, constant_of, rank_of
+from edgeprune.graph.values import constant, constant_of, introduce, rank_of, same_size
 
 __all__ = ["narrow_reads"]
 
@@ -39,19 +40,22 @@ def narrow_reads(model: onnx_ir.Model) -> int:
     Args:
         model: Changed in place; unchanged where the result is 0.
     """
-    return sum(_hoist(model.graph, node, read) for node, read in list(_selections(model.graph)))
+    products: int = sum(_hoist(model.graph, node, read) for node, read in list(_selections(model.graph)))
+    if products:
+        RemoveUnusedNodesPass()(model)
+    return products
 
 
 def _selections(graph: onnx_ir.Graph) -> Iterator[tuple[onnx_ir.Node, _Read]]:
-    """Gathers of one constant position, not of a table's rows."""
+    """Gathers of one constant position out of several, not of a table's rows."""
     for node in graph:
         if node.op_type != "Gather" or node.domain or node.inputs[0] is None or node.inputs[0].is_initializer():
             continue
-        index, rank = constant_of(node.inputs[1]), rank_of(node.inputs[0])
-        if index is None or index.size != 1 or index.item() < 0 or rank is None:
+        index, shape = constant_of(node.inputs[1]), node.inputs[0].shape
+        if index is None or index.size != 1 or index.item() < 0 or shape is None:
             continue
-        axis = node.attributes.get_int("axis", 0) % rank
-        if 0 < axis < rank - 1:
+        axis = node.attributes.get_int("axis", 0) % len(shape)
+        if 0 < axis < len(shape) - 1 and shape[axis] != 1:
             yield node, _Read(axis, int(index.item()))
 
 
@@ -81,7 +85,7 @@ def _hoist(graph: onnx_ir.Graph, selection: onnx_ir.Node, read: _Read) -> int:
         inside.append(node)
         for number, what in operands.items():
             ask(node, number, what)
-    products = sum(node.op_type in ("MatMul", "Gemm") for node in inside)
+    products: int = sum(node.op_type == "MatMul" for node in inside)
     if products:
         _rewire(graph, selection, wanted, uses, inside)
     return products
@@ -106,12 +110,8 @@ def _rewire(
             value.shape = shape
             continue
         index = constant(graph, f"{value.name}_position", np.array([read.position], dtype=np.int64))
-        gather = onnx_ir.node("Gather", [value, index], attributes={"axis": read.axis}, name=f"{value.name}_at")
-        gather.outputs[0].name, gather.outputs[0].dtype, gather.outputs[0].shape = (
-            f"{value.name}_read",
-            value.dtype,
-            shape,
-        )
+        gather = onnx_ir.node("Gather", [value, index], attributes={"axis": read.axis})
+        introduce(graph, gather.outputs[0], f"{value.name}_read", value.dtype, shape)
         if producer is None:
             graph.insert_before(graph[0], gather)
         else:
@@ -124,7 +124,7 @@ def _rewire(
     if selection.inputs[1] is not None:
         zero = constant_of(selection.inputs[1])
         assert zero is not None  # noqa: S101 (it is how the selection was found)
-        selection.replace_input_with(1, constant(graph, f"{selection.name}_first", np.zeros_like(zero)))
+        selection.replace_input_with(1, constant(graph, f"{selection.outputs[0].name}_position", np.zeros_like(zero)))
 
 
 def _operands(node: onnx_ir.Node, read: _Read) -> _Operands | None:
@@ -180,8 +180,11 @@ def _broadcast(node: onnx_ir.Node, read: _Read, rank: int) -> _Operands | None:
         if value is None or operand is None or value.shape is None:
             return None
         axis = read.axis - (rank - operand)
-        if axis >= 0 and value.shape[axis] != 1:
-            found[number] = _Read(axis, read.position)
+        if axis < 0 or value.shape[axis] == 1:
+            continue
+        if read.position and not same_size(value.shape[axis], node.outputs[0].shape[read.axis]):
+            return None  # it may have one position only, which is repeated
+        found[number] = _Read(axis, read.position)
     return found
 
 
@@ -200,7 +203,7 @@ def _reshape(node: onnx_ir.Node, read: _Read, _rank: int) -> _Operands | None:
     assert before is not None  # noqa: S101 (Reshape has two inputs)
     if before.shape is None or after.shape is None or min(len(before.shape), len(after.shape)) <= read.axis:
         return None
-    same = all(before.shape[axis] == after.shape[axis] for axis in range(read.axis + 1))
+    same = all(same_size(before.shape[axis], after.shape[axis]) for axis in range(read.axis + 1))
     return {0: read} if same and _shape_parts(node, read.axis) is not None else None
 
 
@@ -218,9 +221,10 @@ def _shape_parts(node: onnx_ir.Node, axis: int) -> list[onnx_ir.Value] | None:
 def _narrow_shape(graph: onnx_ir.Graph, node: onnx_ir.Node, axis: int) -> None:
     parts = _shape_parts(node, axis)
     assert parts is not None  # noqa: S101 (the same question as before hoisting)
-    one = constant(graph, f"{node.name}_one", np.array([1], dtype=np.int64))
+    name = node.outputs[0].name
+    one = constant(graph, f"{name}_one", np.array([1], dtype=np.int64))
     concat = onnx_ir.node("Concat", [*parts[:axis], one, *parts[axis + 1 :]], attributes={"axis": 0})
-    concat.name, concat.outputs[0].name = f"{node.name}_shape", f"{node.name}_target"
+    introduce(graph, concat.outputs[0], f"{name}_shape", onnx_ir.DataType.INT64, onnx_ir.Shape([len(parts)]))
     graph.insert_before(node, concat)
     node.replace_input_with(1, concat.outputs[0])
 

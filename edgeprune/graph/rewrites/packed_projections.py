@@ -14,7 +14,7 @@ import numpy as np
 import onnx_ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
-from edgeprune.graph.values import Numbers, constant, constant_of, only_use
+from edgeprune.graph.values import Numbers, constant, constant_of, introduce, only_use
 
 __all__ = ["packed_projections"]
 
@@ -29,6 +29,12 @@ class _Linear:
     """[out]."""
     product: onnx_ir.Node
     output: onnx_ir.Value
+    origin: tuple[onnx_ir.Value, onnx_ir.Value]
+    """Where weight and bias come from."""
+
+
+_Shared = dict[tuple[tuple[onnx_ir.Value, onnx_ir.Value], ...], tuple[onnx_ir.Value, onnx_ir.Value]]
+"""Packed weight and bias by what they are packed from: layers that share weights (ALBERT's) still do."""
 
 
 def packed_projections(model: onnx_ir.Model) -> int:
@@ -43,8 +49,9 @@ def packed_projections(model: onnx_ir.Model) -> int:
         if linear is not None and node.inputs[0] is not None:
             groups[node.inputs[0]].append(linear)
     packed = [(value, linears) for value, linears in groups.items() if len(linears) > 1]
+    shared: _Shared = {}
     for number, (value, linears) in enumerate(packed):
-        _pack(model.graph, value, linears, f"packed_{number}")
+        _pack(model.graph, value, linears, f"packed_{number}", shared)
     if packed:
         RemoveUnusedNodesPass()(model)
     return sum(len(linears) - 1 for _, linears in packed)
@@ -55,33 +62,35 @@ def _linear(node: onnx_ir.Node) -> _Linear | None:
     if node.op_type != "MatMul" or node.domain:
         return None
     weight, add = constant_of(node.inputs[1]), only_use(node.outputs[0], "Add")
-    if weight is None or weight.ndim != 2 or add is None:
+    if weight is None or weight.ndim != 2 or add is None or add.outputs[0].is_graph_output():
         return None
-    bias = next((array for value in add.inputs if (array := constant_of(value)) is not None), None)
-    if bias is None or bias.shape != weight.shape[1:]:
+    biases = [(array, value) for value in add.inputs if (array := constant_of(value)) is not None]
+    if not biases or biases[0][0].shape != weight.shape[1:]:
         return None
-    return _Linear(weight, bias, node, add.outputs[0])
+    return _Linear(weight, biases[0][0], node, add.outputs[0], (node.inputs[1], biases[0][1]))
 
 
-def _pack(graph: onnx_ir.Graph, value: onnx_ir.Value, linears: Sequence[_Linear], name: str) -> None:
+def _pack(graph: onnx_ir.Graph, value: onnx_ir.Value, linears: Sequence[_Linear], name: str, shared: _Shared) -> None:
     widths = np.array([linear.weight.shape[1] for linear in linears], dtype=np.int64)
-    weight = constant(graph, f"{name}_weight", np.concatenate([linear.weight for linear in linears], axis=1))
-    bias = constant(graph, f"{name}_bias", np.concatenate([linear.bias for linear in linears]))
-    product = onnx_ir.node("MatMul", [value, weight], name=f"{name}_product")
-    add = onnx_ir.node("Add", [product.outputs[0], bias], name=f"{name}_add")
+    origins = tuple(linear.origin for linear in linears)
+    if origins not in shared:
+        shared[origins] = (
+            constant(graph, f"{name}_weight", np.concatenate([linear.weight for linear in linears], axis=1)),
+            constant(graph, f"{name}_bias", np.concatenate([linear.bias for linear in linears])),
+        )
+    weight, bias = shared[origins]
+    product = onnx_ir.node("MatMul", [value, weight])
+    add = onnx_ir.node("Add", [product.outputs[0], bias])
     split = onnx_ir.node(
         "Split",
         [add.outputs[0], constant(graph, f"{name}_widths", widths)],
         attributes={"axis": -1},
         num_outputs=len(linears),
-        name=f"{name}_split",
     )
-    for node in (product, add):
-        output = node.outputs[0]
-        output.name, output.dtype = f"{node.name}_out", value.dtype
-        if value.shape is not None:
-            output.shape = onnx_ir.Shape([*list(value.shape)[:-1], int(widths.sum())])
-    graph.insert_before(linears[0].product, [product, add, split])
+    for node, what in ((product, "product"), (add, "sum")):
+        shape = None if value.shape is None else onnx_ir.Shape([*list(value.shape)[:-1], int(widths.sum())])
+        introduce(graph, node.outputs[0], f"{name}_{what}", value.dtype, shape)
     for number, (part, linear) in enumerate(zip(split.outputs, linears, strict=True)):
-        part.name, part.dtype, part.shape = f"{name}_{number}", value.dtype, linear.output.shape
-        linear.output.replace_all_uses_with(part, replace_graph_outputs=True)
+        introduce(graph, part, f"{name}_{number}", value.dtype, linear.output.shape)
+        linear.output.replace_all_uses_with(part)
+    graph.insert_before(linears[0].product, [product, add, split])

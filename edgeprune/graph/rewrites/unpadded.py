@@ -7,12 +7,14 @@ The graph loses the input: giving it a mask fails, instead of being ignored.
 """
 
 from dataclasses import dataclass, field
+from functools import reduce
 
 import numpy as np
+import numpy.typing as npt
 import onnx_ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
-from edgeprune.graph.values import constant, constant_of
+from edgeprune.graph.values import constant, constant_of, introduce, same_shape
 
 __all__ = ["MASK", "unpadded"]
 
@@ -26,9 +28,10 @@ _SAME_ELEMENTS = {
 """Operators whose output has elements of their first input only."""
 _ARITHMETIC = {
     "Abs": np.abs, "Add": np.add, "And": np.logical_and, "Div": np.divide, "Equal": np.equal, "Greater": np.greater,
-    "GreaterOrEqual": np.greater_equal, "Less": np.less, "LessOrEqual": np.less_equal, "Max": np.maximum,
-    "Min": np.minimum, "Mul": np.multiply, "Neg": np.negative, "Not": np.logical_not, "Or": np.logical_or,
-    "Sub": np.subtract, "Where": np.where,
+    "GreaterOrEqual": np.greater_equal, "Less": np.less, "LessOrEqual": np.less_equal,
+    "Max": lambda *numbers: reduce(np.maximum, numbers), "Min": lambda *numbers: reduce(np.minimum, numbers),
+    "Mul": np.multiply, "Neg": np.negative, "Not": np.logical_not, "Or": np.logical_or, "Sub": np.subtract,
+    "Where": np.where,
 }  # fmt: skip
 """Element by element, operands broadcast."""
 _NEUTRAL = {"Add": 0, "Sub": 0, "Mul": 1, "Div": 1, "And": True, "Or": False}
@@ -43,8 +46,8 @@ def unpadded(model: onnx_ir.Model) -> int:
     """
     graph = model.graph
     mask = next((value for value in graph.inputs if value.name == MASK), None)
-    text = next((value for value in graph.inputs if value.name != MASK), None)
-    if mask is None or text is None or not mask.uses():
+    text = next((value for value in graph.inputs if value is not mask and same_shape(value, mask)), None)
+    if mask is None or text is None or not mask.uses() or mask.is_graph_output():
         return 0
     known = _known(graph, mask)
     dropped = _drop_neutral(graph, known)
@@ -61,10 +64,11 @@ def unpadded(model: onnx_ir.Model) -> int:
 
 def _known(graph: onnx_ir.Graph, mask: onnx_ir.Value) -> dict[onnx_ir.Value, Number]:
     """The values whose elements are all one number, given a mask of ones."""
-    facts = _Facts(known={mask: np.int64(1)})
-    for node in graph:
-        if node.inputs and node.domain in ("", "ai.onnx"):
-            facts.learn(node)
+    facts = _Facts(known={mask: _one(mask)[0]})
+    with np.errstate(all="ignore"):  # a mask's least number overflows when it is added to
+        for node in graph:
+            if node.inputs and node.domain in ("", "ai.onnx"):
+                facts.learn(node)
     return facts.known
 
 
@@ -113,10 +117,10 @@ def _result(node: onnx_ir.Node, numbers: list[Number | None], *, natural: bool) 
         return numbers[1] if numbers[0] else numbers[2]
     if node.op_type == "GreaterOrEqual" and natural and numbers[1] is not None and numbers[1] <= 0:  # type: ignore[operator]
         return np.bool_(True)
-    if node.op_type == "Mul" and any(number is not None and number == 0 for number in numbers):
-        return next(number for number in numbers if number is not None and number == 0)
     if any(number is None for number in numbers):
         return None
+    if node.op_type == "Div" and numbers[0].dtype.kind in "iu":  # type: ignore[union-attr]
+        return None  # of whole numbers: rounded another way than Python's
     result: Number = _ARITHMETIC[node.op_type](*numbers)  # type: ignore[operator]
     return result
 
@@ -126,17 +130,17 @@ def _drop_neutral(graph: onnx_ir.Graph, known: dict[onnx_ir.Value, Number]) -> i
     dropped = 0
     for node in graph:
         neutral, output = _NEUTRAL.get(node.op_type), node.outputs[0]
-        if neutral is None or output in known or len(node.inputs) != 2:
+        if neutral is None or node.domain or output in known or output.is_graph_output():
             continue
         left, right = node.inputs
         for kept, other in ((left, right), (right, left)):
             if kept is right and node.op_type in ("Sub", "Div"):
                 break
-            if kept is None or other is None or other.is_initializer() or known.get(other) != neutral:
+            if other is None or constant_of(other) is not None or known.get(other) != neutral:
                 continue
-            if kept.shape is None or kept.shape != output.shape:
+            if not same_shape(kept, output):
                 continue
-            output.replace_all_uses_with(kept, replace_graph_outputs=True)
+            output.replace_all_uses_with(kept)
             dropped += 1
             break
     return dropped
@@ -146,35 +150,54 @@ def _show_scalars(graph: onnx_ir.Graph, known: dict[onnx_ir.Value, Number]) -> N
     """Give element-by-element operators a scalar in the place of a computed value that is one number all over."""
     scalars: dict[onnx_ir.Value, onnx_ir.Value] = {}
     for node in graph:
-        if node.op_type not in _ARITHMETIC or node.outputs[0] in known or not _may_shrink(node.outputs[0]):
+        output = node.outputs[0]
+        if node.op_type not in _ARITHMETIC or node.domain or output in known:
             continue
-        for number, value in enumerate(node.inputs):
-            if value is None or value not in known or value.is_initializer():
-                continue
+        replaced = [number for number, value in enumerate(node.inputs) if value in known and constant_of(value) is None]
+        whole = any(same_shape(value, output) for number, value in enumerate(node.inputs) if number not in replaced)
+        if not replaced or not (whole or _may_shrink(output)):
+            continue
+        for number in replaced:
+            value = node.inputs[number]
             if value not in scalars:
                 scalars[value] = constant(graph, f"{value.name}_all", np.asarray(known[value]))
             node.replace_input_with(number, scalars[value])
-        if node.outputs[0].shape is not None:
-            node.outputs[0].shape = None
+        if not whole:
+            _shrink(output)
 
 
 def _may_shrink(value: onnx_ir.Value) -> bool:
     """Whether whoever reads a value broadcasts it, so that axes which all its operands have in size 1 may be 1 in it."""
     return not value.is_graph_output() and all(
         use.node.op_type in _ARITHMETIC
-        and (
-            any(other is not value and other.shape == use.node.outputs[0].shape for other in use.node.inputs if other)
-            or _may_shrink(use.node.outputs[0])
-        )
+        and not use.node.domain
+        and (_keeps_shape(use.node, value) or _may_shrink(use.node.outputs[0]))
         for use in value.uses()
     )
 
 
+def _shrink(value: onnx_ir.Value) -> None:
+    """Forget the shape of a value, and of what is computed from it alone."""
+    value.shape = None
+    for use in value.uses():
+        if not _keeps_shape(use.node, value):
+            _shrink(use.node.outputs[0])
+
+
+def _keeps_shape(node: onnx_ir.Node, value: onnx_ir.Value) -> bool:
+    """Whether another operand than `value` has the shape of a node's output."""
+    return any(other is not value and same_shape(other, node.outputs[0]) for other in node.inputs)
+
+
+def _one(mask: onnx_ir.Value) -> npt.NDArray[Number]:
+    return np.ones(1, (mask.dtype or onnx_ir.DataType.INT64).numpy())
+
+
 def _as_ones(graph: onnx_ir.Graph, mask: onnx_ir.Value, text: onnx_ir.Value) -> None:
     """Make the mask of the text's shape."""
-    shape = onnx_ir.node("Shape", [text], name="text_shape")
-    ones = onnx_ir.node("Expand", [constant(graph, "one", np.ones(1, np.int64)), shape.outputs[0]], name="ones")
-    shape.outputs[0].name, ones.outputs[0].name = "text_shape", "ones"
-    ones.outputs[0].shape, ones.outputs[0].dtype = mask.shape, mask.dtype
+    shape = onnx_ir.node("Shape", [text])
+    ones = onnx_ir.node("Expand", [constant(graph, "one", _one(mask)), shape.outputs[0]])
+    introduce(graph, shape.outputs[0], "text_shape", onnx_ir.DataType.INT64, onnx_ir.Shape([2]))
+    introduce(graph, ones.outputs[0], "ones", mask.dtype, mask.shape)
     graph.insert_before(graph[0], [shape, ones])
     mask.replace_all_uses_with(ones.outputs[0])
