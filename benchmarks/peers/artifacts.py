@@ -7,7 +7,6 @@ run once and counted for each of them.
 
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -26,7 +25,7 @@ class Step:
     environment: str
     script: str
     settings: tuple[str, ...] = ()
-    """`--set` of a build by edgeprune."""
+    """NAME=VALUE, for its script."""
 
     @property
     def name(self) -> str:
@@ -67,6 +66,9 @@ RECIPES = {
         "optimum-onnx int8", "onnxruntime", (Step("optimum", "build_optimum.py"),), "int8/model_quantized.onnx"
     ),
     "olive": Recipe("Olive int8", "onnxruntime", (Step("olive", "build_olive.py"),)),
+    "olive-fused": Recipe(
+        "Olive int8, attention fused", "onnxruntime", (Step("olive", "build_olive.py", ("attn_implementation=eager",)),)
+    ),
     "openvino": Recipe(
         "OpenVINO + NNCF static int8", "openvino", (EXPORT, Step("openvino", "build_openvino.py")), "model.xml"
     ),
@@ -158,13 +160,9 @@ class Maker:
         request["export"] = str(self._work / EXPORT.name / "model.onnx")
         begin = time.perf_counter()
         with log.open("w", encoding="utf-8") as said:
-            process = subprocess.Popen(
-                [self._environment(step.environment).python, HERE / step.script],
-                stdin=subprocess.PIPE,
-                stdout=said,
-                stderr=said,
-                env={**os.environ, "ORT_DISABLE_TELEMETRY": "1"},
-                text=True,
+            # In its own folder: Olive takes `bert` for a path where there is such a file.
+            process = self._environment(step.environment).start(
+                HERE / step.script, stdout=said, stderr=said, cwd=output
             )
             process.stdin.write(json.dumps(request))
             process.stdin.close()

@@ -1,6 +1,7 @@
 """Olive: conversion, its transformer fusions for the CPU, dynamic int8; `model.onnx`.
 
 `olive optimize` would choose these passes, but needs packages that it doesn't declare; a workflow of them doesn't.
+`attn_implementation=eager` exports attention in the form that its fusion knows.
 """
 
 import json
@@ -18,6 +19,7 @@ run(
             "type": "HfModel",
             "model_path": request["checkpoint"],
             "task": "text-classification",
+            "load_kwargs": dict(setting.split("=") for setting in request["settings"]),
         },
         "systems": {
             "local": {

@@ -4,14 +4,25 @@ An environment that is whole says so in a file with its requirements' digest; an
 """
 
 import hashlib
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 REQUIREMENTS = Path(__file__).parent / "requirements"
 OURS = "edgeprune"
 """The environment that this command runs in."""
+
+
+VARIABLES = {
+    "CI": "true",  # Olive and OpenVINO report telemetry, but not from a pipeline
+    "HF_HUB_OFFLINE": "1",
+    "OLIVE_DISABLE_TELEMETRY": "1",
+    "ORT_DISABLE_TELEMETRY": "1",
+}
+"""Set in every process: nothing is asked of the network or told to it."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +33,12 @@ class Environment:
     python: Path
     requirements_sha256: str | None
     """None for ours: `constraints.txt` pins it."""
+
+    def start(self, script: Path, **settings: Any) -> subprocess.Popen:
+        """A script in a process of its own, which reads text from a pipe; `settings` are Popen's."""
+        return subprocess.Popen(
+            [self.python, script], stdin=subprocess.PIPE, text=True, env={**os.environ, **VARIABLES}, **settings
+        )
 
 
 def open_environment(name: str, folder: Path) -> Environment:

@@ -59,8 +59,7 @@ def entry(artifact: Artifact, quality: dict, worker: dict, samples: Samples, ref
         "title": artifact.recipe.title,
         "environment": artifact.environment.name,
         "requirements_sha256": artifact.environment.requirements_sha256,
-        "versions": worker["versions"],
-        "load_ms": worker["load_ms"],
+        **worker,
         "session_options": artifact.session_options,
         "size_bytes": artifact.size_bytes,
         "build": {

@@ -44,9 +44,7 @@ class Worker:
 @contextmanager
 def working(artifact: Artifact, cpu: int, workloads: Mapping[str, Ids]) -> Iterator[tuple[Worker, dict]]:
     """A loaded worker and what it said of itself; it ends with the block."""
-    with subprocess.Popen(
-        [artifact.environment.python, WORKER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
+    with artifact.environment.start(WORKER, stdout=subprocess.PIPE) as process:
         worker = Worker(artifact, process)
         ready = worker.ask(
             do="load",

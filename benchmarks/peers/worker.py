@@ -2,9 +2,11 @@
 
 It imports nothing of ours. Requests are JSON lines on standard input, one answer each on standard output:
 
-    {"do": "load", "runtime", "path", "cpu", "session_options", "workloads": {name: [[id]]}}   {"versions", "load_ms"}
+    {"do": "load", "runtime", "path", "cpu", "session_options", "workloads": {name: [[id]]}}   {"versions", "load_ms", "precision"}
     {"do": "turn", "workload", "start", "stop"}                                                {"ns": [int]}
     {"do": "predict", "texts": [[id]]}                                                         {"logits": [[float]]}
+
+`precision` is what a runtime computes in where the model leaves it the choice; null: it doesn't.
 
 A turn's first run is not timed: it only brings the model back into the caches after the others' turns.
 """
@@ -25,6 +27,7 @@ class OnnxRuntime:
     """An ONNX graph on the CPU provider, one thread."""
 
     packages = ("onnxruntime",)
+    precision = None
 
     def __init__(self, path: str, session_options: dict) -> None:
         import onnxruntime
@@ -50,12 +53,12 @@ class OpenVino:
         import openvino
 
         core = openvino.Core()
-        precision = "bf16" if "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "f32"
+        self.precision = "bf16" if "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "f32"
         settings = {
             "INFERENCE_NUM_THREADS": 1,
             "NUM_STREAMS": 1,
             "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_PRECISION_HINT": precision,
+            "INFERENCE_PRECISION_HINT": self.precision,
             **session_options,
         }
         self._model = core.compile_model(path, "CPU", settings)
@@ -71,6 +74,7 @@ class Torch:
     """The checkpoint itself in PyTorch eager, one thread."""
 
     packages = ("torch", "transformers")
+    precision = None
     inputs = ("input_ids", "attention_mask")
 
     def __init__(self, path: str, session_options: dict) -> None:
@@ -107,6 +111,7 @@ class Competitor:
         self.ready = {
             "load_ms": (time.perf_counter_ns() - begin) / 1e6,
             "versions": {name: version(name) for name in runtime.packages},
+            "precision": self._model.precision,
         }
         self._feeds = {
             name: [feed_of(ids, self._model.inputs) for ids in texts] for name, texts in request["workloads"].items()
