@@ -7,9 +7,11 @@ run once and counted for each of them.
 
 import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -155,6 +157,7 @@ class Maker:
 
     def _run(self, step: Step) -> Cost:
         output, log = self._work / step.name, self._work / f"{step.name}.log"
+        shutil.rmtree(output, ignore_errors=True)  # of a try that failed
         output.mkdir(parents=True)
         request = {**self._request, "output": str(output), "settings": step.settings}
         request["export"] = str(self._work / EXPORT.name / "model.onnx")
@@ -164,8 +167,9 @@ class Maker:
             process = self._environment(step.environment).start(
                 HERE / step.script, stdout=said, stderr=said, cwd=output
             )
-            process.stdin.write(json.dumps(request))
-            process.stdin.close()
+            with suppress(BrokenPipeError):  # it has ended: its status and log say why
+                process.stdin.write(json.dumps(request))
+                process.stdin.close()
             # A child starts with its parent's peak: this command imports nothing large before it.
             _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)

@@ -95,20 +95,19 @@ def main() -> int:
     def environment(name: str) -> Environment:
         return open_environment(name, arguments.environments)
 
-    maker, artifacts, failures = Maker(work, request, environment), [], {}
+    maker, artifacts, logits, said, failures = Maker(work, request, environment), [], {}, {}, {}
     for name in arguments.only:
         try:
-            artifacts.append(maker.make(name))
+            artifact = maker.make(name)
+            print(f"{name}: {len(inputs.test)} test texts", file=sys.stderr, flush=True)
+            rows, said[name] = judge(artifact, inputs.test, cpu=arguments.cpu)
+            logits[name] = np.array(rows)
+            artifacts.append(artifact)
         except (RuntimeError, subprocess.CalledProcessError) as error:
             failures[name] = str(error)
             print(error, file=sys.stderr, flush=True)
     if {arguments.reference, DENSE} & failures.keys():
         return 1
-    logits, said = {}, {}
-    for artifact in artifacts:
-        print(f"{artifact.name}: {len(inputs.test)} test texts", file=sys.stderr, flush=True)
-        rows, said[artifact.name] = judge(artifact, inputs.test, cpu=arguments.cpu)
-        logits[artifact.name] = np.array(rows)
     print(f"{arguments.rounds} rounds by turns on core {arguments.cpu}", file=sys.stderr, flush=True)
     samples = time_by_turns(artifacts, inputs.workloads, cpu=arguments.cpu, rounds=arguments.rounds)
     labels = np.array(inputs.labels)

@@ -8,7 +8,7 @@ import json
 import random
 import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from artifacts import Artifact
@@ -33,8 +33,9 @@ class Worker:
         Raises:
             RuntimeError: The worker has ended instead.
         """
-        self._process.stdin.write(json.dumps(request) + "\n")
-        self._process.stdin.flush()
+        with suppress(BrokenPipeError):
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
         line = self._process.stdout.readline()
         if not line:
             raise RuntimeError(f"{self._name}'s worker ended with {self._process.wait()}; what it said stands above")
