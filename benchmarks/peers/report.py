@@ -1,0 +1,97 @@
+"""What was measured, as JSON and as a Markdown table; pure functions over raw samples.
+
+The interval of a ratio resamples rounds: fresh processes differ more than runs inside one. Both sides of a ratio are drawn
+from the same rounds, since they took turns in them.
+"""
+
+from dataclasses import asdict
+
+import numpy as np
+from artifacts import Artifact
+from inputs import SEED
+from turns import Samples
+
+RESAMPLES = 2000
+Rounds = list[list[int]]
+
+
+def p50_ms(rounds: Rounds) -> float:
+    """The median of all samples, in ms."""
+    return float(np.median(np.concatenate(rounds)) / 1e6)
+
+
+def ratio_interval(rounds: Rounds, ours: Rounds) -> tuple[float, float] | None:
+    """95% bootstrap interval of the ratio of medians, over rounds; None for fewer than two."""
+    if len(rounds) < 2:
+        return None
+    generator = np.random.default_rng(SEED)
+    ratios = []
+    for _ in range(RESAMPLES):
+        drawn = generator.integers(len(rounds), size=len(rounds))
+        ratios.append(p50_ms([rounds[place] for place in drawn]) / p50_ms([ours[place] for place in drawn]))
+    low, high = np.percentile(ratios, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def agreement(logits: np.ndarray, dense: np.ndarray, labels: np.ndarray) -> dict:
+    """An artifact's answers beside the labels and beside the dense fp32 model's."""
+    answers = logits.argmax(axis=1)
+    return {
+        "accuracy": float((answers == labels).mean()),
+        "same_answers_as_dense": float((answers == dense.argmax(axis=1)).mean()),
+        "mean_error_to_dense": float(np.abs(logits - dense).mean()),
+        "max_error_to_dense": float(np.abs(logits - dense).max()),
+    }
+
+
+def entry(artifact: Artifact, quality: dict, worker: dict, samples: Samples, reference: str) -> dict:
+    """Everything that is known of one artifact."""
+    latency = {}
+    for workload, rounds in samples[artifact.name].items():
+        ours = samples[reference][workload]
+        latency[workload] = {
+            "p50_ms": p50_ms(rounds),
+            "ratio": p50_ms(rounds) / p50_ms(ours),
+            "ratio_interval": ratio_interval(rounds, ours) if artifact.name != reference else None,
+            "samples_ns": rounds,
+        }
+    return {
+        "title": artifact.recipe.title,
+        "environment": artifact.environment.name,
+        "requirements_sha256": artifact.environment.requirements_sha256,
+        **worker,
+        "session_options": artifact.session_options,
+        "size_bytes": artifact.size_bytes,
+        "build": {
+            "seconds": sum(cost.seconds for cost in artifact.costs),
+            "cpu_seconds": sum(cost.cpu_seconds for cost in artifact.costs),
+            "peak_memory_mb": max((cost.peak_memory_mb for cost in artifact.costs), default=0.0),
+            "steps": [asdict(cost) for cost in artifact.costs],
+        },
+        **quality,
+        "latency": latency,
+    }
+
+
+def table(artifacts: dict[str, dict], failures: dict[str, str], workloads: list[str], reference: str) -> str:
+    """A Markdown row an artifact, the failed ones last."""
+    columns = ["artifact", "MB", "accuracy", "as dense"]
+    for workload in workloads:
+        columns += [f"p50 ms, {workload}", f"× {reference} [95%]"]
+    columns += ["build s", "CPU s", "peak MB"]
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    for one in artifacts.values():
+        cells = [one["title"], f"{one['size_bytes'] / 1e6:.1f}", f"{one['accuracy']:.4f}"]
+        cells.append(f"{one['same_answers_as_dense']:.4f}")
+        for workload in workloads:
+            found = one["latency"][workload]
+            interval = found["ratio_interval"]
+            cells.append(f"{found['p50_ms']:.2f}")
+            cells.append(f"{found['ratio']:.2f}" + (f" [{interval[0]:.2f}, {interval[1]:.2f}]" if interval else ""))
+        build = one["build"]
+        cells += [
+            f"{build[name]:.0f}" if build["steps"] else "" for name in ("seconds", "cpu_seconds", "peak_memory_mb")
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    lines += [f"| {name} | failed: {why} |{' |' * (len(columns) - 2)}" for name, why in failures.items()]
+    return "\n".join(lines)
