@@ -1,6 +1,5 @@
 import dataclasses
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +16,13 @@ from edgeprune.api import make_request
 from edgeprune.artifacts import StageMetrics
 from edgeprune.data import DataSource, DataSpec
 from edgeprune.errors import ParityError
-from edgeprune.evaluation import collate, onnx_session, predict_onnx, to_torch
+from edgeprune.evaluation import onnx_session, predict_onnx, to_torch
 from edgeprune.graph.export import export_onnx
 from edgeprune.graph.quantization import convert
 from edgeprune.models.architectures import layers_of
-from edgeprune.models.checkpoint import load_checkpoint, load_tokenizer, save_checkpoint
+from edgeprune.models.checkpoint import load_checkpoint, save_checkpoint
 from edgeprune.models.record import LayerRecord, PruningRecord
+from edgeprune.models.text_reader import TextReader, load_text_reader
 from edgeprune.pipeline import build
 from edgeprune.plan import make_plan
 from edgeprune.precision import resolve_precision
@@ -62,7 +62,7 @@ def test_one_perturbed_weight_is_above_the_tolerance(built: Built, tmp_path: Pat
     model = load_checkpoint(built.artifact("finetune").file("checkpoint"), prepared.task.auto_class)
     path = tmp_path / "model.onnx"
     path.write_bytes(artifact.file("model.onnx").read_bytes())
-    expected = reference_outputs(model, prepared.task, prepared.splits["selection"].encodings, prepared.pad_token_id)
+    expected = reference_outputs(model, prepared.task, prepared.splits["selection"].inputs, prepared.reader)
     whole = check_parity(onnx_session(path, threads=1), expected, tolerance=1e-4)
     assert whole.max_error == pytest.approx(artifact.manifest.metrics.scores["parity_max_error"], abs=2e-6)
     assert whole.max_error < 1e-5
@@ -81,8 +81,8 @@ class PerturbedExport(Export):
         source = work.parents["dense"]
         prepared = open_prepared(source, work.data)
         model = load_checkpoint(work.parents["checkpoint"].file("checkpoint"), prepared.task.auto_class)
-        selection = prepared.splits["selection"].encodings
-        expected = reference_outputs(model, prepared.task, selection, prepared.pad_token_id)
+        selection = prepared.splits["selection"].inputs
+        expected = reference_outputs(model, prepared.task, selection, prepared.reader)
         check_parity(onnx_session(work.folder / "model.onnx", threads=1), expected, tolerance=self._config.tolerance)
         return metrics
 
@@ -135,10 +135,10 @@ def uneven(model: PreTrainedModel) -> PruningRecord:
     return cut(model, record, keep[: len(record.layers)])
 
 
-def example(pad: int, inputs: Sequence[str]) -> dict[str, torch.Tensor]:
-    first: dict[str, list[int]] = {name: [1] * 9 for name in inputs}
-    second: dict[str, list[int]] = {name: [1] * 5 for name in inputs}
-    return to_torch(collate([first, second], pad))
+def example(reader: TextReader) -> dict[str, torch.Tensor]:
+    first: dict[str, list[int]] = {name: [1] * 9 for name in reader.inputs}
+    second: dict[str, list[int]] = {name: [1] * 5 for name in reader.inputs}
+    return to_torch(reader.collate([first, second]))
 
 
 @pytest.mark.parametrize("model_type", MODEL_TYPES)
@@ -146,22 +146,22 @@ def test_uneven_widths_and_any_batch_and_length(
     tiny_model_folder: ModelFactory, tmp_path: Path, model_type: str
 ) -> None:
     source = tiny_model_folder(model_type)
-    tokenizer = load_tokenizer(source)
-    pad = int(tokenizer.pad_token_id)
+    reader = load_text_reader(source, LONGEST)
+    pad = reader.tokenizer.pad_token_id
     spec = TaskSpec(
         task="text-classification", problem_type="single_label_classification", labels=("neg", "pos"), max_length=LONGEST,
-        inputs=tuple(tokenizer.model_input_names),
+        inputs=reader.inputs,
     )  # fmt: skip
     task = task_for(spec)
     dense = AutoModelForSequenceClassification.from_pretrained(source).eval()
     record = uneven(dense)
-    save_checkpoint(dense, tmp_path / "pruned", record=record, tokenizer=tokenizer)
+    save_checkpoint(dense, tmp_path / "pruned", record=record, reader=reader)
     model = load_checkpoint(tmp_path / "pruned", task.auto_class, attn_implementation="eager")
     assert [parts.attention_output.linear.in_features for parts in layers_of(model)] == [8, 24][: len(record.layers)]
     path = tmp_path / "model.onnx"
     with quiet_libraries():
         export_onnx(
-            task.exportable(model), example(pad, spec.inputs), path, opset=20, longest_sequence=LONGEST,
+            task.exportable(model), example(reader), path, opset=20, longest_sequence=LONGEST,
             output_names=task.output_names,
         )  # fmt: skip
     onnx.checker.check_model(onnx.load(path), full_check=True)
@@ -214,8 +214,8 @@ def test_two_exports_in_different_folders_are_byte_identical(built: Built, tmp_p
         (tmp_path / folder).mkdir(parents=True)
         path = tmp_path / folder / "model.onnx"
         model = load_checkpoint(checkpoint, prepared.task.auto_class, attn_implementation="eager")
-        selection = prepared.splits["selection"].encodings
-        inputs = to_torch(collate([selection[0], selection[-1]], prepared.pad_token_id))
+        selection = prepared.splits["selection"].inputs
+        inputs = to_torch(prepared.reader.collate([selection[0], selection[-1]]))
         with quiet_libraries():
             export_onnx(
                 prepared.task.exportable(model), inputs, path, opset=20, longest_sequence=LONGEST,
@@ -259,13 +259,13 @@ def test_a_graph_whose_weights_lie_beside_it_converts_to_the_same_bytes_of_outpu
         source, result = tmp_path / name / "model.onnx", tmp_path / f"{name}-{mode}" / "model.onnx"
         source.parent.mkdir()
         result.parent.mkdir()
-        inputs = to_torch(collate([one.inputs for one in examples[:2]], prepared.pad_token_id, width=16))
+        inputs = to_torch(prepared.reader.collate([one.inputs for one in examples[:2]], full=True))
         with quiet_libraries():
             export_onnx(model, inputs, source, opset=20, longest_sequence=64, output_names=["logits"])
         assert (source.parent / "model.onnx.data").exists() is (name == "beside")
         convert(source, result, resolve_precision(mode, arch="x86_64", isa=["avx512_vnni"], weight_type=None,
                                                   reduce_range=None, per_channel=False))  # fmt: skip
-        found.append(predict_onnx(onnx_session(result, threads=1), prepared.task, examples, prepared.pad_token_id))
+        found.append(predict_onnx(onnx_session(result, threads=1), prepared.task, examples, prepared.reader))
     np.testing.assert_array_equal(found[0], found[1])
 
 

@@ -97,7 +97,7 @@ def test_a_family_goes_the_whole_way(
     )
     source = DataSource(DataSpec(train=str(data)), columns=COLUMNS[task], offline=True)
     prepared = open_prepared(dense, source, splits=("test",), tokenizer=pruned)
-    loaded = predict_torch(edgeprune.load(pruned), prepared.task, prepared.test.examples, prepared.pad_token_id)
+    loaded = predict_torch(edgeprune.load(pruned), prepared.task, prepared.test.examples, prepared.reader)
     for row, saved in zip(loaded, load_outputs(cut.file(OUTPUTS))["test"], strict=True):
         np.testing.assert_allclose(row, saved, rtol=0, atol=2e-6)
 

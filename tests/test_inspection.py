@@ -10,8 +10,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from edgeprune.artifacts import Store
 from edgeprune.inspection import inspect_model
 from edgeprune.models.architectures import layers_of
-from edgeprune.models.checkpoint import load_any, load_tokenizer, save_checkpoint
+from edgeprune.models.checkpoint import load_any, save_checkpoint
 from edgeprune.models.record import LayerRecord, PruningRecord
+from edgeprune.models.text_reader import load_text_reader
 from edgeprune.pruning.surgery import cut
 
 TOKENS = 11
@@ -33,7 +34,7 @@ def test_multiply_adds_are_what_torch_counts(
             LayerRecord(index=1, heads=(3,), neurons=(0, 64, 127)),
         )
         record = cut(model, PruningRecord.dense(model, ""), keep[: len(layers_of(model))])
-        save_checkpoint(model, tmp_path / "pruned", record=record, tokenizer=load_tokenizer(folder))
+        save_checkpoint(model, tmp_path / "pruned", record=record, reader=load_text_reader(folder, 64))
         folder = tmp_path / "pruned"
     text = torch.full((1, TOKENS), 7)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:

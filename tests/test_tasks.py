@@ -17,7 +17,7 @@ from edgeprune.errors import DataError, ModelError, UsageError
 from edgeprune.models.checkpoint import load_any, load_config, load_dense, load_tokenizer
 from edgeprune.tasks import ProblemType, TaskName, TaskSpec, resolve_task, task_for
 from edgeprune.tasks.base import Task
-from edgeprune.tasks.feature_extraction import FeatureExtraction, SentenceEncoder
+from edgeprune.tasks.feature_extraction import Embedder, FeatureExtraction
 
 SINGLE, MULTI, REGRESSION = "single_label_classification", "multi_label_classification", "regression"
 seeds = st.integers(0, 10_000)
@@ -216,7 +216,7 @@ def test_a_mean_ignores_padding_and_cls_takes_the_first_token():
         ("cls", True, [[1 / 5**0.5, 2 / 5**0.5], [1.0, 0.0]]),
     ]:
         spec = extractor(pooling=pooling, normalize=normalize).spec
-        encoder = SentenceEncoder(torch.nn.Identity(), spec)  # type: ignore[arg-type]
+        encoder = Embedder(torch.nn.Identity(), spec, "embedding")  # type: ignore[arg-type]
         torch.testing.assert_close(encoder.pool(states, mask), torch.tensor(expected))
 
 

@@ -17,8 +17,8 @@ from edgeprune.profiles import BenchmarkConfig, Runtime, Workload
 from edgeprune.stage import Stage, Work
 
 if TYPE_CHECKING:
+    from edgeprune.models.reader import Inputs, Reader
     from edgeprune.runners import Record, Runner
-    from edgeprune.tasks.base import Array, Encoding
 
 __all__ = ["Benchmark", "read_device", "read_latency"]
 
@@ -40,7 +40,7 @@ class Benchmark(Stage):
     """
 
     name = "benchmark"
-    version = 2
+    version = 3
     libraries = ("onnxruntime",)
     roles = ("baseline",)
     produces = ("samples.jsonl", "latency.json", "device.json")
@@ -80,10 +80,11 @@ class Benchmark(Stage):
         batches: dict[str, JsonValue] = {}
         largest: dict[str, JsonValue] = {}
         for name in names:
-            digest = work.parents[name].digest("tokenizer/tokenizer.json")
-            if digest not in workloads:  # most often all models share one
-                workloads[digest] = self._workloads(work, work.parents[name].file("tokenizer"))
-            batches[name], largest[name] = workloads[digest]
+            files = work.parents[name].manifest.files
+            digests = " ".join(file.sha256 for file in files if file.path.startswith("reader/"))
+            if digests not in workloads:  # most often all models share one
+                workloads[digests] = self._workloads(work, work.parents[name].file("reader"))
+            batches[name], largest[name] = workloads[digests]
         total = self._config.processes + len(names)
         samples: dict[str, list[list[float]]] = {name: [] for name in names}
         memory: dict[str, float | None] = {}
@@ -130,35 +131,29 @@ class Benchmark(Stage):
             peak_memory_mb=peak_memory_mb,
         )
 
-    def _workloads(self, work: Work, tokenizer: Path) -> tuple[list[JsonValue], list[JsonValue]]:
-        """Batches of real test texts in a seeded order, and the one batch of the longest."""
+    def _workloads(self, work: Work, folder: Path) -> tuple[list[JsonValue], list[JsonValue]]:
+        """Batches of real test rows in a seeded order, and the one batch of the longest."""
         import numpy as np
 
-        from edgeprune.evaluation import collate
         from edgeprune.prepared import open_prepared
 
-        prepared = open_prepared(work.parents["baseline"], work.data, splits=("test",), tokenizer=tokenizer)
-        texts, pad, size = self._texts(prepared.test.encodings), prepared.pad_token_id, self._workload.batch_size
-        rows = [
-            int(row) for row in np.random.default_rng(work.seed).integers(len(texts), size=self._config.samples * size)
-        ]
-        groups = [[texts[row] for row in rows[start : start + size]] for start in range(0, len(rows), size)]
-        longest = sorted(texts, key=lambda text: len(text["input_ids"]))[-size:]
-        return [_as_lists(collate(group, pad)) for group in groups], [_as_lists(collate(longest, pad))]
+        prepared = open_prepared(work.parents["baseline"], work.data, splits=("test",), reader=folder)
+        reader, size = prepared.reader, self._workload.batch_size
+        rows = self._rows(prepared.test.inputs, reader)
+        drawn = np.random.default_rng(work.seed).integers(len(rows), size=self._config.samples * size).tolist()
+        groups = [[rows[row] for row in drawn[start : start + size]] for start in range(0, len(drawn), size)]
+        longest = sorted(rows, key=reader.length)[-size:]
+        return [reader.timed(group, number) for number, group in enumerate(groups)], [reader.timed(longest, 0)]
 
-    def _texts(self, encodings: "list[Encoding]") -> "list[Encoding]":
-        """Texts at their own lengths, or cut and repeated to the fixed one."""
+    def _rows(self, rows: "list[Inputs]", reader: "Reader") -> "list[Inputs]":
+        """Rows at their own lengths, or cut and repeated to the fixed one."""
+        from edgeprune.models.text_reader import TextReader
+
         length = self._workload.lengths
         if not isinstance(length, int):
-            return encodings
-        return [
-            {name: (values * (-(-length // len(values))))[:length] for name, values in encoding.items()}
-            for encoding in encodings
-        ]
-
-
-def _as_lists(batch: "dict[str, Array]") -> JsonValue:
-    return {name: values.tolist() for name, values in batch.items()}
+            return rows
+        assert isinstance(reader, TextReader)  # noqa: S101 (planning refuses a length for images)
+        return [reader.of_length(row, length) for row in rows]
 
 
 def read_device(run: Artifact) -> DeviceRow:

@@ -1,8 +1,8 @@
 """export: a checkpoint → fp32 ONNX, its parity against PyTorch on real inputs, and its metric through ONNX Runtime.
 
-Writes `model.onnx`, the checkpoint's `tokenizer/` and the outputs on test. Parity is checked on selection texts of several
-lengths, alone, together with padding, padded beyond their need, and at the longest length the pipeline takes; above the
-tolerance nothing is written.
+Writes `model.onnx`, the checkpoint's `reader/` (its tokenizer or image processor) and the outputs on test. Parity is
+checked on selection rows: texts of several lengths, alone, together with padding, padded beyond their need, and at the
+longest length the pipeline takes; images alone and together. Above the tolerance nothing is written.
 """
 
 from typing import TYPE_CHECKING
@@ -15,13 +15,14 @@ from edgeprune.profiles import ExportConfig
 from edgeprune.stage import Stage, Work
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Sequence
 
     from onnxruntime import InferenceSession
     from transformers import PreTrainedModel
 
+    from edgeprune.models.reader import Array, Inputs, Reader
     from edgeprune.parity import Agreement
-    from edgeprune.tasks.base import Array, Encoding, Task
+    from edgeprune.tasks.base import Task
 
 __all__ = ["Export", "check_parity", "reference_outputs"]
 
@@ -37,10 +38,10 @@ class Export(Stage):
     """
 
     name = "export"
-    version = 3
+    version = 4
     libraries = ("torch", "transformers", "onnx", "onnxscript", "onnx-ir", "onnxruntime")
     roles = ("dense", "checkpoint")
-    produces = ("model.onnx", "tokenizer/tokenizer.json", "outputs.safetensors")
+    produces = ("model.onnx", "reader", "outputs.safetensors")
 
     def __init__(self, config: ExportConfig, *, round_number: int) -> None:
         self.round = round_number
@@ -50,34 +51,35 @@ class Export(Stage):
         return self._config.model_dump(mode="json")
 
     def run(self, work: Work) -> StageMetrics:
-        from edgeprune.evaluation import collate, onnx_session, predict_onnx, to_torch
+        from edgeprune.evaluation import onnx_session, predict_onnx, to_torch
         from edgeprune.graph.export import export_onnx
         from edgeprune.models.architectures import longest_text
         from edgeprune.models.checkpoint import count_parameters, load_checkpoint
         from edgeprune.prepared import open_prepared, report
 
         checkpoint = work.parents["checkpoint"].file("checkpoint")
-        prepared = open_prepared(work.parents["dense"], work.data, splits=("selection", "test"), tokenizer=checkpoint)
-        task, pad = prepared.task, prepared.pad_token_id
+        prepared = open_prepared(work.parents["dense"], work.data, splits=("selection", "test"), reader=checkpoint)
+        task, reader = prepared.task, prepared.reader
         model = load_checkpoint(checkpoint, task.auto_class, attn_implementation="eager")
-        selection = prepared.splits["selection"].encodings
+        selection = prepared.splits["selection"].inputs
         path = work.folder / "model.onnx"
         export_onnx(
             task.exportable(model),
-            to_torch(collate((selection * 2)[:2], pad, width=task.spec.max_length)),
+            to_torch(reader.collate((selection * 2)[:2], full=True)),
             path,
             opset=self._config.opset,
             longest_sequence=longest_text(model.config),
             output_names=task.output_names,
         )
-        expected = reference_outputs(model, task, selection, pad)
-        prepared.tokenizer.save_pretrained(work.folder / "tokenizer")
+        expected = reference_outputs(model, task, selection, reader)
+        (work.folder / "reader").mkdir()
+        reader.save(work.folder / "reader")
         parameters = count_parameters(model)
         del model  # before ONNX Runtime reads the weights once more
         release_memory()
         session = onnx_session(path, threads=1)
         parity = check_parity(session, expected, tolerance=self._config.tolerance)
-        outputs = predict_onnx(session, task, prepared.test.examples, pad)
+        outputs = predict_onnx(session, task, prepared.test.examples, reader)
         return StageMetrics(
             parameters=parameters,
             model_bytes=sum(file.stat().st_size for file in work.folder.glob("model.onnx*")),
@@ -87,9 +89,9 @@ class Export(Stage):
 
 
 def reference_outputs(
-    model: "PreTrainedModel", task: "Task", encodings: "list[Encoding]", pad_token_id: int
+    model: "PreTrainedModel", task: "Task", rows: "Sequence[Inputs]", reader: "Reader"
 ) -> "list[tuple[dict[str, Array], Array]]":
-    """What PyTorch computes for real batches of several lengths, sizes and paddings: inputs and outputs."""
+    """What PyTorch computes for real batches that differ as much as inputs can: inputs and outputs."""
     import torch
 
     from edgeprune.evaluation import to_torch
@@ -97,7 +99,7 @@ def reference_outputs(
     with torch.inference_mode():
         return [
             (batch, _compared(task.forward(model, to_torch(batch))[0].numpy(), batch))
-            for batch in _parity_batches(encodings, pad_token_id, task)
+            for batch in reader.varied(rows, task.max_batch_tokens)
         ]
 
 
@@ -123,18 +125,3 @@ def _compared(raw: "Array", inputs: "dict[str, Array]") -> "Array":
     if raw.ndim < 3:
         return raw
     return raw[..., :: max(1, raw.shape[-1] // _COMPARED)][inputs["attention_mask"] > 0]
-
-
-def _parity_batches(encodings: "list[Encoding]", pad_token_id: int, task: "Task") -> "Iterator[dict[str, Array]]":
-    from edgeprune.evaluation import collate
-
-    max_length = task.spec.max_length
-    rows = min(8, max(2, task.max_batch_tokens // max_length))
-    ordered = sorted(encodings, key=lambda encoding: len(encoding["input_ids"]))
-    shortest, middle, longest = ordered[0], ordered[len(ordered) // 2], ordered[-1]
-    repeated = {name: (values * max_length)[:max_length] for name, values in longest.items()}
-    for alone in (shortest, middle, longest, repeated):
-        yield collate([alone], pad_token_id)
-    yield collate([shortest, middle, longest], pad_token_id)
-    yield collate([shortest, middle], pad_token_id, width=max_length)
-    yield collate(ordered[:: max(1, len(ordered) // rows)][:rows], pad_token_id, width=max_length)

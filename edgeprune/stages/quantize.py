@@ -1,6 +1,6 @@
 """quantize: fp32 ONNX → the target's precision, with the metric measured again through ONNX Runtime.
 
-Writes `model.onnx`, its `tokenizer/` and the outputs on test. The key holds the resolved settings, not the target's name: two boards with
+Writes `model.onnx`, its `reader/` and the outputs on test. The key holds the resolved settings, not the target's name: two boards with
 the same instruction set share their int8 model.
 """
 
@@ -26,10 +26,10 @@ class Quantize(Stage):
     """
 
     name = "quantize"
-    version = 2
+    version = 3
     libraries = ("onnx", "onnx-ir", "onnxruntime", "transformers")
     roles = ("dense", "onnx")
-    produces = ("model.onnx", "tokenizer/tokenizer.json", "outputs.safetensors")
+    produces = ("model.onnx", "reader", "outputs.safetensors")
 
     def __init__(self, settings: PrecisionSettings, *, round_number: int) -> None:
         self.round = round_number
@@ -62,12 +62,10 @@ class Quantize(Stage):
         onnx = work.parents["onnx"]
         path = work.folder / "model.onnx"
         convert(onnx.file("model.onnx"), path, self._settings)
-        shutil.copytree(onnx.file("tokenizer"), work.folder / "tokenizer")
-        prepared = open_prepared(
-            work.parents["dense"], work.data, splits=("test",), tokenizer=work.folder / "tokenizer"
-        )
+        shutil.copytree(onnx.file("reader"), work.folder / "reader")
+        prepared = open_prepared(work.parents["dense"], work.data, splits=("test",), reader=work.folder / "reader")
         task = prepared.task
-        outputs = predict_onnx(onnx_session(path, threads=1), task, prepared.test.examples, prepared.pad_token_id)
+        outputs = predict_onnx(onnx_session(path, threads=1), task, prepared.test.examples, prepared.reader)
         fp32_outputs = load_outputs(onnx.file(OUTPUTS))["test"]
         found = agreement(*(np.concatenate([task.values(row) for row in rows]) for rows in (fp32_outputs, outputs)))
         return StageMetrics(
