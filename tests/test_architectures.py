@@ -109,7 +109,7 @@ def test_each_projection_is_what_the_table_calls_it(tiny_model_folder: ModelFact
     assert changed == {name: name != "key" or model_type == "deberta-v2" for name in changed}
 
 
-@pytest.mark.parametrize("model_type", (*MODEL_TYPES, *IMAGE_MODEL_TYPES))
+@pytest.mark.parametrize("model_type", [*MODEL_TYPES, *IMAGE_MODEL_TYPES])
 def test_the_residuals_are_what_the_outputs_are_added_to(tiny_model_folder: ModelFactory, model_type: str):
     """Silenced, a sublayer gives what the table calls its residual, normalised if the family does so after the sum."""
     folder = tiny_model_folder(model_type, "Model")
@@ -145,14 +145,14 @@ def test_what_is_computed_of_positions_alone_costs_nothing(share_att_key: bool):
     assert unit_multiply_adds(config, parts, 8, 10) == (10 * 8 * (4 * 16 + 2 * (10 + 8)), 10 * 2 * 16)
 
 
-@pytest.mark.parametrize("model_type", (*MODEL_TYPES, *IMAGE_MODEL_TYPES))
+@pytest.mark.parametrize("model_type", [*MODEL_TYPES, *IMAGE_MODEL_TYPES])
 def test_the_embeddings_are_where_the_table_says(tiny_model_folder: ModelFactory, model_type: str):
     model = load_any(tiny_model_folder(model_type, "Model"))
     embeddings = model.base_model.get_submodule(architecture_of(model.config).embeddings)
     assert any(module is model.get_input_embeddings() for module in embeddings.modules())
 
 
-@pytest.mark.parametrize("model_type", (*MODEL_TYPES, *IMAGE_MODEL_TYPES))
+@pytest.mark.parametrize("model_type", [*MODEL_TYPES, *IMAGE_MODEL_TYPES])
 def test_the_pooler_is_where_the_table_says(tiny_model_folder: ModelFactory, model_type: str):
     model = load_any(tiny_model_folder(model_type, "Model"))
     poolers = {name for name, module in model.named_children() if "pooler" in name and list(module.parameters())}
