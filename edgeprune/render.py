@@ -16,7 +16,6 @@ from rich.table import Table
 from edgeprune import events
 from edgeprune.budget import BudgetRow
 from edgeprune.results import BuildReport
-from edgeprune.tasks import IMAGE_TASKS
 
 if TYPE_CHECKING:
     from edgeprune.inspection import Inspection
@@ -155,6 +154,8 @@ def print_report(console: Console, report: BuildReport) -> None:
         )
     name = report.linear.name if report.linear else next((s.metric.name for s in report.stages if s.metric), "metric")
     if report.linear:
+        from edgeprune.tasks import IMAGE_TASKS
+
         features = "16 x 16 pixels" if report.task in IMAGE_TASKS else "TF-IDF"
         rows.append([f"{features} + linear model", "", "", f"{report.linear.value:.4f}", "", "", "", "", "", ""])
     columns = ["stage", "parameters", "MB", name, "drop", "95% interval", "p50 ms", "p90 ms", "seconds", "peak MB"]

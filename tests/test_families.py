@@ -66,13 +66,14 @@ def test_a_family_goes_the_whole_way(
     layers, images = 1 if model_type == "albert" else 3, task in IMAGE_TASKS
     data = write_rows(tmp_path / "data.jsonl", image_rows(tmp_path) if images else task_rows(task, 60))
     pipeline, target = tmp_path / "pipeline.yaml", tmp_path / "here.yaml"
-    target.write_text(target_text("here", runner=None), encoding="utf-8")
+    target.write_text(target_text("here", **({} if images else {"runner": None})), encoding="utf-8")
     content = {
         "schema_version": 1, "name": "uneven", "description": "Everything, unevenly",
         "stages": {
             "prepare": {} if images else {"max_length": 24},
             "prune": {"steps": steps(layers, images=images)},
             "finetune": {"epochs": 1, "batch_size": 16},
+            "benchmark": {"processes": 1, "samples": 16, "warmup": 1},
         },
     }  # fmt: skip
     pipeline.write_text(yaml.safe_dump(content), encoding="utf-8")
@@ -106,12 +107,19 @@ def test_a_family_goes_the_whole_way(
     package = tmp_path / "dist" / "tiny-0-here"
     assert call("verify", package).code == 0
     card = (package / "README.md").read_text(encoding="utf-8")
-    others = done.document["stages"][-1]["metric"]["others"]
+    others = stages["package"]["metric"]["others"]
     assert set(others) == OTHERS.get(task, set())
     assert all(f"| {name} | " in card for name in others)
     ran = run_package(package, *ASKED[task], cwd=tmp_path)
     assert ran.returncode == 0, ran.stderr
     check_answer(task, json.loads(ran.stdout))
+    if images:
+        assert [row["samples"] for row in done.document["latency"]] == [16] * 3
+        ran = run_package(package, "--check", cwd=tmp_path)
+        assert (ran.returncode, ran.stdout) == (0, "goldens: ok\n")
+        ran = run_package(package, "images/0.png", "data.jsonl", "nothing.png", cwd=tmp_path)
+        assert (ran.returncode, len(ran.stdout.splitlines())) == (2, 1)
+        assert ran.stderr == "data.jsonl can't be used: it is no image of a known format\n"
     if (model_type, task) == ("bert", "question-answering"):
         for texts, complaint in ODD_PAIRS:
             ran = run_package(package, *texts, cwd=tmp_path)

@@ -69,7 +69,7 @@ class Package(Stage):
 
     name = "package"
     version = 4
-    libraries = ("onnxruntime", "tokenizers", "pillow", "numpy")
+    libraries = ("onnxruntime", "tokenizers", "numpy")
     roles = ("dense", "model")
 
     def __init__(

@@ -46,7 +46,7 @@ class Prepare(Stage):
 
     name = "prepare"
     version = 1
-    libraries = ("torch", "transformers", "accelerate", "scikit-learn", "tokenizers")
+    libraries = ("torch", "transformers", "accelerate", "scikit-learn", "tokenizers", "pillow")
     produces = ("checkpoint/model.safetensors", "task.json", "splits.json", "outputs.safetensors")
 
     def __init__(
