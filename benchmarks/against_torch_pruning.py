@@ -98,7 +98,7 @@ def main() -> None:
         return load_checkpoint(artifact.file("checkpoint"), prepared.task.auto_class)
 
     def outputs(model: PreTrainedModel) -> np.ndarray:
-        return np.stack(predict_torch(model, prepared.task, prepared.test.examples, prepared.pad_token_id))
+        return np.stack(predict_torch(model, prepared.task, prepared.test.examples, prepared.reader))
 
     def metric(found: np.ndarray) -> float:
         return prepared.task.metric(list(found), prepared.test.references)
@@ -110,12 +110,12 @@ def main() -> None:
         by_torch_pruning(theirs)
         seconds["theirs"].append(time.perf_counter() - begin)
         begin = time.perf_counter()
-        record = halve(ours, prepared.tokenizer, "magnitude").record
+        record = halve(ours, prepared.reader, "magnitude").record
         seconds["ours"].append(time.perf_counter() - begin)
     expected = {"theirs": outputs(theirs), "ours": outputs(ours)}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        save_checkpoint(ours, folder / "ours", record=record, tokenizer=prepared.tokenizer)
+        save_checkpoint(ours, folder / "ours", record=record, reader=prepared.reader)
         theirs.save_pretrained(folder / "theirs")
         torch.save(theirs, folder / "theirs.pt")
         task_class = prepared.task.auto_class

@@ -23,12 +23,13 @@ from transformers import (
     AutoModelForSequenceClassification,
     BertForSequenceClassification,
     PreTrainedModel,
-    PreTrainedTokenizerFast,
 )
 
 from edgeprune.memory import peak_memory_mb, reset_peak
-from edgeprune.models.checkpoint import count_parameters, load_any, load_tokenizer, save_checkpoint
+from edgeprune.models.checkpoint import count_parameters, load_any, save_checkpoint
+from edgeprune.models.reader import Reader
 from edgeprune.models.record import PruningRecord
+from edgeprune.models.text_reader import load_text_reader
 from edgeprune.pruning import importance
 from edgeprune.pruning.context import Pruned
 from edgeprune.pruning.structured import prune_structured
@@ -37,10 +38,10 @@ from edgeprune.steps import StructuredStep
 TOKENS, BATCH = 128, 32
 
 
-def halve(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, importance: str) -> Pruned:
+def halve(model: PreTrainedModel, reader: Reader, importance: str) -> Pruned:
     """Half of every layer's heads and neurons, by a criterion that reads no text."""
     record = PruningRecord.dense(model, "0" * 64)
-    pruned = Pruned(model, record, tokenizer)
+    pruned = Pruned(model, record, reader)
     step = StructuredStep(method="structured", keep_heads=0.5, keep_ffn=0.5, importance=importance)
     prune_structured(step, 0, pruned, SimpleNamespace(dense=record, seed=0))
     return pruned
@@ -100,7 +101,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         dense, plain, pruned = (Path(temporary) / name for name in ("dense", "plain", "pruned"))
         bert_base(dense)
-        tokenizer = load_tokenizer(dense)
+        reader = load_text_reader(dense, TOKENS)
         torch.ones(64, 64) @ torch.ones(64, 64)  # the math library allocates its buffers at the first product
         baseline = peak_memory_mb()
         for _ in range(arguments.repeats):
@@ -110,8 +111,8 @@ def main() -> None:
             timed("save, dense (save_pretrained)", lambda model=model: model.save_pretrained(plain))
 
             def surgery(model: BertForSequenceClassification = model) -> None:
-                record = halve(model, tokenizer, "random").record
-                save_checkpoint(model, pruned, record=record, tokenizer=tokenizer)
+                record = halve(model, reader, "random").record
+                save_checkpoint(model, pruned, record=record, reader=reader)
 
             timed("surgery and save, pruned", surgery)
             del model

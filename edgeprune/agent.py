@@ -8,6 +8,7 @@ device with Python 3.9 or newer and run there as it is:
 Request:  {"mode": "latency" | "memory", "provider", "warmup", "block",
            "sessions": {name: {"threads", "level": "basic" | "extended" | "all", "arena", "config": {key: value}}},
            "models": [{"name", "path"}], "batches": {name: [{"input_ids": [[int]], "attention_mask": [[int]], ...}]}}
+          An input is a list of whole numbers, or {"seed": int, "shape": [int]}: normally distributed float32.
 Lines:    {"kind": "device", ...}, {"kind": "session", "name", "create_ns", "first_run_ns"},
           {"kind": "samples", "name", "ns": [int]}, {"kind": "memory", "name", "peak_bytes"},
           {"kind": "error", "type", "message"}
@@ -148,9 +149,19 @@ def _session(request, model):
 def _feeds(request, model, session):
     import numpy
 
-    taken = {value.name for value in session.get_inputs()}
+    taken, drawn = {value.name for value in session.get_inputs()}, {}
+
+    def array(value):
+        if isinstance(value, list):
+            return numpy.array(value, dtype=numpy.int64)
+        key = json.dumps(value, sort_keys=True)
+        if key not in drawn:
+            generator = numpy.random.default_rng(value["seed"])
+            drawn[key] = generator.standard_normal(value["shape"], dtype=numpy.float32)
+        return drawn[key]
+
     return [
-        {name: numpy.array(value, dtype=numpy.int64) for name, value in batch.items() if name in taken}
+        {name: array(value) for name, value in batch.items() if name in taken}
         for batch in request["batches"][model["name"]]
     ]
 

@@ -87,7 +87,7 @@ class StageMetrics(Frozen):
     """Size of the checkpoint's or the graph's files."""
     metric: Metric | None = None
     linear: Metric | None = None
-    """What TF-IDF and a linear model reach on the same rows (prepare only)."""
+    """What a linear model reaches on the same rows, of TF-IDF or 16 x 16 pixels (prepare only)."""
     notes: tuple[str, ...] = ()
     """What the figures alone don't say; shown with every build and in the package."""
     scores: dict[str, float] = Field(default_factory=dict)

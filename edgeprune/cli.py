@@ -35,14 +35,18 @@ app.add_typer(pipelines_app, name="pipelines")
 app.add_typer(store_app, name="store")
 
 Data = Annotated[
-    str, typer.Option("--data", help="JSONL, CSV, TSV or Parquet file, or a dataset name: training rows, or all.")
+    str,
+    typer.Option("--data", help="JSONL, CSV, TSV or Parquet file, or a dataset name or folder: training rows, or all."),
 ]
 OptionalData = Annotated[
     str | None, typer.Option("--data", help="As for build; not needed to compare build.json files.")
 ]
 SelectionData = Annotated[str | None, typer.Option(help="File for every choice.  [default: a tenth of --data]")]
 TestData = Annotated[str | None, typer.Option(help="File for reported figures and the gate.  [default: 15% of --data]")]
-TextColumn = Annotated[str | None, typer.Option(help="Column with the text, the words or the question.")]
+TextColumn = Annotated[
+    str | None,
+    typer.Option("--text-column", "--image-column", help="Column with the text, the words, the question or the image."),
+]
 PairColumn = Annotated[
     str | None, typer.Option(help="Column with the second text of a row; the context of question answering.")
 ]
@@ -52,8 +56,8 @@ PipelineOption = Annotated[str, typer.Option("--pipeline", help="Shipped pipelin
 Task = Annotated[
     str | None,
     typer.Option(
-        help="text-classification, token-classification, question-answering, fill-mask or feature-extraction.  "
-        "[default: from the checkpoint]"
+        help="text-classification, token-classification, question-answering, fill-mask, feature-extraction, "
+        "image-classification or image-feature-extraction.  [default: from the checkpoint]"
     ),
 ]
 ProblemTypeOption = Annotated[
@@ -217,7 +221,12 @@ def verify(
 @app.command()
 def inspect(
     model: Annotated[str, typer.Argument(help="A model, an artifact's folder in the store, or a package.")],
-    tokens: Annotated[int, typer.Option(help="Length of the text that multiply-adds are counted for.", min=1)] = 128,
+    tokens: Annotated[
+        int | None,
+        typer.Option(
+            help="Length of the text that multiply-adds are counted for.  [default: 128; an image's own]", min=1
+        ),
+    ] = None,
     importance: Annotated[
         bool, typer.Option("--importance", help="Draw how much heads and neurons matter: importance.png and .html.")
     ] = False,

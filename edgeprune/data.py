@@ -1,11 +1,11 @@
-"""Text with labels, from files (JSONL, CSV, TSV, Parquet) or a dataset name, through `datasets`.
+"""Texts or images with labels, from files (JSONL, CSV, TSV, Parquet) or a dataset name, through `datasets`.
 
 A column is named by a flag, or guessed where exactly one of the task's candidates exists. Given splits are kept; what
 isn't given is split off with a seed when the dense baseline is prepared, which records row numbers, not texts.
 
     source = DataSource(DataSpec(train="reviews.jsonl"), columns=COLUMNS["text-classification"], offline=False)
     source.digest            # enters the keys
-    source.load()["train"]   # Table(texts, labels)
+    source.load()["train"]   # Table(contents, labels)
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 from pydantic import Field, JsonValue
@@ -25,14 +25,17 @@ from pydantic import Field, JsonValue
 from edgeprune.artifacts import canonical_json, file_digest
 from edgeprune.config import Frozen
 from edgeprune.errors import DataError, storage_error
+from edgeprune.images import ImageFile, read_images
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-__all__ = ["Columns", "DataSource", "DataSpec", "Label", "SplitName", "Table", "Text", "flat", "pick"]
+__all__ = ["Columns", "Content", "DataSource", "DataSpec", "Label", "SplitName", "Table", "Text", "flat", "pick"]
 
 Text = str | tuple[str, str]
 """One text, or two that belong together."""
+Content = Text | ImageFile
+"""What a model is given of a row."""
 Label = str | int | float | list[str] | list[int] | dict[str, Any]
 SplitName = Literal["train", "selection", "test"]
 
@@ -43,17 +46,20 @@ _FORMATS = {".jsonl": "json", ".json": "json", ".csv": "csv", ".tsv": "csv", ".p
 class Columns:
     """The columns of a task's data, by the names they are guessed from."""
 
-    text: tuple[str, ...]
+    content: tuple[str, ...]
+    """The text's or the image's."""
     pair: tuple[str, ...] | None = None
     """The second text's; empty: there is one only if it is named; None: never."""
     label: tuple[str, ...] = ()
     """Empty: the task has none."""
     words: bool = False
     """Whether the text comes as a list of words, and has a label a word."""
+    images: bool = False
+    """Whether the content is an image."""
 
 
 class DataSpec(Frozen):
-    """Where text and labels are."""
+    """Where texts or images, and labels are."""
 
     train: str
     """A file, or a dataset's name (or folder) whose train, validation and test splits are used."""
@@ -62,6 +68,7 @@ class DataSpec(Frozen):
     test: str | None = None
     """A file for reported figures and the gate; None splits 15% off train."""
     text_column: str | None = None
+    """The content of a row, be it a text or an image."""
     pair_column: str | None = None
     """The second text of a row."""
     label_column: str | None = None
@@ -71,20 +78,25 @@ class DataSpec(Frozen):
 
 @dataclass(frozen=True)
 class Table:
-    """One split: texts, and a label each unless the task has none.
+    """One split: texts or images, and a label each unless the task has none.
 
     A text that came as words is the words with a space between them.
     """
 
-    texts: Sequence[Text]
+    contents: Sequence[Content]
     labels: list[Label] | None
     rows: Sequence[int] = field(default=(), compare=False)
     """Numbers of the rows in the user's data, from 1, for messages; none: they are the table's own."""
 
     @property
+    def texts(self) -> Sequence[Text]:
+        """The contents of a table of texts."""
+        return cast("Sequence[Text]", self.contents)
+
+    @property
     def numbers(self) -> Sequence[int]:
         """What a message calls the rows."""
-        return self.rows or range(1, len(self.texts) + 1)
+        return self.rows or range(1, len(self.contents) + 1)
 
 
 class DataSource:
@@ -115,13 +127,13 @@ class DataSource:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the data's content and of what is read from it."""
-        content: dict[str, JsonValue]
+        """SHA-256 of the data's content, the bytes of images included, and of what is read from it."""
+        content: dict[str, JsonValue] = {}
         if self._files:
             content = {split: [path.suffix, file_digest(path)] for split, path in self._files.items()}
-        else:
-            rows = {split: [table.texts, table.labels] for split, table in self.load().items()}
-            content = {"rows": hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()}
+        if self._columns.images or not self._files:
+            rows = {split: [_hashable(table.contents), table.labels] for split, table in self.load().items()}
+            content["rows"] = hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()
         reading = self.spec.model_dump(mode="json", exclude={"train", "selection", "test"})
         return hashlib.sha256(canonical_json({"content": content, "reading": reading}).encode()).hexdigest()
 
@@ -129,19 +141,25 @@ class DataSource:
         """Every given split, at most `max_rows` rows in all.
 
         Raises:
-            DataError: Not readable, a column missing or ambiguous, an empty text, a missing label, no rows.
+            DataError: Not readable, a column missing or ambiguous, an empty text, no path or bytes of an image, a
+                missing label, no rows.
         """
         with tempfile.TemporaryDirectory() as cache:
             tables = {
-                split: self._table(dataset, self._name(split)) for split, dataset in self._datasets(cache).items()
+                split: self._table(dataset, self._name(split), self._folder(split))
+                for split, dataset in self._datasets(cache).items()
             }
-        limit, total = self.spec.max_rows, sum(len(table.texts) for table in tables.values())
+        limit, total = self.spec.max_rows, sum(len(table.contents) for table in tables.values())
         if limit is None or total <= limit:
             return tables
-        return {split: _subset(table, max(1, len(table.texts) * limit // total)) for split, table in tables.items()}
+        return {split: _subset(table, max(1, len(table.contents) * limit // total)) for split, table in tables.items()}
 
     def _name(self, split: SplitName) -> str:
         return str(self._files.get(split, f"{self.spec.train} ({split})"))
+
+    def _folder(self, split: SplitName) -> Path:
+        """Where relative paths in the data begin."""
+        return self._files[split].parent if self._files else Path()
 
     def _datasets(self, cache: str) -> "Mapping[SplitName, Dataset]":
         import datasets
@@ -186,26 +204,31 @@ class DataSource:
         except Exception as error:
             raise storage_error(error, cache) or DataError(_why_unreadable(path, error)) from error
 
-    def _table(self, dataset: "Dataset", name: str) -> Table:
+    def _table(self, dataset: "Dataset", name: str, folder: Path) -> Table:
         if len(dataset) == 0:
             raise DataError(f"{name} has no rows")
         columns = list(dataset.column_names)
-        text = _column(self.spec.text_column, self._columns.text, columns, name, "text")
-        firsts = _words(dataset, text, name) if self._columns.words else _texts(dataset, text, name)
-        texts: Sequence[Text] = firsts
+        kind = "image" if self._columns.images else "text"
+        content = _column(self.spec.text_column, self._columns.content, columns, name, kind)
+        contents = self._contents(dataset, content, name, folder)
         if self._columns.pair or self.spec.pair_column is not None:
             if self._columns.pair is None:
-                raise DataError("--pair-column names a second text, but this task's rows have one")
+                raise DataError(f"--pair-column names a second text, but this task's rows have one {kind}")
             pair = _column(self.spec.pair_column, self._columns.pair, columns, name, "pair")
-            if pair == text:
-                raise DataError(f"{name}: the two texts of a row should be two columns, got {text!r} for both")
-            texts = list(zip(firsts, _texts(dataset, pair, name), strict=True))
+            if pair == content:
+                raise DataError(f"{name}: the two texts of a row should be two columns, got {content!r} for both")
+            contents = list(zip(cast("list[str]", contents), _texts(dataset, pair, name), strict=True))
         if not self._columns.label:
             if self.spec.label_column is not None:
                 raise DataError("--label-column names labels, but this task has none")
-            return Table(texts, None, range(1, len(texts) + 1))
+            return Table(contents, None, range(1, len(contents) + 1))
         label = _column(self.spec.label_column, self._columns.label, columns, name, "label")
-        return Table(texts, _labels(dataset, label, name), range(1, len(texts) + 1))
+        return Table(contents, _labels(dataset, label, name), range(1, len(contents) + 1))
+
+    def _contents(self, dataset: "Dataset", column: str, name: str, folder: Path) -> Sequence[Content]:
+        if self._columns.images:
+            return read_images(dataset, column, name, folder)
+        return _words(dataset, column, name) if self._columns.words else _texts(dataset, column, name)
 
 
 def _texts(dataset: "Dataset", column: str, name: str) -> list[str]:
@@ -292,7 +315,7 @@ def _why_unreadable(path: Path, error: Exception) -> str:
             except ValueError as fault:  # UnicodeDecodeError is one
                 return f"{path} line {number} is not valid JSON: {fault}"
             if not isinstance(record, dict):
-                return f"{path} line {number} should be an object with a text and a label, got {type(record).__name__}"
+                return f"{path} line {number} should be an object with a value a column, got {type(record).__name__}"
     if "corresponds to no data" in str(error):
         return f"{path} has no rows"
     cause = error.__cause__ or error
@@ -300,7 +323,11 @@ def _why_unreadable(path: Path, error: Exception) -> str:
 
 
 def _subset(table: Table, rows: int) -> Table:
-    return pick(table, sorted(np.random.default_rng(0).permutation(len(table.texts))[:rows].tolist()))
+    return pick(table, sorted(np.random.default_rng(0).permutation(len(table.contents))[:rows].tolist()))
+
+
+def _hashable(contents: Sequence[Content]) -> list[Any]:
+    return [content.digest if isinstance(content, ImageFile) else content for content in contents]
 
 
 def flat(texts: Sequence[Text]) -> list[str]:
@@ -311,4 +338,4 @@ def flat(texts: Sequence[Text]) -> list[str]:
 def pick(table: Table, positions: Sequence[int]) -> Table:
     """The rows of a table at these positions, from 0."""
     labels = None if table.labels is None else [table.labels[position] for position in positions]
-    return Table([table.texts[p] for p in positions], labels, [table.numbers[p] for p in positions])
+    return Table([table.contents[p] for p in positions], labels, [table.numbers[p] for p in positions])

@@ -1,4 +1,4 @@
-"""Token ids to outputs (PyTorch or ONNX Runtime), outputs to the metric and its interval.
+"""A model's inputs to outputs (PyTorch or ONNX Runtime), outputs to the metric and its interval.
 
 Outputs are one array a row, what the task reads of its raw output, in the order of the examples, whatever order they were
 computed in.
@@ -16,12 +16,12 @@ from transformers import PreTrainedModel
 from edgeprune.agent import session_options
 from edgeprune.artifacts import Metric
 from edgeprune.errors import ParityError
-from edgeprune.tasks.base import IGNORED, Array, Batch, Encoding, Example, Task
+from edgeprune.models.reader import Array, Reader
+from edgeprune.tasks.base import IGNORED, Batch, Example, Task
 from edgeprune.variant import SessionOptions
 
 __all__ = [
     "by_length",
-    "collate",
     "measure",
     "onnx_session",
     "predict_onnx",
@@ -34,25 +34,14 @@ __all__ = [
 _RESAMPLES = 1000
 
 
-def collate(encodings: Sequence[Encoding], pad_token_id: int, *, width: int | None = None) -> dict[str, Array]:
-    """Right-padded int64 arrays [batch, width]; `width` defaults to the longest text's tokens."""
-    width = width or max(len(encoding["input_ids"]) for encoding in encodings)
-    result = {}
-    for name in encodings[0]:
-        fill = pad_token_id if name == "input_ids" else 0
-        rows = [encoding[name] + [fill] * (width - len(encoding[name])) for encoding in encodings]
-        result[name] = np.array(rows, dtype=np.int64)
-    return result
-
-
 def to_torch(batch: dict[str, Array]) -> dict[str, torch.Tensor]:
     """The same batch as torch tensors, memory shared."""
     return {name: torch.from_numpy(value) for name, value in batch.items()}
 
 
-def to_batch(examples: Sequence[Example], pad_token_id: int) -> Batch:
-    """Padded inputs and, where the examples have them, `targets`; those by token are padded with IGNORED."""
-    batch = to_torch(collate([example.inputs for example in examples], pad_token_id))
+def to_batch(examples: Sequence[Example], reader: Reader) -> Batch:
+    """The inputs and, where the examples have them, `targets`; those by token are padded with IGNORED."""
+    batch = to_torch(reader.collate([example.inputs for example in examples]))
     targets = [torch.as_tensor(example.target) for example in examples if example.target is not None]
     if not targets:
         return batch
@@ -61,29 +50,29 @@ def to_batch(examples: Sequence[Example], pad_token_id: int) -> Batch:
     return {**batch, "targets": torch.nn.utils.rnn.pad_sequence(targets, batch_first=True, padding_value=IGNORED)}
 
 
-def by_length(encodings: Sequence[Encoding], tokens: int) -> list[list[int]]:
-    """Row numbers in batches of similar length, of at most `tokens` padded tokens (or one text): bounded memory."""
-    order = sorted(range(len(encodings)), key=lambda row: (len(encodings[row]["input_ids"]), row))
+def by_length(lengths: Sequence[int], tokens: int) -> list[list[int]]:
+    """Row numbers in batches of similar length, of at most `tokens` padded tokens (or one row): bounded memory."""
+    order = sorted(range(len(lengths)), key=lambda row: (lengths[row], row))
     batches: list[list[int]] = []
     for row in order:
         # Rows come shortest first, so this one would set the batch's width.
-        if batches and (len(batches[-1]) + 1) * len(encodings[row]["input_ids"]) <= tokens:
+        if batches and (len(batches[-1]) + 1) * lengths[row] <= tokens:
             batches[-1].append(row)
         else:
             batches.append([row])
     return batches
 
 
-def predict_torch(model: PreTrainedModel, task: Task, examples: Sequence[Example], pad_token_id: int) -> list[Array]:
+def predict_torch(model: PreTrainedModel, task: Task, examples: Sequence[Example], reader: Reader) -> list[Array]:
     """Outputs of a PyTorch model in fp32, batches by length."""
     training = model.training
     model.eval()
     rows: list[Array | None] = [None] * len(examples)
-    encodings = [example.inputs for example in examples]
+    inputs = [example.inputs for example in examples]
     with torch.inference_mode():
-        for batch in by_length(encodings, task.max_batch_tokens):
-            inputs = to_torch(collate([encodings[row] for row in batch], pad_token_id))
-            outputs, _ = task.forward(model, inputs)
+        for batch in by_length(list(map(reader.length, inputs)), task.max_batch_tokens):
+            shown = to_torch(reader.collate([inputs[row] for row in batch]))
+            outputs, _ = task.forward(model, shown)
             for row, value in zip(batch, outputs.float().numpy(), strict=True):
                 rows[row] = task.read(value, examples[row])
     model.train(training)
@@ -105,15 +94,15 @@ def raw_output(session: onnxruntime.InferenceSession, inputs: dict[str, Array]) 
 
 
 def predict_onnx(
-    session: onnxruntime.InferenceSession, task: Task, examples: Sequence[Example], pad_token_id: int
+    session: onnxruntime.InferenceSession, task: Task, examples: Sequence[Example], reader: Reader
 ) -> list[Array]:
-    """Outputs of an ONNX model, one unpadded text at a time.
+    """Outputs of an ONNX model, one unpadded row at a time.
 
-    Dynamic quantization chooses its scales over a whole batch, so only batches of one give every text the outputs that
+    Dynamic quantization chooses its scales over a whole batch, so only batches of one give every row the outputs that
     it would have alone.
     """
     return [
-        task.read(raw_output(session, collate([example.inputs], pad_token_id))[0].astype(np.float32), example)
+        task.read(raw_output(session, reader.collate([example.inputs]))[0].astype(np.float32), example)
         for example in examples
     ]
 

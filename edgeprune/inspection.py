@@ -12,13 +12,23 @@ from transformers import PreTrainedModel
 
 from edgeprune.artifacts import Store
 from edgeprune.config import Frozen
-from edgeprune.errors import ModelError
-from edgeprune.models.architectures import architecture_of, depth_of, head_dim_of, layers_of, unit_multiply_adds
+from edgeprune.errors import ModelError, UsageError
+from edgeprune.models.architectures import (
+    architecture_of,
+    depth_of,
+    head_dim_of,
+    image_tokens,
+    layers_of,
+    unit_multiply_adds,
+)
 from edgeprune.models.checkpoint import count_parameters, empty_model, load_config
 from edgeprune.models.record import PruningRecord, read_pruning
 from edgeprune.models.reference import resolve_model
 
 __all__ = ["Inspection", "PartRow", "checkpoint_folder", "inspect_model"]
+
+
+_TOKENS = 128
 
 
 class PartRow(Frozen):
@@ -43,27 +53,32 @@ class Inspection(Frozen):
     model: str
     architecture: str
     tokens: int
-    """Length of the one text that multiply-adds are counted for."""
+    """Length of the one text that multiply-adds are counted for, or an image's."""
     pruned: bool
     parts: list[PartRow]
     total: PartRow
 
 
-def inspect_model(reference: str, *, tokens: int, store: Store, offline: bool = False) -> Inspection:
+def inspect_model(reference: str, *, tokens: int | None, store: Store, offline: bool = False) -> Inspection:
     """Count a model reference's, an artifact's or a package's parts.
 
     Args:
         reference: A model reference, an artifact's folder in the store, or a package's folder.
-        tokens: Length of the text that multiply-adds are counted for.
+        tokens: Length of the text that multiply-adds are counted for; None: 128, or that of an image.
         store: Where a package's checkpoint is looked up.
         offline: Never ask the hub.
 
     Raises:
         ModelError: There is no checkpoint to be found.
+        UsageError: `tokens` for a model that reads images.
     """
     folder = checkpoint_folder(Path(reference), store) or resolve_model(reference, offline=offline).folder
     config = load_config(folder)
     record = read_pruning(folder)
+    of_image = image_tokens(config)
+    if of_image is not None and tokens is not None:
+        raise UsageError(f"--tokens is the length of a text, but {reference} reads images, of {of_image} tokens each")
+    tokens = of_image or tokens or _TOKENS
     dense = _parts(empty_model(config, None), tokens, None)
     parts = _parts(empty_model(config, record), tokens, record) if record else dense
     kept = _kept(record)
@@ -124,8 +139,11 @@ def _parts(model: PreTrainedModel, tokens: int, record: PruningRecord | None) ->
     """Embeddings, every layer's attention and FFN under its number in the dense model, and the rest (head, pooler)."""
     architecture = architecture_of(model.config)
     base = model.base_model
-    embeddings = count_parameters(base.get_submodule(architecture.embeddings))
-    rows = {"embeddings": _Count(parameters=embeddings, multiply_adds=0)}
+    embedding = base.get_submodule(architecture.embeddings)
+    embeddings = count_parameters(embedding)
+    # Looking up tokens costs none; patches are projected, all but the token that classifies.
+    patches = [module.weight.numel() for module in embedding.modules() if isinstance(module, nn.Conv2d)]
+    rows = {"embeddings": _Count(parameters=embeddings, multiply_adds=(tokens - 1) * sum(patches))}
     counted = embeddings
     head_dim, depth = head_dim_of(model.config), depth_of(model.config)
     layers = zip(base.get_submodule(architecture.layers), layers_of(model), strict=True)
@@ -145,7 +163,7 @@ def _parts(model: PreTrainedModel, tokens: int, record: PruningRecord | None) ->
     done = {id(module) for module in base.get_submodule(architecture.layers).modules()}
     pooler = getattr(base, architecture.pooler or "", None)
     once = {id(module) for module in pooler.modules()} if isinstance(pooler, nn.Module) else set()
-    if type(model).__name__.endswith("ForSequenceClassification"):
+    if type(model).__name__.endswith(("ForSequenceClassification", "ForImageClassification")):
         once |= {id(module) for module in model.modules()} - {id(module) for module in base.modules()}
     # A pooler and what classifies a text are computed for one position, everything else for every token.
     multiply_adds = sum(

@@ -30,8 +30,8 @@ from edgeprune.stages.prepare import Prepare
 from edgeprune.stages.prune import Prune
 from edgeprune.stages.quantize import Quantize
 from edgeprune.stages.race import Race
-from edgeprune.steps import GradientStep, LayersStep, MagnitudeStep, StructuredStep
-from edgeprune.tasks import COLUMNS, TAUGHT_ONLY, TaskName, resolve_problem_type, resolve_task
+from edgeprune.steps import GradientStep, LayersStep, MagnitudeStep, StructuredStep, VocabularyStep
+from edgeprune.tasks import COLUMNS, IMAGE_TASKS, TAUGHT_ONLY, TaskName, resolve_problem_type, resolve_task
 from edgeprune.variant import PLAIN, SessionOptions, Variant
 
 __all__ = ["BuildRequest", "Node", "Plan", "command_on_device", "make_plan"]
@@ -118,9 +118,9 @@ def make_plan(request: BuildRequest) -> Plan:
     Raises:
         UsageError: Anything in the request can't be used.
     """
-    _check_workload(request)
     model = resolve_model(request.model, offline=request.offline)
     task = resolve_task(request.task, model.config)
+    _check_modality(request, task)
     problem_type = resolve_problem_type(request.problem_type, task)
     _check_signals(request, task)
     _check_layers(request, model)
@@ -272,6 +272,13 @@ def command_on_device(request: BuildRequest) -> str:
     return shlex.join([*words, "--release", request.release])
 
 
+def _check_modality(request: BuildRequest, task: TaskName) -> None:
+    if task in IMAGE_TASKS:
+        _check_images(request)
+    else:
+        _check_workload(request)
+
+
 def _check_workload(request: BuildRequest) -> None:
     length, limit = request.target.workload.lengths, request.pipeline.stages.prepare.max_length
     if isinstance(length, int) and length > limit:
@@ -279,6 +286,25 @@ def _check_workload(request: BuildRequest) -> None:
             f"{request.target.name} times texts of {length} tokens (workload.lengths), but the pipeline cuts every text to "
             f"{limit} (stages.prepare.max_length); make them fit"
         )
+
+
+def _check_images(request: BuildRequest) -> None:
+    """Raises UsageError for what has a meaning for texts only."""
+    stages, length = request.pipeline.stages, request.target.workload.lengths
+    if "max_length" in stages.prepare.model_fields_set:
+        raise UsageError(
+            "stages.prepare.max_length cuts texts, but the model reads images; leave it out of the pipeline"
+        )
+    if isinstance(length, int):
+        raise UsageError(
+            f"{request.target.name} times texts of {length} tokens (workload.lengths), but the model reads images, which all "
+            f"have one size; set target.workload.lengths to data"
+        )
+    for number, step in enumerate(stages.prune.steps if stages.prune else ()):
+        if isinstance(step, VocabularyStep):
+            raise UsageError(
+                f"stages.prune.steps.{number} prunes a vocabulary, but the model reads images; leave the step out"
+            )
 
 
 def _check_signals(request: BuildRequest, task: TaskName) -> None:

@@ -1,6 +1,6 @@
-"""The prepared data as the later stages see it: task, tokenizer, and every split encoded, with its references.
+"""The prepared data as the later stages see it: task, reader, and every split encoded, with its references.
 
-The prepare artifact holds row numbers; the texts are read again from the user's data, whose digest is in every key.
+The prepare artifact holds row numbers; the rows are read again from the user's data, whose digest is in every key.
 """
 
 import json
@@ -12,15 +12,14 @@ from typing import Any
 import numpy as np
 from pydantic import TypeAdapter
 from safetensors.numpy import load_file, save_file
-from transformers import PreTrainedTokenizerFast
 
 from edgeprune.artifacts import Artifact, Metric
-from edgeprune.data import DataSource, SplitName, Table, Text, pick
+from edgeprune.data import Content, DataSource, SplitName, Table, pick
 from edgeprune.evaluation import measure
-from edgeprune.models.checkpoint import load_tokenizer
+from edgeprune.models.reader import Array, Inputs, Reader
 from edgeprune.stage import Work
 from edgeprune.tasks import TaskSpec, task_for
-from edgeprune.tasks.base import Array, Encoding, Example, Task
+from edgeprune.tasks.base import Example, Task
 
 __all__ = [
     "OUTPUTS",
@@ -47,15 +46,15 @@ _ROWS = TypeAdapter(SplitRows)
 
 @dataclass(frozen=True)
 class Split:
-    """One split: texts, token ids, and what outputs are compared with."""
+    """One split: texts or images, what a model is given of them, and what outputs are compared with."""
 
-    texts: Sequence[Text]
+    contents: Sequence[Content]
     examples: list[Example]
     references: Sequence[Any] | None
     """One a row; where the task has none, the dense model's outputs, None on train."""
 
     @property
-    def encodings(self) -> list[Encoding]:
+    def inputs(self) -> list[Inputs]:
         """The model's inputs, by row."""
         return [example.inputs for example in self.examples]
 
@@ -65,25 +64,20 @@ class Prepared:
     """Everything a stage needs to know of task and data."""
 
     task: Task
-    tokenizer: PreTrainedTokenizerFast
+    reader: Reader
     splits: dict[SplitName, Split]
     dense_outputs: list[Array]
     """The dense PyTorch model's outputs on test, one a row."""
 
-    def with_tokenizer(self, tokenizer: PreTrainedTokenizerFast) -> "Prepared":
-        """The same rows under another tokenizer; itself if it is the same one."""
-        if tokenizer is self.tokenizer:
+    def with_reader(self, reader: Reader) -> "Prepared":
+        """The same rows as another reader makes them; itself if it is the same one."""
+        if reader is self.reader:
             return self
         splits = {
-            name: replace(split, examples=self.task.encode(tokenizer, split.texts, split.references))
+            name: replace(split, examples=self.task.encode(reader, split.contents, split.references))
             for name, split in self.splits.items()
         }
-        return replace(self, tokenizer=tokenizer, splits=splits)
-
-    @property
-    def pad_token_id(self) -> int:
-        """The id that fills short texts in a batch."""
-        return int(self.tokenizer.pad_token_id)
+        return replace(self, reader=reader, splits=splits)
 
     @property
     def test(self) -> Split:
@@ -106,7 +100,7 @@ def open_prepared(
     data: DataSource,
     *,
     splits: tuple[SplitName, ...] = ("train", "selection", "test"),
-    tokenizer: Path | None = None,
+    reader: Path | None = None,
 ) -> Prepared:
     """Read a prepare artifact and the user's data.
 
@@ -114,18 +108,18 @@ def open_prepared(
         artifact: The dense baseline.
         data: The user's.
         splits: Those that are needed; the others are not encoded.
-        tokenizer: The folder of the tokenizer to encode with; None: the dense model's.
+        reader: The folder of the reader to encode with; None: the dense model's.
     """
     spec = read_spec(artifact)
     task = task_for(spec)
     rows = _ROWS.validate_json(artifact.file("splits.json").read_text(encoding="utf-8"))
-    used = load_tokenizer(tokenizer or artifact.file("checkpoint"))
+    used = task.load_reader(reader or artifact.file("checkpoint"), spec.max_length)
     dense = load_outputs(artifact.file(OUTPUTS))
     found: dict[SplitName, Split] = {}
     wanted = {name: where for name, where in rows.items() if name in splits}
     for name, table in select(data.load(), wanted).items():
         references = task.references(table, where=f"the {name} split") or dense.get(name)
-        found[name] = Split(table.texts, task.encode(used, table.texts, references), references)
+        found[name] = Split(table.contents, task.encode(used, table.contents, references), references)
     return Prepared(task, used, found, dense["test"])
 
 

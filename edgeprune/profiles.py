@@ -75,7 +75,7 @@ class PrepareConfig(TrainingConfig):
     """The dense baseline."""
 
     max_length: int = Field(default=128, ge=4)
-    """Tokens a text is cut to, in every stage and in the package."""
+    """Tokens a text is cut to, in every stage and in the package; refused for images, which aren't cut."""
 
 
 class PruneConfig(Frozen):
@@ -145,7 +145,7 @@ class PackageConfig(Frozen):
     """What the package carries beside the model."""
 
     goldens: PositiveInt = 8
-    """Texts whose outputs are kept for `verify`."""
+    """Texts or images whose outputs are kept for `verify`."""
 
 
 class Stages(Frozen):
@@ -217,7 +217,7 @@ class Workload(Frozen):
 
     batch_size: PositiveInt = 1
     lengths: Literal["data"] | PositiveInt = "data"
-    """`data`: the test texts' own lengths; a number: every text cut or repeated to so many tokens."""
+    """`data`: the test texts' own lengths; a number: every text cut or repeated to so many tokens (images: `data`)."""
 
 
 class Budget(Frozen):

@@ -1,10 +1,6 @@
-"""What PyTorch computes for a few real batches, kept beside an export so that every later graph is compared with it.
+"""What PyTorch computes for a few real batches, kept beside an export so that every later graph is compared with it."""
 
-Texts of several lengths, alone, together with padding, padded beyond their need, at the longest length that the pipeline
-takes and at the longest that the model takes.
-"""
-
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +10,10 @@ from onnxruntime import InferenceSession
 from safetensors.numpy import load_file, save_file
 from transformers import PreTrainedModel
 
-from edgeprune.evaluation import collate, raw_output, to_torch
+from edgeprune.evaluation import raw_output, to_torch
+from edgeprune.models.reader import Array, Inputs, Reader
 from edgeprune.parity import Agreement, agreement
-from edgeprune.tasks.base import Array, Encoding, Task
+from edgeprune.tasks.base import Task
 
 __all__ = [
     "REFERENCES",
@@ -43,22 +40,22 @@ class Reference:
     @property
     def padded(self) -> bool:
         """Whether a text of the batch has padding."""
-        return not bool(self.inputs["attention_mask"].all())
+        mask = self.inputs.get("attention_mask")
+        return mask is not None and not bool(mask.all())
 
 
 def reference_outputs(
-    model: PreTrainedModel, task: Task, encodings: Sequence[Encoding], pad_token_id: int, *, longest: int
+    model: PreTrainedModel, task: Task, rows: Sequence[Inputs], reader: Reader, *, longest: int | None
 ) -> list[Reference]:
-    """What a PyTorch model computes for real batches of several lengths, sizes and paddings.
+    """What a PyTorch model computes for real batches that differ as much as inputs can.
 
     Args:
-        encodings: Texts.
-        longest: Most tokens that the model takes; so long a text is among the batches where it fits in memory.
+        longest: Most tokens that the model takes; None: its inputs have one size.
     """
     with torch.inference_mode():
         return [
             Reference(batch, _compared(task.forward(model, to_torch(batch))[0].numpy(), batch))
-            for batch in _batches(encodings, pad_token_id, task, longest)
+            for batch in reader.varied(rows, task.max_batch_tokens, longest)
         ]
 
 
@@ -103,25 +100,3 @@ def _compared(raw: Array, inputs: dict[str, Array]) -> Array:
     if raw.ndim < 3:
         return raw
     return raw[..., :: max(1, raw.shape[-1] // _COMPARED)][inputs["attention_mask"] > 0]
-
-
-def _batches(encodings: Sequence[Encoding], pad_token_id: int, task: Task, longest: int) -> Iterator[dict[str, Array]]:
-    max_length = task.spec.max_length
-    rows = min(8, max(2, task.max_batch_tokens // max_length))
-    ordered = sorted(encodings, key=lambda encoding: len(encoding["input_ids"]))
-    first, middle, last = ordered[0], ordered[len(ordered) // 2], ordered[-1]
-    for alone in (
-        first,
-        middle,
-        last,
-        _repeated(last, max_length),
-        _repeated(last, min(longest, task.max_batch_tokens)),
-    ):
-        yield collate([alone], pad_token_id)
-    yield collate([first, middle, last], pad_token_id)
-    yield collate([first, middle], pad_token_id, width=max_length)
-    yield collate(ordered[:: max(1, len(ordered) // rows)][:rows], pad_token_id, width=max_length)
-
-
-def _repeated(encoding: Encoding, length: int) -> Encoding:
-    return {name: (values * -(-length // len(values)))[:length] for name, values in encoding.items()}

@@ -154,7 +154,10 @@ def print_report(console: Console, report: BuildReport) -> None:
         )
     name = report.linear.name if report.linear else next((s.metric.name for s in report.stages if s.metric), "metric")
     if report.linear:
-        rows.append(["TF-IDF + linear model", "", "", f"{report.linear.value:.4f}", "", "", "", "", "", ""])
+        from edgeprune.tasks import IMAGE_TASKS
+
+        features = "16 x 16 pixels" if report.task in IMAGE_TASKS else "TF-IDF"
+        rows.append([f"{features} + linear model", "", "", f"{report.linear.value:.4f}", "", "", "", "", "", ""])
     columns = ["stage", "parameters", "MB", name, "drop", "95% interval", "p50 ms", "p90 ms", "seconds", "peak MB"]
     print_table(console, f"{report.name} {report.release} for {report.target} ({report.pipeline})", columns, rows)
     if report.budget:

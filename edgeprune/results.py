@@ -60,7 +60,7 @@ class BuildReport(Frozen):
     package: PackageRow
     stages: list[StageRow]
     linear: Metric | None
-    """What TF-IDF and a linear model reach on the same test rows."""
+    """What a linear model reaches on the same test rows: of TF-IDF, or of 16 x 16 pixels."""
     device: DeviceRow | None
     """None: not measured."""
     variant: Variant | None = None

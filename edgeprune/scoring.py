@@ -80,15 +80,22 @@ def draw_importance(
 
 
 def draw_attention(reference: str, text: str, *, store: Store, output: Path, offline: bool = False) -> Path:
-    """Write `attention.html`: every head's attention over the tokens of `text`."""
+    """Write `attention.html`: every head's attention over the tokens of `text`.
+
+    Raises:
+        UsageError: The model reads images, or bertviz isn't installed.
+    """
     folder = _folder(reference, store, offline=offline)
     with quiet_libraries():
         config = load_config(folder)
+        longest = longest_text(config)
+        if longest is None:
+            raise UsageError(f"{reference} reads images; attention is drawn over the tokens of a text")
         model = load_any(folder, attn_implementation="eager").base_model
         record = read_pruning(folder) or PruningRecord.dense(model, "")
         dense = PruningRecord.dense(empty_model(config, None), "")
         with storage_errors(output):
-            return write_attention(model, load_tokenizer(folder), text, record, dense, longest_text(config), output)
+            return write_attention(model, load_tokenizer(folder), text, record, dense, longest, output)
 
 
 def _arch() -> str:
@@ -115,12 +122,13 @@ def _request(
 ) -> BuildRequest:
     """A pipeline that scores and removes nothing."""
     folder = _folder(reference, store, offline=offline)
+    longest = longest_text(load_config(folder))
     content: dict[str, JsonValue] = {
         "schema_version": 1,
         "name": "importance",
         "description": "Score heads and neurons, remove none",
         "stages": {
-            "prepare": {"max_length": min(PrepareConfig().max_length, longest_text(load_config(folder)))},
+            "prepare": {} if longest is None else {"max_length": min(PrepareConfig().max_length, longest)},
             "prune": {"steps": [{"method": "structured", "importance": criterion}]},
         },
     }

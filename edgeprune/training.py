@@ -5,7 +5,7 @@ The loss of a distilled batch is
     labels · task loss + logits · divergence from the teacher (T) + hidden · MSE of the hidden states
 
 (Hinton et al., https://arxiv.org/abs/1503.02531; hidden states as in TinyBERT, https://arxiv.org/abs/1909.10351: width
-pruning keeps the hidden size, so layers map one to one). Batches hold texts of similar length. The best moment by the
+pruning keeps the hidden size, so layers map one to one). Batches hold rows of similar length. The best moment by the
 selection split is kept.
 
 An interrupted training goes on from its last whole checkpoint and ends with the same bytes as one never interrupted:
@@ -33,6 +33,7 @@ from edgeprune.artifacts import file_records, sync_tree, write_text
 from edgeprune.errors import IntegrityError
 from edgeprune.evaluation import predict_torch, to_batch
 from edgeprune.models.architectures import architecture_of, layers_of, state_positions
+from edgeprune.models.reader import Reader, unpadded
 from edgeprune.numeric import NumericMode
 from edgeprune.profiles import DistillConfig, TrainingConfig
 from edgeprune.tasks.base import Example, Task
@@ -44,7 +45,7 @@ _COMPLETE = "COMPLETE"
 
 @dataclass(frozen=True)
 class Rows:
-    """Encoded texts and what their outputs are compared with."""
+    """Encoded rows and what their outputs are compared with."""
 
     examples: Sequence[Example]
     references: Sequence[Any] | None
@@ -71,7 +72,7 @@ def train(
     teacher: Teacher | None,
     examples: Sequence[Example],
     selection: Rows,
-    pad_token_id: int,
+    reader: Reader,
     numeric: NumericMode,
     seed: int,
     folder: Path,
@@ -120,7 +121,7 @@ def train(
         teacher=teacher,
         examples=examples,
         selection=selection,
-        pad_token_id=pad_token_id,
+        reader=reader,
         arguments=arguments,
         steps_per_epoch=steps_per_epoch,
     )
@@ -179,7 +180,7 @@ class _Trainer(Trainer):  # type: ignore[misc] # transformers' own types don't p
         teacher: Teacher | None,
         examples: Sequence[Example],
         selection: Rows,
-        pad_token_id: int,
+        reader: Reader,
         arguments: TrainingArguments,
         steps_per_epoch: int,
     ) -> None:
@@ -188,23 +189,27 @@ class _Trainer(Trainer):  # type: ignore[misc] # transformers' own types don't p
             args=arguments,
             train_dataset=_TrainingRows(examples),
             eval_dataset=[],
-            data_collator=lambda batch: to_batch(batch, pad_token_id),
+            data_collator=lambda batch: to_batch(batch, reader),
         )
         self._task = task
         self._teacher = teacher
         self._examples = examples
         self._selection = selection
-        self._pad_token_id = pad_token_id
+        self._reader = reader
         self._steps_per_epoch = steps_per_epoch
 
     def _get_train_sampler(self, train_dataset: object = None) -> Sampler[int]:
-        lengths = [len(example.inputs["input_ids"]) for example in self._examples]
+        lengths = [self._reader.length(example.inputs) for example in self._examples]
         return _LengthGrouped(
             lengths,
             self.args.per_device_train_batch_size,
             self.args.seed,
             lambda: self.state.global_step // self._steps_per_epoch,
         )
+
+    def _save(self, output_dir: str | None = None, state_dict: object = None) -> None:
+        """The weights alone, under the names that resuming looks for: not those that the family was published with."""
+        self.model.save_pretrained(output_dir, save_original_format=False)
 
     def compute_loss(
         self,
@@ -232,17 +237,16 @@ class _Trainer(Trainer):  # type: ignore[misc] # transformers' own types don't p
         if targets is not None and weights.labels:
             loss = loss + weights.labels * self._task.label_loss(outputs, targets)
         if weights.hidden:
-            read = inputs["attention_mask"].bool()
             places = state_positions(self._teacher.model.config, self._teacher.layers)
             errors = [
-                functional.mse_loss(ours[read].float(), wanted_states[place][read].float())
+                functional.mse_loss(unpadded(ours, inputs).float(), unpadded(wanted_states[place], inputs).float())
                 for ours, place in zip(states, places, strict=True)
             ]
             loss = loss + weights.hidden * torch.stack(errors).mean()
         return loss
 
     def evaluate(self, *_args: object, **_kwargs: object) -> dict[str, float]:
-        outputs = predict_torch(self.model, self._task, self._selection.examples, self._pad_token_id)
+        outputs = predict_torch(self.model, self._task, self._selection.examples, self._reader)
         assert self._selection.references is not None  # noqa: S101 (labels, or the dense model's outputs)
         value = self._task.metric(outputs, self._selection.references)
         metrics = {"eval_metric": value}

@@ -17,7 +17,7 @@ from edgeprune.agent import device_info
 from edgeprune.artifacts import file_digest
 from edgeprune.config import Frozen
 from edgeprune.errors import IntegrityError, ParityError, SchemaVersionError, UsageError
-from edgeprune.tasks import POSTPROCESS
+from edgeprune.tasks import POSTPROCESS, PREPROCESS
 
 __all__ = ["Verification", "verify"]
 
@@ -73,8 +73,12 @@ def _verify_folder(folder: Path, shown: str) -> Verification:
     from edgeprune.assets.run import Model
 
     try:
-        postprocess = import_module(f"edgeprune.assets.{POSTPROCESS[config['task']]}")
-        model = Model(folder, threads=1, provider="CPUExecutionProvider", postprocess=postprocess)
+        preprocess, postprocess = (
+            import_module(f"edgeprune.assets.{table[config['task']]}") for table in (PREPROCESS, POSTPROCESS)
+        )
+        model = Model(
+            folder, threads=1, provider="CPUExecutionProvider", preprocess=preprocess, postprocess=postprocess
+        )
     except Exception as error:
         raise IntegrityError(f"{shown}: the model can't be loaded here: {str(error).splitlines()[0]}") from error
     exact = _same_place(record)
@@ -130,14 +134,13 @@ def _same_place(record: dict[str, Any]) -> bool:
 
 def _error(model: Any, golden: dict[str, Any], record: dict[str, Any], *, exact: bool, shown: str) -> float:
     same, equal, error = model.replay(golden)
-    text = str(golden["text"])
-    text = text if len(text) <= 60 else text[:57] + "…"
+    name = model.preprocess.shown(model.golden_content(golden))
     if exact and not equal:
         raise ParityError(
-            f"{shown}: the outputs for {text!r} differ by {error:.2e}; on this instruction set they should be equal"
+            f"{shown}: the outputs for {name} differ by {error:.2e}; on this instruction set they should be equal"
         )
     if not error <= record["tolerance"] or not same:
         raise ParityError(
-            f"{shown}: the outputs for {text!r} differ by {error:.2e} (allowed here: {record['tolerance']:.0e}, with the same answer)"
+            f"{shown}: the outputs for {name} differ by {error:.2e} (allowed here: {record['tolerance']:.0e}, with the same answer)"
         )
     return float(error)

@@ -1,49 +1,45 @@
-"""What is timed: batches of real test texts, as the target's profile asks for them."""
+"""What is timed: batches of real test rows, as the target's profile asks for them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from pydantic import JsonValue
 
 from edgeprune.artifacts import Artifact
-from edgeprune.evaluation import collate
+from edgeprune.models.reader import Inputs, Reader
+from edgeprune.models.text_reader import TextReader
 from edgeprune.prepared import open_prepared
 from edgeprune.profiles import Workload
 from edgeprune.stage import Work
-from edgeprune.tasks.base import Array, Encoding
 
 __all__ = ["batches_of"]
 
 
 def batches_of(
-    work: Work, baseline: Artifact, tokenizer: Path, workload: Workload, count: int
+    work: Work, baseline: Artifact, folder: Path, workload: Workload, count: int
 ) -> tuple[list[JsonValue], JsonValue]:
-    """`count` batches of test texts in a seeded order, and the one of the longest; as the agent reads them.
+    """`count` batches of test rows in a seeded order, and the one of the longest; as the agent reads them.
 
     Args:
         baseline: The prepare artifact.
-        tokenizer: The folder of the model's tokenizer.
+        folder: Of the model's reader.
         workload: Batch size and lengths.
         count: How many batches.
     """
-    prepared = open_prepared(baseline, work.data, splits=("test",), tokenizer=tokenizer)
-    texts, pad, size = _texts(prepared.test.encodings, workload), prepared.pad_token_id, workload.batch_size
-    rows = [int(row) for row in np.random.default_rng(work.seed).integers(len(texts), size=count * size)]
-    groups = [[texts[row] for row in rows[start : start + size]] for start in range(0, len(rows), size)]
-    longest = sorted(texts, key=lambda text: len(text["input_ids"]))[-size:]
-    return [_as_lists(collate(group, pad)) for group in groups], _as_lists(collate(longest, pad))
+    prepared = open_prepared(baseline, work.data, splits=("test",), reader=folder)
+    reader, size = prepared.reader, workload.batch_size
+    rows = _rows(prepared.test.inputs, reader, workload)
+    drawn = np.random.default_rng(work.seed).integers(len(rows), size=count * size).tolist()
+    groups = [[rows[row] for row in drawn[start : start + size]] for start in range(0, len(drawn), size)]
+    longest = sorted(rows, key=reader.length)[-size:]
+    return [reader.timed(group, number) for number, group in enumerate(groups)], reader.timed(longest, 0)
 
 
-def _texts(encodings: list[Encoding], workload: Workload) -> list[Encoding]:
-    """Texts at their own lengths, or cut and repeated to the fixed one."""
+def _rows(rows: Sequence[Inputs], reader: Reader, workload: Workload) -> Sequence[Inputs]:
+    """Rows at their own lengths, or cut and repeated to the fixed one."""
     length = workload.lengths
     if not isinstance(length, int):
-        return encodings
-    return [
-        {name: (values * (-(-length // len(values))))[:length] for name, values in encoding.items()}
-        for encoding in encodings
-    ]
-
-
-def _as_lists(batch: dict[str, Array]) -> JsonValue:
-    return {name: values.tolist() for name, values in batch.items()}
+        return rows
+    assert isinstance(reader, TextReader)  # noqa: S101 (planning refuses a length for images)
+    return [reader.of_length(row, length) for row in rows]

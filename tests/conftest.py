@@ -42,7 +42,10 @@ settings.load_profile("edgeprune")
 MODEL_TYPES = (
     "bert", "roberta", "xlm-roberta", "electra", "distilbert", "albert", "mpnet", "deberta-v2", "modernbert"
 )  # fmt: skip
-"""Every family in edgeprune's table of architectures; test_architectures holds the two equal."""
+"""Every family of texts in edgeprune's table of architectures; test_architectures holds them equal to it, with the next."""
+
+IMAGE_MODEL_TYPES = ("vit",)
+"""Every family of images."""
 
 BAD = ("awful", "bad", "boring", "clumsy", "dull", "poor", "stale", "weak")
 GOOD = ("bright", "clever", "fine", "good", "great", "lovely", "superb", "warm")
@@ -65,6 +68,7 @@ _CLASS_PREFIX = {
     "mpnet": "MPNet",
     "deberta-v2": "DebertaV2",
     "modernbert": "ModernBert",
+    "vit": "ViT",
 }
 
 _OWN_CONFIG: dict[str, dict[str, object]] = {
@@ -75,8 +79,16 @@ _OWN_CONFIG: dict[str, dict[str, object]] = {
         "pos_att_type": ["p2c", "c2p"], "position_biased_input": False,
     },
     "modernbert": {"local_attention": 8, "global_attn_every_n_layers": 2},
+    "vit": {"image_size": 16, "patch_size": 4},
 }  # fmt: skip
 """What makes a tiny model one of its family; DeBERTa as in its third version."""
+
+PROCESSOR = {
+    "image_processor_type": "ViTImageProcessor", "size": {"height": 16, "width": 16}, "resample": 2,
+    "do_resize": True, "do_rescale": True, "rescale_factor": 1 / 255, "do_normalize": True,
+    "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5],
+}  # fmt: skip
+"""preprocessor_config.json of the tiny models of images."""
 
 TINY_PIPELINE = """\
 schema_version: 1
@@ -101,7 +113,15 @@ DataFactory = Callable[..., Path]
 TASKS: tuple["TaskName", ...] = (
     "text-classification", "token-classification", "question-answering", "fill-mask", "feature-extraction"
 )  # fmt: skip
-"""Every task in edgeprune's table; test_tasks holds the two equal."""
+"""Every task on texts in edgeprune's table; test_tasks holds them equal to it, with the next."""
+
+IMAGE_TASKS: tuple["TaskName", ...] = ("image-classification", "image-feature-extraction")
+"""Every task on images."""
+
+CELLS = [(model_type, task) for model_type in MODEL_TYPES for task in TASKS] + [
+    (model_type, task) for model_type in IMAGE_MODEL_TYPES for task in IMAGE_TASKS
+]
+"""Every family and task that transformers has a model for."""
 
 _CELL = "test_a_family_goes_the_whole_way"
 
@@ -122,13 +142,20 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 
 def matrix(results: dict[str, str]) -> str:
-    """A Markdown table, a row a family and a column a task, of outcomes by `family-task`."""
-    shown = {"passed": "✓", "failed": "fails", "skipped": "—"}
+    """A Markdown table, a row a family and a column a task, of outcomes by `family-task`; — where there is no such model."""
+    shown = {"passed": "✓", "failed": "fails", "skipped": "skipped"}
+    columns = (*TASKS, *IMAGE_TASKS)
     rows = [
-        [model_type, *(shown.get(results.get(f"{model_type}-{task}", ""), "not run") for task in TASKS)]
-        for model_type in MODEL_TYPES
+        [
+            model_type,
+            *(
+                shown.get(results.get(f"{model_type}-{task}", ""), "not run") if (model_type, task) in CELLS else "—"
+                for task in columns
+            ),
+        ]
+        for model_type in (*MODEL_TYPES, *IMAGE_MODEL_TYPES)
     ]
-    lines = [["family", *TASKS], ["---"] + [":-:"] * len(TASKS), *rows]
+    lines = [["family", *columns], ["---"] + [":-:"] * len(columns), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -138,7 +165,8 @@ def tiny_model_folder(tmp_path_factory: pytest.TempPathFactory) -> ModelFactory:
 
     A checkpoint: a random encoder (2 layers, hidden 32, 4 heads of 8, 128 FFN neurons) with a WordPiece tokenizer for the words of
     `tiny_data`. `head` is the class name's suffix: ForSequenceClassification, ForMaskedLM or Model. Folders are made
-    once a session and shared: copy one before changing it. `spare` words of the vocabulary are in no text.
+    once a session and shared: copy one before changing it. `spare` words of the vocabulary are in no text. A model of images
+    takes 16 x 16 pixels, in patches of 4.
     """
     made: dict[tuple[str, str, int, int, int, int], Path] = {}
 
@@ -155,7 +183,10 @@ def tiny_model_folder(tmp_path_factory: pytest.TempPathFactory) -> ModelFactory:
         if wanted not in made:
             folder = tmp_path_factory.mktemp(f"{model_type}-{head}") / "tiny-model"
             _tiny_model(model_type, head, labels=labels, layers=layers, seed=seed, spare=spare).save_pretrained(folder)
-            _tiny_tokenizer(model_type, spare).save_pretrained(folder)
+            if model_type in IMAGE_MODEL_TYPES:
+                (folder / "preprocessor_config.json").write_text(json.dumps(PROCESSOR), encoding="utf-8")
+            else:
+                _tiny_tokenizer(model_type, spare).save_pretrained(folder)
             made[wanted] = folder
         return made[wanted]
 
@@ -173,6 +204,11 @@ def _tiny_model(model_type: str, head: str, *, labels: int, layers: int, seed: i
         else {"hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 128, "num_hidden_layers": layers}
     )
     sizes |= _OWN_CONFIG.get(model_type, {})
+    if model_type in IMAGE_MODEL_TYPES:
+        config = getattr(transformers, f"{prefix}Config")(initializer_range=0.1, num_labels=labels, **sizes)
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            return getattr(transformers, f"{prefix}{head}")(config)
     vocabulary = _vocabulary(model_type, spare)
     config = getattr(transformers, f"{prefix}Config")(
         vocab_size=len(vocabulary),

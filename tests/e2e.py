@@ -16,9 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 from conftest import BAD, GOOD, synthetic_rows
 from filelock import FileLock
+from PIL import Image
 
 from edgeprune.agent import device_info
 from edgeprune.artifacts import Artifact, Store
@@ -161,6 +163,19 @@ def task_rows(task: str, rows: int = 160, seed: int = 0) -> list[dict[str, Any]]
             found.append({"question": "the film was", "context": text, "answers": answer})
         else:
             found.append(row)
+    return found
+
+
+def image_rows(folder: Path, rows: int = 60, seed: int = 0) -> list[dict[str, Any]]:
+    """Noisy pictures of several sizes, written into `folder`/images: "red" ones have less green, "green" ones less red."""
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    generator, found = np.random.default_rng(seed), []
+    for row in range(rows):
+        pixels = generator.integers(0, 256, (12 + row % 9, 20, 3), dtype=np.uint8)
+        pixels[..., (row + 1) % 2] //= 3
+        name = f"images/{row}.png"
+        Image.fromarray(pixels).save(folder / name)
+        found.append({"image": name, "label": "green" if row % 2 else "red"})
     return found
 
 

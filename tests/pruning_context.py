@@ -11,8 +11,9 @@ from transformers import PreTrainedModel
 
 from edgeprune.data import Table
 from edgeprune.evaluation import predict_torch, to_batch
-from edgeprune.models.checkpoint import load_any, load_tokenizer
+from edgeprune.models.checkpoint import load_any
 from edgeprune.models.record import PruningRecord, dense_tokens
+from edgeprune.models.text_reader import load_text_reader
 from edgeprune.pruning.context import Pruned
 from edgeprune.pruning.importance import Batch
 from edgeprune.tasks import TaskSpec, task_for
@@ -23,23 +24,23 @@ class TinyContext:
 
     def __init__(self, folder: Path, *, rows: int = 48, seed: int = 0) -> None:
         table = synthetic_rows(rows)
-        tokenizer = load_tokenizer(folder)
+        reader = load_text_reader(folder, 32)
         self.folder = folder
         self.seed = seed
-        self.texts = [str(row["text"]) for row in table]
+        self.contents = [str(row["text"]) for row in table]
         self.checkpoint_digest = "c" * 64
         self.spec = TaskSpec(
             task="text-classification",
             problem_type="single_label_classification",
             labels=("neg", "pos"),
             max_length=32,
-            inputs=tuple(tokenizer.model_input_names),
+            inputs=reader.inputs,
         )
         self.task = task_for(self.spec)
-        self.references = self.task.references(Table(self.texts, [str(row["label"]) for row in table]), where="here")
+        self.references = self.task.references(Table(self.contents, [str(row["label"]) for row in table]), where="here")
         model = load_any(folder)
         self.dense = PruningRecord.dense(model, "d" * 64)
-        self.pruned = Pruned(model, self.dense, tokenizer)
+        self.pruned = Pruned(model, self.dense, reader)
         self.notes: list[str] = []
         self.asked: list[tuple[int, int | None]] = []
         self._generator = torch.Generator().manual_seed(seed)
@@ -49,9 +50,9 @@ class TinyContext:
 
     def batches(self, samples: int, *, size: int | None = None) -> Iterator[Batch]:
         self.asked.append((samples, size))
-        examples = self.task.encode(self.pruned.tokenizer, self.texts[:samples], self.references)
+        examples = self.task.encode(self.pruned.reader, self.contents[:samples], self.references)
         for start in range(0, len(examples), size or 8):
-            yield to_batch(examples[start : start + (size or 8)], self.pruned.tokenizer.pad_token_id)
+            yield to_batch(examples[start : start + (size or 8)], self.pruned.reader)
 
     def dense_batch(self, batch: Batch) -> Batch:
         tokens = dense_tokens(self.pruned.record, self.dense)
@@ -79,5 +80,5 @@ class TinyContext:
         self.notes.append(message)
 
     def outputs(self) -> np.ndarray:
-        examples = self.task.encode(self.pruned.tokenizer, self.texts)
-        return np.stack(predict_torch(self.pruned.model, self.task, examples, self.pruned.tokenizer.pad_token_id))
+        examples = self.task.encode(self.pruned.reader, self.contents)
+        return np.stack(predict_torch(self.pruned.model, self.task, examples, self.pruned.reader))

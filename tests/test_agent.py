@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
@@ -113,6 +114,28 @@ def test_a_model_is_given_the_inputs_that_it_takes(tmp_path: Path, graph: Path):
     code, lines = ask(tmp_path, json.dumps(request))
     assert code == 0
     assert len(lines[-1]["ns"]) == 4
+
+
+def test_an_input_may_be_a_shape_and_a_seed(tmp_path: Path) -> None:
+    made = helper.make_graph(
+        [helper.make_node("ReduceMean", ["pixel_values"], ["logits"], keepdims=0)],
+        "g",
+        [helper.make_tensor_value_info("pixel_values", TensorProto.FLOAT, ["batch", 3, 4, 5])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, None)],
+    )
+    path = tmp_path / "float.onnx"
+    onnx.save(helper.make_model(made, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), path)
+    batches = [{"pixel_values": {"seed": number % 2, "shape": [2, 3, 4, 5]}} for number in range(6)]
+    request = REQUEST | {"models": [{"name": "a", "path": str(path)}], "batches": {"a": batches}}
+    code, lines = ask(tmp_path, json.dumps(request))
+    assert code == 0, lines
+    assert len(lines[-1]["ns"]) == 6
+    model = {"name": "a", "path": str(path)}
+    feeds = agent._feeds(request, model, agent._session(request, model))
+    (first, second, third) = (feed["pixel_values"] for feed in feeds[:3])
+    assert (first.shape, first.dtype) == ((2, 3, 4, 5), np.float32)
+    assert third is first
+    assert not np.array_equal(first, second)
 
 
 def test_memory_is_that_of_one_model_in_its_process(tmp_path: Path, graph: Path):

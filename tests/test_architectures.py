@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import MODEL_TYPES, ModelFactory
+from conftest import IMAGE_MODEL_TYPES, MODEL_TYPES, ModelFactory
 from torch import nn
 from transformers import (
     AlbertConfig,
@@ -15,6 +15,8 @@ from transformers import (
     RobertaConfig,
     RobertaModel,
     T5Config,
+    ViTConfig,
+    ViTModel,
 )
 
 from edgeprune.errors import ModelError
@@ -22,6 +24,7 @@ from edgeprune.models.architectures import (
     ARCHITECTURES,
     architecture_of,
     head_dim_of,
+    image_tokens,
     layers_of,
     longest_text,
     unit_multiply_adds,
@@ -30,11 +33,24 @@ from edgeprune.models.checkpoint import load_any, load_tokenizer
 
 
 def test_every_family_of_the_table_is_tested():
-    assert set(MODEL_TYPES) == set(ARCHITECTURES)
+    assert {*MODEL_TYPES, *IMAGE_MODEL_TYPES} == set(ARCHITECTURES)
 
 
-@pytest.mark.parametrize("head", ["ForSequenceClassification", "ForMaskedLM", "Model"])
-@pytest.mark.parametrize("model_type", MODEL_TYPES)
+def inputs_of(folder: Path, model_type: str) -> dict[str, torch.Tensor]:
+    """One text, or one image."""
+    if model_type in IMAGE_MODEL_TYPES:
+        return {"pixel_values": torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))}
+    return dict(load_tokenizer(folder)(["the film was good ."], return_tensors="pt"))
+
+
+@pytest.mark.parametrize(
+    ("model_type", "head"),
+    [
+        *((model_type, f"For{one}") for model_type in MODEL_TYPES for one in ("SequenceClassification", "MaskedLM")),
+        *((model_type, "ForImageClassification") for model_type in IMAGE_MODEL_TYPES),
+        *((model_type, "Model") for model_type in (*MODEL_TYPES, *IMAGE_MODEL_TYPES)),
+    ],
+)
 def test_the_table_finds_every_projection(tiny_model_folder: ModelFactory, model_type: str, head: str):
     model = load_any(tiny_model_folder(model_type, head))
     layers = layers_of(model)
@@ -67,7 +83,7 @@ def test_albert_with_several_groups_is_refused():
         architecture_of(AlbertConfig(num_hidden_groups=2))
 
 
-@pytest.mark.parametrize("model_type", [name for name in MODEL_TYPES if name != "modernbert"])
+@pytest.mark.parametrize("model_type", [name for name in (*MODEL_TYPES, *IMAGE_MODEL_TYPES) if name != "modernbert"])
 def test_each_projection_is_what_the_table_calls_it(tiny_model_folder: ModelFactory, model_type: str):
     """The keys' bias is the one of the three that attention doesn't see, unless positions have keys too.
 
@@ -75,7 +91,7 @@ def test_each_projection_is_what_the_table_calls_it(tiny_model_folder: ModelFact
     """
     folder = tiny_model_folder(model_type, "Model")
     model = load_any(folder)
-    inputs = load_tokenizer(folder)(["the film was good ."], return_tensors="pt")
+    inputs = inputs_of(folder, model_type)
     parts = layers_of(model)[0]
     query, key, value = (one.linear for one in parts.attention_inputs)
     linears = {
@@ -93,12 +109,12 @@ def test_each_projection_is_what_the_table_calls_it(tiny_model_folder: ModelFact
     assert changed == {name: name != "key" or model_type == "deberta-v2" for name in changed}
 
 
-@pytest.mark.parametrize("model_type", MODEL_TYPES)
+@pytest.mark.parametrize("model_type", [*MODEL_TYPES, *IMAGE_MODEL_TYPES])
 def test_the_residuals_are_what_the_outputs_are_added_to(tiny_model_folder: ModelFactory, model_type: str):
     """Silenced, a sublayer gives what the table calls its residual, normalised if the family does so after the sum."""
     folder = tiny_model_folder(model_type, "Model")
     model = load_any(folder)
-    inputs = load_tokenizer(folder)(["the film was good ."], return_tensors="pt")
+    inputs = inputs_of(folder, model_type)
     parts = layers_of(model)[-1]
     layer = parts.attention_residual
     seen: dict[str, torch.Tensor] = {}
@@ -129,14 +145,14 @@ def test_what_is_computed_of_positions_alone_costs_nothing(share_att_key: bool):
     assert unit_multiply_adds(config, parts, 8, 10) == (10 * 8 * (4 * 16 + 2 * (10 + 8)), 10 * 2 * 16)
 
 
-@pytest.mark.parametrize("model_type", MODEL_TYPES)
+@pytest.mark.parametrize("model_type", [*MODEL_TYPES, *IMAGE_MODEL_TYPES])
 def test_the_embeddings_are_where_the_table_says(tiny_model_folder: ModelFactory, model_type: str):
-    model = load_any(tiny_model_folder(model_type))
+    model = load_any(tiny_model_folder(model_type, "Model"))
     embeddings = model.base_model.get_submodule(architecture_of(model.config).embeddings)
     assert any(module is model.get_input_embeddings() for module in embeddings.modules())
 
 
-@pytest.mark.parametrize("model_type", MODEL_TYPES)
+@pytest.mark.parametrize("model_type", [*MODEL_TYPES, *IMAGE_MODEL_TYPES])
 def test_the_pooler_is_where_the_table_says(tiny_model_folder: ModelFactory, model_type: str):
     model = load_any(tiny_model_folder(model_type, "Model"))
     poolers = {name for name, module in model.named_children() if "pooler" in name and list(module.parameters())}
@@ -156,6 +172,21 @@ def test_the_longest_text_fits_and_no_longer_one(tiny_model_folder: ModelFactory
             return
         with pytest.raises((IndexError, RuntimeError)):
             model(input_ids=longer, attention_mask=torch.ones_like(longer))
+
+
+@pytest.mark.parametrize(
+    ("image_size", "patch_size", "tokens"),
+    [(224, 16, 197), (30, 16, 2), ([32, 48], [16, 8], 13), ((384, 384), 32, 145)],
+)
+def test_an_image_has_a_token_a_whole_patch_and_one_more(image_size: object, patch_size: object, tokens: int):
+    config = ViTConfig(
+        image_size=image_size, patch_size=patch_size, hidden_size=8, num_attention_heads=2, num_hidden_layers=0,
+        intermediate_size=8,
+    )  # fmt: skip
+    model = ViTModel(config)
+    assert image_tokens(config) == tokens == model.embeddings.position_embeddings.shape[1]
+    assert longest_text(config) is None
+    assert image_tokens(BertConfig()) is None
 
 
 @pytest.mark.parametrize("pad_token_id", [0, 5])
@@ -181,7 +212,9 @@ def test_the_positions_that_roberta_reserves_follow_its_padding(pad_token_id: in
 def test_what_is_no_known_encoder_is_refused_with_those_that_are(config: BertConfig, message: str):
     with pytest.raises(ModelError) as caught:
         architecture_of(config)
-    assert str(caught.value) == f"edgeprune prunes the encoders {', '.join(MODEL_TYPES)}; {message}"
+    assert (
+        str(caught.value) == f"edgeprune prunes the encoders {', '.join((*MODEL_TYPES, *IMAGE_MODEL_TYPES))}; {message}"
+    )
 
 
 def test_a_saved_decoder_is_refused_before_its_weights_are_read(tmp_path: Path):

@@ -30,6 +30,7 @@ from edgeprune.models.checkpoint import (
     save_checkpoint,
 )
 from edgeprune.models.record import LayerRecord, PruningRecord, read_pruning
+from edgeprune.models.text_reader import load_text_reader
 from edgeprune.pruning.surgery import cut
 
 KEEP = (
@@ -57,7 +58,7 @@ def pruned(tiny_model_folder: ModelFactory, tmp_path: Path) -> Callable[..., tup
         dense = tiny_model_folder(model_type, head)
         model = load_any(dense)
         record = cut(model, PruningRecord.dense(model, "d" * 64), KEEP[: len(layers_of(model))])
-        save_checkpoint(model, tmp_path / "pruned", record=record, tokenizer=load_tokenizer(dense))
+        save_checkpoint(model, tmp_path / "pruned", record=record, reader=load_text_reader(dense, 64))
         return tmp_path / "pruned", model
 
     return make
@@ -101,7 +102,7 @@ def test_a_pruned_model_can_be_saved_and_pruned_again(
     layers = len(layers_of(model))
     assert record.layers == KEEP[:layers]
     less = (LayerRecord(index=0, heads=(3,), neurons=(0, 2)), LayerRecord(index=1, heads=(0,), neurons=(127,)))[:layers]
-    save_checkpoint(model, tmp_path / "again", record=cut(model, record, less), tokenizer=load_tokenizer(folder))
+    save_checkpoint(model, tmp_path / "again", record=cut(model, record, less), reader=load_text_reader(folder, 64))
     again = read_pruning(tmp_path / "again")
     assert again == PruningRecord(base_digest="d" * 64, head_dim=8, layers=less)
     tokenizer = load_tokenizer(folder)

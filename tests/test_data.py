@@ -248,7 +248,7 @@ def test_a_label_that_is_no_number_is_no_label(tmp_path: Path):
         ("data.csv", b"text,label\n", "has no rows"),
         ("data.jsonl", b'{"text": "a", "label": 1}\n{"text": "b"', "line 2 is not valid JSON"),
         ("data.jsonl", b'{"text": "a", "label": 1}\n\n{"text: 1}\n', "line 3 is not valid JSON"),
-        ("data.jsonl", b'{"text": "a", "label": 1}\n["b", 2]\n', "line 2 should be an object with a text and a label"),
+        ("data.jsonl", b'{"text": "a", "label": 1}\n["b", 2]\n', "line 2 should be an object with a value a column"),
         ("data.jsonl", b'{"text": "a", "label": 1}\n{"text": "\xff", "label": 1}\n', "line 2 is not valid JSON"),
         ("data.csv", b"text,label\na,1\nb,2,3,4\n", "can't be read as csv"),
         ("data.parquet", b"PAR1 but not really", "can't be read as parquet"),

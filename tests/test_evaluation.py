@@ -1,5 +1,6 @@
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,6 @@ from onnx import TensorProto, helper
 from edgeprune.errors import ParityError
 from edgeprune.evaluation import (
     by_length,
-    collate,
     measure,
     onnx_session,
     predict_onnx,
@@ -22,9 +22,11 @@ from edgeprune.evaluation import (
     to_batch,
     to_torch,
 )
-from edgeprune.models.checkpoint import load_any, load_tokenizer
+from edgeprune.models.checkpoint import load_any
+from edgeprune.models.reader import Encoding
+from edgeprune.models.text_reader import TextReader, load_text_reader
 from edgeprune.tasks import TaskSpec, task_for
-from edgeprune.tasks.base import IGNORED, Encoding, Example
+from edgeprune.tasks.base import IGNORED, Example
 
 
 def spec_for(inputs: Sequence[str] = ("input_ids", "attention_mask"), max_length: int = 16) -> TaskSpec:
@@ -42,13 +44,14 @@ def encodings_of(lengths: list[int]) -> list[Encoding]:
 
 
 TASK = task_for(spec_for())
+READER = TextReader(SimpleNamespace(pad_token_id=7, model_input_names=[]), 16)
 
 
 @pytest.mark.parametrize("model_type", ["bert", "distilbert"])
 def test_texts_are_cut_but_not_padded(tiny_model_folder: ModelFactory, model_type: str):
-    tokenizer = load_tokenizer(tiny_model_folder(model_type))
-    spec = spec_for(tokenizer.model_input_names, max_length=6)
-    short, long = (one.inputs for one in task_for(spec).encode(tokenizer, ["good .", "the film was very very good ."]))
+    reader = load_text_reader(tiny_model_folder(model_type), 6)
+    tokenizer, spec = reader.tokenizer, spec_for(reader.inputs, max_length=6)
+    short, long = (one.inputs for one in task_for(spec).encode(reader, ["good .", "the film was very very good ."]))
     assert tuple(short) == spec.inputs
     assert [len(values) for values in short.values()] == [4] * len(spec.inputs)
     assert [len(values) for values in long.values()] == [6] * len(spec.inputs)
@@ -56,13 +59,13 @@ def test_texts_are_cut_but_not_padded(tiny_model_folder: ModelFactory, model_typ
 
 
 def test_batches_are_padded_on_the_right():
-    found = collate(encodings_of([1, 3]), pad_token_id=7)
+    found = READER.collate(encodings_of([1, 3]))
     assert {name: values.tolist() for name, values in found.items()} == {
         "input_ids": [[1, 7, 7], [1, 2, 3]],
         "attention_mask": [[1, 0, 0], [1, 1, 1]],
     }
     assert {values.dtype for values in found.values()} == {np.dtype(np.int64)}
-    assert collate(encodings_of([1]), 7, width=4)["input_ids"].tolist() == [[1, 7, 7, 7]]
+    assert READER.collate(encodings_of([1]), full=True)["input_ids"].tolist() == [[1, *[7] * 15]]
     assert torch.equal(to_torch(found)["input_ids"], torch.tensor([[1, 7, 7], [1, 2, 3]]))
 
 
@@ -75,14 +78,14 @@ def test_targets_come_with_their_batch(targets: list[Any], expected: list[Any] |
         Example(inputs, None if target is None else np.array(target, np.int64))
         for inputs, target in zip(encodings_of([1, 3]), targets, strict=True)
     ]
-    batch = to_batch(examples, pad_token_id=7)
+    batch = to_batch(examples, READER)
     assert batch["input_ids"].tolist() == [[1, 7, 7], [1, 2, 3]]
     assert (batch["targets"].tolist() if "targets" in batch else None) == expected
 
 
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=80), st.integers(1, 200))
 def test_batches_hold_every_row_once_within_their_tokens(lengths: list[int], tokens: int):
-    batches = by_length(encodings_of(lengths), tokens)
+    batches = by_length(lengths, tokens)
     assert sorted(row for batch in batches for row in batch) == list(range(len(lengths)))
     for batch in batches:
         assert len(batch) == 1 or len(batch) * max(lengths[row] for row in batch) <= tokens
@@ -93,26 +96,26 @@ def test_batches_hold_every_row_once_within_their_tokens(lengths: list[int], tok
 @pytest.mark.parametrize("model_type", MODEL_TYPES)
 def test_outputs_come_in_the_order_of_the_texts_whatever_their_batch(tiny_model_folder: ModelFactory, model_type: str):
     folder = tiny_model_folder(model_type)
-    model, tokenizer = load_any(folder), load_tokenizer(folder)
+    model, reader = load_any(folder), load_text_reader(folder, 16)
     texts = [str(row["text"]) for row in synthetic_rows(200)]
-    examples = task_for(spec_for(tokenizer.model_input_names)).encode(tokenizer, texts)
-    assert len(by_length([one.inputs for one in examples], TASK.max_batch_tokens)) > 1
-    found = np.stack(predict_torch(model, TASK, examples, int(tokenizer.pad_token_id)))
+    examples = task_for(spec_for(reader.inputs)).encode(reader, texts)
+    assert len(by_length([reader.length(one.inputs) for one in examples], TASK.max_batch_tokens)) > 1
+    found = np.stack(predict_torch(model, TASK, examples, reader))
     assert found.shape == (200, 2)
     assert np.ptp(found[:, 0]) > 0.01
     for row in (0, 17, 199):
         with torch.inference_mode():
-            alone = model(**tokenizer([texts[row]], return_tensors="pt")).logits.numpy()
+            alone = model(**reader.tokenizer([texts[row]], return_tensors="pt")).logits.numpy()
         np.testing.assert_allclose(found[row], alone[0], atol=1e-5)
 
 
 @pytest.mark.parametrize("training", [True, False])
 def test_predicting_uses_no_dropout_and_leaves_the_mode(tiny_model_folder: ModelFactory, training: bool):
     folder = tiny_model_folder()
-    model, tokenizer = load_any(folder).train(training), load_tokenizer(folder)
-    examples = task_for(spec_for(tokenizer.model_input_names)).encode(tokenizer, ["the film was good ."])
-    first = predict_torch(model, TASK, examples, 0)
-    assert np.array_equal(predict_torch(model, TASK, examples, 0), first)
+    model, reader = load_any(folder).train(training), load_text_reader(folder, 16)
+    examples = task_for(spec_for(reader.inputs)).encode(reader, ["the film was good ."])
+    first = predict_torch(model, TASK, examples, reader)
+    assert np.array_equal(predict_torch(model, TASK, examples, reader), first)
     assert model.training is training
 
 
@@ -148,7 +151,7 @@ def summing_graph(tmp_path: Path) -> Path:
 
 def test_onnx_outputs_are_those_of_every_text_alone(summing_graph: Path):
     session = onnx_session(summing_graph)
-    found = predict_onnx(session, TASK, [Example(one) for one in encodings_of([3, 1, 2])], pad_token_id=0)
+    found = predict_onnx(session, TASK, [Example(one) for one in encodings_of([3, 1, 2])], READER)
     assert [row.tolist() for row in found] == [[6, 3], [1, 1], [3, 2]]
     assert {row.dtype for row in found} == {np.dtype(np.float32)}
 

@@ -1,6 +1,5 @@
 import dataclasses
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +17,12 @@ from edgeprune.api import make_request
 from edgeprune.artifacts import StageMetrics
 from edgeprune.data import DataSource, DataSpec
 from edgeprune.errors import ParityError
-from edgeprune.evaluation import collate, onnx_session, predict_onnx, to_torch
+from edgeprune.evaluation import onnx_session, predict_onnx, to_torch
 from edgeprune.graph.export import export_onnx
 from edgeprune.graph.quantization import convert
 from edgeprune.models.architectures import layers_of
-from edgeprune.models.checkpoint import load_checkpoint, load_tokenizer, save_checkpoint
+from edgeprune.models.checkpoint import load_checkpoint, save_checkpoint
+from edgeprune.models.text_reader import TextReader, load_text_reader
 from edgeprune.parity import require_parity
 from edgeprune.pipeline import build
 from edgeprune.plan import make_plan
@@ -121,10 +121,10 @@ def test_a_tolerance_nothing_meets_is_exit_5(built: Built, tmp_path: Path) -> No
 # The graph
 
 
-def example(pad: int, inputs: Sequence[str]) -> dict[str, torch.Tensor]:
-    first: dict[str, list[int]] = {name: [1] * 9 for name in inputs}
-    second: dict[str, list[int]] = {name: [1] * 5 for name in inputs}
-    return to_torch(collate([first, second], pad))
+def example(reader: TextReader) -> dict[str, torch.Tensor]:
+    first: dict[str, list[int]] = {name: [1] * 9 for name in reader.inputs}
+    second: dict[str, list[int]] = {name: [1] * 5 for name in reader.inputs}
+    return to_torch(reader.collate([first, second]))
 
 
 @pytest.mark.parametrize("model_type", MODEL_TYPES)
@@ -132,22 +132,22 @@ def test_uneven_widths_and_any_batch_and_length(
     tiny_model_folder: ModelFactory, tmp_path: Path, model_type: str
 ) -> None:
     source = tiny_model_folder(model_type)
-    tokenizer = load_tokenizer(source)
-    pad = int(tokenizer.pad_token_id)
+    reader = load_text_reader(source, LONGEST)
+    pad = reader.tokenizer.pad_token_id
     spec = TaskSpec(
         task="text-classification", problem_type="single_label_classification", labels=("neg", "pos"), max_length=LONGEST,
-        inputs=tuple(tokenizer.model_input_names),
+        inputs=reader.inputs,
     )  # fmt: skip
     task = task_for(spec)
     dense = AutoModelForSequenceClassification.from_pretrained(source).eval()
     record = uneven(dense)
-    save_checkpoint(dense, tmp_path / "pruned", record=record, tokenizer=tokenizer)
+    save_checkpoint(dense, tmp_path / "pruned", record=record, reader=reader)
     model = load_checkpoint(tmp_path / "pruned", task.auto_class, attn_implementation="eager")
     assert [parts.attention_output.linear.in_features for parts in layers_of(model)] == [8, 24][: len(record.layers)]
     path = tmp_path / "model.onnx"
     with quiet_libraries():
         export_onnx(
-            task.exportable(model), example(pad, spec.inputs), path, opset=20, longest_sequence=LONGEST,
+            task.exportable(model), example(reader), path, opset=20, longest_sequence=LONGEST,
             output_names=task.output_names,
         )  # fmt: skip
     onnx.checker.check_model(onnx.load(path), full_check=True)
@@ -200,8 +200,8 @@ def test_two_exports_in_different_folders_are_byte_identical(built: Built, tmp_p
         (tmp_path / folder).mkdir(parents=True)
         path = tmp_path / folder / "model.onnx"
         model = load_checkpoint(checkpoint, prepared.task.auto_class, attn_implementation="eager")
-        selection = prepared.splits["selection"].encodings
-        inputs = to_torch(collate([selection[0], selection[-1]], prepared.pad_token_id))
+        selection = prepared.splits["selection"].inputs
+        inputs = to_torch(prepared.reader.collate([selection[0], selection[-1]]))
         with quiet_libraries():
             export_onnx(
                 prepared.task.exportable(model), inputs, path, opset=20, longest_sequence=LONGEST,
@@ -245,13 +245,13 @@ def test_a_graph_whose_weights_lie_beside_it_converts_to_the_same_bytes_of_outpu
         source, result = tmp_path / name / "model.onnx", tmp_path / f"{name}-{mode}" / "model.onnx"
         source.parent.mkdir()
         result.parent.mkdir()
-        inputs = to_torch(collate([one.inputs for one in examples[:2]], prepared.pad_token_id, width=16))
+        inputs = to_torch(prepared.reader.collate([one.inputs for one in examples[:2]], full=True))
         with quiet_libraries():
             export_onnx(model, inputs, source, opset=20, longest_sequence=64, output_names=["logits"])
         assert (source.parent / "model.onnx.data").exists() is (name == "beside")
         convert(source, result, resolve_precision(mode, arch="x86_64", isa=["avx512_vnni"], weight_type=None,
                                                   reduce_range=None, per_channel=False))  # fmt: skip
-        found.append(predict_onnx(onnx_session(result), prepared.task, examples, prepared.pad_token_id))
+        found.append(predict_onnx(onnx_session(result), prepared.task, examples, prepared.reader))
     np.testing.assert_array_equal(found[0], found[1])
 
 

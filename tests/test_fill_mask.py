@@ -12,7 +12,8 @@ from trained_tokenizers import CORPUS, KINDS, trained
 from edgeprune.assets.postprocess_fill_mask import CANDIDATES, answer, decision, kept
 from edgeprune.errors import ModelError
 from edgeprune.evaluation import to_batch
-from edgeprune.models.checkpoint import load_any, load_tokenizer
+from edgeprune.models.checkpoint import load_any
+from edgeprune.models.text_reader import TextReader, load_text_reader
 from edgeprune.pruning.vocabulary import kept_tokens, shrink_tokenizer
 from edgeprune.tasks import TaskSpec, task_for
 from edgeprune.tasks.base import IGNORED, Example
@@ -31,8 +32,8 @@ def masker(max_length: int = 64) -> FillMask:
 def test_whole_words_are_masked_and_are_the_targets(kind: str):
     tokenizer = trained(kind)
     whole = tokenizer(TEXT)["input_ids"]
-    (example,) = masker().encode(tokenizer, [TEXT])
-    (again,) = masker().encode(tokenizer, [TEXT])
+    (example,) = masker().encode(TextReader(tokenizer, 64), [TEXT])
+    (again,) = masker().encode(TextReader(tokenizer, 64), [TEXT])
     assert example.inputs == again.inputs
     assert example.target is not None
     masked = example.target != IGNORED
@@ -53,7 +54,7 @@ def test_the_same_words_are_masked_whatever_the_tokenizer():
     smaller = shrink_tokenizer(tokenizer, kept_tokens(tokenizer, used, floor=1, keep_first=0))
     words = []
     for one in (tokenizer, smaller):
-        (example,) = masker().encode(one, [TEXT])
+        (example,) = masker().encode(TextReader(one, 64), [TEXT])
         assert example.target is not None
         offsets = one(TEXT, return_offsets_mapping=True)["offset_mapping"]
         hit = {char for (start, end), on in zip(offsets, example.target != IGNORED, strict=True) if on
@@ -86,7 +87,7 @@ def test_accuracy_and_pseudo_perplexity():
 
 def test_a_text_that_is_cut_masks_the_words_that_are_left():
     tokenizer = trained("WordPiece")
-    (example,) = masker(max_length=6).encode(tokenizer, [TEXT])
+    (example,) = masker(max_length=6).encode(TextReader(tokenizer, 64), [TEXT])
     assert example.target is not None
     assert (example.target != IGNORED).any()
     assert len(example.inputs["input_ids"]) == 6
@@ -95,9 +96,9 @@ def test_a_text_that_is_cut_masks_the_words_that_are_left():
 @pytest.mark.parametrize("model_type", MODEL_TYPES)
 def test_masked_tokens_alone_are_computed_and_teach(tiny_model_folder: ModelFactory, model_type: str):
     folder = tiny_model_folder(model_type, "ForMaskedLM")
-    task, model, tokenizer = masker(), load_any(folder), load_tokenizer(folder)
-    examples = task.encode(tokenizer, ["the film was good and the plot of it", "a stale story ."])
-    batch = to_batch(examples, int(tokenizer.pad_token_id))
+    task, model, reader = masker(), load_any(folder), load_text_reader(folder, 64)
+    examples = task.encode(reader, ["the film was good and the plot of it", "a stale story ."])
+    batch = to_batch(examples, reader)
     targets = batch["targets"]
     whole, _ = task.forward(model, {name: value for name, value in batch.items() if name != "targets"})
     masked, states = task.forward(model, batch, hidden=True)
@@ -118,12 +119,12 @@ def test_a_tokenizer_without_a_mask_is_refused():
     tokenizer = trained("WordPiece")
     tokenizer.mask_token = None
     with pytest.raises(ModelError, match="has no mask token"):
-        masker().encode(tokenizer, [TEXT])
+        masker().encode(TextReader(tokenizer, 64), [TEXT])
 
 
 def test_a_package_gives_the_best_tokens_of_every_mask():
     tokenizer = SimpleNamespace(token_to_id={"[MASK]": 4}.__getitem__, id_to_token="t{}".format)
-    model = SimpleNamespace(config={"mask_token": "[MASK]"}, tokenizer=tokenizer)
+    model = SimpleNamespace(config={"mask_token": "[MASK]"}, inputs=SimpleNamespace(tokenizer=tokenizer))
     encoding = SimpleNamespace(ids=[2, 4, 7, 4, 3])
     output = np.random.default_rng(0).normal(size=(5, 1200))
     found = answer(output, encoding, "…", model)["masks"]
@@ -156,5 +157,5 @@ def test_scripts_without_spaces_are_masked_by_letter():
 
 def test_words_that_the_tokenizer_does_not_know_are_not_asked_for():
     tokenizer = trained("WordPiece")
-    (example,) = masker().encode(tokenizer, ["Ω ✓ film ✓ ✓ ✓ ✓"])
+    (example,) = masker().encode(TextReader(tokenizer, 64), ["Ω ✓ film ✓ ✓ ✓ ✓"])
     assert example.reads[:, 1].tolist() == [tokenizer.convert_tokens_to_ids("film")]

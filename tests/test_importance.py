@@ -11,7 +11,8 @@ from transformers import PreTrainedModel
 from edgeprune.data import Table
 from edgeprune.evaluation import to_batch
 from edgeprune.models.architectures import LayerParts, layers_of
-from edgeprune.models.checkpoint import load_any, load_tokenizer
+from edgeprune.models.checkpoint import load_any
+from edgeprune.models.text_reader import load_text_reader
 from edgeprune.pruning.importance import Batch, Scores, fisher, magnitude, taylor
 from edgeprune.tasks import TaskSpec, task_for
 
@@ -41,18 +42,18 @@ def examples(tiny_model_folder: ModelFactory) -> list[Batch]:
 
 
 def batches_of(tiny_model_folder: ModelFactory, groups: list[list[int]], model_type: str = "bert") -> list[Batch]:
-    tokenizer = load_tokenizer(tiny_model_folder(model_type))
+    reader = load_text_reader(tiny_model_folder(model_type), 16)
     rows = synthetic_rows(EXAMPLES, seed=3)
     spec = TaskSpec(
         task="text-classification",
         problem_type="single_label_classification",
         labels=("neg", "pos"),
         max_length=16,
-        inputs=tuple(tokenizer.model_input_names),
+        inputs=reader.inputs,
     )
     table, task = Table([str(row["text"]) for row in rows], [str(row["label"]) for row in rows]), task_for(spec)
-    found = task.encode(tokenizer, table.texts, task.references(table, where="here"))
-    return [to_batch([found[row] for row in group], int(tokenizer.pad_token_id)) for group in groups]
+    found = task.encode(reader, table.texts, task.references(table, where="here"))
+    return [to_batch([found[row] for row in group], reader) for group in groups]
 
 
 def by_hand(model: PreTrainedModel, examples: list[Batch], reduce: Callable[[torch.Tensor], torch.Tensor]) -> Scores:

@@ -61,7 +61,7 @@ def test_shards_in_half_precision_with_added_tokens(
     package = build(folder, tmp_path, "text-classification", PIPELINE, precision="int8-dynamic")
     assert call("verify", package).code == 0
     ran = Model(package)
-    assert "<brand>" in ran.tokenizer.encode(TEXTS[2]).tokens
+    assert "<brand>" in ran.inputs.tokenizer.encode(TEXTS[2]).tokens
     assert np.shape(ran.outputs(TEXTS)) == (3, 2)
 
 

@@ -21,7 +21,7 @@ from edgeprune.artifacts import file_digest
 
 FILES = [
     "README.md", "SHA256SUMS", "edgeprune.json", "goldens.json", "lineage.json", "model.onnx", "postprocess.py",
-    "run.py", "tokenizer.json",
+    "preprocess.py", "run.py", "tokenizer.json",
 ]  # fmt: skip
 
 

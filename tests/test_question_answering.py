@@ -11,6 +11,7 @@ from trained_tokenizers import KINDS, trained
 from edgeprune.assets.postprocess_question_answering import LONGEST, answer, best_span
 from edgeprune.data import Table
 from edgeprune.errors import DataError
+from edgeprune.models.text_reader import TextReader
 from edgeprune.tasks import TaskSpec, task_for
 from edgeprune.tasks.base import IGNORED, Example
 from edgeprune.tasks.question_answering import QuestionAnswering, squad_scores
@@ -56,7 +57,7 @@ def test_a_model_that_points_at_the_target_answers_it(kind: str, text: str):
     tokenizer, task = trained(kind), reader()
     table = Table([(QUESTION, CONTEXT)], [label(text)])
     references = task.references(table, where="here")
-    (example,) = task.encode(tokenizer, table.texts, references)
+    (example,) = task.encode(TextReader(tokenizer, 64), table.texts, references)
     assert example.target is not None
     raw = np.zeros((len(example.inputs["input_ids"]), 2), np.float32)
     raw[example.target[0], 0] = raw[example.target[1], 1] = 5
@@ -88,13 +89,13 @@ def test_the_forms_that_no_answer_comes_in(given: Any):
 
 def test_a_question_without_room_for_a_context_is_refused():
     with pytest.raises(DataError, match=r"the question 'the plot .*' alone has 30 tokens, but texts are cut to 16"):
-        reader(max_length=16).encode(trained("WordPiece"), [("the plot was " * 10, CONTEXT)])
+        reader(max_length=16).encode(TextReader(trained("WordPiece"), 64), [("the plot was " * 10, CONTEXT)])
 
 
 def test_an_answer_that_ends_in_a_space_is_its_words():
     task = reader()
     references = task.references(Table([(QUESTION, CONTEXT)], [label("story ")]), where="here")
-    (example,) = task.encode(trained("WordPiece"), [(QUESTION, CONTEXT)], references)
+    (example,) = task.encode(TextReader(trained("WordPiece"), 64), [(QUESTION, CONTEXT)], references)
     assert example.target is not None
     assert example.target[0] == example.target[1] != IGNORED
 
@@ -131,7 +132,7 @@ def test_an_answer_behind_the_cut_teaches_nothing_and_is_missed():
     task = reader(max_length=12)
     table = Table([(QUESTION, CONTEXT)], [label("act")])
     references = task.references(table, where="here")
-    (example,) = task.encode(trained("WordPiece"), table.texts, references)
+    (example,) = task.encode(TextReader(trained("WordPiece"), 64), table.texts, references)
     assert len(example.inputs["input_ids"]) == 12
     assert example.target is not None
     assert example.target.tolist() == [IGNORED, IGNORED]
@@ -145,7 +146,7 @@ def test_no_answer_is_the_first_token_where_there_may_be_none():
     task = reader(unanswerable=True)
     table = Table([(QUESTION, CONTEXT)], [{"text": [], "answer_start": []}])
     references = task.references(table, where="here")
-    (example,) = task.encode(trained("WordPiece"), table.texts, references)
+    (example,) = task.encode(TextReader(trained("WordPiece"), 64), table.texts, references)
     assert example.target is not None
     assert example.target.tolist() == [0, 0]
     raw = np.zeros((len(example.inputs["input_ids"]), 2), np.float32)
@@ -188,7 +189,7 @@ def test_an_answer_that_is_cut_in_its_middle_teaches_nothing():
     for max_length, seen in ((whole, True), (whole - 1, False)):
         task = reader(max_length=max_length)
         references = task.references(Table([(QUESTION, CONTEXT)], [label(text)]), where="here")
-        (example,) = task.encode(tokenizer, [(QUESTION, CONTEXT)], references)
+        (example,) = task.encode(TextReader(tokenizer, 64), [(QUESTION, CONTEXT)], references)
         assert example.target is not None
         assert bool(example.target[0] != IGNORED) is seen
 

@@ -72,7 +72,7 @@ def test_a_model_that_lacked_layers_from_the_start(tiny_model_folder: ModelFacto
     """Its only layer is called 1: that is the teacher's first."""
     whole = TinyContext(tiny_model_folder())
     record = cut(whole.pruned.model, whole.pruned.record, whole.pruned.record.layers[1:])
-    save_checkpoint(whole.pruned.model, tmp_path, record=record, tokenizer=whole.pruned.tokenizer)
+    save_checkpoint(whole.pruned.model, tmp_path, record=record, reader=whole.pruned.reader)
     context = TinyContext(tmp_path)
     context.dense = context.pruned.record = record
     half = LayerRecord(index=1, heads=(0, 2), neurons=tuple(range(0, 128, 2)))

@@ -3,8 +3,8 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 import torch
-from conftest import MODEL_TYPES, ModelFactory, synthetic_rows
-from conftest import TASKS as TASK_NAMES
+from conftest import IMAGE_TASKS, MODEL_TYPES, ModelFactory, synthetic_rows
+from conftest import TASKS as TEXT_TASKS
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
@@ -12,12 +12,13 @@ from sklearn.metrics import accuracy_score, f1_score
 from sklearn.metrics.pairwise import cosine_similarity
 from transformers import AutoModel
 
+import edgeprune.tasks
 from edgeprune.data import Table, pick
 from edgeprune.errors import DataError, ModelError, UsageError
 from edgeprune.models.checkpoint import load_any, load_config, load_dense, load_tokenizer
 from edgeprune.tasks import ProblemType, TaskName, TaskSpec, resolve_task, task_for
 from edgeprune.tasks.base import Task
-from edgeprune.tasks.feature_extraction import FeatureExtraction, SentenceEncoder
+from edgeprune.tasks.feature_extraction import Embedder, FeatureExtraction
 
 SINGLE, MULTI, REGRESSION = "single_label_classification", "multi_label_classification", "regression"
 seeds = st.integers(0, 10_000)
@@ -216,7 +217,7 @@ def test_a_mean_ignores_padding_and_cls_takes_the_first_token():
         ("cls", True, [[1 / 5**0.5, 2 / 5**0.5], [1.0, 0.0]]),
     ]:
         spec = extractor(pooling=pooling, normalize=normalize).spec
-        encoder = SentenceEncoder(torch.nn.Identity(), spec)  # type: ignore[arg-type]
+        encoder = Embedder(torch.nn.Identity(), spec, "embedding")  # type: ignore[arg-type]
         torch.testing.assert_close(encoder.pool(states, mask), torch.tensor(expected))
 
 
@@ -302,14 +303,45 @@ def test_embeddings_have_no_linear_baseline():
         ("feature-extraction", "BertForSequenceClassification", "feature-extraction"),
         ("sequence-classification", "BertModel", "text-classification"),
         ("sentence-similarity", "BertModel", "feature-extraction"),
+        (None, "ViTForImageClassification", "image-classification"),
+        (None, "ViTModel", "image-feature-extraction"),
+        ("image-classification", "ViTModel", "image-classification"),
     ],
 )
 def test_the_task_is_the_one_asked_for_or_the_checkpoints(asked: str | None, architecture: str, task: str):
-    assert resolve_task(asked, {"architectures": [architecture]}) == task
+    images = {"image_size": 16} if architecture.startswith("ViT") else {}
+    assert resolve_task(asked, {"architectures": [architecture], **images}) == task
+
+
+@pytest.mark.parametrize(
+    ("asked", "config", "message"),
+    [
+        (
+            "image-classification",
+            {},
+            "the model reads texts, which image-classification is not for; its tasks are text-c",
+        ),
+        (
+            "fill-mask",
+            {"image_size": 16},
+            "reads images, which fill-mask is not for; its tasks are image-classification, im",
+        ),
+        (
+            "feature-extraction",
+            {"image_size": [8, 8]},
+            "its tasks are image-classification, image-feature-extraction (--",
+        ),
+    ],
+)
+def test_a_task_of_the_other_modality_is_refused(asked: str, config: dict[str, Any], message: str):
+    with pytest.raises(UsageError) as caught:
+        resolve_task(asked, {"architectures": ["SomeModel"], **config})
+    assert message in str(caught.value)
 
 
 def test_every_task_is_tested():
-    assert get_args(TaskName) == TASK_NAMES
+    assert get_args(TaskName) == (*TEXT_TASKS, *IMAGE_TASKS)
+    assert frozenset(IMAGE_TASKS) == edgeprune.tasks.IMAGE_TASKS
 
 
 @pytest.mark.parametrize(
@@ -320,10 +352,11 @@ def test_a_checkpoint_that_is_for_no_task_asks_for_one(config: dict[str, Any]):
         resolve_task(None, config)
 
 
-@pytest.mark.parametrize("asked", ["image-classification", "translation", "nonsense"])
+@pytest.mark.parametrize("asked", ["object-detection", "translation", "nonsense"])
 def test_a_task_that_is_not_handled_is_refused(asked: str):
     with pytest.raises(
         UsageError,
-        match=f"the task '{asked}' is not one of text-classification, token-classification, question-answering, fill-mask, feature-extraction",
+        match=f"the task '{asked}' is not one of text-classification, token-classification, question-answering, fill-mask, "
+        "feature-extraction, image-classification, image-feature-extraction",
     ):
         resolve_task(asked, {"architectures": ["BertModel"]})

@@ -12,6 +12,7 @@ from trained_tokenizers import KINDS, trained
 from edgeprune.assets.postprocess_token_classification import WORD, answer, first_tokens, spans
 from edgeprune.data import Table
 from edgeprune.errors import DataError
+from edgeprune.models.text_reader import TextReader
 from edgeprune.tasks import TaskSpec, task_for
 from edgeprune.tasks.base import IGNORED, Task
 
@@ -63,7 +64,7 @@ def test_a_word_has_the_label_of_its_first_token(kind: str):
     tags = [LABELS[number % 5] for number in range(len(words))]
     task = tagger()
     references = task.references(Table([TEXT], [tags]), where="here")
-    (example,) = task.encode(tokenizer, [TEXT], references)
+    (example,) = task.encode(TextReader(tokenizer, 64), [TEXT], references)
     assert example.target is not None
     assert example.reads is not None
     tokens = tokenizer(TEXT, return_offsets_mapping=True)["offset_mapping"]
@@ -83,7 +84,7 @@ def test_words_behind_the_cut_are_outside():
     tokenizer = trained("WordPiece")
     task = tagger(max_length=5)
     references = task.references(Table([TEXT], [["B-LOC"] * 9]), where="here")
-    (example,) = task.encode(tokenizer, [TEXT], references)
+    (example,) = task.encode(TextReader(tokenizer, 64), [TEXT], references)
     found = task.read(np.ones((5, 5), np.float32) * np.arange(5)[::-1], example)
     assert found.shape == (9, 5)
     summary = task.summary(task.statistics([found], references))

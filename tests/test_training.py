@@ -11,10 +11,11 @@ from conftest import ModelFactory, synthetic_rows
 from transformers import PreTrainedModel, TrainingArguments, set_seed
 
 from edgeprune.data import Table
-from edgeprune.evaluation import collate, predict_torch, to_torch
+from edgeprune.evaluation import predict_torch, to_torch
 from edgeprune.models.architectures import layers_of
-from edgeprune.models.checkpoint import load_any, load_tokenizer
+from edgeprune.models.checkpoint import load_any
 from edgeprune.models.record import PruningRecord
+from edgeprune.models.text_reader import load_text_reader
 from edgeprune.numeric import NumericMode
 from edgeprune.profiles import DistillConfig, TrainingConfig
 from edgeprune.pruning.surgery import cut
@@ -36,13 +37,13 @@ class Case:
     """A tiny model, its data, and what to train with."""
 
     def __init__(self, folder: Path) -> None:
-        tokenizer = load_tokenizer(folder)
+        self.reader = load_text_reader(folder, 16)
         spec = TaskSpec(
             task="text-classification",
             problem_type="single_label_classification",
             labels=("neg", "pos"),
             max_length=16,
-            inputs=tuple(tokenizer.model_input_names),
+            inputs=self.reader.inputs,
         )
         rows = synthetic_rows(ROWS + SELECTION)
         self.folder = folder
@@ -51,7 +52,7 @@ class Case:
         self.references = np.array(
             self.task.references(Table(texts, [str(row["label"]) for row in rows]), where="here")
         )
-        self.examples = self.task.encode(tokenizer, texts, self.references)
+        self.examples = self.task.encode(self.reader, texts, self.references)
         self.encodings = [example.inputs for example in self.examples]
 
     def train(
@@ -92,7 +93,7 @@ class Case:
                 teacher=teacher,
                 examples=learned,
                 selection=Rows(self.examples[ROWS:], list(selection)),
-                pad_token_id=0,
+                reader=self.reader,
                 numeric=NumericMode(bf16=bf16, threads=1),
                 seed=seed,
                 folder=state,
@@ -102,7 +103,7 @@ class Case:
         return model
 
     def accuracy(self, model: PreTrainedModel) -> float:
-        outputs = predict_torch(model, self.task, self.examples[ROWS:], 0)
+        outputs = predict_torch(model, self.task, self.examples[ROWS:], self.reader)
         return self.task.metric(outputs, list(self.references[ROWS:]))
 
 
@@ -217,7 +218,9 @@ def test_the_best_moment_by_the_selection_rows_is_kept(case: Case, tmp_path: Pat
     evaluated = [entry["eval_metric"] for entry in history if "eval_metric" in entry]
     assert len(evaluated) == 4
     assert evaluated[-1] < max(evaluated)
-    assert case.task.metric(predict_torch(model, case.task, case.examples[ROWS:], 0), list(opposite)) == max(evaluated)
+    assert case.task.metric(predict_torch(model, case.task, case.examples[ROWS:], case.reader), list(opposite)) == max(
+        evaluated
+    )
 
 
 @pytest.mark.parametrize(
@@ -282,11 +285,11 @@ def test_the_loss_is_the_weighted_sum_of_its_terms(
         teacher=Teacher(teacher, config, layers=(0, 1)),
         examples=rows.examples,
         selection=rows,
-        pad_token_id=0,
+        reader=case.reader,
         arguments=TrainingArguments(output_dir=str(tmp_path), use_cpu=True, report_to=[]),
         steps_per_epoch=1,
     )
-    inputs = to_torch(collate(case.encodings[:3], 0))
+    inputs = to_torch(case.reader.collate(case.encodings[:3]))
     read = inputs["attention_mask"].bool()
     assert not read.all()
     references = torch.as_tensor(case.references[:3])
@@ -395,10 +398,10 @@ def test_a_student_with_fewer_layers_and_tokens_is_compared_with_the_states_it_h
     config = DistillConfig(logits=0.0, hidden=1.0, labels=0.0)
     trainer = _Trainer(
         student, case.task, teacher=Teacher(teacher, config, layers=(1,), tokens=tokens), examples=rows.examples, selection=rows,
-        pad_token_id=0, arguments=TrainingArguments(output_dir=str(tmp_path), use_cpu=True, report_to=[]),
+        reader=case.reader, arguments=TrainingArguments(output_dir=str(tmp_path), use_cpu=True, report_to=[]),
         steps_per_epoch=1,
     )  # fmt: skip
-    dense = to_torch(collate(case.encodings[:3], 0))
+    dense = to_torch(case.reader.collate(case.encodings[:3]))
     ours = {**dense, "input_ids": tokens.argsort()[dense["input_ids"]]}
     read = dense["attention_mask"].bool()
     with torch.no_grad():

@@ -62,10 +62,10 @@ def test_outputs_for_the_corpus_stay_and_the_checkpoint_loads(
     assert context.pruned.model.get_input_embeddings().num_embeddings < rows
     np.testing.assert_allclose(context.outputs(), before, atol=1e-6)
     save_checkpoint(
-        context.pruned.model, tmp_path / "saved", record=context.pruned.record, tokenizer=context.pruned.tokenizer
+        context.pruned.model, tmp_path / "saved", record=context.pruned.record, reader=context.pruned.reader
     )
     loaded, tokenizer = load_checkpoint(tmp_path / "saved", context.task.auto_class), load_tokenizer(tmp_path / "saved")
-    inputs = tokenizer(context.texts, padding=True, return_tensors="pt")
+    inputs = tokenizer(context.contents, padding=True, return_tensors="pt")
     with torch.inference_mode():
         torch.testing.assert_close(loaded(**inputs).logits, context.pruned.model(**inputs).logits, atol=0, rtol=0)
     assert f"of {rows:,} tokens are left" in context.notes[-1]
@@ -74,7 +74,7 @@ def test_outputs_for_the_corpus_stay_and_the_checkpoint_loads(
 def test_a_second_time_ids_are_still_the_dense_models(tiny_model_folder: ModelFactory):
     context = TinyContext(tiny_model_folder(), rows=12)
     prune_vocabulary(VocabularyStep(method="vocabulary", floor=1), context.pruned, context)
-    context.texts = context.texts[:2]
+    context.contents = context.contents[:2]
     before = context.outputs()
     prune_vocabulary(VocabularyStep(method="vocabulary", floor=1), context.pruned, context)
     np.testing.assert_allclose(context.outputs(), before, atol=1e-6)
@@ -90,8 +90,8 @@ def test_a_corpus_of_ones_own(tiny_model_folder: ModelFactory, tmp_path: Path):
     path = tmp_path / "corpus.jsonl"
     path.write_text('{"text": "good\u2028film ."}\n\n{"text": "bad plot ."}\n', encoding="utf-8")
     prune_vocabulary(VocabularyStep(method="vocabulary", corpus=path, floor=1), context.pruned, context)
-    assert {"good", "film", "bad", "plot"} <= set(context.pruned.tokenizer.get_vocab())
-    assert "superb" not in context.pruned.tokenizer.get_vocab()
+    assert {"good", "film", "bad", "plot"} <= set(context.pruned.reader.tokenizer.get_vocab())
+    assert "superb" not in context.pruned.reader.tokenizer.get_vocab()
 
 
 @pytest.mark.parametrize(
@@ -126,15 +126,15 @@ def test_a_masked_language_model_predicts_the_tokens_that_are_left(
 ):
     folder = tiny_model_folder(model_type, "ForMaskedLM", spare=2)
     context = TinyContext(folder)
-    model, inputs = context.pruned.model, context.pruned.tokenizer("the film was good", return_tensors="pt")
+    model, inputs = context.pruned.model, context.pruned.reader.tokenizer("the film was good", return_tensors="pt")
     with torch.inference_mode():
         before = model(**inputs).logits
     prune_vocabulary(VocabularyStep(method="vocabulary", floor=1), context.pruned, context)
     assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
     kept = list(context.pruned.record.vocabulary or ())
     assert len(kept) == before.shape[-1] - 2
-    save_checkpoint(model, tmp_path, record=context.pruned.record, tokenizer=context.pruned.tokenizer)
-    inputs = context.pruned.tokenizer("the film was good", return_tensors="pt")
+    save_checkpoint(model, tmp_path, record=context.pruned.record, reader=context.pruned.reader)
+    inputs = context.pruned.reader.tokenizer("the film was good", return_tensors="pt")
     with torch.inference_mode():
         torch.testing.assert_close(model(**inputs).logits, before[..., kept])
         torch.testing.assert_close(load_any(tmp_path)(**inputs).logits, before[..., kept])

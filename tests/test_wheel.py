@@ -45,7 +45,7 @@ def test_the_wheel_finds_its_own_definitions(installed: Path, kind: str) -> None
 
 
 def test_the_wheel_has_what_packages_carry(installed: Path) -> None:
-    for name in ("assets/run.py", "assets/model_card.md", "assets/postprocess_text_classification.py", "agent.py"):
+    for name in ("assets/run.py", "assets/model_card.md", "assets/preprocess_image.py", "agent.py"):
         assert (installed / "edgeprune" / name).read_bytes() == (CHECKOUT / "edgeprune" / name).read_bytes()
 
 

@@ -1,7 +1,7 @@
-"""Sentence embeddings as they are."""
+"""Embeddings as they are."""
 
 
-def answer(output, encoding, text, model):
+def answer(output, encoding, content, model):
     """{"embedding": [float]} of `output` [hidden]."""
     return {"embedding": output.tolist()}
 

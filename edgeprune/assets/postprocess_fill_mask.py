@@ -8,7 +8,7 @@ _KEPT = 500
 
 
 def _masks(encoding, model):
-    mask = model.tokenizer.token_to_id(model.config["mask_token"])
+    mask = model.inputs.tokenizer.token_to_id(model.config["mask_token"])
     return [position for position, token in enumerate(encoding.ids) if token == mask]
 
 
@@ -21,7 +21,10 @@ def answer(output, encoding, text, model):
         scores = shifted / shifted.sum()
         best = np.argsort(-scores, kind="stable")[:CANDIDATES]
         found.append(
-            [{"token": model.tokenizer.id_to_token(int(one)), "score": round(float(scores[one]), 4)} for one in best]
+            [
+                {"token": model.inputs.tokenizer.id_to_token(int(one)), "score": round(float(scores[one]), 4)}
+                for one in best
+            ]
         )
     return {"masks": found}
 

@@ -1,6 +1,6 @@
 """PyTorch → ONNX through transformers' exporter: the one place that knows its API.
 
-The graph takes any batch and any sequence length, its axes are called `batch` and `sequence`, its weights are inside the
+The graph takes any batch and, of texts, any sequence length; these axes are called `batch` and `sequence`. Its weights are inside the
 file (beside it above 2 GB), and it names no path of the machine that made it: torch writes stack traces with absolute
 paths into every node's metadata, which would leak them and make two checkouts' bytes differ.
 """
@@ -26,23 +26,22 @@ def export_onnx(
     path: Path,
     *,
     opset: int,
-    longest_sequence: int,
+    longest_sequence: int | None,
     output_names: Sequence[str],
 ) -> None:
     """Write `module` as an ONNX file.
 
     Args:
         module: In evaluation mode, with eager attention (fused attention exports to a slower graph).
-        inputs: Example inputs, [batch, tokens] each, both above 1.
+        inputs: Example inputs, [batch, tokens] each, both above 1, or [batch, channels, height, width].
         path: The `.onnx` file.
         opset: ONNX operator set.
-        longest_sequence: Most tokens the model takes.
+        longest_sequence: Most tokens the model takes; None: only the batch's size may change.
         output_names: Names of the outputs, in their order.
     """
-    axes = {
-        0: torch.export.Dim("batch", min=1, max=_LONGEST_BATCH),
-        1: torch.export.Dim("sequence", min=1, max=longest_sequence),
-    }
+    axes = {0: torch.export.Dim("batch", min=1, max=_LONGEST_BATCH)}
+    if longest_sequence is not None:
+        axes[1] = torch.export.Dim("sequence", min=1, max=longest_sequence)
     config = OnnxConfig(dynamic=True, dynamic_shapes=dict.fromkeys(inputs, axes), opset_version=opset)
     with torch.no_grad():
         program = OnnxExporter().export(module, dict(inputs), config=config).program
@@ -60,7 +59,8 @@ def _clean(program: onnx_ir.Model, output_names: Sequence[str]) -> None:
         if shape is None:
             continue
         for axis, name in enumerate(("batch", "sequence")):
-            renamed[str(shape[axis])] = name
+            if not isinstance(shape[axis], int):
+                renamed[str(shape[axis])] = name
     for value in [*graph.inputs, *graph.outputs, *(output for node in graph for output in node.outputs)]:
         value.metadata_props.clear()
         if value.shape is not None:

@@ -12,6 +12,7 @@ from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from edgeprune.errors import ModelError
+from edgeprune.models.reference import reads_images
 
 __all__ = [
     "ARCHITECTURES",
@@ -22,6 +23,8 @@ __all__ = [
     "architecture_of",
     "depth_of",
     "head_dim_of",
+    "image_shape",
+    "image_tokens",
     "layers_of",
     "longest_text",
     "require_known",
@@ -164,6 +167,15 @@ ARCHITECTURES: dict[str, Architecture] = {
         ffn_out="mlp.Wo",
         ffn_residual="mlp_norm",
     ),
+    "vit": Architecture(
+        layers="layers",
+        attention_inputs=_places("attention.q_proj", "attention.k_proj", "attention.v_proj"),
+        attention_output="attention.o_proj",
+        ffn_inputs=_places("mlp.fc1"),
+        ffn_out="mlp.fc2",
+        ffn_residual="layernorm_after",
+        pooler="pooler",
+    ),
 }
 """transformers' `model_type` to where its parts are."""
 
@@ -228,8 +240,24 @@ def unit_multiply_adds(config: PreTrainedConfig, parts: LayerParts, head_dim: in
     return tokens * head_dim * (weights["head"] + products), tokens * weights["neuron"]
 
 
-def longest_text(config: PreTrainedConfig) -> int:
-    """Most tokens that the model takes."""
+def image_tokens(config: PreTrainedConfig) -> int | None:
+    """Tokens of every image: its patches and the one that classifies; None where the model reads texts."""
+    if not reads_images(config.to_dict()):
+        return None
+    (height, width), (down, across) = image_shape(config.image_size), image_shape(config.patch_size)
+    return (height // down) * (width // across) + 1
+
+
+def image_shape(size: int | Sequence[int]) -> tuple[int, int]:
+    """Height and width, which a config may give as one number."""
+    height, width = (size, size) if isinstance(size, int) else size
+    return height, width
+
+
+def longest_text(config: PreTrainedConfig) -> int | None:
+    """Most tokens that the model takes; None where it reads images."""
+    if reads_images(config.to_dict()):
+        return None
     reserved = config.pad_token_id + 1 if architecture_of(config).positions_after_padding else 0
     return int(config.max_position_embeddings - reserved)
 

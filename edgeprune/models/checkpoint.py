@@ -20,6 +20,7 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrained
 
 from edgeprune.errors import ModelError
 from edgeprune.models.architectures import architecture_of, require_known
+from edgeprune.models.reader import Reader
 from edgeprune.models.record import PruningRecord, read_pruning, write_pruning
 from edgeprune.models.resize import resize
 
@@ -171,12 +172,14 @@ def load_any(folder: Path, **kwargs: Any) -> PreTrainedModel:
     return load_checkpoint(folder, _named_class(config), **kwargs)
 
 
-def save_checkpoint(
-    model: PreTrainedModel, folder: Path, *, record: PruningRecord | None, tokenizer: PreTrainedTokenizerFast
-) -> None:
-    """Write weights, config, tokenizer and, for a pruned model, pruning.json."""
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+def save_checkpoint(model: PreTrainedModel, folder: Path, *, record: PruningRecord | None, reader: Reader) -> None:
+    """Write weights, config, the reader's files and, for a pruned model, pruning.json.
+
+    A dense model's tensors have the names that its family was published with, as transformers writes them; a pruned one's,
+    which transformers alone can't load, those of its modules.
+    """
+    model.save_pretrained(folder, save_original_format=record is None)
+    reader.save(folder)
     if record is not None:
         write_pruning(record, folder)
 

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
@@ -17,7 +18,7 @@ from typing import Any
 from edgeprune.artifacts import file_digest
 from edgeprune.errors import ModelError
 
-__all__ = ["ModelSource", "resolve_model"]
+__all__ = ["ModelSource", "reads_images", "resolve_model"]
 
 _PATTERNS = (
     "config.json",
@@ -32,6 +33,7 @@ _PATTERNS = (
     "vocab.json",
     "merges.txt",
     "*.model",
+    "preprocessor_config.json",
     "modules.json",
     "1_Pooling/config.json",
     "LICENSE*",
@@ -80,6 +82,11 @@ class ModelSource:
         if not isinstance(content, dict) or "model_type" not in content:
             raise ModelError(f"{path} names no model_type; it is not a Hugging Face model's config")
         return content
+
+
+def reads_images(config: Mapping[str, Any]) -> bool:
+    """Whether a model with this config.json reads images, not texts: transformers' image models all say of what size."""
+    return "image_size" in config
 
 
 def resolve_model(reference: str, *, offline: bool = False) -> ModelSource:

@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedModel
 
-from edgeprune.data import Text
+from edgeprune.data import Content
 from edgeprune.errors import UsageError
+from edgeprune.models.reader import Reader
 from edgeprune.models.record import PruningRecord
 from edgeprune.pruning.importance import Batch, Scores
 
@@ -21,7 +22,7 @@ class Pruned:
 
     model: PreTrainedModel
     record: PruningRecord
-    tokenizer: PreTrainedTokenizerFast
+    reader: Reader
     scores: dict[int, Scores] = field(default_factory=dict)
     """Unit scores, by the number of the step that computed them."""
     facts: dict[str, float] = field(default_factory=dict)
@@ -29,11 +30,11 @@ class Pruned:
 
 
 class Context(Protocol):
-    """Task and data as a pruning method sees them; texts are encoded with the tokenizer that the model has now."""
+    """Task and data as a pruning method sees them; rows are made by the reader that the model has now."""
 
     seed: int
-    texts: Sequence[Text]
-    """The training texts."""
+    contents: Sequence[Content]
+    """The training texts or images."""
     dense: PruningRecord
     """Everything that the dense model has."""
     checkpoint_digest: str
@@ -43,7 +44,7 @@ class Context(Protocol):
         """The dense model."""
 
     def batches(self, samples: int, *, size: int | None = None) -> Iterator[Batch]:
-        """Seeded training texts; `size` a batch, or (None) batches of similar length with bounded padded tokens."""
+        """Seeded training rows; `size` a batch, or (None) batches of similar length with bounded padded tokens."""
 
     def dense_batch(self, batch: Batch) -> Batch:
         """The same tokens under the dense model's ids."""
@@ -58,7 +59,7 @@ class Context(Protocol):
         """Sum over the batch of what gradient criteria differentiate."""
 
     def metric(self, samples: int) -> float:
-        """The task's metric of the model as it is, on so many texts of the selection split."""
+        """The task's metric of the model as it is, on so many rows of the selection split."""
 
     def progress(self, done: int, total: int, unit: str) -> None:
         """Tell how far the work is."""

@@ -26,6 +26,7 @@ from transformers import PreTrainedModel
 from edgeprune.config import Frozen
 from edgeprune.errors import UsageError
 from edgeprune.models.architectures import LayerParts, Projection, layers_of
+from edgeprune.models.reader import unpadded
 from edgeprune.models.record import LayerRecord
 from edgeprune.pruning.allocation import FloatArray
 
@@ -178,7 +179,9 @@ def activation(
     def listen(number: int, linear: nn.Linear) -> Any:
         def add(_module: nn.Module, inputs: tuple[torch.Tensor]) -> None:
             if linear.in_features:
-                squares[number].add_(inputs[0][mask].double().square().sum(0))
+                states = unpadded(inputs[0], batch)
+                squares[number].add_(states.double().square().sum(0))
+                seen.add(len(states))
 
         return linear.register_forward_pre_hook(add)
 
@@ -186,9 +189,9 @@ def activation(
     try:
         with torch.inference_mode():
             for batch in batches:
-                mask = batch["attention_mask"].bool()
-                tokens += int(mask.sum())
+                seen: set[int] = set()  # every projection is shown the same tokens
                 run(batch)
+                tokens += max(seen, default=0)
     finally:
         for handle in handles:
             handle.remove()

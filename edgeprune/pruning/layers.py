@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from edgeprune.errors import UsageError
 from edgeprune.models.architectures import depth_of
+from edgeprune.models.reader import unpadded
 from edgeprune.models.resize import without_layer
 from edgeprune.pruning.context import Context, Pruned
 from edgeprune.pruning.surgery import cut
@@ -65,8 +66,7 @@ def block_influence(pruned: Pruned, context: Context) -> list[float]:
     sums, tokens = torch.zeros(len(pruned.record.layers), dtype=torch.float64), 0
     with torch.inference_mode():
         for batch in context.batches(_INFLUENCE_SAMPLES):
-            read = batch["attention_mask"].bool()
-            states = [state[read] for state in context.states(pruned.model, batch)]
+            states = [unpadded(state, batch) for state in context.states(pruned.model, batch)]
             tokens += len(states[0])
             sums += torch.stack([functional.cosine_similarity(a, b, dim=-1).sum() for a, b in pairwise(states)])
     return [1.0 - float(total) / tokens for total in sums]

@@ -23,6 +23,7 @@ from torch.utils.hooks import RemovableHandle
 
 from edgeprune.errors import UsageError
 from edgeprune.models.architectures import LayerParts, depth_of, layers_of
+from edgeprune.models.reader import unpadded
 from edgeprune.pruning.context import Context, Pruned
 from edgeprune.pruning.importance import Batch
 from edgeprune.steps import ReconstructStep
@@ -134,15 +135,15 @@ class _FromBelow:
         self, number: int, residual: nn.Module, writer: nn.Linear, times: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """What two modules are given in a pass of one batch, [unpadded tokens, features] each, so many times in a row."""
-        mask = self._batches[number]["attention_mask"].bool()
+        batch = self._batches[number]
         states: list[torch.Tensor] = []
         inputs: list[torch.Tensor] = []
 
         def keep(_module: nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:
-            states.append(arguments[0][mask])
+            states.append(unpadded(arguments[0], batch))
 
         def keep_and_stop(_module: nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:
-            inputs.append(arguments[0][mask])
+            inputs.append(unpadded(arguments[0], batch))
             if len(inputs) == times:
                 raise _Reached
 

@@ -9,7 +9,7 @@ from safetensors.numpy import load_file
 
 from edgeprune.config import read_yaml
 from edgeprune.errors import UsageError
-from edgeprune.models.architectures import layers_of, unit_multiply_adds
+from edgeprune.models.architectures import image_tokens, layers_of, unit_multiply_adds
 from edgeprune.models.record import LayerRecord, dense_layers
 from edgeprune.pruning import importance
 from edgeprune.pruning.allocation import FloatArray, keep_by_cost, keep_counts, strongest
@@ -21,7 +21,7 @@ from edgeprune.steps import MasksStep, StructuredStep
 __all__ = ["prune_masks", "prune_structured"]
 
 _TOKENS = 128
-"""Length of the text whose multiply-adds `allocation: multiply_adds` counts."""
+"""Length of the text whose multiply-adds `allocation: multiply_adds` counts; an image has its own."""
 
 
 def prune_structured(step: StructuredStep, number: int, pruned: Pruned, context: Context) -> None:
@@ -118,7 +118,8 @@ def _by_cost(
     """The same for heads and neurons together, to the multiply-adds of the uniform fractions."""
     assert isinstance(step.keep_heads, float)  # noqa: S101 (the step's model demands fractions)
     assert isinstance(step.keep_ffn, float)  # noqa: S101
-    head, neuron = unit_multiply_adds(pruned.model.config, layers_of(pruned.model)[0], pruned.record.head_dim, _TOKENS)
+    config, parts = pruned.model.config, layers_of(pruned.model)[0]
+    head, neuron = unit_multiply_adds(config, parts, pruned.record.head_dim, image_tokens(config) or _TOKENS)
     budget = sum(
         step.keep_heads * len(layer.heads) * head + step.keep_ffn * len(layer.neurons) * neuron for layer in dense
     )

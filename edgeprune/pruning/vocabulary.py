@@ -14,17 +14,18 @@ does the same for its tokenizers.
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from transformers import PreTrainedTokenizerFast
 
-from edgeprune.data import flat
+from edgeprune.data import Text, flat
 from edgeprune.errors import ModelError, UsageError
 from edgeprune.models.architectures import architecture_of
 from edgeprune.models.checkpoint import load_tokenizer
 from edgeprune.models.resize import keep_tokens
+from edgeprune.models.text_reader import TextReader
 from edgeprune.pruning.context import Context, Pruned
 from edgeprune.steps import VocabularyStep
 
@@ -37,28 +38,29 @@ def prune_vocabulary(step: VocabularyStep, pruned: Pruned, context: Context) -> 
     """Drop the tokens that the corpus doesn't need.
 
     Raises:
-        UsageError: The corpus can't be read or is empty.
+        UsageError: The corpus can't be read or is empty, or the model reads images.
         ModelError: A kind of tokenizer that can't be shrunk.
     """
-    texts = flat(context.texts) if step.corpus is None else _read_corpus(step.corpus)
-    counts = Counter(token for row in pruned.tokenizer(texts)["input_ids"] for token in row)
+    if not isinstance(pruned.reader, TextReader):
+        raise UsageError("vocabulary: the model reads images; it has no vocabulary that could be pruned")
+    tokenizer = pruned.reader.tokenizer
+    texts = flat(cast("Sequence[Text]", context.contents)) if step.corpus is None else _read_corpus(step.corpus)
+    counts = Counter(token for row in tokenizer(texts)["input_ids"] for token in row)
     rows = pruned.model.get_input_embeddings().num_embeddings
-    if len(pruned.tokenizer) > rows:
-        raise ModelError(f"the tokenizer has {len(pruned.tokenizer)} tokens, the model's embedding {rows} rows")
+    if len(tokenizer) > rows:
+        raise ModelError(f"the tokenizer has {len(tokenizer)} tokens, the model's embedding {rows} rows")
     keep = kept_tokens(
-        pruned.tokenizer,
+        tokenizer,
         {token for token, count in counts.items() if count >= step.min_count},
         floor=step.floor,
-        keep_first=pruned.tokenizer.pad_token_id + 1
-        if architecture_of(pruned.model.config).positions_after_padding
-        else 0,
+        keep_first=tokenizer.pad_token_id + 1 if architecture_of(pruned.model.config).positions_after_padding else 0,
     )
-    smaller = shrink_tokenizer(pruned.tokenizer, keep)
-    _check(pruned.tokenizer, smaller, keep, texts[:_CHECKED_TEXTS] if step.min_count == 1 else [])
+    smaller = shrink_tokenizer(tokenizer, keep)
+    _check(tokenizer, smaller, keep, texts[:_CHECKED_TEXTS] if step.min_count == 1 else [])
     keep_tokens(pruned.model, keep)
     dense = pruned.record.vocabulary
     vocabulary = tuple(keep) if dense is None else tuple(dense[token] for token in keep)
-    pruned.tokenizer = smaller
+    pruned.reader = TextReader(smaller, pruned.reader.max_length)
     pruned.record = pruned.record.model_copy(update={"vocabulary": vocabulary})
     pruned.facts["tokens"] = len(keep)
     context.note(f"{len(keep):,} of {rows:,} tokens are left")

@@ -39,7 +39,7 @@ class Benchmark(Stage):
     """
 
     name = "benchmark"
-    version = 3
+    version = 4
     libraries = ("onnxruntime",)
     roles = ("baseline",)
     produces = ("samples.jsonl", "latency.json", "device.json")
@@ -84,13 +84,14 @@ class Benchmark(Stage):
         batches: dict[str, JsonValue] = {}
         largest: dict[str, JsonValue] = {}
         for name in names:
-            digest = work.parents[name].digest("tokenizer/tokenizer.json")
-            if digest not in workloads:  # most often all models share one
-                tokenizer = work.parents[name].file("tokenizer")
-                workloads[digest] = batches_of(
-                    work, work.parents["baseline"], tokenizer, self._workload, self._config.samples
+            files = work.parents[name].manifest.files
+            digests = " ".join(file.sha256 for file in files if file.path.startswith("reader/"))
+            if digests not in workloads:  # most often all models share one
+                reader = work.parents[name].file("reader")
+                workloads[digests] = batches_of(
+                    work, work.parents["baseline"], reader, self._workload, self._config.samples
                 )
-            batches[name], largest[name] = workloads[digest][0], [workloads[digest][1]]
+            batches[name], largest[name] = workloads[digests][0], [workloads[digests][1]]
         total = self._config.processes + len(names)
         samples: dict[str, list[list[float]]] = {name: [] for name in names}
         memory: dict[str, float | None] = {}

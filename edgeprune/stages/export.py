@@ -1,7 +1,7 @@
 """export: a checkpoint → fp32 ONNX, its parity against PyTorch on real inputs, and its metric through ONNX Runtime.
 
-Writes `model.onnx`, the checkpoint's `tokenizer/`, the outputs on test, and what PyTorch computes for some batches
-(`references.safetensors`); above the tolerance nothing is written.
+Writes `model.onnx`, the checkpoint's `reader/` (its tokenizer or image processor), the outputs on test, and what PyTorch
+computes for some batches (`references.safetensors`); above the tolerance nothing is written.
 """
 
 from pydantic import JsonValue
@@ -23,10 +23,10 @@ class Export(Stage):
     """
 
     name = "export"
-    version = 4
+    version = 5
     libraries = ("torch", "transformers", "onnx", "onnxscript", "onnx-ir", "onnxruntime")
     roles = ("dense", "checkpoint")
-    produces = ("model.onnx", "tokenizer/tokenizer.json", "outputs.safetensors", "references.safetensors")
+    produces = ("model.onnx", "reader", "outputs.safetensors", "references.safetensors")
 
     def __init__(self, config: ExportConfig, *, round_number: int) -> None:
         self.round = round_number
@@ -36,7 +36,7 @@ class Export(Stage):
         return self._config.model_dump(mode="json")
 
     def run(self, work: Work) -> StageMetrics:
-        from edgeprune.evaluation import collate, onnx_session, predict_onnx, to_torch
+        from edgeprune.evaluation import onnx_session, predict_onnx, to_torch
         from edgeprune.graph.export import export_onnx
         from edgeprune.models.architectures import longest_text
         from edgeprune.models.checkpoint import count_parameters, load_checkpoint
@@ -45,21 +45,22 @@ class Export(Stage):
         from edgeprune.references import REFERENCES, reference_outputs, save_references, worst_agreement
 
         checkpoint = work.parents["checkpoint"].file("checkpoint")
-        prepared = open_prepared(work.parents["dense"], work.data, splits=("selection", "test"), tokenizer=checkpoint)
-        task, pad = prepared.task, prepared.pad_token_id
+        prepared = open_prepared(work.parents["dense"], work.data, splits=("selection", "test"), reader=checkpoint)
+        task, reader = prepared.task, prepared.reader
         model = load_checkpoint(checkpoint, task.auto_class, attn_implementation="eager")
-        selection = prepared.splits["selection"].encodings
+        selection = prepared.splits["selection"].inputs
         path = work.folder / "model.onnx"
         export_onnx(
             task.exportable(model),
-            to_torch(collate((selection * 2)[:2], pad, width=task.spec.max_length)),
+            to_torch(reader.collate((selection * 2)[:2], full=True)),
             path,
             opset=self._config.opset,
             longest_sequence=longest_text(model.config),
             output_names=task.output_names,
         )
-        references = reference_outputs(model, task, selection, pad, longest=longest_text(model.config))
-        prepared.tokenizer.save_pretrained(work.folder / "tokenizer")
+        references = reference_outputs(model, task, selection, reader, longest=longest_text(model.config))
+        (work.folder / "reader").mkdir()
+        reader.save(work.folder / "reader")
         parameters = count_parameters(model)
         del model  # before ONNX Runtime reads the weights once more
         release_memory()
@@ -67,7 +68,7 @@ class Export(Stage):
         parity = worst_agreement(session, references)
         require_parity(parity, self._config.tolerance, what="the ONNX graph against PyTorch")
         save_references(references, work.folder / REFERENCES)
-        outputs = predict_onnx(session, task, prepared.test.examples, pad)
+        outputs = predict_onnx(session, task, prepared.test.examples, reader)
         return StageMetrics(
             parameters=parameters,
             model_bytes=sum(file.stat().st_size for file in work.folder.glob("model.onnx*")),

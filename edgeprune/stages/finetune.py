@@ -44,7 +44,7 @@ class Finetune(Stage):
         from edgeprune.training import Rows, Teacher, train
 
         dense, pruned = work.parents["dense"].file("checkpoint"), work.parents["checkpoint"].file("checkpoint")
-        prepared = open_prepared(work.parents["dense"], work.data, tokenizer=pruned)
+        prepared = open_prepared(work.parents["dense"], work.data, reader=pruned)
         record, dense_record = read_pruning(pruned), read_pruning(dense)
         task = prepared.task
         model = load_checkpoint(pruned, task.auto_class)
@@ -63,15 +63,15 @@ class Finetune(Stage):
             ),
             examples=prepared.splits["train"].examples,
             selection=Rows(selection.examples, selection.references),
-            pad_token_id=prepared.pad_token_id,
+            reader=prepared.reader,
             numeric=self._numeric,
             seed=work.seed,
             folder=work.partial,
             on_step=lambda done, total: work.progress(done, total, "steps"),
             hold_zeros=record is not None and record.sparse,
         )
-        save_checkpoint(model, work.folder / "checkpoint", record=record, tokenizer=prepared.tokenizer)
-        outputs = predict_torch(model, task, prepared.test.examples, prepared.pad_token_id)
+        save_checkpoint(model, work.folder / "checkpoint", record=record, reader=prepared.reader)
+        outputs = predict_torch(model, task, prepared.test.examples, prepared.reader)
         return StageMetrics(
             parameters=count_parameters(model),
             model_bytes=(work.folder / "checkpoint/model.safetensors").stat().st_size,

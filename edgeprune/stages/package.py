@@ -1,11 +1,12 @@
-"""package: the target's graph → one folder and one archive that run with onnxruntime, tokenizers and numpy alone.
+"""package: the target's graph → one folder and one archive that run with onnxruntime, numpy and tokenizers or Pillow.
 
 Writes `<name>-<release>-<target>/` and its `.tar.gz`. They hold only what inputs determine (no times, hosts or paths), so
 the same inputs give the same bytes:
 
-    model.onnx tokenizer.json edgeprune.json   the model, and what is needed to use it
-    run.py postprocess.py                      text in, answers out
-    goldens.json                               texts and outputs that `edgeprune verify` and `run.py --check` replay
+    model.onnx edgeprune.json                  the model, and what is needed to use it
+    tokenizer.json | preprocessor_config.json  how texts or images are read
+    run.py preprocess.py postprocess.py        texts or images in, answers out
+    goldens.json                               inputs and outputs that `edgeprune verify` and `run.py --check` replay
     lineage.json                               every ancestor's key and digests
     README.md LICENSE…                         model card; the model's licence where it has one
     SHA256SUMS
@@ -19,7 +20,7 @@ import tarfile
 from importlib import import_module
 from pathlib import Path
 from string import Template
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import JsonValue
 
@@ -28,16 +29,17 @@ from edgeprune.artifacts import StageMetrics, file_records, total_bytes
 from edgeprune.config import Frozen
 from edgeprune.profiles import PackageConfig, Runtime
 from edgeprune.stage import Stage, Work
-from edgeprune.tasks import POSTPROCESS
+from edgeprune.tasks import POSTPROCESS, PREPROCESS
 from edgeprune.variant import SessionOptions, Variant, read_variant
 
 if TYPE_CHECKING:
-    from edgeprune.data import Text
     from edgeprune.prepared import Prepared
 
 __all__ = ["Package", "PackageName"]
 
 _ASSETS = Path(__file__).parent.parent / "assets"
+_READER_FILES = ("tokenizer.json", "preprocessor_config.json")
+_REQUIRES = {"text": "onnxruntime tokenizers numpy", "image": "onnxruntime pillow numpy"}
 _TOLERANCE = {"fp32": 1e-4, "fp16": 2e-2, "int8-dynamic": 1.5e-1}
 """By precision: how far outputs may lie from the goldens on another instruction set, relative to max(1, largest)."""
 
@@ -91,15 +93,20 @@ class Package(Stage):
 
         variant = read_variant(work.parents["model"])
         assert variant is not None  # noqa: S101 (quantize always says which it made)
-        tokenizer = work.parents["model"].file("tokenizer")
-        prepared = open_prepared(work.parents["dense"], work.data, splits=("test",), tokenizer=tokenizer)
+        reader = work.parents["model"].file("reader")
+        prepared = open_prepared(work.parents["dense"], work.data, splits=("test",), reader=reader)
+        task = prepared.task
         folder = work.folder / self._name.folder
         folder.mkdir()
         for path in sorted(work.parents["model"].path.glob("model.onnx*")):
             shutil.copyfile(path, folder / path.name)
-        shutil.copyfile(tokenizer / "tokenizer.json", folder / "tokenizer.json")
+        for name in _READER_FILES:
+            if (reader / name).is_file():
+                shutil.copyfile(reader / name, folder / name)
+        preprocess, postprocess = PREPROCESS[task.spec.task], POSTPROCESS[task.spec.task]
         shutil.copyfile(_ASSETS / "run.py", folder / "run.py")
-        shutil.copyfile(_ASSETS / f"{POSTPROCESS[prepared.task.spec.task]}.py", folder / "postprocess.py")
+        shutil.copyfile(_ASSETS / f"{preprocess}.py", folder / "preprocess.py")
+        shutil.copyfile(_ASSETS / f"{postprocess}.py", folder / "postprocess.py")
         licence_files = [path for path in work.model.files if path.name.startswith("LICENSE")]
         for path in licence_files:
             shutil.copyfile(path, folder / path.name)
@@ -107,9 +114,13 @@ class Package(Stage):
         _write_json(folder / "lineage.json", self._lineage(work))
         (folder / "README.md").write_text(self._card(work, prepared, variant), encoding="utf-8")
 
-        postprocess = import_module(f"edgeprune.assets.{POSTPROCESS[prepared.task.spec.task]}")
-        model = Model(folder, threads=1, provider="CPUExecutionProvider", postprocess=postprocess)
-        texts = _golden_texts(prepared, self._config.goldens)
+        model = Model(
+            folder,
+            threads=1,
+            provider="CPUExecutionProvider",
+            preprocess=import_module(f"edgeprune.assets.{preprocess}"),
+            postprocess=import_module(f"edgeprune.assets.{postprocess}"),
+        )
         device = device_info()
         _write_json(
             folder / "goldens.json",
@@ -119,7 +130,7 @@ class Package(Stage):
                 "isa": list(device["isa"]),
                 "onnxruntime": _onnxruntime_version(),
                 "tolerance": _TOLERANCE[variant.precision.mode],
-                "goldens": [model.golden(text) for text in texts],
+                "goldens": [model.golden(content) for content in _golden_contents(prepared, self._config.goldens)],
             },
         )
         sums = "".join(f"{record.sha256}  {record.path}\n" for record in file_records(folder))
@@ -141,11 +152,8 @@ class Package(Stage):
             "labels": list(spec.labels),
             "inputs": [name for name in spec.inputs if not (unpadded and name == "attention_mask")],
             "outputs": list(prepared.task.output_names),
-            "max_length": spec.max_length,
-            "pair": spec.pair,
-            "truncation": prepared.task.truncation,
+            **prepared.task.reading(prepared.reader),
             "unanswerable": spec.unanswerable,
-            "mask_token": None if prepared.tokenizer.mask_token is None else str(prepared.tokenizer.mask_token),
             "precision": variant.precision.model_dump(mode="json"),
             "rewrites": list(variant.rewrites),
             "provider": self._runtime.provider,
@@ -177,7 +185,7 @@ class Package(Stage):
     def _card(self, work: Work, prepared: "Prepared", variant: Variant) -> str:
         dense, final = work.parents["dense"].manifest.metrics, work.parents["model"].manifest.metrics
         assert dense.metric is not None and final.metric is not None  # noqa: S101, PT018 (both stages always measure)
-        spec = prepared.task.spec
+        task, spec, reader = prepared.task, prepared.task.spec, prepared.reader
         notes = [note for parent in work.parents.values() for note in parent.manifest.metrics.notes]
         low, high = final.metric.drop_interval or (0.0, 0.0)
         return Template((_ASSETS / "model_card.md").read_text(encoding="utf-8")).substitute(
@@ -191,7 +199,9 @@ class Package(Stage):
             precision=variant.precision.mode,
             session=_session_words(variant.session),
             graph=_graph_words(variant, raced="race" in [parent.manifest.stage for parent in work.parents.values()]),
-            max_length=spec.max_length,
+            kind=task.kind,
+            reads=task.reading_notes(reader),
+            requires=_REQUIRES[task.kind],
             metric=final.metric.name,
             others="".join(
                 f"| {name} | {dense.metric.others[name]:.4f} | {value:.4f} |\n"
@@ -207,7 +217,7 @@ class Package(Stage):
             final_parameters=f"{final.parameters:,}",
             dense_mb=f"{(dense.model_bytes or 0) / 1e6:.1f}",
             final_mb=f"{(final.model_bytes or 0) / 1e6:.1f}",
-            example=" ".join(f'"{text}"' for text in prepared.task.example_texts(prepared.tokenizer)),
+            example=" ".join(f'"{text}"' for text in task.example_inputs(reader)),
             goldens=self._config.goldens,
             notes="".join(f"- Note: {note}\n" for note in dict.fromkeys(notes)),
             licence=_licence(work) or "not stated by the model",
@@ -245,14 +255,14 @@ def _onnxruntime_version() -> str:
     return version("onnxruntime")
 
 
-def _golden_texts(prepared: "Prepared", count: int) -> "list[Text]":
-    """Test texts spread over the lengths, the shortest and the longest among them."""
+def _golden_contents(prepared: "Prepared", count: int) -> list[Any]:
+    """Test rows spread over the lengths, the shortest and the longest among them, as run.py is given them."""
     import numpy as np
 
-    test = prepared.test
-    order = sorted(range(len(test.texts)), key=lambda row: (len(test.encodings[row]["input_ids"]), row))
+    lengths, contents = list(map(prepared.reader.length, prepared.test.inputs)), prepared.test.contents
+    order = sorted(range(len(lengths)), key=lambda row: (lengths[row], row))
     positions = np.linspace(0, len(order) - 1, min(count, len(order))).round().astype(int)
-    return [prepared.task.golden_text(test.texts[order[position]], prepared.tokenizer) for position in positions]
+    return [prepared.task.golden(contents[order[position]], prepared.reader) for position in positions]
 
 
 def _licence(work: Work) -> str | None:

@@ -1,8 +1,8 @@
 """prepare: a model reference and data → the dense baseline.
 
 Writes `checkpoint/` (its head trained first where the checkpoint has none for the task), `task.json`, `splits.json` (row
-numbers), the dense outputs on selection and test, and measures what TF-IDF and a linear model reach on the same rows: a
-user should know when no Transformer is needed.
+numbers), the dense outputs on selection and test, and measures what a linear model reaches on the same rows (of TF-IDF, or
+of 16 x 16 pixels): a user should know when no Transformer is needed.
 """
 
 from typing import TYPE_CHECKING
@@ -12,17 +12,18 @@ from pydantic import JsonValue
 
 from edgeprune.artifacts import StageMetrics
 from edgeprune.data import SplitName, Table
-from edgeprune.errors import DataError, ModelError
+from edgeprune.errors import DataError
 from edgeprune.events import Note
 from edgeprune.numeric import NumericMode
 from edgeprune.profiles import PrepareConfig
 from edgeprune.stage import Stage, Work
-from edgeprune.tasks import ProblemType, TaskName, TaskSpec
+from edgeprune.tasks import IMAGE_TASKS, ProblemType, TaskName, TaskSpec
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
-    from edgeprune.tasks.base import Array, Example, Task
+    from edgeprune.models.reader import Array, Reader
+    from edgeprune.tasks.base import Example, Task
 
 __all__ = ["Prepare"]
 
@@ -37,7 +38,7 @@ class Prepare(Stage):
     Args:
         config: The pipeline's `stages.prepare`.
         task: The task's name.
-        problem_type: Of a text classification; None: from the checkpoint, or from the labels.
+        problem_type: Of a classification; None: from the checkpoint, or from the labels.
         model_digest: Digest of the model's files.
         data_digest: Digest of the data.
         numeric: How training computes here.
@@ -45,14 +46,8 @@ class Prepare(Stage):
 
     name = "prepare"
     version = 1
-    libraries = ("torch", "transformers", "accelerate", "scikit-learn", "tokenizers")
-    produces = (
-        "checkpoint/model.safetensors",
-        "checkpoint/tokenizer.json",
-        "task.json",
-        "splits.json",
-        "outputs.safetensors",
-    )
+    libraries = ("torch", "transformers", "accelerate", "scikit-learn", "tokenizers", "pillow")
+    produces = ("checkpoint/model.safetensors", "task.json", "splits.json", "outputs.safetensors")
 
     def __init__(
         self,
@@ -65,6 +60,7 @@ class Prepare(Stage):
         numeric: NumericMode,
     ) -> None:
         self._config = config
+        self._max_length = None if task in IMAGE_TASKS else config.max_length
         self._task = task
         self._problem_type = problem_type
         self._model_digest = model_digest
@@ -73,7 +69,9 @@ class Prepare(Stage):
 
     def fingerprint(self) -> dict[str, JsonValue]:
         return {
-            "config": self._config.model_dump(mode="json"),
+            "config": self._config.model_dump(
+                mode="json", exclude={"max_length"} if self._max_length is None else None
+            ),
             "task": self._task,
             "problem_type": self._problem_type,
             "model": self._model_digest,
@@ -90,28 +88,24 @@ class Prepare(Stage):
             load_checkpoint,
             load_config,
             load_dense,
-            load_tokenizer,
             save_checkpoint,
         )
         from edgeprune.models.record import PruningRecord, read_pruning
         from edgeprune.prepared import OUTPUTS, save_outputs, select, write_rows
-        from edgeprune.tasks import task_for
+        from edgeprune.tasks import load_reader, task_for
         from edgeprune.training import Rows, train
 
         source = work.model.folder
         config = load_config(source)
-        tokenizer = load_tokenizer(source)
-        if tokenizer.pad_token_id is None:
-            raise ModelError(f"{source}: the tokenizer has no padding token; name one in tokenizer_config.json")
+        reader = load_reader(self._task, source, self._max_length)
+        reader.require_fit(config)
         tables = work.data.load()
         rows = _split(tables, work.seed)
         splits = select(tables, rows)
-        _warn_of_leaks(splits, work)
-        spec = self._spec(work, config, tokenizer.model_input_names, splits)
-        task = task_for(spec)
-        tokenizer.model_max_length = spec.max_length
+        task = task_for(self._spec(work, config, reader, splits))
+        _warn_of_leaks(task, splits, work)
         references = {name: task.references(table, where=f"the {name} split") for name, table in splits.items()}
-        examples = {name: task.encode(tokenizer, table.texts, references[name]) for name, table in splits.items()}
+        examples = {name: task.encode(reader, table.contents, references[name]) for name, table in splits.items()}
         _warn_of_cut(task, examples, work)
 
         set_seed(work.seed)
@@ -122,7 +116,6 @@ class Prepare(Stage):
             for name, value in task.config_overrides().items():
                 setattr(config, name, value)
             model, missing = load_dense(source, task.auto_class, config, **task.model_arguments(config.model_type))
-        pad = int(tokenizer.pad_token_id)
         if missing:
             train(
                 model,
@@ -131,17 +124,17 @@ class Prepare(Stage):
                 teacher=None,
                 examples=examples["train"],
                 selection=Rows(examples["selection"], references["selection"]),
-                pad_token_id=pad,
+                reader=reader,
                 numeric=self._numeric,
                 seed=work.seed,
                 folder=work.partial,
                 on_step=lambda done, total: work.progress(done, total, "steps"),
             )
-        save_checkpoint(model, work.folder / "checkpoint", record=record, tokenizer=tokenizer)
-        (work.folder / "task.json").write_text(spec.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        save_checkpoint(model, work.folder / "checkpoint", record=record, reader=reader)
+        (work.folder / "task.json").write_text(task.spec.model_dump_json(indent=2) + "\n", encoding="utf-8")
         (work.folder / "splits.json").write_text(write_rows(rows), encoding="utf-8")
         names: tuple[SplitName, ...] = ("selection", "test")
-        outputs: dict[str, list[Array]] = {name: predict_torch(model, task, examples[name], pad) for name in names}
+        outputs: dict[str, list[Array]] = {name: predict_torch(model, task, examples[name], reader) for name in names}
         save_outputs(outputs, work.folder / OUTPUTS)
         test_references = outputs["test"] if references["test"] is None else references["test"]
         metric = measure(task, outputs["test"], test_references, dense_outputs=None, seed=work.seed)
@@ -156,23 +149,17 @@ class Prepare(Stage):
         )
 
     def _spec(
-        self, work: Work, config: "PreTrainedConfig", inputs: list[str], splits: dict[SplitName, Table]
+        self, work: Work, config: "PreTrainedConfig", reader: "Reader", splits: dict[SplitName, Table]
     ) -> TaskSpec:
-        from edgeprune.models.architectures import longest_text
         from edgeprune.tasks import resolve_spec
         from edgeprune.tasks.base import Source
 
-        limit = longest_text(config)
-        if self._config.max_length > limit:
-            raise ModelError(
-                f"stages.prepare.max_length is {self._config.max_length}, but the model takes {limit} tokens at most"
-            )
         source = Source(
             folder=work.model.folder,
             config=config,
-            inputs=tuple(inputs),
+            inputs=reader.inputs,
             splits=splits,
-            max_length=self._config.max_length,
+            max_length=self._max_length,
             problem_type=self._problem_type,
             note=lambda message: work.emit(Note(message, level="info")),
         )
@@ -182,12 +169,12 @@ class Prepare(Stage):
 def _split(tables: dict[SplitName, Table], seed: int) -> dict[SplitName, tuple[SplitName, list[int]]]:
     """Given splits as they are; a seeded 15% of train for a missing test, then a tenth for a missing selection."""
     generator = np.random.default_rng(seed)
-    order = generator.permutation(len(tables["train"].texts)).tolist()
+    order = generator.permutation(len(tables["train"].contents)).tolist()
     result: dict[SplitName, tuple[SplitName, list[int]]] = {}
     names: tuple[SplitName, ...] = ("test", "selection")
     for name in names:
         if name in tables:
-            result[name] = (name, list(range(len(tables[name].texts))))
+            result[name] = (name, list(range(len(tables[name].contents))))
         else:
             count = max(1, round((_TEST_SHARE if name == "test" else _SELECTION_SHARE) * len(order)))
             result[name] = ("train", sorted(order[:count]))
@@ -206,10 +193,8 @@ def _warn_of_cut(task: "Task", examples: dict[SplitName, "list[Example]"], work:
         work.emit(Note(f"{shares['test']:.1%} of what the test split asks for is {where} and counts as missed"))
 
 
-def _warn_of_leaks(splits: dict[SplitName, Table], work: Work) -> None:
-    trained = set(splits["train"].texts)
-    leaked = sum(text in trained for text in splits["test"].texts)
+def _warn_of_leaks(task: "Task", splits: dict[SplitName, Table], work: Work) -> None:
+    trained, tested, kind = set(splits["train"].contents), splits["test"].contents, task.kind
+    leaked = sum(content in trained for content in tested)
     if leaked:
-        work.emit(
-            Note(f"{leaked} of {len(splits['test'].texts)} test texts are also training texts; the metric flatters")
-        )
+        work.emit(Note(f"{leaked} of {len(tested)} test {kind}s are also training {kind}s; the metric flatters"))

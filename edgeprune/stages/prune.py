@@ -92,10 +92,10 @@ class Prune(Stage):
             apply_step(step, number, pruned, context)
             _own(pruned.model)
             release_memory()
-        save_checkpoint(pruned.model, work.folder / "checkpoint", record=pruned.record, tokenizer=pruned.tokenizer)
+        save_checkpoint(pruned.model, work.folder / "checkpoint", record=pruned.record, reader=pruned.reader)
         write_scores(pruned.scores, work.folder / "scores.safetensors", context.checkpoint_digest)
         prepared = context.current()
-        outputs = predict_torch(pruned.model, prepared.task, prepared.test.examples, prepared.pad_token_id)
+        outputs = predict_torch(pruned.model, prepared.task, prepared.test.examples, prepared.reader)
         weights = work.folder / _WEIGHTS
         notes = []
         if any(isinstance(step, MagnitudeStep | GradientStep | NMStep) for step in self._steps):
@@ -129,9 +129,9 @@ class _Context:
         self._work = work
         self._dense_artifact, before = work.parents["dense"], work.parents["checkpoint"]
         folder = before.file("checkpoint")
-        self.prepared: Prepared = open_prepared(self._dense_artifact, work.data, tokenizer=folder)
+        self.prepared: Prepared = open_prepared(self._dense_artifact, work.data, reader=folder)
         self.seed = work.seed
-        self.texts = self.prepared.splits["train"].texts
+        self.contents = self.prepared.splits["train"].contents
         self.checkpoint_digest = before.digest(_WEIGHTS)
         first = read_pruning(self._dense_artifact.file("checkpoint"))
         if first is None:
@@ -140,11 +140,11 @@ class _Context:
         self.dense: PruningRecord = first
         model = load_checkpoint(folder, self.prepared.task.auto_class)
         self._generator = torch.Generator().manual_seed(work.seed)
-        self.pruned: Pruned = Pruned(model, read_pruning(folder) or first, self.prepared.tokenizer)
+        self.pruned: Pruned = Pruned(model, read_pruning(folder) or first, self.prepared.reader)
 
     def current(self) -> "Prepared":
-        """Task and data under the tokenizer that the model has now."""
-        self.prepared = self.prepared.with_tokenizer(self.pruned.tokenizer)
+        """Task and data as the reader that the model has now makes them."""
+        self.prepared = self.prepared.with_reader(self.pruned.reader)
         return self.prepared
 
     def dense_model(self) -> "PreTrainedModel":
@@ -162,11 +162,11 @@ class _Context:
         rows = np.random.default_rng(self.seed).permutation(len(train.examples))[:samples].tolist()
         if size is None:
             limit = min(_BATCH_TOKENS, prepared.task.max_batch_tokens)
-            groups = by_length([train.examples[row].inputs for row in rows], limit)
+            groups = by_length([prepared.reader.length(train.examples[row].inputs) for row in rows], limit)
         else:
             groups = [list(range(start, min(start + size, len(rows)))) for start in range(0, len(rows), size)]
         for done, group in enumerate(groups):
-            yield to_batch([train.examples[rows[position]] for position in group], prepared.pad_token_id)
+            yield to_batch([train.examples[rows[position]] for position in group], prepared.reader)
             self.progress(done + 1, len(groups), "batches")
 
     def dense_batch(self, batch: "Batch") -> "Batch":
@@ -198,7 +198,7 @@ class _Context:
         assert selection.references is not None  # noqa: S101 (labels, or the dense model's outputs)
         rows = np.random.default_rng(self.seed).permutation(len(selection.examples))[:samples].tolist()
         chosen = [selection.examples[row] for row in rows]
-        outputs = predict_torch(self.pruned.model, prepared.task, chosen, prepared.pad_token_id)
+        outputs = predict_torch(self.pruned.model, prepared.task, chosen, prepared.reader)
         return prepared.task.metric(outputs, [selection.references[row] for row in rows])
 
     def progress(self, done: int, total: int, unit: str) -> None:

@@ -1,7 +1,7 @@
 """quantize: fp32 ONNX → the variant that is shipped, with parity and metric measured again through ONNX Runtime.
 
 The variant is the race's verdict; where nothing raced, the rewrites that need no measurement, in the target's precision.
-Writes `model.onnx`, `variant.json`, its `tokenizer/` and the outputs on test. The key holds the resolved settings, not the
+Writes `model.onnx`, `variant.json`, its `reader/` and the outputs on test. The key holds the resolved settings, not the
 target's name: two boards with the same instruction set share their int8 model.
 """
 
@@ -32,7 +32,7 @@ class Quantize(Stage):
     version = 3
     libraries = ("onnx", "onnx-ir", "onnxruntime", "transformers")
     roles = ("dense", "onnx")
-    produces = ("model.onnx", VARIANT, "tokenizer/tokenizer.json", "outputs.safetensors")
+    produces = ("model.onnx", VARIANT, "reader", "outputs.safetensors")
 
     def __init__(self, variant: Variant, *, tolerance: float, round_number: int) -> None:
         self.round = round_number
@@ -81,14 +81,12 @@ class Quantize(Stage):
         remove_graph(exact)
         variant = wanted.model_copy(update={"rewrites": rewritten.applied})
         (work.folder / VARIANT).write_text(variant.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        shutil.copytree(onnx.file("tokenizer"), work.folder / "tokenizer")
-        prepared = open_prepared(
-            work.parents["dense"], work.data, splits=("test",), tokenizer=work.folder / "tokenizer"
-        )
+        shutil.copytree(onnx.file("reader"), work.folder / "reader")
+        prepared = open_prepared(work.parents["dense"], work.data, splits=("test",), reader=work.folder / "reader")
         task = prepared.task
         session = onnx_session(path, variant.session)
         parity = worst_agreement(session, references, with_padding="unpadded" not in variant.rewrites)
-        outputs = predict_onnx(session, task, prepared.test.examples, prepared.pad_token_id)
+        outputs = predict_onnx(session, task, prepared.test.examples, prepared.reader)
         fp32_outputs = load_outputs(onnx.file(OUTPUTS))["test"]
         found = agreement(*(np.concatenate([task.values(row) for row in rows]) for rows in (fp32_outputs, outputs)))
         return StageMetrics(

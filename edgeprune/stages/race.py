@@ -108,9 +108,7 @@ class Race(Stage):
         from edgeprune.workloads import batches_of
 
         onnx = work.parents["onnx"]
-        batches, _ = batches_of(
-            work, work.parents["dense"], onnx.file("tokenizer"), self._workload, self._config.samples
-        )
+        batches, _ = batches_of(work, work.parents["dense"], onnx.file("reader"), self._workload, self._config.samples)
         references = load_references(onnx.file(REFERENCES))
         graphs = _Graphs(onnx.file("model.onnx"), work.folder / "graphs", references, self._tolerance)
         sets = [names for names in _REWRITES if self._workload.batch_size == 1 or "unpadded" not in names]

@@ -1,6 +1,6 @@
-"""What every task tells the rest: how it reads texts and outputs, its losses and its metric.
+"""What every task tells the rest: how it reads rows and outputs, its losses and its metric.
 
-A model gives raw outputs: [labels] or [hidden] a text, or something a token. The task reads of them what doesn't depend on
+A model gives raw outputs: [labels] or [hidden] a row, or something a token. The task reads of them what doesn't depend on
 the tokenizer (a row's output): a model whose vocabulary was pruned is compared with the dense one by these.
 """
 
@@ -11,27 +11,26 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from optimum.exporters.tasks import TasksManager
+from pydantic import JsonValue
 from torch import nn
 from torch.nn import functional
-from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedConfig, PreTrainedModel
 
-from edgeprune.data import SplitName, Table, Text
+from edgeprune.data import Content, SplitName, Table
 from edgeprune.errors import DataError
+from edgeprune.models.reader import Array, Inputs, Reader
 from edgeprune.tasks import ProblemType, TaskSpec
 
 __all__ = [
     "IGNORED",
     "Array",
     "Batch",
-    "Encoding",
     "Example",
     "Reduction",
     "Source",
     "Task",
-    "Tokenized",
     "distinct_labels",
     "drawn_loss",
     "model_inputs",
@@ -39,11 +38,8 @@ __all__ = [
     "softmax_divergence",
 ]
 
-Array = npt.NDArray[Any]
 Batch = dict[str, torch.Tensor]
 """The model's inputs, and `targets` where there are any."""
-Encoding = dict[str, list[int]]
-"""One text's `input_ids`, `attention_mask` …, [tokens] each, not padded."""
 
 IGNORED = -100
 """In the targets of a token: no loss is taken there."""
@@ -53,26 +49,13 @@ Reduction = Literal["mean", "sum"]
 
 @dataclass(frozen=True)
 class Example:
-    """One text as model, loss and metric see it."""
+    """One row as model, loss and metric see it."""
 
-    inputs: Encoding
+    inputs: Inputs
     target: Array | None = None
-    """What the loss compares the text's raw output with."""
+    """What the loss compares the row's raw output with."""
     reads: Array = field(default_factory=lambda: np.zeros(0, np.int64))
     """Where in the raw output a task finds what it reads, in the task's own form; empty: it reads all of it."""
-
-
-@dataclass(frozen=True)
-class Tokenized:
-    """One text, or two that belong together, as a tokenizer gave it back."""
-
-    text: Text
-    inputs: Encoding
-    offsets: Sequence[tuple[int, int]]
-    """By token, the first character and the one after the last, in its own text."""
-    sides: Sequence[int | None]
-    """By token, which of the two texts it is of; None for special tokens."""
-    tokenizer: PreTrainedTokenizerFast
 
 
 @dataclass(frozen=True)
@@ -84,7 +67,7 @@ class Source:
     config: PreTrainedConfig
     inputs: tuple[str, ...]
     splits: Mapping[SplitName, Table]
-    max_length: int
+    max_length: int | None
     problem_type: ProblemType | None
     note: Callable[[str], None]
     """Tells the user something that was assumed."""
@@ -104,8 +87,8 @@ class Task(ABC):
 
     output_names: ClassVar[tuple[str, ...]]
     """Names of the exported graph's outputs; where there are several, they are stacked along a new last axis."""
-    truncation: ClassVar[str] = "longest_first"
-    """Which of two texts is cut where both are too long, in tokenizers' words."""
+    kind: ClassVar[Literal["text", "image"]]
+    """What its rows are."""
     max_batch_tokens: ClassVar[int] = 2048
     """Most padded tokens that are predicted at once."""
 
@@ -137,16 +120,21 @@ class Task(ABC):
 
     # Reading
 
+    @classmethod
+    @abstractmethod
+    def load_reader(cls, folder: Path, max_length: int | None) -> Reader:
+        """What makes this task's inputs, from a model's folder; `max_length` as in `TaskSpec`."""
+
     @abstractmethod
     def references(self, table: Table, *, where: str) -> Sequence[Any] | None:
         """What outputs are compared with, one a row; None: with the dense model's outputs.
 
         Args:
-            table: Texts and labels.
+            table: Rows and labels.
             where: What an error calls them.
 
         Raises:
-            DataError: A label that the model doesn't have, or that doesn't belong to its text.
+            DataError: A label that the model doesn't have, or that doesn't belong to its row.
         """
 
     def label_number(self, label: object, where: str) -> int:
@@ -160,39 +148,18 @@ class Task(ABC):
             raise DataError(f"{where}: the label {str(label)!r} is not one the model has ({known})")
         return self.spec.labels.index(str(label))
 
+    @abstractmethod
     def encode(
-        self, tokenizer: PreTrainedTokenizerFast, texts: Sequence[Text], references: Sequence[Any] | None = None
+        self, reader: Reader, contents: Sequence[Content], references: Sequence[Any] | None = None
     ) -> list[Example]:
-        """Every text's tokens, cut to the task's max_length, and with references the targets."""
-        firsts = [text if isinstance(text, str) else text[0] for text in texts]
-        seconds = [text[1] for text in texts if not isinstance(text, str)] or None
-        encoded = tokenizer(
-            firsts, seconds, truncation=self.truncation, max_length=self.spec.max_length, return_offsets_mapping=True
-        )
-        return [
-            self.example(
-                Tokenized(
-                    text,
-                    {name: encoded[name][row] for name in self.spec.inputs},
-                    encoded["offset_mapping"][row],
-                    encoded.sequence_ids(row),
-                    tokenizer,
-                ),
-                None if references is None else references[row],
-            )
-            for row, text in enumerate(texts)
-        ]
-
-    def example(self, tokenized: Tokenized, reference: Any) -> Example:
-        """One text, its target made of what its output is compared with (None: without a target)."""
-        return Example(tokenized.inputs, None if reference is None else np.asarray(reference))
+        """Every row as the reader makes it, and with references the targets."""
 
     def behind_cut(self, examples: Sequence[Example]) -> float:
         """The share of what is asked for that lies behind max_length, out of the model's sight."""
         return 0.0
 
     def read(self, raw: Array, example: Example) -> Array:
-        """A row's output: what the task reads of a text's raw output, which may have padding at its end."""
+        """A row's output: what the task reads of its raw output, which may have padding at its end."""
         return raw
 
     # Computing
@@ -272,16 +239,26 @@ class Task(ABC):
     def linear_baseline(
         self, train: Table, train_references: Sequence[Any], test: Table, test_references: Sequence[Any]
     ) -> float | None:
-        """The metric of TF-IDF and a linear model on the same rows; None where that makes no sense."""
+        """The metric of a linear model of plain features on the same rows; None where that makes no sense."""
         return None
 
-    def golden_text(self, text: Text, tokenizer: PreTrainedTokenizerFast) -> Text:
-        """A text of the data as a user of the package would give it."""
-        return text
+    # Packaging
 
-    def example_texts(self, tokenizer: PreTrainedTokenizerFast) -> tuple[str, ...]:
+    @abstractmethod
+    def golden(self, content: Content, reader: Reader) -> Any:
+        """A row of the data as a user of the package would give it to run.py."""
+
+    @abstractmethod
+    def example_inputs(self, reader: Reader) -> tuple[str, ...]:
         """What a package's card gives to run.py."""
-        return ("A text.", "Another one.") if self.spec.pair else ("A text.",)
+
+    @abstractmethod
+    def reading(self, reader: Reader) -> dict[str, JsonValue]:
+        """What edgeprune.json says for the package's preprocess.py."""
+
+    @abstractmethod
+    def reading_notes(self, reader: Reader) -> str:
+        """A sentence about it for the package's card."""
 
 
 def distinct_labels(labels: Iterable[object]) -> tuple[str, ...]:

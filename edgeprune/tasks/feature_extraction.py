@@ -1,4 +1,4 @@
-"""Feature extraction: sentence embeddings, kept close to the dense model's own. There are no labels anywhere."""
+"""Feature extraction: embeddings of texts or images, kept close to the dense model's own. There are no labels anywhere."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,54 +12,42 @@ from transformers import PreTrainedModel
 from edgeprune.data import Table
 from edgeprune.models.architectures import ARCHITECTURES
 from edgeprune.models.pooling import Pooling, read_pooling
+from edgeprune.models.reader import Array
 from edgeprune.tasks import TaskSpec
-from edgeprune.tasks.base import Array, Batch, Reduction, Source, Task, model_inputs, random_signs
+from edgeprune.tasks.base import Batch, Reduction, Source, Task, model_inputs, random_signs
+from edgeprune.tasks.image import ImageTask, require_images
+from edgeprune.tasks.text import TextTask
 
-__all__ = ["FeatureExtraction", "SentenceEncoder"]
+__all__ = ["Embedder", "FeatureExtraction", "ImageFeatureExtraction"]
 
 
-class SentenceEncoder(nn.Module):
+class Embedder(nn.Module):
     """An encoder and the pooling that makes one vector of its token states."""
 
-    def __init__(self, encoder: PreTrainedModel, spec: TaskSpec) -> None:
+    def __init__(self, encoder: PreTrainedModel, spec: TaskSpec, output_name: str) -> None:
         super().__init__()
         self.encoder = encoder
+        self._output_name = output_name
         self._pooling = spec.pooling
         self._normalize = spec.normalize
 
     def forward(self, **inputs: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Token ids and masks, [batch, tokens], to `sentence_embedding`, [batch, hidden]."""
-        states = self.encoder(**inputs).last_hidden_state
-        return {"sentence_embedding": self.pool(states, inputs["attention_mask"])}
+        """The model's inputs, [batch, …] each, to embeddings, [batch, hidden]."""
+        return {self._output_name: self.pool(self.encoder(**inputs).last_hidden_state, inputs.get("attention_mask"))}
 
-    def pool(self, states: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        """[batch, tokens, hidden] and [batch, tokens] to [batch, hidden]."""
+    def pool(self, states: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
+        """[batch, tokens, hidden] and [batch, tokens] (None: images) to [batch, hidden]."""
         if self._pooling == "cls":
             pooled = states[:, 0]
         else:
+            assert attention_mask is not None  # noqa: S101 (images are pooled by their first token)
             weights = attention_mask[:, :, None].to(states.dtype)
             pooled = (states * weights).sum(1) / weights.sum(1).clamp(min=1e-9)
         return functional.normalize(pooled, dim=-1) if self._normalize else pooled
 
 
-class FeatureExtraction(Task):
+class _Embedding(Task):
     """Outputs are embeddings, [hidden]; references are the dense model's."""
-
-    output_names = ("sentence_embedding",)
-
-    @classmethod
-    def resolve(cls, source: Source) -> TaskSpec:
-        pooling = read_pooling(source.folder)
-        if pooling is None:
-            source.note("the model doesn't say how it pools token states; taking their mean")
-            pooling = Pooling("mean", normalize=False)
-        return TaskSpec(
-            task="feature-extraction",
-            max_length=source.max_length,
-            inputs=source.inputs,
-            pooling=pooling.mode,
-            normalize=pooling.normalize,
-        )
 
     def model_arguments(self, model_type: str) -> dict[str, Any]:
         return {"add_pooling_layer": False} if ARCHITECTURES[model_type].pooler else {}
@@ -71,7 +59,7 @@ class FeatureExtraction(Task):
         self, model: nn.Module, batch: Batch, *, hidden: bool = False
     ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
         result = model(**model_inputs(batch), output_hidden_states=hidden)
-        pooled = SentenceEncoder(model, self.spec).pool(result.last_hidden_state, batch["attention_mask"])
+        pooled = self._embedder(model).pool(result.last_hidden_state, batch.get("attention_mask"))
         return pooled, result.hidden_states if hidden else ()
 
     def label_loss(self, outputs: torch.Tensor, targets: torch.Tensor, reduction: Reduction = "mean") -> torch.Tensor:
@@ -90,7 +78,10 @@ class FeatureExtraction(Task):
         return (outputs * random_signs(outputs, generator)).sum()
 
     def exportable(self, model: PreTrainedModel) -> nn.Module:
-        return SentenceEncoder(model, self.spec)
+        return self._embedder(model)
+
+    def _embedder(self, model: Any) -> Embedder:
+        return Embedder(model, self.spec, self.output_names[0])
 
     @property
     def metric_name(self) -> str:
@@ -106,3 +97,34 @@ class FeatureExtraction(Task):
 
     def same_answer(self, a: Array, b: Array) -> bool:
         return bool((a * b).sum() >= 0.99 * np.linalg.norm(a) * np.linalg.norm(b))
+
+
+class FeatureExtraction(TextTask, _Embedding):
+    """Sentence embeddings, pooled as the model's folder says."""
+
+    output_names = ("sentence_embedding",)
+
+    @classmethod
+    def resolve(cls, source: Source) -> TaskSpec:
+        pooling = read_pooling(source.folder)
+        if pooling is None:
+            source.note("the model doesn't say how it pools token states; taking their mean")
+            pooling = Pooling("mean", normalize=False)
+        return TaskSpec(
+            task="feature-extraction",
+            max_length=source.max_length,
+            inputs=source.inputs,
+            pooling=pooling.mode,
+            normalize=pooling.normalize,
+        )
+
+
+class ImageFeatureExtraction(ImageTask, _Embedding):
+    """Image embeddings: the state of the token that classifies, the first."""
+
+    output_names = ("image_embedding",)
+
+    @classmethod
+    def resolve(cls, source: Source) -> TaskSpec:
+        require_images(source)
+        return TaskSpec(task="image-feature-extraction", inputs=source.inputs, pooling="cls")

@@ -17,15 +17,17 @@ from transformers import PreTrainedTokenizerFast
 
 from edgeprune.data import Table, Text
 from edgeprune.errors import ModelError
+from edgeprune.models.reader import Array
 from edgeprune.tasks import TaskSpec
-from edgeprune.tasks.base import IGNORED, Array, Batch, Example, Source, Task, Tokenized
+from edgeprune.tasks.base import IGNORED, Batch, Example, Source
+from edgeprune.tasks.text import TextTask, Tokenized
 
 __all__ = ["FillMask"]
 
 _SHARE = 0.15
 
 
-class FillMask(Task):
+class FillMask(TextTask):
     """Raw outputs are logits, [tokens, vocabulary]; a row's are [masked words, 2]: right or not, and log probability."""
 
     output_names = ("logits",)
@@ -130,9 +132,9 @@ class FillMask(Task):
 
     def golden_text(self, text: Text, tokenizer: PreTrainedTokenizerFast) -> Text:
         """As much as isn't cut, its middle word masked."""
-        offsets = tokenizer(
-            str(text), truncation=True, max_length=self.spec.max_length - 2, return_offsets_mapping=True
-        )["offset_mapping"]
+        offsets = tokenizer(str(text), truncation=True, max_length=self.max_length - 2, return_offsets_mapping=True)[
+            "offset_mapping"
+        ]
         words = str(text)[: max(end for _, end in offsets)].split()
         words[len(words) // 2] = str(tokenizer.mask_token)
         return " ".join(words)

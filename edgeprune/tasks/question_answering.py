@@ -8,7 +8,7 @@ import string
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -16,10 +16,12 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from edgeprune.assets.postprocess_question_answering import best_span
-from edgeprune.data import Label, Table, Text
+from edgeprune.data import Content, Label, Table, Text
 from edgeprune.errors import DataError
+from edgeprune.models.reader import Array, Reader
 from edgeprune.tasks import TaskSpec
-from edgeprune.tasks.base import IGNORED, Array, Batch, Example, Source, Task, Tokenized, model_inputs
+from edgeprune.tasks.base import IGNORED, Batch, Example, Source, model_inputs
+from edgeprune.tasks.text import TextTask, Tokenized, tokenizer_of
 
 __all__ = ["Answers", "QuestionAnswering", "squad_scores"]
 
@@ -50,7 +52,7 @@ class _StartAndEnd(nn.Module):
         return {"start_logits": result.start_logits, "end_logits": result.end_logits}
 
 
-class QuestionAnswering(Task):
+class QuestionAnswering(TextTask):
     """Raw outputs are start and end logits, [tokens, 2]; a row's are its answer's score, start and end character, [3]."""
 
     output_names = ("start_logits", "end_logits")
@@ -75,17 +77,18 @@ class QuestionAnswering(Task):
         ]
 
     def encode(
-        self, tokenizer: PreTrainedTokenizerFast, texts: Sequence[Text], references: Sequence[Any] | None = None
+        self, reader: Reader, contents: Sequence[Content], references: Sequence[Any] | None = None
     ) -> list[Example]:
+        tokenizer = tokenizer_of(reader)
         special = tokenizer.num_special_tokens_to_add(pair=True)
-        questions = [text[0] for text in texts]
+        questions = [text[0] for text in cast("Sequence[Text]", contents)]
         for question, ids in zip(questions, tokenizer(questions, add_special_tokens=False)["input_ids"], strict=True):
-            if len(ids) + special >= self.spec.max_length:
+            if len(ids) + special >= self.max_length:
                 raise DataError(
                     f"the question {question[:60]!r} alone has {len(ids)} tokens, but texts are cut to "
-                    f"{self.spec.max_length} (stages.prepare.max_length); raise that, or leave the question out"
+                    f"{self.max_length} (stages.prepare.max_length); raise that, or leave the question out"
                 )
-        return super().encode(tokenizer, texts, references)
+        return super().encode(reader, contents, references)
 
     def example(self, tokenized: Tokenized, reference: Any) -> Example:
         """`reads` is each token's first and last character in the context, -1 outside of it."""

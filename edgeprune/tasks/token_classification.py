@@ -13,13 +13,15 @@ import torch
 from edgeprune.assets.postprocess_token_classification import first_tokens, has_spans, spans
 from edgeprune.data import Table, flat
 from edgeprune.errors import DataError
+from edgeprune.models.reader import Array
 from edgeprune.tasks import TaskSpec
-from edgeprune.tasks.base import IGNORED, Array, Example, Source, Task, Tokenized, distinct_labels
+from edgeprune.tasks.base import IGNORED, Example, Source, distinct_labels
+from edgeprune.tasks.text import TextTask, Tokenized
 
 __all__ = ["TokenClassification"]
 
 
-class TokenClassification(Task):
+class TokenClassification(TextTask):
     """Raw outputs are logits, [tokens, labels]; a row's are its words', [words, labels]."""
 
     output_names = ("logits",)

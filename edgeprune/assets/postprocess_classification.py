@@ -3,7 +3,7 @@
 import numpy as np
 
 
-def answer(output, encoding, text, model):
+def answer(output, encoding, content, model):
     """What `output` [labels] says.
 
     single label: {"label", "score", "scores"}; multi-label: {"labels", "scores"}; regression: {"value"}.

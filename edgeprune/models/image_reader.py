@@ -1,0 +1,120 @@
+"""Images, as the checkpoint's preprocessor_config.json says: resized, rescaled and normalized.
+
+The computing is `assets/preprocess_image.py`, which packages carry too: there is no other that could drift from it.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+from pydantic import JsonValue
+from transformers import PreTrainedConfig
+
+from edgeprune.assets.preprocess_image import pixel_values, read_settings, shrunk_png
+from edgeprune.errors import DataError, ModelError
+from edgeprune.images import ImageFile
+from edgeprune.models.architectures import image_shape
+from edgeprune.models.reader import Array, Inputs, Reader
+
+__all__ = ["ImageReader", "load_image_reader"]
+
+_FILE = "preprocessor_config.json"
+_PATCH = 16 * 16
+_PARITY_IMAGES = 8
+_DRAWN = 8
+"""So many different batches are timed, over and over: on the device each takes memory."""
+
+
+class ImageReader(Reader):
+    """Pixel values, [batch, channels, height, width], decoded for each batch anew.
+
+    Args:
+        path: The preprocessor_config.json.
+
+    Raises:
+        ValueError: It asks for what isn't done here.
+    """
+
+    inputs = ("pixel_values",)
+
+    def __init__(self, path: Path) -> None:
+        self._content = path.read_bytes()
+        self._settings = read_settings(path)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width that the model is given."""
+        return self._settings["size"]["height"], self._settings["size"]["width"]
+
+    def save(self, folder: Path) -> None:
+        (folder / _FILE).write_bytes(self._content)
+
+    def require_fit(self, config: PreTrainedConfig) -> None:
+        if self.size != image_shape(config.image_size):
+            raise ModelError(
+                f"{_FILE} makes images of {_shown(self.size)} pixels, but config.json's image_size is "
+                f"{_shown(image_shape(config.image_size))}; make them equal"
+            )
+        if config.num_channels != 3:
+            raise ModelError(f"the model takes images of {config.num_channels} channels; edgeprune gives it three, RGB")
+
+    def length(self, row: Inputs) -> int:
+        """In patches of 16 x 16 pixels, the most common."""
+        return max(1, self.size[0] * self.size[1] // _PATCH)
+
+    def pixels(self, image: ImageFile) -> Array:
+        """Float32 [channels, height, width].
+
+        Raises:
+            DataError: It can't be decoded, or has a size that the model doesn't take.
+        """
+        decoded = image.decode()
+        try:
+            return cast("Array", pixel_values(decoded, self._settings))
+        except ValueError as error:
+            raise DataError(f"{image.where}: the image can't be used: {error}") from error
+
+    def collate(self, rows: Sequence[Inputs], *, full: bool = False) -> dict[str, Array]:
+        """Every image has the same size, so that batches are always full."""
+        return {"pixel_values": np.stack([self.pixels(row) for row in cast("Sequence[ImageFile]", rows)])}
+
+    def varied(self, rows: Sequence[Inputs], most_tokens: int, longest: int | None) -> Iterator[dict[str, Array]]:
+        """Images alone, two, and several together."""
+        some = list(rows[:: max(1, len(rows) // _PARITY_IMAGES)][:_PARITY_IMAGES])
+        for alone in some[:3]:
+            yield self.collate([alone])
+        yield self.collate((some * 2)[:2])
+        yield self.collate(some)
+
+    def timed(self, rows: Sequence[Inputs], number: int) -> dict[str, JsonValue]:
+        """A shape and the seed of its values: pixels would be a hundred times the size of the request's texts.
+
+        No operator's time depends on them, and every image has the same size.
+        """
+        return {"pixel_values": {"seed": number % _DRAWN, "shape": [len(rows), 3, *self.size]}}
+
+    def golden(self, image: ImageFile) -> bytes:
+        """The image as a package's goldens keep it: a PNG, no larger than the model takes it."""
+        return cast("bytes", shrunk_png(image.decode(), self._settings))
+
+
+def load_image_reader(folder: Path) -> ImageReader:
+    """The reader of a model's folder.
+
+    Raises:
+        ModelError: There is no preprocessor_config.json, or one that asks for what isn't done here.
+    """
+    path = folder / _FILE
+    if not path.is_file():
+        raise ModelError(
+            f"{folder} holds no {_FILE}, which says how the model's images are made; save its ViTImageProcessor there"
+        )
+    try:
+        return ImageReader(path)
+    except ValueError as error:
+        raise ModelError(f"{path}: {error}") from error
+
+
+def _shown(size: tuple[int, int]) -> str:
+    return f"{size[0]} x {size[1]}"

@@ -1,0 +1,92 @@
+"""Texts, by a fast tokenizer."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+from pydantic import JsonValue
+from transformers import PreTrainedConfig, PreTrainedTokenizerFast
+
+from edgeprune.errors import ModelError
+from edgeprune.models.architectures import longest_text
+from edgeprune.models.checkpoint import load_tokenizer
+from edgeprune.models.reader import Array, Encoding, Inputs, Reader
+
+__all__ = ["TextReader", "load_text_reader"]
+
+_PARITY_ROWS = 8
+
+
+class TextReader(Reader):
+    """Token ids and masks, [batch, tokens] each, padded on the right.
+
+    Args:
+        tokenizer: A fast one with a padding token.
+        max_length: Tokens a text is cut to.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, max_length: int) -> None:
+        self.tokenizer = tokenizer
+        self.max_length = max_length
+        self.inputs = tuple(tokenizer.model_input_names)
+
+    def save(self, folder: Path) -> None:
+        self.tokenizer.save_pretrained(folder)
+
+    def require_fit(self, config: PreTrainedConfig) -> None:
+        limit = longest_text(config)
+        if limit is not None and self.max_length > limit:
+            raise ModelError(
+                f"stages.prepare.max_length is {self.max_length}, but the model takes {limit} tokens at most"
+            )
+
+    def length(self, row: Inputs) -> int:
+        return len(cast("Encoding", row)["input_ids"])
+
+    def collate(self, rows: Sequence[Inputs], *, full: bool = False) -> dict[str, Array]:
+        """Int64 arrays [batch, tokens]."""
+        encodings = cast("Sequence[Encoding]", rows)
+        width = self.max_length if full else max(map(self.length, rows))
+        result = {}
+        for name in encodings[0]:
+            fill = int(self.tokenizer.pad_token_id) if name == "input_ids" else 0
+            padded = [encoding[name] + [fill] * (width - len(encoding[name])) for encoding in encodings]
+            result[name] = np.array(padded, dtype=np.int64)
+        return result
+
+    def varied(self, rows: Sequence[Inputs], most_tokens: int, longest: int | None) -> Iterator[dict[str, Array]]:
+        """Texts of several lengths, alone, together with padding, and padded beyond their need.
+
+        Among them are one as long as texts are cut to, and one as long as the model takes (as a batch may be, if less).
+        """
+        count = min(_PARITY_ROWS, max(2, most_tokens // self.max_length))
+        ordered = sorted(rows, key=self.length)
+        shortest, middle, last = ordered[0], ordered[len(ordered) // 2], ordered[-1]
+        lengths = [self.max_length] if longest is None else [self.max_length, min(longest, most_tokens)]
+        for alone in (shortest, middle, last, *(self.of_length(last, length) for length in lengths)):
+            yield self.collate([alone])
+        yield self.collate([shortest, middle, last])
+        yield self.collate([shortest, middle], full=True)
+        yield self.collate(ordered[:: max(1, len(ordered) // count)][:count], full=True)
+
+    def timed(self, rows: Sequence[Inputs], number: int) -> dict[str, JsonValue]:
+        """The token ids themselves."""
+        return {name: values.tolist() for name, values in self.collate(rows).items()}
+
+    def of_length(self, row: Inputs, length: int) -> Inputs:
+        """The text cut or repeated to so many tokens."""
+        return {name: (values * (-(-length // len(values))))[:length] for name, values in cast("Encoding", row).items()}
+
+
+def load_text_reader(folder: Path, max_length: int) -> TextReader:
+    """The reader of a model's folder.
+
+    Raises:
+        ModelError: There is no fast tokenizer, or none that can pad.
+    """
+    tokenizer = load_tokenizer(folder)
+    if tokenizer.pad_token_id is None:
+        raise ModelError(f"{folder}: the tokenizer has no padding token; name one in tokenizer_config.json")
+    tokenizer.model_max_length = max_length
+    return TextReader(tokenizer, max_length)

@@ -1,0 +1,69 @@
+"""What the tasks on images share: an image processor reads them, and they are decoded for each batch."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from pydantic import JsonValue
+
+from edgeprune.data import Content
+from edgeprune.models.image_reader import ImageReader, load_image_reader
+from edgeprune.models.reader import Reader
+from edgeprune.tasks.base import Example, Source, Task
+
+if TYPE_CHECKING:
+    from edgeprune.images import ImageFile
+
+__all__ = ["ImageTask", "require_images"]
+
+
+class ImageTask(Task):
+    """A task whose rows are images."""
+
+    kind = "image"
+
+    @classmethod
+    def load_reader(cls, folder: Path, max_length: int | None) -> ImageReader:  # noqa: ARG003 (texts have a length)
+        return load_image_reader(folder)
+
+    def encode(
+        self, reader: Reader, contents: Sequence[Content], references: Sequence[Any] | None = None
+    ) -> list[Example]:
+        images = cast("Sequence[ImageFile]", contents)
+        if references is None:
+            return [Example(image) for image in images]
+        return [
+            Example(image, None if reference is None else np.asarray(reference))
+            for image, reference in zip(images, references, strict=True)
+        ]
+
+    def golden(self, content: Content, reader: Reader) -> bytes:
+        return _image_reader(reader).golden(cast("ImageFile", content))
+
+    def example_inputs(self, reader: Reader) -> tuple[str, ...]:
+        return ("image.jpg",)
+
+    def reading(self, reader: Reader) -> dict[str, JsonValue]:
+        """Nothing: preprocessor_config.json says it."""
+        return {}
+
+    def reading_notes(self, reader: Reader) -> str:
+        height, width = _image_reader(reader).size
+        return f"Images of any size become {height} x {width} pixels (preprocessor_config.json), in RGB."
+
+
+def require_images(source: Source) -> None:
+    """Decode every image once, so that a broken one ends a build before anything was trained.
+
+    Raises:
+        DataError: An image that can't be read, or isn't whole.
+    """
+    for table in source.splits.values():
+        for image in cast("Sequence[ImageFile]", table.contents):
+            image.decode()
+
+
+def _image_reader(reader: Reader) -> ImageReader:
+    assert isinstance(reader, ImageReader)  # noqa: S101 (`load_reader` makes no other for these tasks)
+    return reader

@@ -1,0 +1,109 @@
+"""What the tasks on texts share: a tokenizer reads them, and they are cut to a length."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, cast
+
+import numpy as np
+from pydantic import JsonValue
+from transformers import PreTrainedTokenizerFast
+
+from edgeprune.data import Content, Text
+from edgeprune.models.reader import Encoding, Reader
+from edgeprune.models.text_reader import TextReader, load_text_reader
+from edgeprune.tasks.base import Example, Task
+
+__all__ = ["TextTask", "Tokenized", "tokenizer_of"]
+
+
+@dataclass(frozen=True)
+class Tokenized:
+    """One text, or two that belong together, as a tokenizer gave it back."""
+
+    text: Text
+    inputs: Encoding
+    offsets: Sequence[tuple[int, int]]
+    """By token, the first character and the one after the last, in its own text."""
+    sides: Sequence[int | None]
+    """By token, which of the two texts it is of; None for special tokens."""
+    tokenizer: PreTrainedTokenizerFast
+
+
+class TextTask(Task):
+    """A task whose rows are texts, or pairs of them."""
+
+    kind = "text"
+    truncation: ClassVar[str] = "longest_first"
+    """Which of two texts is cut where both are too long, in tokenizers' words."""
+
+    @classmethod
+    def load_reader(cls, folder: Path, max_length: int | None) -> TextReader:
+        assert max_length is not None  # noqa: S101 (a task on texts always has one)
+        return load_text_reader(folder, max_length)
+
+    @property
+    def max_length(self) -> int:
+        """Tokens a text is cut to."""
+        assert self.spec.max_length is not None  # noqa: S101 (as above)
+        return self.spec.max_length
+
+    def encode(
+        self, reader: Reader, contents: Sequence[Content], references: Sequence[Any] | None = None
+    ) -> list[Example]:
+        """Every text's tokens, cut to max_length, and with references the targets."""
+        tokenizer, texts = tokenizer_of(reader), cast("Sequence[Text]", contents)
+        firsts = [text if isinstance(text, str) else text[0] for text in texts]
+        seconds = [text[1] for text in texts if not isinstance(text, str)] or None
+        encoded = tokenizer(
+            firsts, seconds, truncation=self.truncation, max_length=self.max_length, return_offsets_mapping=True
+        )
+        return [
+            self.example(
+                Tokenized(
+                    text,
+                    {name: encoded[name][row] for name in self.spec.inputs},
+                    encoded["offset_mapping"][row],
+                    encoded.sequence_ids(row),
+                    tokenizer,
+                ),
+                None if references is None else references[row],
+            )
+            for row, text in enumerate(texts)
+        ]
+
+    def example(self, tokenized: Tokenized, reference: Any) -> Example:
+        """One text, its target made of what its output is compared with (None: without a target)."""
+        return Example(tokenized.inputs, None if reference is None else np.asarray(reference))
+
+    def golden(self, content: Content, reader: Reader) -> Text:
+        return self.golden_text(cast("Text", content), tokenizer_of(reader))
+
+    def golden_text(self, text: Text, tokenizer: PreTrainedTokenizerFast) -> Text:
+        """A text of the data as a user of the package would give it."""
+        return text
+
+    def example_inputs(self, reader: Reader) -> tuple[str, ...]:
+        return self.example_texts(tokenizer_of(reader))
+
+    def example_texts(self, tokenizer: PreTrainedTokenizerFast) -> tuple[str, ...]:
+        """What a package's card gives to run.py."""
+        return ("A text.", "Another one.") if self.spec.pair else ("A text.",)
+
+    def reading(self, reader: Reader) -> dict[str, JsonValue]:
+        mask_token = tokenizer_of(reader).mask_token
+        return {
+            "max_length": self.max_length,
+            "pair": self.spec.pair,
+            "truncation": self.truncation,
+            "mask_token": None if mask_token is None else str(mask_token),
+        }
+
+    def reading_notes(self, reader: Reader) -> str:
+        return f"Texts are cut to {self.max_length} tokens."
+
+
+def tokenizer_of(reader: Reader) -> PreTrainedTokenizerFast:
+    """The tokenizer of a reader of texts."""
+    assert isinstance(reader, TextReader)  # noqa: S101 (`load_reader` makes no other for these tasks)
+    return reader.tokenizer
