@@ -89,7 +89,7 @@ def main() -> None:
     prepared = open_prepared(
         Store.open(folder("prepare", 0)), DataSource(data, columns=COLUMNS["text-classification"], offline=True)
     )
-    encodings = prepared.test.encodings[:SAMPLES]
+    encodings = prepared.test.inputs[:SAMPLES]
     fixed = [{name: (values * 128)[:128] for name, values in one.items()} for one in encodings]
     graphs = {
         "ONNX, dense fp32": folder("export", 0) / "model.onnx",

@@ -10,7 +10,6 @@ import onnx_ir
 import onnxruntime
 import torch
 
-from edgeprune.evaluation import collate, to_torch
 from edgeprune.graph.export import export_onnx
 from edgeprune.models.record import LayerRecord, PruningRecord
 from edgeprune.pruning.surgery import cut
@@ -56,7 +55,7 @@ def export(model: torch.nn.Module, path: Path, inputs: Sequence[str], outputs: S
         if hasattr(module, "config") and hasattr(module, "set_attn_implementation"):
             module.set_attn_implementation("eager")
             break
-    example = to_torch(collate([{name: [1] * length for name in inputs} for length in (9, 5)], 0))
+    example = {name: torch.ones(2, 9, dtype=torch.int64) for name in inputs}
     with quiet_libraries():
         export_onnx(model.eval(), example, path, opset=20, longest_sequence=LONGEST, output_names=outputs)
 

@@ -79,7 +79,7 @@ def test_a_rewritten_graph_is_written_beside_or_inside_and_quantized(
 ):
     source = exported_graph("bert")
     values = feed(("input_ids", "token_type_ids", "attention_mask"), 1, 9, padded=False)
-    expected = onnx_session(source, threads=1).run(None, values)[0]
+    expected = onnx_session(source).run(None, values)[0]
     del values["attention_mask"]
     monkeypatch.setattr("edgeprune.graph.serialization._LIMIT_BYTES", limit)
     paths = [tmp_path / name / "model.onnx" for name in ("dense", "rewritten", "int8")]
@@ -90,12 +90,12 @@ def test_a_rewritten_graph_is_written_beside_or_inside_and_quantized(
     for rewrite in REWRITES.values():
         assert rewrite(model)
     write_onnx(model, paths[1])
-    found = onnx_session(paths[1], threads=1).run(None, values)[0]
+    found = onnx_session(paths[1]).run(None, values)[0]
     np.testing.assert_allclose(found, expected, atol=5e-6)
     convert(
         paths[1], paths[2],
         PrecisionSettings(mode="int8-dynamic", weight_type="int8", reduce_range=True, per_channel=True),
     )  # fmt: skip
-    found = onnx_session(paths[2], threads=1).run(None, values)[0]
+    found = onnx_session(paths[2]).run(None, values)[0]
     np.testing.assert_allclose(found, expected, atol=0.05)
     assert b"MatMulInteger" in paths[2].read_bytes()
