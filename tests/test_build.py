@@ -23,7 +23,7 @@ from edgeprune.tasks import COLUMNS
 
 DOCUMENT = {
     "schema_version", "name", "release", "target", "pipeline", "task", "verdict", "exit_code", "package", "stages",
-    "linear", "device", "latency", "budget", "notes",
+    "linear", "device", "variant", "race", "latency", "budget", "notes",
 }  # fmt: skip
 STAGE_ROW = {
     "stage", "round", "key", "cached", "duration_s", "peak_memory_mb", "parameters", "size_bytes", "metric",
@@ -642,7 +642,7 @@ def test_a_loaded_artifact_is_an_ordinary_model_with_the_stages_outputs(built: B
     with torch.inference_mode():
         outputs = [
             model(**{name: torch.tensor([values]) for name, values in encoding.items()}).logits[0].numpy()
-            for encoding in prepared.test.encodings
+            for encoding in prepared.test.inputs
         ]
     np.testing.assert_allclose(np.stack(outputs), load_file(artifact.file("outputs.safetensors"))["test"], atol=1e-5)
 

@@ -253,7 +253,7 @@ def test_memory_is_measured_on_the_longest_texts(built: Built, tmp_path: Path) -
     (memory,) = (request for request in runner.requests if request["mode"] == "memory")
     ((batch,),) = memory["batches"].values()  # type: ignore[union-attr]
     prepared = open_prepared(work.parents["baseline"], work.data, splits=("test",))
-    lengths = sorted(len(encoding["input_ids"]) for encoding in prepared.test.encodings)
+    lengths = sorted(len(encoding["input_ids"]) for encoding in prepared.test.inputs)
     assert sorted(sum(row) for row in batch["attention_mask"]) == lengths[-2:]  # type: ignore[call-overload, index]
     assert lengths[0] < lengths[-1]
 

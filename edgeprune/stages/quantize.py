@@ -55,7 +55,6 @@ class Quantize(Stage):
 
         from edgeprune.evaluation import onnx_session, predict_onnx
         from edgeprune.graph.quantization import convert
-        from edgeprune.graph.serialization import remove_graph
         from edgeprune.parity import agreement
         from edgeprune.prepared import OUTPUTS, load_outputs, open_prepared, report
         from edgeprune.references import REFERENCES, load_references, worst_agreement
@@ -73,12 +72,13 @@ class Quantize(Stage):
             )
         onnx = work.parents["onnx"]
         references = load_references(onnx.file(REFERENCES))
-        exact, path = work.folder / "exact.onnx", work.folder / "model.onnx"
+        exact, path = work.folder / "exact" / "model.onnx", work.folder / "model.onnx"
+        exact.parent.mkdir()
         rewritten = rewrite(onnx.file("model.onnx"), exact, wanted.rewrites, references, tolerance=self._tolerance)
         for sentence in rewritten.dropped:
             work.emit(Note(sentence))
         convert(exact, path, settings)
-        remove_graph(exact)
+        shutil.rmtree(exact.parent)
         variant = wanted.model_copy(update={"rewrites": rewritten.applied})
         (work.folder / VARIANT).write_text(variant.model_dump_json(indent=2) + "\n", encoding="utf-8")
         shutil.copytree(onnx.file("reader"), work.folder / "reader")

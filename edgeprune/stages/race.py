@@ -116,7 +116,9 @@ class Race(Stage):
         try:
             entrants: list[Variant] = []
             for done, names in enumerate(sets, start=1):
-                entrants += [one for one in self._with_fusions(graphs.applied(names)) if one not in entrants]
+                entrants += [
+                    one for one in self._with_fusions(graphs.make(names, self._settings)) if one not in entrants
+                ]
                 work.progress(done, len(sets) + 2, "steps")
             winner, found = self._heat(work, graphs, entrants, batches)
             rows += [row for row in found if row.variant != winner.words]
@@ -158,6 +160,7 @@ class Race(Stage):
         if self._settings.mode != "int8-dynamic":
             return []
         alternative = variant.model_copy(update={"precision": PrecisionSettings(mode="fp32")})
+        graphs.make(variant.rewrites, alternative.precision)
         size = total_bytes([graphs.path(alternative).parent])
         return [] if self._size_limit_bytes is not None and size > self._size_limit_bytes else [alternative]
 
@@ -198,7 +201,7 @@ class Race(Stage):
 
 
 class _Graphs:
-    """The files of variants, made when they are asked for.
+    """The files of variants.
 
     Args:
         source: The export.
@@ -216,30 +219,29 @@ class _Graphs:
         self._source = source
         self._references = references
         self._tolerance = tolerance
-        self._paths: dict[tuple[tuple[RewriteName, ...], str], Path] = {}
+        self._paths: dict[tuple[tuple[RewriteName, ...], PrecisionSettings], Path] = {}
         folder.mkdir()
 
-    def applied(self, rewrites: tuple[RewriteName, ...]) -> tuple[RewriteName, ...]:
-        """Rewrite the export; the rewrites that found something to change and are exact."""
+    def make(self, rewrites: tuple[RewriteName, ...], settings: PrecisionSettings) -> tuple[RewriteName, ...]:
+        """Make the graph with these rewrites; those that found something to change and are exact."""
+        from edgeprune.graph.quantization import convert
+        from edgeprune.graph.serialization import remove_graph
         from edgeprune.rewriting import rewrite
 
-        path = self._new()
-        found = rewrite(self._source, path, rewrites, self._references, tolerance=self._tolerance)
+        exact = self._new()
+        found = rewrite(self._source, exact, rewrites, self._references, tolerance=self._tolerance)
         self.dropped += [sentence for sentence in found.dropped if sentence not in self.dropped]
         self.errors[found.applied] = found.agreement.max_error
-        self._paths.setdefault((found.applied, "fp32"), path)
+        made = (found.applied, settings)
+        if made not in self._paths:
+            self._paths[made] = self._new()
+            convert(exact, self._paths[made], settings)
+        remove_graph(exact)  # all of them at once would fill the disk
         return found.applied
 
     def path(self, variant: Variant) -> Path:
-        """The graph of a variant whose rewrites were applied."""
-        from edgeprune.graph.quantization import convert
-
-        wanted = (variant.rewrites, variant.precision.mode)
-        if wanted not in self._paths:
-            path = self._new()
-            convert(self._paths[variant.rewrites, "fp32"], path, variant.precision)
-            self._paths[wanted] = path
-        return self._paths[wanted]
+        """The graph of a variant that was made."""
+        return self._paths[variant.rewrites, variant.precision]
 
     def _new(self) -> Path:
         folder = self.folder / str(len(list(self.folder.iterdir())))

@@ -1,0 +1,213 @@
+"""edgeprune/stages/race.py on an export of the shared build, with runners that say what the test wants."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import onnx_ir
+import onnxruntime
+import pytest
+from e2e import Built, call, target_text
+from test_methods import work_of
+
+from edgeprune.artifacts import Artifact, Manifest
+from edgeprune.graph.rewrites import REWRITES
+from edgeprune.precision import PrecisionSettings
+from edgeprune.profiles import RaceConfig, Runtime, Workload
+from edgeprune.racing import RaceRow
+from edgeprune.runners import Record
+from edgeprune.stages.quantize import Quantize
+from edgeprune.stages.race import Race
+from edgeprune.variant import CHOICE, PLAIN, SessionOptions, Variant, read_variant
+
+INT8 = PrecisionSettings(mode="int8-dynamic", weight_type="int8", reduce_range=False, per_channel=True)
+SKIP = "without SkipLayerNormFusion"
+TOLERANCE = 1e-4
+
+
+class Told:
+    """A runner that times nothing: a variant takes what `time_ms` says of its name."""
+
+    def __init__(self, time_ms: Callable[[str], float]) -> None:
+        self._time_ms = time_ms
+        self.requests: list[Record] = []
+
+    def run(self, request: Record, models: Mapping[str, Path]) -> list[Record]:
+        self.requests.append(request)
+        assert all(path.is_file() for path in models.values())
+        return [
+            {"kind": "samples", "name": name, "ns": [int(1e6 * self._time_ms(name))] * len(batches)}
+            for name, batches in request["batches"].items()  # type: ignore[union-attr]
+        ]
+
+
+def raced(
+    built: Built, folder: Path, time_ms: Callable[[str], float], **changes: object
+) -> tuple[Variant, list[RaceRow], Told]:
+    """The verdict on the pruned export of the shared build, and its rows."""
+    runner = Told(time_ms)
+    settings = {
+        "settings": INT8, "runtime": Runtime(threads=1), "workload": Workload(), "size_limit_bytes": None,
+        "tolerance": TOLERANCE, **changes,
+    }  # fmt: skip
+    stage = Race(RaceConfig(), runner=runner, round_number=1, **settings)  # type: ignore[arg-type]
+    stage(work_of(built, folder, dense=("prepare", 0), onnx=("export", 1)))
+    rows = [RaceRow.model_validate(row) for row in json.loads((folder / "race.json").read_text(encoding="utf-8"))]
+    assert {path.name for path in folder.iterdir()} == {CHOICE, "race.json", "samples.jsonl"}
+    return Variant.model_validate_json((folder / CHOICE).read_bytes()), rows, runner
+
+
+def test_the_fastest_wins_and_every_variant_has_a_row(built: Built, tmp_path: Path) -> None:
+    wanted = f"int8-dynamic, narrow-reads, unpadded, fused-attention, {SKIP}, 1 thread"
+    winner, rows, _ = raced(built, tmp_path, lambda name: 1.0 if name == wanted else 2.0)
+    assert winner == Variant(
+        rewrites=("narrow-reads", "unpadded", "fused-attention"), precision=INT8,
+        session=SessionOptions(
+            threads=1, config={"optimization.disable_specified_optimizers": "SkipLayerNormFusion"}
+        ),
+    )  # fmt: skip
+    assert winner.words == wanted
+    names = [row.variant for row in rows]
+    assert (
+        len(names) == len(set(names)) == 8 * 2 + 4
+    )  # sets of rewrites, with the fusion and without; sessions and fp32
+    assert [row.why for row in rows if row.variant == wanted] == ["won"]
+    assert all(row.max_error is not None and row.max_error < TOLERANCE for row in rows)
+    assert all("slower" in row.why for row in rows if row.variant != wanted)
+
+
+def test_where_all_are_equal_the_plain_export_wins(built: Built, tmp_path: Path) -> None:
+    winner, rows, _ = raced(built, tmp_path, lambda _name: 1.0)
+    assert winner == Variant(rewrites=(), precision=INT8, session=SessionOptions(threads=1))
+    assert sum(row.why.startswith("won") for row in rows) == 1
+
+
+def test_fp32_that_is_faster_is_shipped_unless_size_decides(built: Built, tmp_path: Path) -> None:
+    def fp32_first(name: str) -> float:
+        return 1.0 if name.startswith("fp32") else 2.0
+
+    for limit, mode in ((None, "fp32"), (1e9, "fp32"), (1000.0, "int8-dynamic")):
+        folder = tmp_path / str(limit)
+        folder.mkdir()
+        winner, rows, _ = raced(built, folder, fp32_first, size_limit_bytes=limit)
+        assert winner.precision.mode == mode
+        assert any(row.variant.startswith("fp32") for row in rows) is (mode == "fp32")
+
+
+def test_texts_in_batches_may_be_padded(built: Built, tmp_path: Path) -> None:
+    winner, rows, runner = raced(
+        built, tmp_path, lambda name: 1.0 if "packed" in name else 2.0, workload=Workload(batch_size=4)
+    )
+    assert winner.rewrites == ("narrow-reads", "packed-projections", "fused-attention")
+    assert not any("unpadded" in row.variant for row in rows)
+    (batch, *_) = next(iter(runner.requests[0]["batches"].values()))  # type: ignore[union-attr]
+    assert len(batch["input_ids"]) == 4  # type: ignore[index, call-overload, arg-type]
+
+
+def test_more_threads_are_raced_against_fewer(built: Built, tmp_path: Path) -> None:
+    winner, rows, _ = raced(
+        built, tmp_path, lambda name: 1.0 if "2 threads" in name else 2.0, runtime=Runtime(threads=3)
+    )
+    assert winner.session.threads == 2
+    assert any("allow_spinning 0" in row.variant for row in rows)
+
+
+def test_a_rewrite_that_is_not_exact_is_dropped_with_a_note(
+    built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong(model: onnx_ir.Model) -> int:
+        bias = next(value for name, value in model.graph.initializers.items() if name == "classifier.bias")
+        bias.const_value = onnx_ir.tensor(bias.const_value.numpy() + 0.5, name=bias.name)  # type: ignore[union-attr]
+        return 1
+
+    monkeypatch.setitem(REWRITES, "fused-attention", wrong)
+    winner, rows, _ = raced(built, tmp_path, lambda name: 1.0 if "fused" in name else 2.0)
+    assert "fused-attention" not in winner.rewrites
+    assert not any("fused-attention" in row.variant for row in rows)
+
+    folder = tmp_path / "quantized"
+    folder.mkdir()
+    variant = Variant(rewrites=(*PLAIN, "fused-attention"), precision=INT8, session=SessionOptions(threads=1))
+    work = work_of(built, folder, dense=("prepare", 0), onnx=("export", 1))
+    metrics = Quantize(variant, tolerance=TOLERANCE, round_number=1)(work)
+    (note,) = metrics.notes
+    assert note.startswith("the rewrite fused-attention was left out: outputs differ from PyTorch's by ")
+    assert note.endswith(", allowed are 1e-04")
+    made = read_variant(Artifact(folder, Manifest.model_construct()))
+    assert made is not None
+    assert made.rewrites == PLAIN
+
+
+def test_a_rewrite_that_onnxruntime_refuses_is_dropped(
+    built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(model: onnx_ir.Model) -> int:
+        model.graph[-1].op_type = "NoSuchOperator"
+        return 1
+
+    monkeypatch.setitem(REWRITES, "packed-projections", broken)
+    winner, _, _ = raced(built, tmp_path, lambda name: 1.0 if "packed" in name else 2.0)
+    assert "packed-projections" not in winner.rewrites
+
+
+def test_a_build_races_once_ships_the_verdict_and_refuses_a_mask(built: Built, tmp_path: Path) -> None:
+    store = built.copied_store(tmp_path)
+    target = tmp_path / "here.yaml"
+    target.write_text(target_text("here"), encoding="utf-8")
+    race = ["--set", "stages.race={processes: 1, samples: 10}", "--target", target, "--store", store, "--json"]
+    planned = call(*built.arguments, *race, "--plan").document["stages"]
+    assert [row["key"] is None for row in planned if row["stage"] in ("race", "quantize", "package")] == [
+        False, True, True, True,
+    ]  # fmt: skip
+    done = call(*built.arguments, *race, "--output", tmp_path / "dist")
+    assert done.code == 0, done.err
+    report = done.document
+    (key,) = (row["key"] for row in report["stages"] if row["stage"] == "race")
+    choice = Variant.model_validate_json((store / "race" / key / CHOICE).read_bytes())
+    shipped = Variant.model_validate(report["variant"])
+    assert (shipped.precision, shipped.session) == (choice.precision, choice.session)
+    assert len(report["race"]) >= 10
+    package = tmp_path / "dist" / built.package.name
+    config = json.loads((package / "edgeprune.json").read_text(encoding="utf-8"))
+    assert config["session"] == choice.session.model_dump(mode="json")
+    assert tuple(config["rewrites"]) == shipped.rewrites
+    lineage = json.loads((package / "lineage.json").read_text(encoding="utf-8"))
+    assert any(stage["stage"] == "race" and CHOICE in stage["files"] for stage in lineage["stages"])
+    assert "the fastest of those that were timed" in (package / "README.md").read_text(encoding="utf-8")
+    # A second build takes the verdict from the store, and with it everything that was made by it.
+    again = call(*built.arguments, *race, "--output", tmp_path / "dist")
+    assert all(row["cached"] for row in again.document["stages"] if row["stage"] != "benchmark")
+    assert again.document["package"]["sha256"] == report["package"]["sha256"]
+    assert all(row["key"] for row in call(*built.arguments, *race, "--plan").document["stages"])
+
+
+def test_another_verdict_makes_another_model(built: Built, tmp_path: Path) -> None:
+    """The keys of what is made by a race follow its verdict, not its own key."""
+    store = built.copied_store(tmp_path)
+    race = ["--set", "stages.race={processes: 1, samples: 10}", "--store", store, "--json"]
+    report = call(*built.arguments, *race, "--output", tmp_path / "dist").document
+    (key,) = (row["key"] for row in report["stages"] if row["stage"] == "race")
+    manifest = store / "race" / key / "manifest.json"
+    content = json.loads(manifest.read_text(encoding="utf-8"))
+    for file in content["files"]:
+        if file["path"] == CHOICE:
+            file["sha256"] = "0" * 64
+    manifest.write_text(json.dumps(content), encoding="utf-8")
+    keys = {row["stage"]: row["key"] for row in call(*built.arguments, *race, "--plan").document["stages"]}
+    before = {row["stage"]: row["key"] for row in report["stages"]}
+    assert keys["race"] == before["race"]
+    assert keys["quantize"] != before["quantize"]
+    assert keys["package"] != before["package"]
+
+
+def test_a_graph_without_a_mask_refuses_one(built: Built, tmp_path: Path) -> None:
+    variant = Variant(rewrites=("narrow-reads", "unpadded"), precision=INT8, session=SessionOptions(threads=1))
+    work = work_of(built, tmp_path, dense=("prepare", 0), onnx=("export", 1))
+    metrics = Quantize(variant, tolerance=TOLERANCE, round_number=1)(work)
+    assert metrics.scores["rewritten_max_error"] < TOLERANCE
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    feed = {value.name: [[1, 0, 1]] for value in session.get_inputs()}
+    assert "attention_mask" not in feed
+    session.run(None, feed)
+    with pytest.raises(Exception, match="attention_mask"):
+        session.run(None, {**feed, "attention_mask": [[1, 1, 0]]})
