@@ -105,12 +105,10 @@ class Artifact:
         return self.recipe.runtime
 
     @property
-    def session_options(self) -> dict[str, str]:
-        """What a package says its session needs."""
+    def session(self) -> dict | None:
+        """The session options that a package was raced with; None: its runtime's defaults."""
         description = self.path.with_name("edgeprune.json")
-        if not description.is_file():
-            return {}
-        return json.loads(description.read_text(encoding="utf-8")).get("session_options") or {}
+        return json.loads(description.read_text(encoding="utf-8"))["session"] if description.is_file() else None
 
     @property
     def size_bytes(self) -> int:

@@ -60,7 +60,7 @@ def entry(artifact: Artifact, quality: dict, worker: dict, samples: Samples, ref
         "environment": artifact.environment.name,
         "requirements_sha256": artifact.environment.requirements_sha256,
         **worker,
-        "session_options": artifact.session_options,
+        "session": artifact.session,
         "size_bytes": artifact.size_bytes,
         "build": {
             "seconds": sum(cost.seconds for cost in artifact.costs),

@@ -52,7 +52,7 @@ def working(artifact: Artifact, cpu: int, workloads: Mapping[str, Ids]) -> Itera
             runtime=artifact.runtime,
             path=str(artifact.path),
             cpu=cpu,
-            session_options=artifact.session_options,
+            session=artifact.session,
             workloads=workloads,
         )
         yield worker, ready

@@ -2,7 +2,7 @@
 
 It imports nothing of ours. Requests are JSON lines on standard input, one answer each on standard output:
 
-    {"do": "load", "runtime", "path", "cpu", "session_options", "workloads": {name: [[id]]}}   {"versions", "load_ms", "precision"}
+    {"do": "load", "runtime", "path", "cpu", "session", "workloads": {name: [[id]]}}   {"versions", "load_ms", "precision"}
     {"do": "turn", "workload", "start", "stop"}                                                {"ns": [int]}
     {"do": "predict", "texts": [[id]]}                                                         {"logits": [[float]]}
 
@@ -29,13 +29,17 @@ class OnnxRuntime:
     packages = ("onnxruntime",)
     precision = None
 
-    def __init__(self, path: str, session_options: dict) -> None:
+    def __init__(self, path: str, session: dict | None) -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
-        for name, value in session_options.items():
-            options.add_session_config_entry(name, value)
+        if session is not None:  # as a package's run.py does
+            levels = onnxruntime.GraphOptimizationLevel
+            options.graph_optimization_level = getattr(levels, f"ORT_ENABLE_{session['level'].upper()}")
+            options.enable_cpu_mem_arena = session["arena"]
+            for name, value in session["config"].items():
+                options.add_session_config_entry(name, value)
         self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         self.inputs = [one.name for one in self._session.get_inputs()]
 
@@ -49,7 +53,7 @@ class OpenVino:
 
     packages = ("openvino", "nncf")
 
-    def __init__(self, path: str, session_options: dict) -> None:
+    def __init__(self, path: str, session: dict | None) -> None:
         import openvino
 
         core = openvino.Core()
@@ -59,7 +63,6 @@ class OpenVino:
             "NUM_STREAMS": 1,
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": self.precision,
-            **session_options,
         }
         self._model = core.compile_model(path, "CPU", settings)
         self._request = self._model.create_infer_request()
@@ -77,7 +80,7 @@ class Torch:
     precision = None
     inputs = ("input_ids", "attention_mask")
 
-    def __init__(self, path: str, session_options: dict) -> None:
+    def __init__(self, path: str, session: dict | None) -> None:
         import torch
         from transformers import AutoModelForSequenceClassification
 
@@ -107,7 +110,7 @@ class Competitor:
         os.sched_setaffinity(0, {request["cpu"]})
         begin = time.perf_counter_ns()
         runtime = RUNTIMES[request["runtime"]]
-        self._model = runtime(request["path"], request["session_options"])
+        self._model = runtime(request["path"], request["session"])
         self.ready = {
             "load_ms": (time.perf_counter_ns() - begin) / 1e6,
             "versions": {name: version(name) for name in runtime.packages},
