@@ -95,6 +95,7 @@ class Quantize(Stage):
             metric=report(work, prepared, outputs),
             notes=rewritten.dropped,
             scores={
+                "raced": float(raced is not None),
                 "same_answers_as_fp32": float(np.mean(list(map(task.same_answer, fp32_outputs, outputs)))),
                 "max_error_to_fp32": found.max_error,
                 "mean_error_to_fp32": found.mean_error,
