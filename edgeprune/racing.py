@@ -6,10 +6,9 @@ https://arxiv.org/abs/1502.07943). Of those that the final can't tell from the f
 does, whatever the order.
 """
 
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-
-import numpy as np
 
 from edgeprune.config import Frozen
 from edgeprune.latency import ratio_interval
@@ -120,4 +119,4 @@ def _percent(ratio: float) -> str:
 
 
 def _median(samples_ms: Sequence[Sequence[float]]) -> float:
-    return float(np.median(np.concatenate([np.asarray(process) for process in samples_ms])))
+    return statistics.median(sample for process in samples_ms for sample in process)
