@@ -106,7 +106,9 @@ def main() -> None:
         "graphs": {
             name: (
                 str(artifact.file("model.onnx")),
-                variant.session.model_dump() if (variant := read_variant(artifact)) else {"threads": 1},
+                variant.session.model_dump()
+                if (variant := read_variant(artifact)) and variant.session
+                else {"threads": 1},
             )
             for name, artifact in graphs.items()
         },

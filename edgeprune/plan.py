@@ -32,7 +32,7 @@ from edgeprune.stages.quantize import Quantize
 from edgeprune.stages.race import Race
 from edgeprune.steps import GradientStep, LayersStep, MagnitudeStep, StructuredStep, VocabularyStep
 from edgeprune.tasks import COLUMNS, IMAGE_TASKS, TAUGHT_ONLY, TaskName, resolve_problem_type, resolve_task
-from edgeprune.variant import PLAIN, SessionOptions, Variant
+from edgeprune.variant import PLAIN, Variant
 
 __all__ = ["BuildRequest", "Node", "Plan", "command_on_device", "make_plan"]
 
@@ -231,8 +231,7 @@ class _Planner:
         return {"race": self._add(f"race-{number}", stage, dense=dense, onnx=onnx)}
 
     def _quantize(self, number: int, dense: Node, onnx: Node, raced: dict[str, Node]) -> Node:
-        session = SessionOptions(threads=self._target.runtime.threads)
-        plain = Variant(rewrites=PLAIN, precision=self._settings, session=session)
+        plain = Variant(rewrites=PLAIN, precision=self._settings)
         stage = Quantize(plain, tolerance=self._stages.export.tolerance, round_number=number)
         return self._add(f"quantize-{number}", stage, dense=dense, onnx=onnx, **raced)
 

@@ -41,29 +41,36 @@ class SessionOptions(Frozen):
     config: dict[str, str] = Field(default_factory=dict)
     """`AddConfigEntry`: keys and values of onnxruntime_session_options_config_keys.h."""
 
+    @property
+    def words(self) -> list[str]:
+        """For people, what isn't ONNX Runtime's default, and the threads."""
+        words = [
+            f"without {value.replace(';', ', ')}" if key == NO_SKIP_FUSION[0] else f"{key} {value}"
+            for key, value in self.config.items()
+        ]
+        words += [f"optimization {self.level}"] * (self.level != "all")
+        words += ["no arena"] * (not self.arena)
+        return [*words, f"{self.threads} thread{'s' * (self.threads > 1)}"]
+
 
 class Variant(Frozen):
     """A graph, its numbers and its session."""
 
     rewrites: tuple[RewriteName, ...]
     precision: PrecisionSettings
-    session: SessionOptions
+    session: SessionOptions | None = None
+    """None: not raced; ONNX Runtime's defaults on the target's threads."""
 
     @property
     def complexity(self) -> int:
         """How much it differs from an export that is just run; of two that are equally fast the lower is better."""
-        session = self.session
+        session = self.session or SessionOptions(threads=1)
         return len(self.rewrites) + len(session.config) + (session.level != "all") + (not session.arena)
 
     @property
     def words(self) -> str:
         """For people."""
-        parts: list[str] = [self.precision.mode, *self.rewrites]
-        for key, value in self.session.config.items():
-            parts.append(f"without {value.replace(';', ', ')}" if key == NO_SKIP_FUSION[0] else f"{key} {value}")
-        parts += [f"optimization {self.session.level}"] * (self.session.level != "all")
-        parts += ["no arena"] * (not self.session.arena)
-        return ", ".join([*parts, f"{self.session.threads} thread{'s' * (self.session.threads > 1)}"])
+        return ", ".join([self.precision.mode, *self.rewrites, *(self.session.words if self.session else ())])
 
 
 def read_variant(artifact: Artifact) -> Variant | None:

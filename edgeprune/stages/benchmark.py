@@ -70,9 +70,7 @@ class Benchmark(Stage):
         from edgeprune.workloads import batches_of
 
         names = self._names
-        variants = {name: read_variant(work.parents[name]) for name in names}
-        plain = SessionOptions(threads=self._runtime.threads)
-        sessions = {name: variant.session if variant else plain for name, variant in variants.items()}
+        sessions = {name: self._session(work.parents[name]) for name in names}
         request: Record = {
             "provider": self._runtime.provider,
             "warmup": self._config.warmup,
@@ -122,6 +120,12 @@ class Benchmark(Stage):
             DeviceRow.model_validate(device).model_dump_json(indent=2) + "\n", encoding="utf-8"
         )
         return StageMetrics()
+
+    def _session(self, artifact: Artifact) -> SessionOptions:
+        """What a graph was raced with, else ONNX Runtime's defaults on the target's threads."""
+        variant = read_variant(artifact)
+        raced = variant.session if variant else None
+        return raced or SessionOptions(threads=self._runtime.threads)
 
     def _row(self, name: str, samples_ms: list[list[float]], peak_memory_mb: float | None, threads: int) -> LatencyRow:
         return LatencyRow(

@@ -63,7 +63,7 @@ class Package(Stage):
     Args:
         config: The pipeline's `stages.package`.
         name: Name, release and target.
-        runtime: The target's provider.
+        runtime: The target's provider and threads.
     """
 
     name = "package"
@@ -82,7 +82,7 @@ class Package(Stage):
         return {
             "config": self._config.model_dump(mode="json"),
             "name": self._name.model_dump(mode="json"),
-            "provider": self._runtime.provider,
+            "runtime": self._runtime.model_dump(mode="json"),
             # Goldens are what this instruction set computes.
             "goldens_on": [device["arch"], list(device["isa"])],
         }
@@ -93,6 +93,7 @@ class Package(Stage):
 
         variant = read_variant(work.parents["model"])
         assert variant is not None  # noqa: S101 (quantize always says which it made)
+        session = variant.session or SessionOptions(threads=self._runtime.threads)
         reader = work.parents["model"].file("reader")
         prepared = open_prepared(work.parents["dense"], work.data, splits=("test",), reader=reader)
         task = prepared.task
@@ -110,9 +111,9 @@ class Package(Stage):
         licence_files = [path for path in work.model.files if path.name.startswith("LICENSE")]
         for path in licence_files:
             shutil.copyfile(path, folder / path.name)
-        _write_json(folder / "edgeprune.json", self._description(work, prepared, variant))
+        _write_json(folder / "edgeprune.json", self._description(work, prepared, variant, session))
         _write_json(folder / "lineage.json", self._lineage(work))
-        (folder / "README.md").write_text(self._card(work, prepared, variant), encoding="utf-8")
+        (folder / "README.md").write_text(self._card(work, prepared, variant, session), encoding="utf-8")
 
         model = Model(
             folder,
@@ -139,7 +140,9 @@ class Package(Stage):
         made_from = work.parents["model"].manifest.metrics
         return StageMetrics(parameters=made_from.parameters, model_bytes=total_bytes([folder]), metric=made_from.metric)
 
-    def _description(self, work: Work, prepared: "Prepared", variant: Variant) -> dict[str, JsonValue]:
+    def _description(
+        self, work: Work, prepared: "Prepared", variant: Variant, session: SessionOptions
+    ) -> dict[str, JsonValue]:
         spec = prepared.task.spec
         unpadded = "unpadded" in variant.rewrites
         return {
@@ -157,7 +160,7 @@ class Package(Stage):
             "precision": variant.precision.model_dump(mode="json"),
             "rewrites": list(variant.rewrites),
             "provider": self._runtime.provider,
-            "session": variant.session.model_dump(mode="json"),
+            "session": session.model_dump(mode="json"),
             "licence": _licence(work),
         }
 
@@ -182,7 +185,7 @@ class Package(Stage):
             ],
         }
 
-    def _card(self, work: Work, prepared: "Prepared", variant: Variant) -> str:
+    def _card(self, work: Work, prepared: "Prepared", variant: Variant, session: SessionOptions) -> str:
         dense, final = work.parents["dense"].manifest.metrics, work.parents["model"].manifest.metrics
         assert dense.metric is not None and final.metric is not None  # noqa: S101, PT018 (both stages always measure)
         task, spec, reader = prepared.task, prepared.task.spec, prepared.reader
@@ -197,8 +200,8 @@ class Package(Stage):
             task=spec.task + (f" ({spec.problem_type})" if spec.problem_type else ""),
             labels=", ".join(spec.labels) or "none",
             precision=variant.precision.mode,
-            session=_session_words(variant.session),
-            graph=_graph_words(variant, raced="race" in [parent.manifest.stage for parent in work.parents.values()]),
+            session=_session_words(session),
+            graph=_graph_words(variant),
             kind=task.kind,
             reads=task.reading_notes(reader),
             requires=_REQUIRES[task.kind],
@@ -234,15 +237,13 @@ def _session_words(session: SessionOptions) -> str:
     return ", ".join(f"`{call}`" for call in calls)
 
 
-def _graph_words(variant: Variant, *, raced: bool) -> str:
+def _graph_words(variant: Variant) -> str:
     """How the graph was chosen, and what it doesn't take."""
-    how = "the fastest of those that were timed on the target" if raced else "not raced: no other was timed"
-    graph = f"{how}; rewrites: {', '.join(variant.rewrites) or 'none'}"
-    return (
-        f"{graph}. It takes unpadded texts of equal length only: it has no attention_mask"
-        * ("unpadded" in variant.rewrites)
-        or graph
-    )
+    how = "the fastest of those that were timed on the target" if variant.session else "not raced: no other was timed"
+    words = f"{how}; rewrites: {', '.join(variant.rewrites) or 'none'}"
+    if "unpadded" in variant.rewrites:
+        words += ". It takes unpadded texts of equal length only: it has no attention_mask"
+    return words
 
 
 def _write_json(path: Path, content: dict[str, JsonValue]) -> None:

@@ -144,9 +144,14 @@ class Race(Stage):
             Variant(rewrites=rewrites, precision=self._settings, session=unfused),
         ]
 
+    @staticmethod
+    def _session(variant: Variant) -> SessionOptions:
+        assert variant.session is not None  # noqa: S101 (all that race have one)
+        return variant.session
+
     def _with_sessions(self, variant: Variant) -> list[Variant]:
         """A variant with one other session option each."""
-        session = variant.session
+        session = self._session(variant)
         changes: list[dict[str, object]] = [{"level": "extended"}, {"arena": False}]
         key, skip = NO_SKIP_FUSION
         changes.append({"config": {**session.config, key: f"{skip};BiasGeluFusion"}})
@@ -176,7 +181,7 @@ class Race(Stage):
                 "provider": self._runtime.provider,
                 "warmup": _WARMUP,
                 "block": _BLOCK,
-                "sessions": {name: by_name[name].session.model_dump(mode="json") for name in names},
+                "sessions": {name: self._session(by_name[name]).model_dump(mode="json") for name in names},
                 "batches": {name: [batches[number % len(batches)] for number in range(samples)] for name in names},
             }
             taken: dict[str, list[list[float]]] = {name: [] for name in names}
