@@ -18,9 +18,11 @@ import typer
 
 from edgeprune.catalog import Json, StoreOption, group, pipelines_app, store_app, store_folder, targets_app
 from edgeprune.errors import EdgepruneError, UsageError, first_exit_code
-from edgeprune.render import err, out
+from edgeprune.render import err, out, print_plan
 
 if TYPE_CHECKING:
+    from pydantic import JsonValue
+
     from edgeprune.data import DataSpec
     from edgeprune.plan import BuildRequest, Plan
     from edgeprune.render import EventRenderer
@@ -120,7 +122,12 @@ def build(
     )
     made = make_plan(request)
     if plan:
-        _print_plan(made, request, as_json=as_json)
+        rows = _plan_rows(made)
+        if as_json:
+            content = {"schema_version": 1, "stages": rows, "not_measured": made.unreachable}
+            sys.stdout.write(json.dumps(content, indent=2) + "\n")
+        else:
+            print_plan(out, rows, made.unreachable)
         return 0
     (report,) = _run_all([(made, request)], events)
     if as_json:
@@ -320,37 +327,19 @@ def _run_all(builds: "list[tuple[Plan, BuildRequest]]", events: Path | None) -> 
     return reports
 
 
-def _print_plan(plan: "Plan", request: "BuildRequest", *, as_json: bool) -> None:
-    from edgeprune.artifacts import Store
-    from edgeprune.render import table
-
-    store = Store(request.store)
-    rows = [
+def _plan_rows(plan: "Plan") -> "list[dict[str, JsonValue]]":
+    """What would run and what is in the store; a key that depends on a race that wasn't run yet is None."""
+    return [
         {
             "stage": node.stage.name,
             "round": node.stage.round,
             "key": key,
-            "in_store": node is not plan.benchmark and key is not None and store.folder(node.stage.name, key).is_dir(),
+            "in_store": node is not plan.benchmark
+            and key is not None
+            and node.store.folder(node.stage.name, key).is_dir(),
         }
         for node, key in ((node, node.key) for node in plan.nodes)
     ]
-    if as_json:
-        sys.stdout.write(
-            json.dumps({"schema_version": 1, "stages": rows, "not_measured": plan.unreachable}, indent=2) + "\n"
-        )
-        return
-    shown = [
-        [
-            str(row["stage"]),
-            str(row["round"]),
-            "after the race" if row["key"] is None else str(row["key"])[:12],
-            "in the store" if row["in_store"] else "would run",
-        ]
-        for row in rows
-    ]
-    out.print(table(None, ["stage", "round", "key", ""], shown))
-    if plan.unreachable:
-        out.print(f"benchmark: not measured, {plan.unreachable}")
 
 
 def _say_misses(reports: "Sequence[BuildReport]") -> None:

@@ -5,10 +5,11 @@ Progress, notes and errors go to standard error, results to standard output. ric
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from pydantic import JsonValue
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
@@ -20,7 +21,17 @@ from edgeprune.results import BuildReport
 if TYPE_CHECKING:
     from edgeprune.inspection import Inspection
 
-__all__ = ["EventRenderer", "err", "misses", "out", "print_comparison", "print_inspection", "print_report", "table"]
+__all__ = [
+    "EventRenderer",
+    "err",
+    "misses",
+    "out",
+    "print_comparison",
+    "print_inspection",
+    "print_plan",
+    "print_report",
+    "table",
+]
 
 _PACE_SECONDS = 30
 _PIPE_WIDTH = 200
@@ -127,6 +138,22 @@ def print_table(console: Console, title: str | None, columns: Sequence[str], row
     if count < len(columns):
         console.print()
         print_table(console, None, [columns[0], *columns[count:]], [[row[0], *row[count:]] for row in rows])
+
+
+def print_plan(console: Console, rows: Sequence[Mapping[str, JsonValue]], not_measured: str | None) -> None:
+    """A row a stage: its key, and whether it would run."""
+    shown = [
+        [
+            str(row["stage"]),
+            str(row["round"]),
+            "after the race" if row["key"] is None else str(row["key"])[:12],
+            "in the store" if row["in_store"] else "would run",
+        ]
+        for row in rows
+    ]
+    console.print(table(None, ["stage", "round", "key", ""], shown))
+    if not_measured:
+        console.print(f"benchmark: not measured, {not_measured}")
 
 
 def print_report(console: Console, report: BuildReport) -> None:
