@@ -75,6 +75,7 @@ def test_each_way_to_write_it(changes: list[tuple[str, str]]):
         [("=> (y)", "=> (r)"), ("y = Relu(r)", "")],
         [("Concat<axis = 0>(n, m, eight)", "Concat<axis = 0>(m, n, eight)")],
         [("to_q = Concat<axis = 0>(n, m, two, four)", "to_q = Concat<axis = 0>(m, n, two, four)"), ("scaled = Mul(qk, scale)  scores = Add(scaled, mask)", "scores = Mul(qk, scale)"), ("Concat<axis = 0>(n, l", "Concat<axis = 0>(l, n"), ("(n, m, eight)", "(m, n, eight)")],
+        [("to_q = Concat<axis = 0>(n, m, two, four)", "to_q = Concat<axis = 0>(m, n, two, four)"), ("scaled = Mul(qk, scale)  scores = Add(scaled, mask)", "scores = Mul(qk, scale)"), ("Concat<axis = 0>(n, l", "Concat<axis = 0>(l, n")],
         [("ot = Transpose<perm = [0, 2, 1, 3]>(o)", "ot = Transpose<perm = [0, 2, 3, 1]>(o)")],
         [("MatMul(p, vt)", "MatMul(p, vu)"), ("p = Softmax", "vu = Relu(vt)  p = Softmax")],
     ],

@@ -58,6 +58,14 @@ def test_other_products_are_left_alone(text: str):
     )  # fmt: skip
 
 
+def test_products_with_vectors_are_left_alone():
+    packed(
+        "(float[b, s, 8] x) => (float[b, s] y, float[b, s] z)"
+        "{ h = MatMul(x, row)  k = Add(h, one)  y = Relu(k)  i = MatMul(x, row)  j = Add(i, one)  z = Tanh(j) }",
+        0, row=numbers(8), one=np.float32(1),
+    )  # fmt: skip
+
+
 def test_a_bias_that_a_caller_may_replace_is_left_alone():
     packed(
         "(float[b, s, 8] x, float[4] a) => (float[b, s, 4] y, float[b, s, 6] z)"

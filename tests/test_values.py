@@ -48,6 +48,14 @@ def test_a_new_value_never_has_a_name_that_is_taken(taken: str):
     assert content(model)
 
 
+def test_a_new_node_never_has_a_name_that_is_taken():
+    model = written(RELU, w=[1.0, 2, 3, 4])
+    model.graph[0].name = "new"
+    node = onnx_ir.node("Relu", [model.graph.inputs[0]])
+    introduce(model.graph, node.outputs[0], "new", None, None)
+    assert (node.name, node.outputs[0].name) == ("new_1", "new_1")
+
+
 def test_only_use_wants_one_standard_operator_and_no_output():
     model = written(
         "(float[n, 4] x) => (float[n, 4] y, float[n, 4] c)"
