@@ -40,9 +40,9 @@ def test_a_batch_is_decoded_when_it_is_made(reader: ImageReader, images: list[Im
 
 
 def test_parity_is_checked_on_one_and_on_several_images(reader: ImageReader, images: list[ImageFile]) -> None:
-    sizes = [len(batch["pixel_values"]) for batch in reader.varied(images, 2048)]
+    sizes = [len(batch["pixel_values"]) for batch in reader.varied(images, 2048, None)]
     assert sizes == [1, 1, 1, 2, 8]
-    assert [len(batch["pixel_values"]) for batch in reader.varied(images[:1], 2048)] == [1, 2, 1]
+    assert [len(batch["pixel_values"]) for batch in reader.varied(images[:1], 2048, None)] == [1, 2, 1]
 
 
 def test_what_is_timed_is_a_shape_and_a_seed(reader: ImageReader, images: list[ImageFile]) -> None:
