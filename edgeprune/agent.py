@@ -13,9 +13,9 @@ Lines:    {"kind": "device", ...}, {"kind": "session", "name", "create_ns", "fir
           {"kind": "samples", "name", "ns": [int]}, {"kind": "memory", "name", "peak_bytes"},
           {"kind": "error", "type", "message"}
 
-A model is given those of a batch's inputs that it takes. Every model has equally many batches. In latency mode every model is loaded and the models take turns, `block` runs
-each: the same batches in the same order, and whatever disturbs the machine disturbs all of them. Memory mode loads one
-model and reads the process's own peak.
+Every model has equally many batches, and is given those of a batch's inputs that it takes. In latency mode every model is
+loaded and the models take turns, `block` runs each: the same batches in the same order, and whatever disturbs the machine
+disturbs all of them. Memory mode loads one model and reads the process's own peak.
 """
 
 import json

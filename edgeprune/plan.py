@@ -113,7 +113,7 @@ class Plan:
 
 
 def make_plan(request: BuildRequest) -> Plan:
-    """Resolve model, data and task, and compute every key.
+    """Resolve model, data and task, and put the stages in their order.
 
     Raises:
         UsageError: Anything in the request can't be used.

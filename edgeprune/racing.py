@@ -73,15 +73,9 @@ def race(
         kept = ranked[: max(_FINALISTS, len(left) // 2)]
         best = ranked[0].name
         for one in ranked[len(kept) :]:
-            ratio, interval = ratio_interval(found[one.name], found[best], block=block)
-            rows[one.name] = RaceRow(
-                variant=one.name,
-                p50_ms=medians[one.name],
-                ratio=ratio,
-                ratio_interval=interval,
-                samples=samples * rung,
-                why=f"left out after round {rung}: {_percent(ratio)} than the fastest there",
-            )
+            row = _row(one.name, best, found, block)
+            why = f"left out after round {rung}: {_percent(row.ratio)} than the fastest there"
+            rows[one.name] = row.model_copy(update={"why": why})
         left = [one for one in left if one in kept]
     found = measure([one.name for one in left], processes, samples)
     medians = {one.name: _median(found[one.name]) for one in left}
@@ -94,16 +88,23 @@ def race(
     ties = [one for one in left if ties_with_fastest(one)]
     winner = min(ties, key=lambda one: (one.complexity, one.name))
     for one in left:
-        ratio, interval = ratio_interval(found[one.name], found[winner.name], block=block)
-        rows[one.name] = RaceRow(
-            variant=one.name,
-            p50_ms=medians[one.name],
-            ratio=ratio,
-            ratio_interval=interval,
-            samples=samples * processes,
-            why=_why(one, winner, ratio, len(ties), tied=one in ties),
-        )
+        row = _row(one.name, winner.name, found, block)
+        why = _why(one, winner, row.ratio, len(ties), tied=one in ties)
+        rows[one.name] = row.model_copy(update={"why": why})
     return winner.name, [rows[one.name] for one in entrants]
+
+
+def _row(name: str, other: str, found: Samples, block: int) -> RaceRow:
+    """How one did against another, without a reason yet."""
+    ratio, interval = ratio_interval(found[name], found[other], block=block)
+    return RaceRow(
+        variant=name,
+        p50_ms=_median(found[name]),
+        ratio=ratio,
+        ratio_interval=interval,
+        samples=sum(map(len, found[name])),
+        why="",
+    )
 
 
 def _why(one: Entrant, winner: Entrant, ratio: float, ties: int, *, tied: bool) -> str:

@@ -50,7 +50,7 @@ class Stage(ABC):
     name: ClassVar[str]
     version: ClassVar[int]
     """Raised whenever the stage's code changes what it writes."""
-    libraries: ClassVar[tuple[str, ...]] = ()
+    libraries: tuple[str, ...] = ()
     """Packages whose version shapes the output."""
     roles: ClassVar[tuple[str, ...]] = ()
     """The parents it requires."""

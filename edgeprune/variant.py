@@ -26,7 +26,7 @@ PLAIN: tuple[RewriteName, ...] = ("narrow-reads",)
 """Rewrites that need no measurement: they leave operations out and change no other."""
 
 NO_SKIP_FUSION = ("optimization.disable_specified_optimizers", "SkipLayerNormFusion")
-"""ONNX Runtime's CPU kernel for the fused operator is slower than the two that it replaces."""
+"""ONNX Runtime's CPU kernel for the fused operator was slower than the two that it replaces where that was measured."""
 
 
 class SessionOptions(Frozen):

@@ -2,20 +2,24 @@
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import onnx_ir
 import onnxruntime
 import pytest
 from e2e import Built, call, target_text
-from test_methods import work_of
+from test_methods import Watched, work_of
 
-from edgeprune.artifacts import Artifact, Manifest
+from edgeprune.artifacts import Artifact, Manifest, file_records
+from edgeprune.assets.run import Model
 from edgeprune.graph.rewrites import REWRITES
 from edgeprune.precision import PrecisionSettings
-from edgeprune.profiles import RaceConfig, Runtime, Workload
+from edgeprune.profiles import BenchmarkConfig, PackageConfig, RaceConfig, Runtime, Workload
 from edgeprune.racing import RaceRow
 from edgeprune.runners import Record
+from edgeprune.stages.benchmark import Benchmark
+from edgeprune.stages.package import Package, PackageName
 from edgeprune.stages.quantize import Quantize
 from edgeprune.stages.race import Race
 from edgeprune.variant import CHOICE, PLAIN, SessionOptions, Variant, read_variant
@@ -211,3 +215,62 @@ def test_a_graph_without_a_mask_refuses_one(built: Built, tmp_path: Path) -> Non
     session.run(None, feed)
     with pytest.raises(Exception, match="attention_mask"):
         session.run(None, {**feed, "attention_mask": [[1, 1, 0]]})
+
+
+BASIC = Variant(
+    rewrites=("narrow-reads", "unpadded", "fused-attention"), precision=INT8,
+    session=SessionOptions(threads=2, level="basic", arena=False, config={"session.intra_op.allow_spinning": "0"}),
+)  # fmt: skip
+
+
+def made_by(built: Built, folder: Path, variant: Variant) -> Artifact:
+    """The pruned graph of the shared build as this verdict makes it."""
+    folder.mkdir(exist_ok=True)
+    (folder / "race").mkdir()
+    (folder / "race" / CHOICE).write_text(variant.model_dump_json(), encoding="utf-8")
+    work = work_of(built, folder / "made", dense=("prepare", 0), onnx=("export", 1))
+    work.folder.mkdir()
+    race = Artifact(folder / "race", built.artifact("export").manifest)
+    plain = Variant(rewrites=PLAIN, precision=PrecisionSettings(mode="fp32"))
+    stage = Quantize(plain, tolerance=TOLERANCE, round_number=1)
+    metrics = stage(replace(work, parents={**work.parents, "race": race}))
+    assert metrics.scores["raced"] == 1
+    found = built.artifact("quantize").manifest
+    return Artifact(work.folder, found.model_copy(update={"files": file_records(work.folder), "metrics": metrics}))
+
+
+def test_a_model_is_a_function_of_the_export_and_the_verdict(built: Built, tmp_path: Path) -> None:
+    first, second = (made_by(built, tmp_path / name, BASIC) for name in "ab")
+    assert first.digest("model.onnx") == second.digest("model.onnx")
+    assert read_variant(first) == BASIC
+    other = made_by(built, tmp_path / "c", BASIC.model_copy(update={"rewrites": ()}))
+    assert other.digest("model.onnx") != first.digest("model.onnx")
+
+
+def test_what_is_timed_and_what_is_shipped_have_the_winners_session(built: Built, tmp_path: Path) -> None:
+    model = made_by(built, tmp_path / "model", BASIC)
+    runner = Watched()
+    names = ("dense-fp32", "final")
+    benchmark = Benchmark(
+        BenchmarkConfig(processes=1, samples=16, warmup=1), names=names, runtime=Runtime(threads=1),
+        workload=Workload(), runner=runner,
+    )  # fmt: skip
+    work = work_of(built, tmp_path / "benchmark", baseline=("prepare", 0))
+    work.folder.mkdir()
+    benchmark.run(replace(work, parents={**work.parents, "dense-fp32": built.artifact("export", 0), "final": model}))
+    sessions = runner.requests[0]["sessions"]
+    assert sessions == {
+        "dense-fp32": SessionOptions(threads=1).model_dump(mode="json"),
+        "final": BASIC.session.model_dump(mode="json"),  # type: ignore[union-attr]
+    }
+
+    name = PackageName(name="n", release="1", target="t")
+    work = work_of(built, tmp_path / "package", dense=("prepare", 0))
+    work.folder.mkdir()
+    Package(PackageConfig(), name=name, runtime=Runtime(threads=1)).run(
+        replace(work, parents={**work.parents, "model": model})
+    )
+    options = Model(work.folder / name.folder).session.get_session_options()
+    assert (options.intra_op_num_threads, options.enable_cpu_mem_arena) == (2, False)
+    assert options.graph_optimization_level == onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"

@@ -1,8 +1,8 @@
 """fp32 ONNX → the target's precision.
 
 int8-dynamic: weights in int8 ahead of time, activations in uint8 at run time, scales chosen for each input. fp16: for
-GPUs; inputs and outputs keep their types. What projects an image's patches, a convolution, stays in fp32: as ConvInteger it
-cost 6 ms of 90 for 4% of the size (ViT-S/16, one thread, AVX512-VNNI). `edgeprune.precision` says which settings an instruction set needs.
+GPUs; inputs and outputs keep their types. What projects an image's patches, a convolution, stays in fp32: it is small
+beside the rest. `edgeprune.precision` says which settings an instruction set needs.
 
 ONNX Runtime's `quantize_dynamic` is called without transformers' `OnnxRuntimeQuantizer` around it: that wrapper exists to
 drop stale shapes, which our export doesn't write, and it holds another copy of the model (4.2 times the fp32 file at its

@@ -6,23 +6,18 @@ Writes `samples.jsonl` (every sample, in ns, by process and model), `latency.jso
 """
 
 import json
-from typing import TYPE_CHECKING
 
 from pydantic import JsonValue, TypeAdapter
 
 from edgeprune.artifacts import Artifact, StageMetrics
 from edgeprune.latency import DeviceRow, LatencyRow, percentile, percentile_interval
 from edgeprune.profiles import BenchmarkConfig, Runtime, Workload
+from edgeprune.runners import Record, Runner
+from edgeprune.runners.turns import time_by_turns
 from edgeprune.stage import Stage, Work
 from edgeprune.variant import SessionOptions, read_variant
 
-if TYPE_CHECKING:
-    from edgeprune.runners import Record, Runner
-
 __all__ = ["Benchmark", "read_device", "read_latency"]
-
-_BLOCK = 10
-"""Runs of one model before the other's turn; short enough to share disturbances, long enough for warm caches."""
 
 _ROWS = TypeAdapter(list[LatencyRow])
 
@@ -51,7 +46,7 @@ class Benchmark(Stage):
         names: tuple[str, ...],
         runtime: Runtime,
         workload: Workload,
-        runner: "Runner",
+        runner: Runner,
     ) -> None:
         self._config = config
         self._names = names
@@ -74,7 +69,6 @@ class Benchmark(Stage):
         request: Record = {
             "provider": self._runtime.provider,
             "warmup": self._config.warmup,
-            "block": _BLOCK,
             "sessions": {name: session.model_dump(mode="json") for name, session in sessions.items()},
         }
         models = {name: work.parents[name].file("model.onnx") for name in names}
@@ -91,22 +85,23 @@ class Benchmark(Stage):
                 )
             batches[name], largest[name] = workloads[digests][0], [workloads[digests][1]]
         total = self._config.processes + len(names)
-        samples: dict[str, list[list[float]]] = {name: [] for name in names}
         memory: dict[str, float | None] = {}
         device: Record = {}
         with (work.folder / "samples.jsonl").open("w", encoding="utf-8") as file:
-            for process in range(self._config.processes):
-                # Each model takes each place in its turn.
-                order = names[process % len(names) :] + names[: process % len(names)]
-                for record in self._runner.run(
-                    {**request, "mode": "latency", "batches": batches}, {name: models[name] for name in order}
-                ):
-                    file.write(json.dumps({"process": process, **record}) + "\n")
-                    if record["kind"] == "device":
-                        device = {name: value for name, value in record.items() if name != "kind"}
-                    if record["kind"] == "samples":
-                        samples[str(record["name"])].append([ns / 1e6 for ns in record["ns"]])  # type: ignore[operator, union-attr]
-                work.progress(process + 1, total, "processes")
+
+            def keep(record: Record) -> None:
+                file.write(json.dumps(record) + "\n")
+                if record["kind"] == "device":
+                    device.update({name: value for name, value in record.items() if name not in ("kind", "process")})
+                    work.progress(int(record["process"]), total, "processes")  # type: ignore[arg-type] # a number
+
+            samples = time_by_turns(
+                self._runner,
+                {**request, "batches": batches},
+                models,
+                processes=self._config.processes,
+                keep=keep,
+            )
             for done, name in enumerate(names, start=self._config.processes + 1):
                 for record in self._runner.run({**request, "mode": "memory", "batches": largest}, {name: models[name]}):
                     file.write(json.dumps(record) + "\n")

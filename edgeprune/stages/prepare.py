@@ -46,7 +46,7 @@ class Prepare(Stage):
 
     name = "prepare"
     version = 1
-    libraries = ("torch", "transformers", "accelerate", "scikit-learn", "tokenizers", "pillow")
+    libraries: tuple[str, ...] = ("torch", "transformers", "accelerate", "scikit-learn", "tokenizers")
     produces = ("checkpoint/model.safetensors", "task.json", "splits.json", "outputs.safetensors")
 
     def __init__(
@@ -61,6 +61,8 @@ class Prepare(Stage):
     ) -> None:
         self._config = config
         self._max_length = None if task in IMAGE_TASKS else config.max_length
+        if task in IMAGE_TASKS:
+            self.libraries = (*self.libraries, "pillow")
         self._task = task
         self._problem_type = problem_type
         self._model_digest = model_digest

@@ -22,16 +22,16 @@ from edgeprune.events import Note
 from edgeprune.precision import PrecisionSettings
 from edgeprune.profiles import RaceConfig, Runtime, Workload
 from edgeprune.racing import Entrant, RaceRow, race
+from edgeprune.runners import Record, Runner
+from edgeprune.runners.turns import BLOCK, time_by_turns
 from edgeprune.stage import Stage, Work
 from edgeprune.variant import CHOICE, NO_SKIP_FUSION, PLAIN, RewriteName, SessionOptions, Variant
 
 if TYPE_CHECKING:
     from edgeprune.references import Reference
-    from edgeprune.runners import Record, Runner
 
 __all__ = ["Race", "read_race"]
 
-_BLOCK = 10
 _WARMUP = 3
 
 _REWRITES: tuple[tuple[RewriteName, ...], ...] = (
@@ -79,7 +79,7 @@ class Race(Stage):
         workload: Workload,
         size_limit_bytes: float | None,
         tolerance: float,
-        runner: "Runner",
+        runner: Runner,
         round_number: int,
     ) -> None:
         self.round = round_number
@@ -177,29 +177,27 @@ class Race(Stage):
 
         def measure(names: Sequence[str], processes: int, samples: int) -> dict[str, list[list[float]]]:
             request: Record = {
-                "mode": "latency",
                 "provider": self._runtime.provider,
                 "warmup": _WARMUP,
-                "block": _BLOCK,
                 "sessions": {name: self._session(by_name[name]).model_dump(mode="json") for name in names},
                 "batches": {name: [batches[number % len(batches)] for number in range(samples)] for name in names},
             }
-            taken: dict[str, list[list[float]]] = {name: [] for name in names}
+            models = {name: graphs.path(by_name[name]) for name in names}
             with (work.folder / "samples.jsonl").open("a", encoding="utf-8") as file:
-                for process in range(processes):
-                    order = [*names[process % len(names) :], *names[: process % len(names)]]
-                    for record in self._runner.run(request, {name: graphs.path(by_name[name]) for name in order}):
-                        file.write(json.dumps({"process": process, **record}) + "\n")
-                        if record["kind"] == "samples":
-                            taken[str(record["name"])].append([ns / 1e6 for ns in record["ns"]])  # type: ignore[operator, union-attr]
-            return taken
+                return time_by_turns(
+                    self._runner,
+                    request,
+                    models,
+                    processes=processes,
+                    keep=lambda record: file.write(json.dumps(record) + "\n"),
+                )
 
         name, rows = race(
             [Entrant(name, variant.complexity) for name, variant in by_name.items()],
             measure,
             processes=self._config.processes,
             samples=self._config.samples,
-            block=_BLOCK,
+            block=BLOCK,
         )
         errors = {one.words: graphs.errors[one.rewrites] for one in entrants}
         return by_name[name], [row.model_copy(update={"max_error": errors[row.variant]}) for row in rows]

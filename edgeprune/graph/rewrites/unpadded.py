@@ -16,9 +16,9 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from edgeprune.graph.values import constant, constant_of, introduce, same_shape
 
-__all__ = ["MASK", "unpadded"]
+__all__ = ["unpadded"]
 
-MASK = "attention_mask"
+_MASK = "attention_mask"
 
 Number = np.generic
 
@@ -45,7 +45,7 @@ def unpadded(model: onnx_ir.Model) -> int:
         model: Changed in place; unchanged where the result is 0.
     """
     graph = model.graph
-    mask = next((value for value in graph.inputs if value.name == MASK), None)
+    mask = next((value for value in graph.inputs if value.name == _MASK), None)
     text = next((value for value in graph.inputs if value is not mask and same_shape(value, mask)), None)
     if mask is None or text is None or not mask.uses() or mask.is_graph_output():
         return 0
