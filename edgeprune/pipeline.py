@@ -19,8 +19,9 @@ from edgeprune.events import Emit, Note, ignore
 from edgeprune.execution import measure_node, run_node
 from edgeprune.latency import LatencyRow
 from edgeprune.plan import BuildRequest, Node, Plan, command_on_device
-from edgeprune.results import BuildReport, PackageRow, StageRow
+from edgeprune.results import BuildReport, MobileRow, PackageRow, StageRow
 from edgeprune.stages.benchmark import read_device, read_latency
+from edgeprune.stages.mobile import OPERATORS, ORT_MODEL
 from edgeprune.stages.prune import Prune
 from edgeprune.stages.race import read_race
 from edgeprune.variant import read_variant
@@ -77,7 +78,7 @@ def _publish(
     latency: list[LatencyRow],
     notes: list[str],
 ) -> BuildReport:
-    """Copy the package out of the store, write build.json and the benchmark beside it."""
+    """Copy the package out of the store, write build.json and what else lies beside it."""
     package = artifacts["package"]
     final = package.manifest.metrics
     assert final.metric is not None  # noqa: S101 (the package stage always carries its model's metric)
@@ -100,6 +101,7 @@ def _publish(
             size_bytes=size_bytes,
             sha256=package.digest(f"{name}.tar.gz"),
         ),
+        mobile=_mobile_row(output / name, artifacts.get("mobile")),
         stages=[_stage_row(node, artifacts[node.id].manifest, cached=cached[node.id]) for node in plan.nodes],
         linear=artifacts["prepare"].manifest.metrics.linear,
         device=None if plan.benchmark is None else read_device(artifacts[plan.benchmark.id]),
@@ -120,14 +122,41 @@ def _publish(
             _replace_folder(package.file(name), output / name)
             _replace_file(package.file(f"{name}.tar.gz"), output / f"{name}.tar.gz")
             write_text(output / f"{name}.build.json", report.model_dump_json(indent=2) + "\n")
-            samples = output / f"{name}.benchmark.jsonl"
-            if plan.benchmark is None:
-                samples.unlink(missing_ok=True)
-            else:
-                _replace_file(artifacts[plan.benchmark.id].file("samples.jsonl"), samples)
+            for beside, made in _beside(output / name, plan, artifacts).items():
+                if made is None:
+                    beside.unlink(missing_ok=True)
+                else:
+                    _replace_file(made, beside)
     except OSError as error:
         raise (storage_error(error, output) or error) from error
     return report
+
+
+def _beside(package: Path, plan: Plan, artifacts: Mapping[str, Artifact]) -> dict[Path, Path | None]:
+    """What lies beside a package: where, and the file it is; None: this build has none, and an older one's goes."""
+    benchmark = None if plan.benchmark is None else artifacts[plan.benchmark.id]
+    mobile = artifacts.get("mobile")
+    found = {
+        "benchmark.jsonl": (benchmark, "samples.jsonl"),
+        "ort": (mobile, ORT_MODEL),
+        "ort.config": (mobile, OPERATORS),
+    }
+    return {
+        package.with_name(f"{package.name}.{suffix}"): None if artifact is None else artifact.file(name)
+        for suffix, (artifact, name) in found.items()
+    }
+
+
+def _mobile_row(package: Path, artifact: Artifact | None) -> MobileRow | None:
+    if artifact is None:
+        return None
+    return MobileRow(
+        path=f"{package}.ort",
+        operators=f"{package}.ort.config",
+        size_bytes=artifact.manifest.metrics.model_bytes or 0,
+        sha256=artifact.digest(ORT_MODEL),
+        max_error=artifact.manifest.metrics.scores["parity_max_error"],
+    )
 
 
 def _no_gain(plan: Plan, latency: Sequence[LatencyRow]) -> str | None:

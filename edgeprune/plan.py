@@ -25,6 +25,7 @@ from edgeprune.stage import Stage
 from edgeprune.stages.benchmark import Benchmark
 from edgeprune.stages.export import Export
 from edgeprune.stages.finetune import Finetune
+from edgeprune.stages.mobile import Mobile
 from edgeprune.stages.package import Package, PackageName
 from edgeprune.stages.prepare import Prepare
 from edgeprune.stages.prune import Prune
@@ -170,12 +171,17 @@ class _Planner:
         timed = {"dense-fp32": dense_onnx}
         if reachable and final_onnx is not dense_onnx:
             # What the graph and the precision alone buy, so that what pruning buys can be told.
-            timed["dense"] = self._quantize(0, dense, dense_onnx, raced)
-        result = timed["final"] = self._quantize(last_round, dense, final_onnx, raced)
+            timed["dense"] = self._quantize(0, dense, dense_onnx, raced, drop_limit=None)
+        drop_limit = self._target.budget.metric_drop
+        result = timed["final"] = self._quantize(last_round, dense, final_onnx, raced, drop_limit=drop_limit)
         lineage |= {node.id: node for node in (*raced.values(), result)}
         package = Package(self._stages.package, name=name, runtime=self._target.runtime)
         package.round = last_round
         self._add("package", package, dense=dense, model=result, **lineage)
+        if self._target.ort_format:
+            mobile = Mobile(threads=self._target.runtime.threads)
+            mobile.round = last_round
+            self._add("mobile", mobile, onnx=final_onnx, model=result)
         return self._benchmark(last_round, dense, timed) if reachable else None
 
     def _add(self, node_id: str, stage: Stage, **parents: Node) -> Node:
@@ -211,6 +217,7 @@ class _Planner:
             weight_type=precision.weight_type,
             reduce_range=precision.reduce_range,
             per_channel=precision.per_channel,
+            embeddings=precision.embeddings,
         )
 
     def _race(self, number: int, dense: Node, onnx: Node) -> dict[str, Node]:
@@ -230,9 +237,12 @@ class _Planner:
         )
         return {"race": self._add(f"race-{number}", stage, dense=dense, onnx=onnx)}
 
-    def _quantize(self, number: int, dense: Node, onnx: Node, raced: dict[str, Node]) -> Node:
+    def _quantize(
+        self, number: int, dense: Node, onnx: Node, raced: dict[str, Node], *, drop_limit: float | None
+    ) -> Node:
         plain = Variant(rewrites=PLAIN, precision=self._settings)
-        stage = Quantize(plain, tolerance=self._stages.export.tolerance, round_number=number)
+        tolerance = self._stages.export.tolerance
+        stage = Quantize(plain, tolerance=tolerance, drop_limit=drop_limit, round_number=number)
         return self._add(f"quantize-{number}", stage, dense=dense, onnx=onnx, **raced)
 
     def _benchmark(self, number: int, dense: Node, timed: dict[str, Node]) -> Node:

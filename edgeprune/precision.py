@@ -10,20 +10,40 @@ from typing import Literal
 
 from edgeprune.config import Frozen
 
-__all__ = ["Mode", "PrecisionSettings", "resolve_precision", "saturates"]
+__all__ = ["EmbeddingsType", "Mode", "PrecisionSettings", "is_quantized", "resolve_precision", "saturates"]
 
-Mode = Literal["int8-dynamic", "fp16", "fp32"]
+Mode = Literal["int8-dynamic", "int8-static", "int8-weights", "int4-weights", "fp16", "fp32"]
+EmbeddingsType = Literal["fp32", "int8", "int4"]
 
 _EXACT_INT8 = {"avx512_vnni", "avx_vnni", "amx_int8"}
+_INT8_PRODUCTS = ("int8-dynamic", "int8-static")
 
 
 class PrecisionSettings(Frozen):
-    """The deliverable's numbers, everything resolved; the last three are None unless mode is int8-dynamic."""
+    """The deliverable's numbers, everything resolved."""
 
     mode: Mode
     weight_type: Literal["int8", "uint8"] | None = None
+    """This and the next two: None unless activations are in 8 bits too."""
     reduce_range: bool | None = None
     per_channel: bool | None = None
+    embeddings: EmbeddingsType | None = None
+    """None: as `mode` says, in floating point."""
+    keep_fp32: tuple[str, ...] = ()
+    """Nodes whose weights stay in fp32."""
+
+    @property
+    def words(self) -> str:
+        """For people."""
+        details = ["a scale a tensor"] * (self.per_channel is False)
+        details += [f"embeddings in {self.embeddings}"] * (self.embeddings != _usual_embeddings(self.mode))
+        details += [f"{len(self.keep_fp32)} products in fp32"] * bool(self.keep_fp32)
+        return f"{self.mode} ({'; '.join(details)})" if details else self.mode
+
+
+def is_quantized(mode: Mode) -> bool:
+    """Whether weights are whole numbers."""
+    return mode not in ("fp16", "fp32")
 
 
 def saturates(arch: str, isa: Sequence[str]) -> bool:
@@ -39,13 +59,24 @@ def resolve_precision(
     weight_type: Literal["int8", "uint8"] | None,
     reduce_range: bool | None,
     per_channel: bool,
+    embeddings: EmbeddingsType | None = None,
 ) -> PrecisionSettings:
     """Fill what a profile leaves open (None) from the instruction set."""
-    if mode != "int8-dynamic":
+    if not is_quantized(mode):
         return PrecisionSettings(mode=mode)
+    embeddings = embeddings or _usual_embeddings(mode)
+    if mode not in _INT8_PRODUCTS:
+        return PrecisionSettings(mode=mode, embeddings=embeddings)
     return PrecisionSettings(
         mode=mode,
         weight_type=weight_type or "int8",
         reduce_range=saturates(arch, isa) if reduce_range is None else reduce_range,
         per_channel=per_channel,
+        embeddings=embeddings,
     )
+
+
+def _usual_embeddings(mode: Mode) -> EmbeddingsType | None:
+    if not is_quantized(mode):
+        return None
+    return "int4" if mode == "int4-weights" else "int8"

@@ -17,6 +17,7 @@ from pydantic import Field, JsonValue, PositiveFloat, PositiveInt, model_validat
 
 from edgeprune.config import Frozen, apply_overrides, parse_override, read_yaml, validate
 from edgeprune.errors import ProfileError
+from edgeprune.precision import EmbeddingsType, Mode, is_quantized
 from edgeprune.steps import Schedule, Step, order_fault
 
 __all__ = [
@@ -206,10 +207,19 @@ class Runtime(Frozen):
 class Precision(Frozen):
     """The deliverable's numbers; what is null follows from the instruction set."""
 
-    mode: Literal["int8-dynamic", "fp16", "fp32"]
+    mode: Mode
     weight_type: Literal["int8", "uint8"] | None = None
+    """This and the next two are for int8-dynamic and int8-static."""
     reduce_range: bool | None = None
     per_channel: bool = True
+    embeddings: EmbeddingsType | None = None
+    """null: int8, or int4 with int4-weights; refused in floating point."""
+
+    @model_validator(mode="after")
+    def _embeddings_fit_mode(self) -> Self:
+        if self.embeddings is not None and not is_quantized(self.mode):
+            raise ValueError(f"embeddings is {self.embeddings}, but {self.mode} leaves no weights as whole numbers")
+        return self
 
 
 class Workload(Frozen):
@@ -249,13 +259,15 @@ class Target(Frozen):
     precision: Precision
     workload: Workload = Workload()
     budget: Budget = Budget()
+    ort_format: bool = False
+    """Also write the model in ORT format, for builds of ONNX Runtime that load nothing else."""
     runner: LocalRunner | None
     """How the target is reached; null: not from here."""
 
     @model_validator(mode="after")
     def _precision_fits_provider(self) -> Self:
-        if self.runtime.provider == "CUDAExecutionProvider" and self.precision.mode == "int8-dynamic":
-            raise ValueError("precision.mode int8-dynamic falls back to the CPU under CUDA; use fp16 or fp32")
+        if self.runtime.provider == "CUDAExecutionProvider" and is_quantized(self.precision.mode):
+            raise ValueError(f"precision.mode {self.precision.mode} falls back to the CPU under CUDA; use fp16 or fp32")
         return self
 
 

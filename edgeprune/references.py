@@ -1,7 +1,7 @@
 """What PyTorch computes for a few real batches, kept beside an export so that every later graph is compared with it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from edgeprune.tasks.base import Task
 __all__ = [
     "REFERENCES",
     "Reference",
+    "answered_by",
     "load_references",
     "reference_outputs",
     "save_references",
@@ -67,12 +68,19 @@ def worst_agreement(
     Args:
         with_padding: Whether the graph takes padded texts; those without are compared all the same.
     """
-    found = [
-        agreement(one.outputs, _compared(raw_output(session, one.inputs), one.inputs))
+    answers = answered_by(session, references, with_padding=with_padding)
+    compared = [one for one in references if with_padding or not one.padded]
+    found = [agreement(one.outputs, answer.outputs) for one, answer in zip(compared, answers, strict=True)]
+    return max(found, key=lambda one: one.relative_error)
+
+
+def answered_by(session: InferenceSession, references: Sequence[Reference], *, with_padding: bool) -> list[Reference]:
+    """The batches that a graph takes, with its own outputs in place of PyTorch's."""
+    return [
+        replace(one, outputs=_compared(raw_output(session, one.inputs), one.inputs))
         for one in references
         if with_padding or not one.padded
     ]
-    return max(found, key=lambda one: one.relative_error)
 
 
 def save_references(references: Sequence[Reference], path: Path) -> None:

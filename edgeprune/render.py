@@ -199,12 +199,10 @@ def print_report(console: Console, report: BuildReport) -> None:
         console.print()
         console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
     console.print()
-    console.print(
-        f"{report.package.path}  {report.package.size_bytes / 1e6:.1f} MB",
-        highlight=False,
-        markup=False,
-        soft_wrap=True,
-    )
+    made = [(report.package.path, report.package.size_bytes)]
+    made += [(report.mobile.path, report.mobile.size_bytes)] if report.mobile else []
+    for path, size_bytes in made:
+        console.print(f"{path}  {size_bytes / 1e6:.1f} MB", highlight=False, markup=False, soft_wrap=True)
 
 
 def print_comparison(console: Console, reports: Sequence[BuildReport]) -> None:

@@ -16,7 +16,7 @@ from edgeprune.latency import DeviceRow, LatencyRow
 from edgeprune.racing import RaceRow
 from edgeprune.variant import Variant
 
-__all__ = ["BuildReport", "PackageRow", "StageRow", "read_report"]
+__all__ = ["BuildReport", "MobileRow", "PackageRow", "StageRow", "read_report"]
 
 
 class PackageRow(Frozen):
@@ -28,6 +28,18 @@ class PackageRow(Frozen):
     """All files of the folder."""
     sha256: str
     """Of the archive."""
+
+
+class MobileRow(Frozen):
+    """The same model in ORT format, for builds of ONNX Runtime that load nothing else."""
+
+    path: str
+    operators: str
+    """The operators that such a build must have, for its `--include_ops_by_config`."""
+    size_bytes: int
+    sha256: str
+    max_error: float
+    """Largest difference of its outputs from the ONNX file's, here."""
 
 
 class StageRow(Frozen):
@@ -58,6 +70,8 @@ class BuildReport(Frozen):
     verdict: Literal["pass", "fail", "inconclusive"]
     exit_code: int
     package: PackageRow
+    mobile: MobileRow | None = None
+    """None: the target doesn't ask for it."""
     stages: list[StageRow]
     linear: Metric | None
     """What a linear model reaches on the same test rows: of TF-IDF, or of 16 x 16 pixels."""

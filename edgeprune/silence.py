@@ -6,9 +6,20 @@ import logging
 import warnings
 from collections.abc import Iterator
 
-__all__ = ["quiet_libraries"]
+__all__ = ["logging_kept", "quiet_libraries"]
 
-_LOGGERS = ("huggingface_hub", "torch.onnx", "torch.export", "onnxscript", "onnx_ir", "accelerate", "datasets", "root")
+_LOGGERS = (
+    "huggingface_hub",
+    "torch.onnx",
+    "torch.export",
+    "onnxscript",
+    "onnx_ir",
+    "accelerate",
+    "datasets",
+    "root",
+    "onnxruntime.quantization",
+    "ort_format_model.utils",
+)
 
 
 @contextlib.contextmanager
@@ -34,3 +45,15 @@ def quiet_libraries() -> Iterator[None]:
             transformers.logging.enable_progress_bar()
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def logging_kept() -> Iterator[None]:
+    """The root logger's level and handlers are afterwards what they were: some modules configure them on import."""
+    root = logging.getLogger()
+    level, handlers = root.level, list(root.handlers)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+        root.handlers[:] = handlers

@@ -70,7 +70,7 @@ class Variant(Frozen):
     @property
     def words(self) -> str:
         """For people."""
-        return ", ".join([self.precision.mode, *self.rewrites, *(self.session.words if self.session else ())])
+        return ", ".join([self.precision.words, *self.rewrites, *(self.session.words if self.session else ())])
 
 
 def read_variant(artifact: Artifact) -> Variant | None:

@@ -439,6 +439,34 @@ def test_a_target_that_cannot_be_reached_is_packaged_and_its_latency_not_measure
     assert not package.with_name(f"{package.name}.benchmark.jsonl").exists()
 
 
+def test_a_board_gets_its_model_in_ort_format_too(built: Built, tmp_path: Path) -> None:
+    flags = ["--target", "raspberry-pi-5", "--set", "target.budget.metric_drop=1"]
+    done = built.again(*flags, "--json", output=tmp_path)
+    assert done.code == 7, done.err
+    mobile = done.document["mobile"]
+    package, model = Path(done.document["package"]["path"]), Path(mobile["path"])
+    assert model == package.with_name(f"{package.name}.ort")
+    assert (mobile["sha256"], mobile["size_bytes"]) == (file_digest(model), model.stat().st_size)
+    assert mobile["max_error"] == 0
+    sessions = [
+        onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        for path in (package / "model.onnx", model)
+    ]
+    ids = np.array([[1, 7, 9, 2]])
+    feed = {value.name: ids if value.name == "input_ids" else ids * 0 + 1 for value in sessions[0].get_inputs()}
+    np.testing.assert_array_equal(*(session.run(None, feed)[0] for session in sessions))
+    operators = Path(mobile["operators"]).read_text(encoding="utf-8")
+    assert all(len(line.split(";")) == 3 for line in operators.splitlines())
+    assert "ai.onnx;17;LayerNormalization" in operators
+    assert str(tmp_path).encode() not in model.read_bytes()
+    assert str(model) in built.again(*flags, output=tmp_path).out
+    # Another build of the name that has none takes the old one away.
+    plain = built.again(*flags, "--set", "target.ort_format=false", "--json", output=tmp_path)
+    assert plain.document["mobile"] is None
+    assert not model.exists()
+    assert not Path(mobile["operators"]).exists()
+
+
 def test_without_a_latency_budget_not_being_measured_is_no_fault(built: Built, tmp_path: Path) -> None:
     done = built.again("--target", _unreachable_target(tmp_path, "board"), "--json", output=tmp_path)
     assert (done.code, done.complaints) == (0, [])

@@ -27,6 +27,7 @@ from edgeprune.models.reader import Encoding
 from edgeprune.models.text_reader import TextReader, load_text_reader
 from edgeprune.tasks import TaskSpec, task_for
 from edgeprune.tasks.base import IGNORED, Example
+from edgeprune.variant import SessionOptions
 
 
 def spec_for(inputs: Sequence[str] = ("input_ids", "attention_mask"), max_length: int = 16) -> TaskSpec:
@@ -45,6 +46,18 @@ def encodings_of(lengths: list[int]) -> list[Encoding]:
 
 TASK = task_for(spec_for())
 READER = TextReader(SimpleNamespace(pad_token_id=7, model_input_names=[]), 16)
+
+
+def test_a_session_has_the_options_that_are_asked_for(tmp_path: Path):
+    value = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])
+    result = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1])
+    graph = helper.make_graph([helper.make_node("Neg", ["x"], ["y"])], "g", [value], [result])
+    onnx.save(helper.make_model(graph, ir_version=9, opset_imports=[helper.make_opsetid("", 20)]), tmp_path / "m.onnx")
+    wanted = SessionOptions(threads=2, arena=False, config={"session.intra_op.allow_spinning": "0"})
+    options = onnx_session(tmp_path / "m.onnx", wanted).get_session_options()
+    assert (options.intra_op_num_threads, options.enable_cpu_mem_arena) == (2, False)
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+    assert onnx_session(tmp_path / "m.onnx").get_session_options().intra_op_num_threads == 1
 
 
 @pytest.mark.parametrize("model_type", ["bert", "distilbert"])

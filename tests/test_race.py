@@ -11,6 +11,7 @@ import pytest
 from e2e import Built, call, target_text
 from test_methods import Watched, work_of
 
+from edgeprune.agent import device_info
 from edgeprune.artifacts import Artifact, Manifest, file_records
 from edgeprune.assets.run import Model
 from edgeprune.graph.rewrites import REWRITES
@@ -24,7 +25,9 @@ from edgeprune.stages.quantize import Quantize
 from edgeprune.stages.race import Race
 from edgeprune.variant import CHOICE, PLAIN, SessionOptions, Variant, read_variant
 
-INT8 = PrecisionSettings(mode="int8-dynamic", weight_type="int8", reduce_range=False, per_channel=True)
+INT8 = PrecisionSettings(
+    mode="int8-dynamic", weight_type="int8", reduce_range=False, per_channel=True, embeddings="int8"
+)
 SKIP = "without SkipLayerNormFusion"
 TOLERANCE = 1e-4
 
@@ -72,9 +75,9 @@ def test_the_fastest_wins_and_every_variant_has_a_row(built: Built, tmp_path: Pa
     )  # fmt: skip
     assert winner.words == wanted
     names = [row.variant for row in rows]
-    assert (
-        len(names) == len(set(names)) == 8 * 2 + 4
-    )  # sets of rewrites, with the fusion and without; sessions and fp32
+    assert len(names) == len(set(names))
+    assert sum(name.startswith("int8-dynamic, ") for name in names) == 8 * 2 + 3  # fused or not; then three sessions
+    assert sum(name.startswith("fp32") for name in names) == 1
     assert [row.why for row in rows if row.variant == wanted] == ["won"]
     assert all(row.max_error is not None and row.max_error < TOLERANCE for row in rows)
     assert all("slower" in row.why for row in rows if row.variant != wanted)
@@ -96,6 +99,41 @@ def test_fp32_that_is_faster_is_shipped_unless_size_decides(built: Built, tmp_pa
         winner, rows, _ = raced(built, folder, fp32_first, size_limit_bytes=limit)
         assert winner.precision.mode == mode
         assert any(row.variant.startswith("fp32") for row in rows) is (mode == "fp32")
+
+
+@pytest.mark.parametrize("nearer", [True, False])
+def test_another_int8_races_only_if_it_is_as_near_to_fp32(
+    built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nearer: bool
+) -> None:
+    distances = iter([1.0, *([0.9] * 3 if nearer else [1.1] * 3)])  # the profile's own precision comes first
+    monkeypatch.setattr("edgeprune.calibration.mean_distance", lambda *_: next(distances))
+    winner, rows, _ = raced(built, tmp_path, lambda name: 1.0 if name.startswith("int8-static") else 2.0)
+    others = {row.variant.split(",")[0] for row in rows}
+    assert others == {"int8-dynamic", "fp32"} | (
+        {"int8-static", "int8-weights", "int8-dynamic (a scale a tensor)"} if nearer else set()
+    )
+    assert winner.precision == (INT8.model_copy(update={"mode": "int8-static"}) if nearer else INT8)
+
+
+def test_weights_alone_are_small_for_their_size_not_for_speed(built: Built, tmp_path: Path) -> None:
+    _, rows, _ = raced(
+        built, tmp_path, lambda _name: 1.0, settings=PrecisionSettings(mode="int4-weights", embeddings="int4")
+    )
+    assert {row.variant.split(",")[0] for row in rows} == {"int4-weights"}
+
+
+def test_another_cpu_races_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    def key() -> str:
+        stage = Race(
+            RaceConfig(), settings=INT8, runtime=Runtime(threads=1), workload=Workload(), size_limit_bytes=None,
+            tolerance=TOLERANCE, runner=Told(lambda _name: 1.0), round_number=1,
+        )  # fmt: skip
+        return stage.key({"dense": "d", "onnx": "o"}, 0)
+
+    here = key()
+    for name, value in (("cpu", "another"), ("isa", ["asimd"]), ("arch", "another")):
+        monkeypatch.setattr("edgeprune.stages.race.device_info", lambda n=name, v=value: {**device_info(), n: v})
+        assert key() != here
 
 
 def test_texts_in_batches_may_be_padded(built: Built, tmp_path: Path) -> None:
@@ -133,7 +171,7 @@ def test_a_rewrite_that_is_not_exact_is_dropped_with_a_note(
     folder.mkdir()
     variant = Variant(rewrites=(*PLAIN, "fused-attention"), precision=INT8, session=SessionOptions(threads=1))
     work = work_of(built, folder, dense=("prepare", 0), onnx=("export", 1))
-    metrics = Quantize(variant, tolerance=TOLERANCE, round_number=1)(work)
+    metrics = Quantize(variant, tolerance=TOLERANCE, drop_limit=None, round_number=1)(work)
     (note,) = metrics.notes
     assert note.startswith("the rewrite fused-attention was left out: outputs differ from PyTorch's by ")
     assert note.endswith(", allowed are 1e-04")
@@ -207,7 +245,7 @@ def test_another_verdict_makes_another_model(built: Built, tmp_path: Path) -> No
 def test_a_graph_without_a_mask_refuses_one(built: Built, tmp_path: Path) -> None:
     variant = Variant(rewrites=("narrow-reads", "unpadded"), precision=INT8, session=SessionOptions(threads=1))
     work = work_of(built, tmp_path, dense=("prepare", 0), onnx=("export", 1))
-    metrics = Quantize(variant, tolerance=TOLERANCE, round_number=1)(work)
+    metrics = Quantize(variant, tolerance=TOLERANCE, drop_limit=None, round_number=1)(work)
     assert metrics.scores["rewritten_max_error"] < TOLERANCE
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
     feed = {value.name: [[1, 0, 1]] for value in session.get_inputs()}
@@ -232,7 +270,7 @@ def made_by(built: Built, folder: Path, variant: Variant) -> Artifact:
     work.folder.mkdir()
     race = Artifact(folder / "race", built.artifact("export").manifest)
     plain = Variant(rewrites=PLAIN, precision=PrecisionSettings(mode="fp32"))
-    stage = Quantize(plain, tolerance=TOLERANCE, round_number=1)
+    stage = Quantize(plain, tolerance=TOLERANCE, drop_limit=None, round_number=1)
     metrics = stage(replace(work, parents={**work.parents, "race": race}))
     assert metrics.scores["raced"] == 1
     found = built.artifact("quantize").manifest

@@ -5,6 +5,8 @@ file (beside it above 2 GB), and it names no path of the machine that made it: t
 paths into every node's metadata, which would leak them and make two checkouts' bytes differ.
 """
 
+import ast
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +20,8 @@ from edgeprune.graph.serialization import write_onnx
 __all__ = ["export_onnx"]
 
 _LONGEST_BATCH = 4096
+_SCOPES = "pkg.torch.onnx.name_scopes"
+"""torch's metadata: the modules that a node lies in, outermost first, and the call."""
 
 
 def export_onnx(
@@ -51,8 +55,9 @@ def export_onnx(
 
 
 def _clean(program: onnx_ir.Model, output_names: Sequence[str]) -> None:
-    """Readable axes and output names; no metadata."""
+    """Readable names of axes, outputs and products; no metadata."""
     graph = program.graph
+    _name_products(graph)
     renamed = {}
     for value in graph.inputs:
         shape = value.shape
@@ -75,6 +80,18 @@ def _clean(program: onnx_ir.Model, output_names: Sequence[str]) -> None:
     program.metadata_props.clear()
     program.doc_string = None
     graph.name = "edgeprune"
+
+
+def _name_products(graph: onnx_ir.Graph) -> None:
+    """Call the product of a linear layer by its module: settings and reports name products."""
+    calls: Counter[str] = Counter()
+    for node in graph:
+        scopes = ast.literal_eval(node.metadata_props.get(_SCOPES, "[]"))
+        weight = node.inputs[1] if len(node.inputs) > 1 else None
+        if node.op_type in ("MatMul", "Gemm") and weight is not None and weight.is_initializer() and scopes[1:]:
+            *_, module, _ = scopes
+            node.name = f"{module}:{calls[module]}" if calls[module] else module  # ALBERT calls its one layer again
+            calls[module] += 1
 
 
 def _dimension(size: int | onnx_ir.SymbolicDim, renamed: dict[str, str]) -> int | str | None:

@@ -23,7 +23,7 @@ class Export(Stage):
     """
 
     name = "export"
-    version = 5
+    version = 6
     libraries = ("torch", "transformers", "onnx", "onnxscript", "onnx-ir", "onnxruntime")
     roles = ("dense", "checkpoint")
     produces = ("model.onnx", "reader", "outputs.safetensors", "references.safetensors")

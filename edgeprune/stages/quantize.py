@@ -1,8 +1,9 @@
 """quantize: fp32 ONNX → the variant that is shipped, with parity and metric measured again through ONNX Runtime.
 
 The variant is the race's verdict; where nothing raced, the rewrites that need no measurement, in the target's precision.
-Writes `model.onnx`, `variant.json`, its `reader/` and the outputs on test. The key holds the resolved settings, not the
-target's name: two boards with the same instruction set share their int8 model.
+A quantized model that loses more of the metric than the target allows, where fp32 doesn't, keeps its few most sensitive
+products in fp32; the selection split decides. Writes `model.onnx`, `variant.json`, its `reader/` and the outputs on test.
+The key holds the resolved settings, not the target's name: two boards with the same instruction set share their int8 model.
 """
 
 import shutil
@@ -12,7 +13,7 @@ from pydantic import JsonValue
 from edgeprune.agent import device_info
 from edgeprune.artifacts import StageMetrics
 from edgeprune.events import Note
-from edgeprune.precision import saturates
+from edgeprune.precision import is_quantized, saturates
 from edgeprune.stage import Stage, Work
 from edgeprune.variant import CHOICE, VARIANT, Variant
 
@@ -25,26 +26,29 @@ class Quantize(Stage):
     Args:
         variant: What is made where nothing raced.
         tolerance: Largest relative difference of a rewritten graph's outputs from PyTorch's.
+        drop_limit: Most of the metric that the target lets the model lose; None: as it comes.
         round_number: Of the graph's checkpoint; 0 is the dense model.
     """
 
     name = "quantize"
-    version = 3
+    version = 4
     libraries = ("onnx", "onnx-ir", "onnxruntime", "transformers")
     roles = ("dense", "onnx")
     produces = ("model.onnx", VARIANT, "reader", "outputs.safetensors")
 
-    def __init__(self, variant: Variant, *, tolerance: float, round_number: int) -> None:
+    def __init__(self, variant: Variant, *, tolerance: float, drop_limit: float | None, round_number: int) -> None:
         self.round = round_number
         self._plain = variant
         self._tolerance = tolerance
+        self._drop_limit = drop_limit
 
     def fingerprint(self) -> dict[str, JsonValue]:
         settings: dict[str, JsonValue] = {
             **self._plain.model_dump(mode="json"),
             "tolerance": self._tolerance,
+            "drop_limit": self._drop_limit,
         }
-        if self._plain.precision.mode == "int8-dynamic":
+        if is_quantized(self._plain.precision.mode):
             # The bytes are the same everywhere, but the metric is what this instruction set computes of them.
             device = device_info()
             settings["measured_on"] = [device["arch"], list(device["isa"])]
@@ -53,12 +57,14 @@ class Quantize(Stage):
     def run(self, work: Work) -> StageMetrics:
         import numpy as np
 
+        from edgeprune.calibration import feeds_of
         from edgeprune.evaluation import onnx_session, predict_onnx
         from edgeprune.graph.quantization import convert
         from edgeprune.parity import agreement
         from edgeprune.prepared import OUTPUTS, load_outputs, open_prepared, report
         from edgeprune.references import REFERENCES, load_references, worst_agreement
         from edgeprune.rewriting import rewrite
+        from edgeprune.sensitivity import Conversion, keep_metric
 
         raced = work.parents.get("race")
         wanted = self._plain if raced is None else Variant.model_validate_json(raced.file(CHOICE).read_bytes())
@@ -71,19 +77,28 @@ class Quantize(Stage):
                 )
             )
         onnx = work.parents["onnx"]
+        shutil.copytree(onnx.file("reader"), work.folder / "reader")
+        prepared = open_prepared(
+            work.parents["dense"], work.data, splits=("selection", "test"), reader=work.folder / "reader"
+        )
+        task = prepared.task
+        calibration, judged = feeds_of(prepared.splits["selection"], prepared.reader)
         references = load_references(onnx.file(REFERENCES))
         exact, path = work.folder / "exact" / "model.onnx", work.folder / "model.onnx"
         exact.parent.mkdir()
         rewritten = rewrite(onnx.file("model.onnx"), exact, wanted.rewrites, references, tolerance=self._tolerance)
-        for sentence in rewritten.dropped:
+        notes = list(rewritten.dropped)
+        convert(exact, path, settings, calibration)
+        if self._drop_limit is not None and is_quantized(settings.mode):
+            dense = load_outputs(work.parents["dense"].file(OUTPUTS))["selection"]
+            conversion = Conversion(exact, wanted, prepared, dense, calibration, judged)
+            settings, sentence = keep_metric(conversion, path, self._drop_limit, work.progress)
+            notes += [] if sentence is None else [sentence]
+        for sentence in notes:
             work.emit(Note(sentence))
-        convert(exact, path, settings)
         shutil.rmtree(exact.parent)
-        variant = wanted.model_copy(update={"rewrites": rewritten.applied})
+        variant = wanted.model_copy(update={"rewrites": rewritten.applied, "precision": settings})
         (work.folder / VARIANT).write_text(variant.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        shutil.copytree(onnx.file("reader"), work.folder / "reader")
-        prepared = open_prepared(work.parents["dense"], work.data, splits=("test",), reader=work.folder / "reader")
-        task = prepared.task
         session = onnx_session(path, variant.session)
         parity = worst_agreement(session, references, with_padding="unpadded" not in variant.rewrites)
         outputs = predict_onnx(session, task, prepared.test.examples, prepared.reader)
@@ -93,7 +108,7 @@ class Quantize(Stage):
             parameters=onnx.manifest.metrics.parameters,
             model_bytes=sum(file.stat().st_size for file in work.folder.glob("model.onnx*")),
             metric=report(work, prepared, outputs),
-            notes=rewritten.dropped,
+            notes=tuple(notes),
             scores={
                 "raced": float(raced is not None),
                 "same_answers_as_fp32": float(np.mean(list(map(task.same_answer, fp32_outputs, outputs)))),

@@ -1,8 +1,9 @@
 """race: an fp32 graph + target → which variant of it is fastest there.
 
 Every set of exact rewrites, with ONNX Runtime's own fusions and without the one that is often slower, in the target's
-precision; then the winner with other session options, and in fp32: int8 that is slower isn't shipped unless the size
-budget needs it. All take turns on the same texts. Writes `choice.json` (the verdict, no figures: it enters the keys of what
+precision; then the winner with other session options and in other precisions: fp32, as int8 that is slower isn't shipped
+unless the size budget needs it, and other ways to int8 whose outputs are no further from fp32's. All take turns on the same
+texts. Writes `choice.json` (the verdict, no figures: it enters the keys of what
 is made by it), `race.json` (a row a variant: time, parity, why it lost) and `samples.jsonl`.
 
 A race is a measurement, made once for its inputs and kept: what is shipped is a function of the export and the verdict.
@@ -28,6 +29,8 @@ from edgeprune.stage import Stage, Work
 from edgeprune.variant import CHOICE, NO_SKIP_FUSION, PLAIN, RewriteName, SessionOptions, Variant
 
 if TYPE_CHECKING:
+    from edgeprune.calibration import Feed
+    from edgeprune.models.reader import Array
     from edgeprune.references import Reference
 
 __all__ = ["Race", "read_race"]
@@ -45,6 +48,13 @@ _REWRITES: tuple[tuple[RewriteName, ...], ...] = (
     (*PLAIN, "unpadded", "packed-projections", "fused-attention"),
 )
 """The sets that are tried; those without padding only where the workload is one text at a time."""
+
+_WEIGHTS_ONLY: dict[str, object] = {
+    "mode": "int8-weights",
+    "weight_type": None,
+    "reduce_range": None,
+    "per_channel": None,
+}
 
 _ROWS = TypeAdapter(list[RaceRow])
 
@@ -64,7 +74,7 @@ class Race(Stage):
     """
 
     name = "race"
-    version = 1
+    version = 2
     libraries = ("onnx", "onnx-ir", "onnxruntime")
     roles = ("dense", "onnx")
     produces = (CHOICE, "race.json", "samples.jsonl")
@@ -104,13 +114,17 @@ class Race(Stage):
         }
 
     def run(self, work: Work) -> StageMetrics:
+        from edgeprune.calibration import feeds_of
+        from edgeprune.prepared import open_prepared
         from edgeprune.references import REFERENCES, load_references
         from edgeprune.workloads import batches_of
 
         onnx = work.parents["onnx"]
+        prepared = open_prepared(work.parents["dense"], work.data, splits=("selection",), reader=onnx.file("reader"))
+        calibration, judged = feeds_of(prepared.splits["selection"], prepared.reader)
         batches, _ = batches_of(work, work.parents["dense"], onnx.file("reader"), self._workload, self._config.samples)
         references = load_references(onnx.file(REFERENCES))
-        graphs = _Graphs(onnx.file("model.onnx"), work.folder / "graphs", references, self._tolerance)
+        graphs = _Graphs(onnx.file("model.onnx"), work.folder / "graphs", references, self._tolerance, calibration)
         sets = [names for names in _REWRITES if self._workload.batch_size == 1 or "unpadded" not in names]
         rows: list[RaceRow] = []
         try:
@@ -123,7 +137,7 @@ class Race(Stage):
             winner, found = self._heat(work, graphs, entrants, batches)
             rows += [row for row in found if row.variant != winner.words]
             work.progress(len(sets) + 1, len(sets) + 2, "steps")
-            others = [*self._with_sessions(winner), *self._in_fp32(winner, graphs)]
+            others = [*self._with_sessions(winner), *self._in_other_precisions(winner, graphs, judged)]
             winner, found = self._heat(work, graphs, [winner, *others], batches)
             rows += found
             work.progress(len(sets) + 2, len(sets) + 2, "steps")
@@ -160,14 +174,36 @@ class Race(Stage):
             changes += [{"threads": threads} for threads in range(1, session.threads)]
         return [variant.model_copy(update={"session": session.model_copy(update=change)}) for change in changes]
 
-    def _in_fp32(self, variant: Variant, graphs: "_Graphs") -> list[Variant]:
-        """The same in fp32, where int8 was asked for and fp32 isn't too large."""
-        if self._settings.mode != "int8-dynamic":
+    def _in_other_precisions(self, variant: Variant, graphs: "_Graphs", judged: "Sequence[Feed]") -> list[Variant]:
+        """The same in fp32, unless that is too large, and in other kinds of int8 that are as near to it."""
+        from edgeprune.calibration import mean_distance, outputs_of
+        from edgeprune.evaluation import onnx_session
+
+        mode = self._settings.mode
+        if mode not in ("int8-dynamic", "int8-static"):  # weights alone are made small for their size
             return []
-        alternative = variant.model_copy(update={"precision": PrecisionSettings(mode="fp32")})
-        graphs.make(variant.rewrites, alternative.precision)
+
+        def outputs(settings: PrecisionSettings) -> "list[Array]":
+            graphs.make(variant.rewrites, settings)
+            path = graphs.path(variant.model_copy(update={"precision": settings}))
+            return outputs_of(onnx_session(path, variant.session), judged)
+
+        fp32 = PrecisionSettings(mode="fp32")
+        exact = outputs(fp32)
+        alternative = variant.model_copy(update={"precision": fp32})
         size = total_bytes([graphs.path(alternative).parent])
-        return [] if self._size_limit_bytes is not None and size > self._size_limit_bytes else [alternative]
+        found = [] if self._size_limit_bytes is not None and size > self._size_limit_bytes else [alternative]
+        allowed = mean_distance(outputs(self._settings), exact)
+        others: list[dict[str, object]] = [
+            {"mode": "int8-static"},
+            _WEIGHTS_ONLY,
+            {"per_channel": not self._settings.per_channel},
+        ]
+        for change in others if mode == "int8-dynamic" else []:
+            settings = self._settings.model_copy(update=change)
+            if mean_distance(outputs(settings), exact) <= allowed:
+                found.append(variant.model_copy(update={"precision": settings}))
+        return found
 
     def _heat(
         self, work: Work, graphs: "_Graphs", entrants: Sequence[Variant], batches: "list[JsonValue]"
@@ -211,9 +247,17 @@ class _Graphs:
         folder: Where they are put.
         references: What PyTorch computed.
         tolerance: Largest relative difference of a rewritten graph's outputs.
+        calibration: What `convert` is given.
     """
 
-    def __init__(self, source: Path, folder: Path, references: "Sequence[Reference]", tolerance: float) -> None:
+    def __init__(
+        self,
+        source: Path,
+        folder: Path,
+        references: "Sequence[Reference]",
+        tolerance: float,
+        calibration: "Sequence[Feed]",
+    ) -> None:
         self.folder = folder
         self.errors: dict[tuple[RewriteName, ...], float] = {}
         """By the rewrites that were applied, the largest difference from PyTorch."""
@@ -222,11 +266,14 @@ class _Graphs:
         self._source = source
         self._references = references
         self._tolerance = tolerance
+        self._calibration = calibration
         self._paths: dict[tuple[tuple[RewriteName, ...], PrecisionSettings], Path] = {}
         folder.mkdir()
 
     def make(self, rewrites: tuple[RewriteName, ...], settings: PrecisionSettings) -> tuple[RewriteName, ...]:
         """Make the graph with these rewrites; those that found something to change and are exact."""
+        if (rewrites, settings) in self._paths:
+            return rewrites
         from edgeprune.graph.quantization import convert
         from edgeprune.graph.serialization import remove_graph
         from edgeprune.rewriting import rewrite
@@ -238,7 +285,7 @@ class _Graphs:
         made = (found.applied, settings)
         if made not in self._paths:
             self._paths[made] = self._new()
-            convert(exact, self._paths[made], settings)
+            convert(exact, self._paths[made], settings, self._calibration)
         remove_graph(exact)  # all of them at once would fill the disk
         return found.applied
 

@@ -1,0 +1,45 @@
+"""ONNX → ORT format, which builds of ONNX Runtime for phones load, and the operators that such a build must have.
+
+The graph is optimized while it is written, with the session options that it is shipped with: what they leave out is left
+out on the device too. A layout for one kind of CPU stays out of it. ONNX Runtime's own converter can't take session options,
+prints, and writes absolute paths (https://onnxruntime.ai/docs/performance/model-optimizations/ort-format-models.html).
+"""
+
+import tempfile
+from pathlib import Path
+
+import onnxruntime
+
+from edgeprune.agent import session_options
+from edgeprune.silence import logging_kept
+from edgeprune.variant import NO_SKIP_FUSION, SessionOptions
+
+__all__ = ["write_ort_format"]
+
+_DISABLED, _ = NO_SKIP_FUSION
+_ONE_CPUS_LAYOUT = "NchwcTransformer"
+
+
+def write_ort_format(source: Path, destination: Path, operators: Path, session: SessionOptions) -> None:
+    """Write the graph `source` in ORT format, and the operators it needs.
+
+    Args:
+        source: An .onnx file.
+        destination: The .ort file.
+        operators: The file that a build of ONNX Runtime is given as `--include_ops_by_config`.
+        session: What the model is run with.
+    """
+    disabled = ";".join([*filter(None, [session.config.get(_DISABLED)]), _ONE_CPUS_LAYOUT])
+    wanted = session.model_copy(update={"config": {**session.config, _DISABLED: disabled}})
+    options = session_options(wanted.model_dump(mode="json"))
+    options.add_session_config_entry("session.save_model_format", "ORT")
+    options.optimized_model_filepath = str(destination)
+    onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    with logging_kept(), tempfile.TemporaryDirectory() as scratch:  # the module configures logging when it is imported
+        from onnxruntime.tools.ort_format_model import create_config_from_models
+
+        listed = Path(scratch) / "operators"
+        create_config_from_models([destination], listed, enable_type_reduction=False)
+        lines = listed.read_text(encoding="utf-8").splitlines(keepends=True)
+    # Comments name the machine's paths.
+    operators.write_text("".join(line for line in lines if not line.startswith("#")), encoding="utf-8")

@@ -1,0 +1,150 @@
+"""edgeprune/graph/quantization.py: every precision of one export."""
+
+import logging
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import onnx
+import pytest
+from e2e import Built
+
+from edgeprune.calibration import feeds_of, mean_distance, outputs_of
+from edgeprune.data import DataSource, DataSpec
+from edgeprune.evaluation import onnx_session
+from edgeprune.graph.quantization import convert, weight_products
+from edgeprune.models.reader import Array
+from edgeprune.precision import EmbeddingsType, Mode, PrecisionSettings, resolve_precision
+from edgeprune.prepared import open_prepared
+from edgeprune.tasks import COLUMNS
+
+Feed = dict[str, Array]
+
+
+class Source(NamedTuple):
+    """The pruned export of the shared build, and rows of its data."""
+
+    path: Path
+    calibration: list[Feed]
+    judged: list[Feed]
+
+    def outputs(self, path: Path) -> list[Array]:
+        return outputs_of(onnx_session(path), self.judged)
+
+
+@pytest.fixture(scope="module")
+def source(built: Built) -> Source:
+    data = DataSource(DataSpec(train=str(built.data)), columns=COLUMNS["text-classification"], offline=True)
+    export = built.artifact("export", 1)
+    prepared = open_prepared(built.artifact("prepare", 0), data, splits=("selection",), reader=export.file("reader"))
+    return Source(export.file("model.onnx"), *feeds_of(prepared.splits["selection"], prepared.reader))
+
+
+def settings_of(mode: Mode, embeddings: EmbeddingsType | None = None) -> PrecisionSettings:
+    return resolve_precision(
+        mode, arch="aarch64", isa=["asimd"], weight_type=None, reduce_range=None, per_channel=True,
+        embeddings=embeddings,
+    )  # fmt: skip
+
+
+def converted(source: Source, folder: Path, settings: PrecisionSettings) -> Path:
+    folder.mkdir(exist_ok=True)
+    path = folder / "model.onnx"
+    convert(source.path, path, settings, source.calibration)
+    return path
+
+
+def operators(path: Path) -> Counter[str]:
+    return Counter(node.op_type for node in onnx.load(path).graph.node)
+
+
+@pytest.mark.parametrize(
+    ("mode", "operator"),
+    [
+        ("int8-dynamic", "MatMulInteger"),
+        ("int8-static", "QuantizeLinear"),
+        ("int8-weights", "MatMulNBits"),
+        ("int4-weights", "MatMulNBits"),
+    ],
+)
+def test_every_mode_computes_nearly_what_fp32_does(source: Source, tmp_path: Path, mode: Mode, operator: str) -> None:
+    path = converted(source, tmp_path, settings_of(mode))
+    assert operators(path)[operator] > 0
+    exact, found = source.outputs(source.path), source.outputs(path)
+    spread = float(np.std(np.concatenate(exact)))
+    assert 0 < mean_distance(found, exact) < 0.25 * spread
+    assert path.read_bytes() == converted(source, tmp_path / "again", settings_of(mode)).read_bytes()
+
+
+def test_eight_bits_of_weights_are_nearer_than_four(source: Source, tmp_path: Path) -> None:
+    exact = source.outputs(source.path)
+    by_mode = {
+        mode: mean_distance(source.outputs(converted(source, tmp_path / mode, settings_of(mode, "fp32"))), exact)
+        for mode in ("int8-weights", "int4-weights")
+    }
+    assert by_mode["int8-weights"] < by_mode["int4-weights"] / 4
+
+
+@pytest.mark.parametrize("mode", ["int8-dynamic", "int8-static", "int8-weights"])
+def test_embeddings_get_the_type_that_is_asked_for(source: Source, tmp_path: Path, mode: Mode) -> None:
+    sizes, exact = {}, source.outputs(source.path)
+    for embeddings in ("fp32", "int8", "int4"):
+        path = converted(source, tmp_path / embeddings, settings_of(mode, embeddings))
+        types = {tensor.data_type for tensor in onnx.load(path).graph.initializer if "word_embeddings" in tensor.name}
+        sizes[embeddings] = path.stat().st_size
+        assert (operators(path)["GatherBlockQuantized"] > 0) is (embeddings == "int4")
+        assert (onnx.TensorProto.UINT8 in types) is (embeddings != "fp32")
+        assert not {onnx.TensorProto.UINT4, onnx.TensorProto.INT4} & types, "ORT format has none"
+        spread = float(np.std(np.concatenate(exact)))
+        assert mean_distance(source.outputs(path), exact) < 0.25 * spread
+    assert sizes["fp32"] > sizes["int8"]
+
+
+@pytest.mark.parametrize("mode", ["int8-dynamic", "int8-static", "int8-weights", "int4-weights"])
+def test_products_that_are_kept_stay_as_they_are(source: Source, tmp_path: Path, mode: Mode) -> None:
+    products = weight_products(source.path)
+    kept = (products[0], products[3])
+    plain = settings_of(mode)
+    path = converted(source, tmp_path, plain.model_copy(update={"keep_fp32": kept}))
+    model = onnx.load(path)
+    in_fp32 = {tensor.name for tensor in model.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT}
+    left = [node.name for node in model.graph.node if node.name in products and node.input[1] in in_fp32]
+    everything = onnx.load(converted(source, tmp_path / "all", plain)).graph
+    never = [node.name for node in everything.node if node.name in products and node.input[1] in in_fp32]
+    assert left == [name for name in products if name in kept or name in never]
+    assert not set(kept) & set(never)
+
+
+def test_products_are_called_by_their_modules(source: Source) -> None:
+    products = weight_products(source.path)
+    assert "bert.encoder.layer.0.attention.self.query" in products
+    assert len(products) == len(set(products))
+
+
+def test_the_importing_programs_logging_is_left_alone() -> None:
+    """onnxruntime's module calls logging.basicConfig when it is imported."""
+    program = """
+import logging, sys
+from pathlib import Path
+import onnx
+from edgeprune.graph.quantization import convert
+from edgeprune.precision import PrecisionSettings
+try:
+    convert(Path("nothing.onnx"), Path("x.onnx"), PrecisionSettings(mode="int4-weights", embeddings="fp32"))
+except FileNotFoundError:
+    pass
+from edgeprune.graph import quantization
+try:
+    quantization._in_blocks(Path("nothing.onnx"), Path("x.onnx"), [], bits=4, block=32)
+except FileNotFoundError:
+    pass
+assert "onnxruntime.quantization.matmul_nbits_quantizer" in sys.modules
+assert not logging.getLogger().handlers, logging.getLogger().handlers
+assert logging.getLogger().level == logging.WARNING
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert logging.getLogger().level == logging.WARNING

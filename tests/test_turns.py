@@ -1,0 +1,52 @@
+"""Models timed by turns: who goes when, and what comes back."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from edgeprune.runners import Record
+from edgeprune.runners.turns import BLOCK, time_by_turns
+
+
+class _Device:
+    """A runner that remembers what it was asked and answers with a sample a model: 1 ms, 2 ms … by place."""
+
+    def __init__(self) -> None:
+        self.orders: list[list[str]] = []
+        self.requests: list[Record] = []
+
+    def run(self, request: Record, models: Mapping[str, Path]) -> list[Record]:
+        self.orders.append(list(models))
+        self.requests.append(request)
+        return [
+            {"kind": "device"},
+            *({"kind": "samples", "name": name, "ns": [place * 1_000_000]} for place, name in enumerate(models, 1)),
+        ]
+
+
+def _timed(device: _Device, processes: int, kept: list[Record]) -> dict[str, list[list[float]]]:
+    models = {name: Path(name) for name in ("a", "b", "c")}
+    return time_by_turns(device, {"warmup": 3}, models, processes=processes, keep=kept.append)
+
+
+def test_each_model_takes_each_place_once_in_as_many_processes_as_there_are_models() -> None:
+    device = _Device()
+    _timed(device, 3, [])
+    assert [sorted(places) for places in zip(*device.orders, strict=True)] == [["a", "b", "c"]] * 3
+
+
+def test_samples_are_in_milliseconds_a_list_a_process() -> None:
+    assert _timed(_Device(), 2, []) == {"a": [[1.0], [3.0]], "b": [[2.0], [1.0]], "c": [[3.0], [2.0]]}
+
+
+def test_the_request_is_kept_and_asks_for_latency_in_blocks() -> None:
+    device = _Device()
+    _timed(device, 1, [])
+    assert device.requests == [{"warmup": 3, "mode": "latency", "block": BLOCK}]
+
+
+def test_every_line_is_kept_with_its_process() -> None:
+    kept: list[Record] = []
+    _timed(_Device(), 2, kept)
+    assert [(record["process"], record["kind"]) for record in kept] == [
+        (process, kind) for process in (0, 1) for kind in ("device", "samples", "samples", "samples")
+    ]
