@@ -37,7 +37,8 @@ class PrecisionSettings(Frozen):
         """For people."""
         details = ["a scale a tensor"] * (self.per_channel is False)
         details += [f"embeddings in {self.embeddings}"] * (self.embeddings != _usual_embeddings(self.mode))
-        details += [f"{len(self.keep_fp32)} products in fp32"] * bool(self.keep_fp32)
+        kept = len(self.keep_fp32)
+        details += [f"{kept} product{'s' * (kept > 1)} in fp32"] * (kept > 0)
         return f"{self.mode} ({'; '.join(details)})" if details else self.mode
 
 

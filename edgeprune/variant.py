@@ -13,7 +13,7 @@ from edgeprune.precision import PrecisionSettings
 
 __all__ = ["CHOICE", "NO_SKIP_FUSION", "PLAIN", "VARIANT", "RewriteName", "SessionOptions", "Variant", "read_variant"]
 
-RewriteName = Literal["narrow-reads", "unpadded", "packed-projections", "fused-attention"]
+RewriteName = Literal["narrow-reads", "unpadded", "packed-projections", "standard-attention", "fused-attention"]
 
 
 CHOICE = "choice.json"

@@ -6,7 +6,7 @@ import onnx_ir
 import pytest
 from graphs import assert_same, content, numbers, run, written
 
-from edgeprune.graph.rewrites.fused_attention import fused_attention
+from edgeprune.graph.rewrites.fused_attention import fused_attention, standard_attention
 
 GRAPH = """(float[b, s, 8] q, float[b, t, 8] k, float[b, t, 8] v, float[b, 1, s, t] mask, float[b, 1, 1, t] row,
             float[1, 2, s, t] heads, float[s, t] flat) => (y) {
@@ -29,6 +29,10 @@ def fused(text: str, attentions: int, queries: int = 5, tokens: int = 5) -> onnx
         "heads": numbers(1, 2, queries, tokens, seed=5), "flat": numbers(queries, tokens, seed=6),
     }  # fmt: skip
     expected, before = run(model, values), content(model)
+    assert standard_attention(model) == attentions
+    assert (content(model) == before) is (attentions == 0)
+    assert_same(run(model, values), expected)
+    model = written(text, **CONSTANTS)
     assert fused_attention(model) == attentions
     assert (content(model) == before) is (attentions == 0)
     assert_same(run(model, values), expected)
@@ -88,17 +92,30 @@ def test_names_that_are_taken_stay_whose_they_are():
     fused(changed(("y = Relu(r)", "attention_0 = Relu(r)  y = Neg(attention_0)")), 1)
 
 
+def test_the_standards_operator_raises_the_opset_to_the_first_that_has_it():
+    model = written(GRAPH, **CONSTANTS)
+    standard_attention(model)
+    assert [node.op_type for node in model.graph] == ["Attention", "Relu"]
+    assert (model.opset_imports[""], model.ir_version) == (23, 11)
+
+
 @pytest.mark.parametrize(
     ("model_type", "left"), [("bert", 0), ("albert", 0), ("mpnet", 2), ("deberta-v2", 2), ("modernbert", 2)]
 )
 def test_no_softmax_is_left_where_attention_is_plain(exported_graph: Callable[[str], Path], model_type: str, left: int):
-    model = onnx_ir.load(exported_graph(model_type))
-    assert fused_attention(model) == 2 - left
-    operators = [node.op_type for node in model.graph]
-    assert (operators.count("Softmax"), operators.count("MultiHeadAttention")) == (left, 2 - left)
+    for rewrite, operator in ((standard_attention, "Attention"), (fused_attention, "MultiHeadAttention")):
+        model = onnx_ir.load(exported_graph(model_type))
+        assert rewrite(model) == 2 - left
+        operators = [node.op_type for node in model.graph]
+        assert (operators.count("Softmax"), operators.count(operator)) == (left, 2 - left)
 
 
 def test_every_layer_has_its_own_number_of_heads(exported_graph: Callable[[str], Path]):
+    model = onnx_ir.load(exported_graph("bert"))
+    standard_attention(model)
+    attentions = [node for node in model.graph if node.op_type == "Attention"]
+    for name in ("q_num_heads", "kv_num_heads"):
+        assert [node.attributes.get_int(name) for node in attentions] == [1, 3]
     model = onnx_ir.load(exported_graph("bert"))
     fused_attention(model)
     attentions = [node for node in model.graph if node.op_type == "MultiHeadAttention"]

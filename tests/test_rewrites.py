@@ -21,9 +21,9 @@ ALL = tuple(REWRITES)
 TOGETHER = (*((name,) for name in ALL), ("narrow-reads", "packed-projections", "fused-attention"), ALL)
 
 COUNTS = {
-    "bert": (6, 2, 4, 2), "roberta": (6, 2, 4, 2), "xlm-roberta": (6, 2, 4, 2), "electra": (6, 2, 4, 2),
-    "distilbert": (6, 2, 4, 2), "albert": (6, 2, 4, 2), "mpnet": (6, 2, 4, 0), "deberta-v2": (3, 1, 7, 0),
-    "modernbert": (5, 2, 0, 0),
+    "bert": (6, 2, 4, 2, 2), "roberta": (6, 2, 4, 2, 2), "xlm-roberta": (6, 2, 4, 2, 2), "electra": (6, 2, 4, 2, 2),
+    "distilbert": (6, 2, 4, 2, 2), "albert": (6, 2, 4, 2, 2), "mpnet": (6, 2, 4, 0, 0), "deberta-v2": (3, 1, 7, 0, 0),
+    "modernbert": (5, 2, 0, 0, 0),
 }  # fmt: skip
 """Of each rewrite alone, in the table's order. MPNet adds a position bias beside the mask, DeBERTa relative positions,
 ModernBERT rotates, and has its projections packed and without biases."""
@@ -51,7 +51,7 @@ def test_a_rewritten_graph_computes_the_same(exported_graph: Exported, model_typ
             (expected,) = before.run(None, values)
             (found,) = after.run(None, {name: values[name] for name in left})
             np.testing.assert_allclose(found, expected, atol=5e-6, err_msg=f"{rewrites} {batch} {length}")
-    assert tuple(alone for (alone,) in counts[:4]) == COUNTS[model_type]
+    assert tuple(alone for (alone,) in counts[: len(ALL)]) == COUNTS[model_type]
 
 
 @pytest.mark.parametrize("model_type", ["albert", "deberta-v2", "modernbert", "mpnet"])
@@ -87,8 +87,7 @@ def test_a_rewritten_graph_is_written_beside_or_inside_and_quantized(
         path.parent.mkdir()
     write_onnx(onnx_ir.load(source), paths[0])
     model = onnx_ir.load(paths[0])
-    for rewrite in REWRITES.values():
-        assert rewrite(model)
+    assert [bool(rewrite(model)) for rewrite in REWRITES.values()] == [True, True, True, True, False]  # one attention
     write_onnx(model, paths[1])
     found = onnx_session(paths[1]).run(None, values)[0]
     np.testing.assert_allclose(found, expected, atol=5e-6)

@@ -26,7 +26,6 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
-from onnxruntime.quantization.registry import IntegerOpsRegistry
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from edgeprune.precision import PrecisionSettings
@@ -35,7 +34,6 @@ from edgeprune.silence import logging_kept
 __all__ = ["convert", "weight_products"]
 
 _WEIGHT_TYPES = {"int8": QuantType.QInt8, "uint8": QuantType.QUInt8}
-_DYNAMIC_PRODUCTS = [name for name in IntegerOpsRegistry if name not in ("Conv", "Gather")]
 _BLOCKS = {4: 32, 8: 128}
 """Weights of a product that share a scale, by their bits."""
 _TABLE_BLOCK = 128
@@ -67,7 +65,7 @@ def convert(source: Path, destination: Path, settings: PrecisionSettings, calibr
         case "fp16":
             _write(convert_float_to_float16(onnx.load(source), keep_io_types=True), destination)
         case "int8-dynamic":
-            _quantize_dynamic(source, destination, settings, [*_DYNAMIC_PRODUCTS, *rows], but=others)
+            _quantize_dynamic(source, destination, settings, ["MatMul", *rows], but=others)
         case "int8-static":
             _quantize_static(source, destination, settings, calibration)
         case "int8-weights" | "int4-weights":

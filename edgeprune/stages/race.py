@@ -1,10 +1,10 @@
 """race: an fp32 graph + target → which variant of it is fastest there.
 
-Every set of exact rewrites, with ONNX Runtime's own fusions and without the one that is often slower, in the target's
-precision; then the winner with other session options and in other precisions: fp32, as int8 that is slower isn't shipped
-unless the size budget needs it, and other ways to int8 whose outputs are no further from fp32's. All take turns on the same
-texts. Writes `choice.json` (the verdict, no figures: it enters the keys of what
-is made by it), `race.json` (a row a variant: time, parity, why it lost) and `samples.jsonl`.
+Sets of exact rewrites, with ONNX Runtime's own fusions and without the one that is often slower, in the target's precision;
+then the winner without one of its rewrites, with other session options and in other precisions: fp32, as int8 that is
+slower isn't shipped unless the size budget needs it, and other ways to int8 whose outputs are no further from fp32's. All
+take turns on the same texts. Writes `choice.json` (the verdict, no figures: it enters the keys of what is made by it),
+`race.json` (a row a variant: time, parity, why it lost) and `samples.jsonl`.
 
 A race is a measurement, made once for its inputs and kept: what is shipped is a function of the export and the verdict.
 """
@@ -37,17 +37,8 @@ __all__ = ["Race", "read_race"]
 
 _WARMUP = 3
 
-_REWRITES: tuple[tuple[RewriteName, ...], ...] = (
-    (),
-    PLAIN,
-    (*PLAIN, "fused-attention"),
-    (*PLAIN, "packed-projections", "fused-attention"),
-    (*PLAIN, "unpadded"),
-    (*PLAIN, "unpadded", "fused-attention"),
-    (*PLAIN, "unpadded", "packed-projections"),
-    (*PLAIN, "unpadded", "packed-projections", "fused-attention"),
-)
-"""The sets that are tried; those without padding only where the workload is one text at a time."""
+_ATTENTION: tuple[tuple[RewriteName, ...], ...] = ((), ("standard-attention",), ("fused-attention",))
+_PROJECTIONS: tuple[tuple[RewriteName, ...], ...] = ((), ("packed-projections",))
 
 _WEIGHTS_ONLY: dict[str, object] = {
     "mode": "int8-weights",
@@ -125,7 +116,7 @@ class Race(Stage):
         batches, _ = batches_of(work, work.parents["dense"], onnx.file("reader"), self._workload, self._config.samples)
         references = load_references(onnx.file(REFERENCES))
         graphs = _Graphs(onnx.file("model.onnx"), work.folder / "graphs", references, self._tolerance, calibration)
-        sets = [names for names in _REWRITES if self._workload.batch_size == 1 or "unpadded" not in names]
+        sets = self._sets()
         rows: list[RaceRow] = []
         try:
             entrants: list[Variant] = []
@@ -138,6 +129,7 @@ class Race(Stage):
             rows += [row for row in found if row.variant != winner.words]
             work.progress(len(sets) + 1, len(sets) + 2, "steps")
             others = [*self._with_sessions(winner), *self._in_other_precisions(winner, graphs, judged)]
+            others += [one for one in self._with_fewer_rewrites(winner, graphs) if one not in entrants]
             winner, found = self._heat(work, graphs, [winner, *others], batches)
             rows += found
             work.progress(len(sets) + 2, len(sets) + 2, "steps")
@@ -148,6 +140,17 @@ class Race(Stage):
         (work.folder / CHOICE).write_text(winner.model_dump_json(indent=2) + "\n", encoding="utf-8")
         (work.folder / "race.json").write_bytes(_ROWS.dump_json(rows, indent=2) + b"\n")
         return StageMetrics(notes=tuple(graphs.dropped))
+
+    def _sets(self) -> list[tuple[RewriteName, ...]]:
+        """The sets of rewrites that are tried first; without a mask only where the workload is one text at a time."""
+        base: tuple[RewriteName, ...] = (*PLAIN, "unpadded") if self._workload.batch_size == 1 else PLAIN
+        combined = [(*base, *packed, *attention) for packed in _PROJECTIONS for attention in _ATTENTION]
+        return list(dict.fromkeys([(), PLAIN, *combined]))
+
+    def _with_fewer_rewrites(self, variant: Variant, graphs: "_Graphs") -> list[Variant]:
+        """A variant without one of its rewrites each: one that buys nothing isn't shipped."""
+        kept = [tuple(name for name in variant.rewrites if name != left) for left in variant.rewrites]
+        return [variant.model_copy(update={"rewrites": graphs.make(names, variant.precision)}) for names in kept]
 
     def _with_fusions(self, rewrites: tuple[RewriteName, ...]) -> list[Variant]:
         """A graph as ONNX Runtime fuses it, and without the fusion that is often slower."""

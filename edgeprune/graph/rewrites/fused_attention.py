@@ -1,15 +1,16 @@
-"""Attention as one operator: ONNX Runtime's `MultiHeadAttention`.
+"""Attention as one operator: ONNX's `Attention`, or ONNX Runtime's `MultiHeadAttention`.
 
     q, k, v [batch, tokens, heads · width], each reshaped to heads and transposed
-    softmax(q · kᵀ · scale + mask) · v, transposed and reshaped back     →  MultiHeadAttention(q, k, v, mask)
+    softmax(q · kᵀ · scale + mask) · v, transposed and reshaped back     →  Attention(q, k, v, mask)
 
-(https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md#com.microsoft.MultiHeadAttention). The four
-transposes go; whether the operator's own kernel makes up for it is the race's to say. Layers may have different numbers
+(https://onnx.ai/onnx/operators/onnx__Attention.html, from opset 23 on;
+https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md#com.microsoft.MultiHeadAttention). The four
+transposes go; which kernel is faster, and whether it makes up for what it does instead, is the race's to say. Layers may have different numbers
 of heads; one whose queries, keys and values aren't plainly split into heads (rotary positions, relative positions added
 between) stays as it is.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import onnx_ir
@@ -17,9 +18,11 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from edgeprune.graph.values import constant_of, introduce, only_use, producer_of, same_size
 
-__all__ = ["fused_attention"]
+__all__ = ["fused_attention", "standard_attention"]
 
-_DOMAIN = "com.microsoft"
+_CONTRIB = "com.microsoft"
+_OPSET, _IR_VERSION = 23, 11
+"""The first with the standard operator."""
 
 
 @dataclass(frozen=True)
@@ -39,29 +42,55 @@ class _Attention:
 
 
 def fused_attention(model: onnx_ir.Model) -> int:
-    """Replace every attention that is plain; how many there were.
+    """Replace every attention that is plain by ONNX Runtime's operator; how many there were.
 
     Args:
         model: Changed in place; unchanged where the result is 0.
     """
+
+    def operator(attention: _Attention) -> onnx_ir.Node:
+        inputs = [attention.query, attention.key, attention.value]
+        mask = [] if attention.mask is None else [None, None, attention.mask]
+        attributes = {"num_heads": attention.heads, "scale": attention.scale}
+        return onnx_ir.node("MultiHeadAttention", [*inputs, *mask], attributes=attributes, domain=_CONTRIB)
+
+    found = _replace(model, operator)
+    if found:
+        model.opset_imports.setdefault(_CONTRIB, 1)
+    return found
+
+
+def standard_attention(model: onnx_ir.Model) -> int:
+    """Replace every attention that is plain by the standard's operator; how many there were.
+
+    Args:
+        model: Changed in place, its opset raised where that is needed; unchanged where the result is 0.
+    """
+
+    def operator(attention: _Attention) -> onnx_ir.Node:
+        inputs = [attention.query, attention.key, attention.value]
+        mask = [] if attention.mask is None else [attention.mask]
+        heads = attention.heads
+        attributes = {"q_num_heads": heads, "kv_num_heads": heads, "scale": attention.scale}
+        return onnx_ir.node("Attention", [*inputs, *mask], attributes=attributes)
+
+    found = _replace(model, operator)
+    if found:
+        model.opset_imports[""] = max(model.opset_imports[""], _OPSET)
+        model.ir_version = max(model.ir_version, _IR_VERSION)
+    return found
+
+
+def _replace(model: onnx_ir.Model, operator: Callable[[_Attention], onnx_ir.Node]) -> int:
     graph = model.graph
     found = [one for node in graph if (one := _attention(node)) is not None]
     for number, attention in enumerate(found):
-        inputs = [attention.query, attention.key, attention.value]
-        if attention.mask is not None:
-            inputs += [None, None, attention.mask]
-        fused = onnx_ir.node(
-            "MultiHeadAttention",
-            inputs,
-            attributes={"num_heads": attention.heads, "scale": attention.scale},
-            domain=_DOMAIN,
-        )
+        fused = operator(attention)
         before, after = attention.result.outputs[0], fused.outputs[0]
         introduce(graph, after, f"attention_{number}", before.dtype, before.shape)
         graph.insert_before(attention.result, fused)
         before.replace_all_uses_with(after)
     if found:
-        model.opset_imports.setdefault(_DOMAIN, 1)
         RemoveUnusedNodesPass()(model)
     return len(found)
 
