@@ -5,17 +5,19 @@ device with Python 3.9 or newer and run there as it is:
 
     python agent.py < request.json
 
-Request:  {"mode": "latency" | "memory", "provider", "warmup", "block",
+Request:  {"mode": "latency" | "memory" | "outputs" | "probe", "provider", "warmup", "block",
            "sessions": {name: {"threads", "level": "basic" | "extended" | "all", "arena", "config": {key: value}}},
            "models": [{"name", "path"}], "batches": {name: [{"input_ids": [[int]], "attention_mask": [[int]], ...}]}}
           An input is a list of whole numbers, or {"seed": int, "shape": [int]}: normally distributed float32.
 Lines:    {"kind": "device", ...}, {"kind": "session", "name", "create_ns", "first_run_ns"},
           {"kind": "samples", "name", "ns": [int]}, {"kind": "memory", "name", "peak_bytes"},
+          {"kind": "outputs", "name", "values": [[float]], "sha256"}: of each batch the first output's, flattened,
           {"kind": "error", "type", "message"}
 
 Every model has equally many batches, and is given those of a batch's inputs that it takes. In latency mode every model is
 loaded and the models take turns, `block` runs each: the same batches in the same order, and whatever disturbs the machine
-disturbs all of them. Memory mode loads one model and reads the process's own peak.
+disturbs all of them. Memory mode loads one model and reads the process's own peak. Outputs mode tells what models compute;
+probe mode the device line alone.
 """
 
 import json
@@ -208,6 +210,19 @@ def _memory(request):
     _say(kind="memory", name=model["name"], peak_bytes=peak_memory_bytes())
 
 
+def _outputs(request):
+    import hashlib
+
+    import numpy
+
+    for model in request["models"]:
+        session = _session(request, model)
+        found = [numpy.asarray(session.run(None, feed)[0]) for feed in _feeds(request, model, session)]
+        digest = hashlib.sha256(b"".join(numpy.ascontiguousarray(one).tobytes() for one in found)).hexdigest()
+        values = [one.ravel().tolist() for one in found]
+        _say(kind="outputs", name=model["name"], values=values, sha256=digest)
+
+
 def peak_memory_bytes():
     """The largest resident size of this process so far, in bytes; None where the system doesn't tell."""
     try:
@@ -237,7 +252,8 @@ def main():
         import onnxruntime
 
         _say(kind="device", onnxruntime=onnxruntime.__version__, **device_info())
-        {"latency": _latency, "memory": _memory}[request["mode"]](request)
+        modes = {"latency": _latency, "memory": _memory, "outputs": _outputs, "probe": lambda _: None}
+        modes[request["mode"]](request)
     except Exception as error:
         _say(kind="error", type=type(error).__name__, message=str(error))
         return 1

@@ -10,8 +10,9 @@ from edgeprune.data import DataSpec
 from edgeprune.errors import ModelError
 from edgeprune.events import Emit, ignore
 from edgeprune.pipeline import build as run_build
-from edgeprune.plan import BuildRequest, make_plan
+from edgeprune.plan import make_plan
 from edgeprune.profiles import host_target, load_pipeline, load_target
+from edgeprune.request import BuildRequest
 from edgeprune.results import BuildReport
 
 if TYPE_CHECKING:

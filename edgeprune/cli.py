@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
     from edgeprune.data import DataSpec
-    from edgeprune.plan import BuildRequest, Plan
+    from edgeprune.plan import Plan
     from edgeprune.render import EventRenderer
+    from edgeprune.request import BuildRequest
     from edgeprune.results import BuildReport
 
 __all__ = ["app", "main"]

@@ -18,7 +18,8 @@ from edgeprune.errors import StorageError, UsageError, storage_error
 from edgeprune.events import Emit, Note, ignore
 from edgeprune.execution import measure_node, run_node
 from edgeprune.latency import LatencyRow
-from edgeprune.plan import BuildRequest, Node, Plan, command_on_device
+from edgeprune.plan import Node, Plan
+from edgeprune.request import BuildRequest, command_on_device
 from edgeprune.results import BuildReport, MobileRow, PackageRow, StageRow
 from edgeprune.stages.benchmark import read_device, read_latency
 from edgeprune.stages.mobile import OPERATORS, ORT_MODEL

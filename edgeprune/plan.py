@@ -6,21 +6,23 @@ plan = make_plan(request)
 
 import os
 import re
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+
+from pydantic import JsonValue
 
 from edgeprune.agent import device_info
 from edgeprune.artifacts import Store
-from edgeprune.data import DataSource, DataSpec
+from edgeprune.data import DataSource
 from edgeprune.errors import TargetError, UsageError
-from edgeprune.models.record import read_pruning
 from edgeprune.models.reference import ModelSource, resolve_model
 from edgeprune.numeric import numeric_mode
 from edgeprune.precision import PrecisionSettings, resolve_precision
-from edgeprune.profiles import Pipeline, Target, mismatches
-from edgeprune.runners.local import LocalRunner
+from edgeprune.profiles import Target, mismatches
+from edgeprune.request import BuildRequest, check
+from edgeprune.runners import Runner
+from edgeprune.runners.config import LocalConfig
+from edgeprune.runners.reach import runner_for
 from edgeprune.stage import Stage
 from edgeprune.stages.benchmark import Benchmark
 from edgeprune.stages.export import Export
@@ -31,35 +33,12 @@ from edgeprune.stages.prepare import Prepare
 from edgeprune.stages.prune import Prune
 from edgeprune.stages.quantize import Quantize
 from edgeprune.stages.race import Race
-from edgeprune.steps import GradientStep, LayersStep, MagnitudeStep, StructuredStep, VocabularyStep
-from edgeprune.tasks import COLUMNS, IMAGE_TASKS, TAUGHT_ONLY, TaskName, resolve_problem_type, resolve_task
+from edgeprune.tasks import COLUMNS, TaskName, resolve_problem_type, resolve_task
 from edgeprune.variant import PLAIN, Variant
 
-__all__ = ["BuildRequest", "Node", "Plan", "command_on_device", "make_plan"]
+__all__ = ["Node", "Plan", "make_plan"]
 
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")
-
-
-@dataclass(frozen=True)
-class BuildRequest:
-    """Everything a build is asked for, profiles already read."""
-
-    model: str
-    data: DataSpec
-    pipeline: Pipeline
-    target: Target
-    pipeline_reference: str
-    """The name or path that the pipeline was read from; likewise the target's."""
-    target_reference: str
-    overrides: tuple[str, ...] = ()
-    store: Path = Path(".edgeprune")
-    output: Path = Path("dist")
-    name: str | None = None
-    """Of the package; None: the model's."""
-    release: str = "0"
-    task: str | None = None
-    problem_type: str | None = None
-    offline: bool = False
 
 
 @dataclass(frozen=True)
@@ -121,10 +100,8 @@ def make_plan(request: BuildRequest) -> Plan:
     """
     model = resolve_model(request.model, offline=request.offline)
     task = resolve_task(request.task, model.config)
-    _check_modality(request, task)
     problem_type = resolve_problem_type(request.problem_type, task)
-    _check_signals(request, task)
-    _check_layers(request, model)
+    check(request, task, model)
     data = DataSource(request.data, columns=COLUMNS[task], offline=request.offline)
     name = PackageName(name=request.name or model.name, release=request.release, target=request.target.name)
     for kind, value in (("--name", name.name), ("--release", name.release)):
@@ -220,6 +197,20 @@ class _Planner:
             embeddings=precision.embeddings,
         )
 
+    @property
+    def _runner(self) -> Runner:
+        target = self._target
+        assert target.runner is not None  # noqa: S101 (asked for where the target is reachable)
+        return runner_for(target.runner, target.name, lambda device: mismatches(target, device))
+
+    @property
+    def _place(self) -> list[JsonValue]:
+        """What a race's verdict holds for: this CPU, or what a profile says of another machine."""
+        if isinstance(self._target.runner, LocalConfig):
+            device = device_info()
+            return [device["arch"], list(device["isa"]), device["cpu"]]
+        return [self._target.model_dump(mode="json")[name] for name in ("device", "runner")]
+
     def _race(self, number: int, dense: Node, onnx: Node) -> dict[str, Node]:
         """The race by its role; none where the pipeline has none."""
         if self._stages.race is None:
@@ -232,7 +223,8 @@ class _Planner:
             workload=self._target.workload,
             size_limit_bytes=None if size_mb is None else size_mb * 1e6,
             tolerance=self._stages.export.tolerance,
-            runner=LocalRunner(),
+            runner=self._runner,
+            place=self._place,
             round_number=number,
         )
         return {"race": self._add(f"race-{number}", stage, dense=dense, onnx=onnx)}
@@ -251,108 +243,10 @@ class _Planner:
             names=tuple(timed),
             runtime=self._target.runtime,
             workload=self._target.workload,
-            runner=LocalRunner(),
+            runner=self._runner,
         )
         stage.round = number
         return self._add("benchmark", stage, baseline=dense, **timed)
-
-
-def command_on_device(request: BuildRequest) -> str:
-    """The command that makes the same package on the target itself and measures it there."""
-    data = request.data
-    words = ["edgeprune", "build", request.model, "--data", data.train, "--target", request.target_reference]
-    words += ["--pipeline", request.pipeline_reference]
-    options = {
-        "--selection-data": data.selection,
-        "--test-data": data.test,
-        "--text-column": data.text_column,
-        "--pair-column": data.pair_column,
-        "--label-column": data.label_column,
-        "--max-rows": data.max_rows,
-        "--task": request.task,
-        "--problem-type": request.problem_type,
-        "--name": request.name,
-    }
-    for option, value in options.items():
-        words += [] if value is None else [option, str(value)]
-    runner = [] if request.target.runner else ["target.runner.type=local"]
-    for override in [*request.overrides, *runner]:
-        words += ["--set", override]
-    return shlex.join([*words, "--release", request.release])
-
-
-def _check_modality(request: BuildRequest, task: TaskName) -> None:
-    if task in IMAGE_TASKS:
-        _check_images(request)
-    else:
-        _check_workload(request)
-
-
-def _check_workload(request: BuildRequest) -> None:
-    length, limit = request.target.workload.lengths, request.pipeline.stages.prepare.max_length
-    if isinstance(length, int) and length > limit:
-        raise UsageError(
-            f"{request.target.name} times texts of {length} tokens (workload.lengths), but the pipeline cuts every text to "
-            f"{limit} (stages.prepare.max_length); make them fit"
-        )
-
-
-def _check_images(request: BuildRequest) -> None:
-    """Raises UsageError for what has a meaning for texts only."""
-    stages, length = request.pipeline.stages, request.target.workload.lengths
-    if "max_length" in stages.prepare.model_fields_set:
-        raise UsageError(
-            "stages.prepare.max_length cuts texts, but the model reads images; leave it out of the pipeline"
-        )
-    if isinstance(length, int):
-        raise UsageError(
-            f"{request.target.name} times texts of {length} tokens (workload.lengths), but the model reads images, which all "
-            f"have one size; set target.workload.lengths to data"
-        )
-    for number, step in enumerate(stages.prune.steps if stages.prune else ()):
-        if isinstance(step, VocabularyStep):
-            raise UsageError(
-                f"stages.prune.steps.{number} prunes a vocabulary, but the model reads images; leave the step out"
-            )
-
-
-def _check_signals(request: BuildRequest, task: TaskName) -> None:
-    prune = request.pipeline.stages.prune
-    for number, step in enumerate(prune.steps if prune else ()):
-        if isinstance(step, StructuredStep | GradientStep) and step.signal == "labels" and task in TAUGHT_ONLY:
-            raise UsageError(
-                f"stages.prune.steps.{number}.signal is labels, but this task has none; use divergence, which asks how far the "
-                f"outputs move"
-            )
-
-
-def _check_layers(request: BuildRequest, model: ModelSource) -> None:
-    """Raises UsageError for a step that names layers the model doesn't have, or would leave it none."""
-    record = read_pruning(model.folder)
-    if record is not None:
-        numbers = [layer.index for layer in record.layers]
-    else:
-        numbers = list(range(model.config.get("num_hidden_layers") or model.config.get("n_layers") or 0))
-    prune = request.pipeline.stages.prune
-    for number, step in enumerate(prune.steps if prune and numbers else ()):
-        where = f"stages.prune.steps.{number}"
-        lists: dict[str, object] = {}
-        match step:
-            case LayersStep(drop=tuple(drop)) if not set(drop) <= set(numbers):
-                raise UsageError(f"{where}.drop names layers of {sorted(drop)}, the model has {numbers}")
-            case LayersStep(remove=int(count)) if count >= len(numbers):
-                raise UsageError(
-                    f"{where}.remove is {count}, the model has {len(numbers)} layers; one at least must stay"
-                )
-            case StructuredStep():
-                lists = {"keep_heads": step.keep_heads, "keep_ffn": step.keep_ffn}
-            case MagnitudeStep() | GradientStep():
-                lists = {"sparsity": step.sparsity}
-            case _:
-                pass
-        for name, values in lists.items():
-            if isinstance(values, tuple) and len(values) != len(numbers):
-                raise UsageError(f"{where}.{name} lists {len(values)} values, the model has {len(numbers)} layers")
 
 
 def _unreachable(target: Target) -> str | None:
@@ -363,6 +257,8 @@ def _unreachable(target: Target) -> str | None:
     """
     if target.runner is None:
         return f"{target.name} has no runner (runner: null)"
+    if not isinstance(target.runner, LocalConfig):
+        return None
     reasons = mismatches(target, device_info())
     if reasons:
         return f"this machine is not a {target.name}: it {'; it '.join(reasons)}"

@@ -18,6 +18,7 @@ from pydantic import Field, JsonValue, PositiveFloat, PositiveInt, model_validat
 from edgeprune.config import Frozen, apply_overrides, parse_override, read_yaml, validate
 from edgeprune.errors import ProfileError
 from edgeprune.precision import EmbeddingsType, Mode, is_quantized
+from edgeprune.runners.config import LocalConfig, RunnerConfig
 from edgeprune.steps import Schedule, Step, order_fault
 
 __all__ = [
@@ -242,12 +243,6 @@ class Budget(Frozen):
     """Dense PyTorch model minus the shipped ONNX model on the test split, absolute."""
 
 
-class LocalRunner(Frozen):
-    """This machine."""
-
-    type: Literal["local"]
-
-
 class Target(Frozen):
     """A device profile."""
 
@@ -261,7 +256,7 @@ class Target(Frozen):
     budget: Budget = Budget()
     ort_format: bool = False
     """Also write the model in ORT format, for builds of ONNX Runtime that load nothing else."""
-    runner: LocalRunner | None
+    runner: RunnerConfig | None
     """How the target is reached; null: not from here."""
 
     @model_validator(mode="after")
@@ -353,7 +348,7 @@ def host_target(device: Mapping[str, Any], overrides: Sequence[str] = ()) -> Tar
     fitting = [
         target
         for target in candidates
-        if target.runner is not None
+        if isinstance(target.runner, LocalConfig)
         and target.runtime.provider == "CPUExecutionProvider"
         and not mismatches(target, device)
     ]

@@ -20,9 +20,10 @@ from edgeprune.models.checkpoint import empty_model, load_any, load_config, load
 from edgeprune.models.record import PruningRecord, read_pruning
 from edgeprune.models.reference import resolve_model
 from edgeprune.pictures import ImportanceMap, importance_map, write_attention, write_importance
-from edgeprune.plan import BuildRequest, make_plan
+from edgeprune.plan import make_plan
 from edgeprune.profiles import Pipeline, PrepareConfig, Target
 from edgeprune.pruning.importance import Scores, open_scores
+from edgeprune.request import BuildRequest
 from edgeprune.silence import quiet_libraries
 
 if TYPE_CHECKING:

@@ -57,7 +57,7 @@ def raced(
         "settings": INT8, "runtime": Runtime(threads=1), "workload": Workload(), "size_limit_bytes": None,
         "tolerance": TOLERANCE, **changes,
     }  # fmt: skip
-    stage = Race(RaceConfig(), runner=runner, round_number=1, **settings)  # type: ignore[arg-type]
+    stage = Race(RaceConfig(), runner=runner, place="here", round_number=1, **settings)  # type: ignore[arg-type]
     stage(work_of(built, folder, dense=("prepare", 0), onnx=("export", 1)))
     rows = [RaceRow.model_validate(row) for row in json.loads((folder / "race.json").read_text(encoding="utf-8"))]
     assert {path.name for path in folder.iterdir()} == {CHOICE, "race.json", "samples.jsonl"}
@@ -123,18 +123,26 @@ def test_weights_alone_are_small_for_their_size_not_for_speed(built: Built, tmp_
     assert {row.variant.split(",")[0] for row in rows} == {"int4-weights"}
 
 
-def test_another_cpu_races_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    def key() -> str:
+def test_another_place_races_for_itself() -> None:
+    def key(place: str) -> str:
         stage = Race(
             RaceConfig(), settings=INT8, runtime=Runtime(threads=1), workload=Workload(), size_limit_bytes=None,
-            tolerance=TOLERANCE, runner=Told(lambda _name: 1.0), round_number=1,
+            tolerance=TOLERANCE, runner=Told(lambda _name: 1.0), place=place, round_number=1,
         )  # fmt: skip
         return stage.key({"dense": "d", "onnx": "o"}, 0)
 
+    assert key("here") == key("here") != key("there")
+
+
+def test_another_cpu_is_another_place(built: Built, monkeypatch: pytest.MonkeyPatch) -> None:
+    def key() -> str:
+        planned = call(*built.arguments, "--set", "stages.race={}", "--store", built.store, "--plan", "--json")
+        (found,) = (row["key"] for row in planned.document["stages"] if row["stage"] == "race")
+        return str(found)
+
     here = key()
-    for name, value in (("cpu", "another"), ("isa", ["asimd"]), ("arch", "another")):
-        monkeypatch.setattr("edgeprune.stages.race.device_info", lambda n=name, v=value: {**device_info(), n: v})
-        assert key() != here
+    monkeypatch.setattr("edgeprune.plan.device_info", lambda: {**device_info(), "cpu": "another"})
+    assert key() != here
 
 
 def test_texts_in_batches_may_be_padded(built: Built, tmp_path: Path) -> None:

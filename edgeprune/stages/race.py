@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 
 from pydantic import JsonValue, TypeAdapter
 
-from edgeprune.agent import device_info
 from edgeprune.artifacts import Artifact, StageMetrics, total_bytes
 from edgeprune.events import Note
 from edgeprune.precision import PrecisionSettings
@@ -61,6 +60,7 @@ class Race(Stage):
         size_limit_bytes: The target's size budget; fp32 above it is no alternative. None: there is none.
         tolerance: Largest relative difference of a rewritten graph's outputs from PyTorch's.
         runner: How the target is reached.
+        place: What the verdict holds for.
         round_number: Of the graph's checkpoint.
     """
 
@@ -81,6 +81,7 @@ class Race(Stage):
         size_limit_bytes: float | None,
         tolerance: float,
         runner: Runner,
+        place: JsonValue,
         round_number: int,
     ) -> None:
         self.round = round_number
@@ -91,9 +92,9 @@ class Race(Stage):
         self._size_limit_bytes = size_limit_bytes
         self._tolerance = tolerance
         self._runner = runner
+        self._place = place
 
     def fingerprint(self) -> dict[str, JsonValue]:
-        device = device_info()
         return {
             "config": self._config.model_dump(mode="json"),
             "precision": self._settings.model_dump(mode="json"),
@@ -101,7 +102,7 @@ class Race(Stage):
             "workload": self._workload.model_dump(mode="json"),
             "size_limit_bytes": self._size_limit_bytes,
             "tolerance": self._tolerance,
-            "raced_on": [device["arch"], list(device["isa"]), device["cpu"]],
+            "raced_on": self._place,
         }
 
     def run(self, work: Work) -> StageMetrics:

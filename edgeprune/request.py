@@ -1,0 +1,138 @@
+"""What a build is asked for, what of it can't be done, and how to ask for it elsewhere. Light: no torch."""
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgeprune.data import DataSpec
+from edgeprune.errors import UsageError
+from edgeprune.models.record import read_pruning
+from edgeprune.models.reference import ModelSource
+from edgeprune.profiles import Pipeline, Target
+from edgeprune.steps import GradientStep, LayersStep, MagnitudeStep, StructuredStep, VocabularyStep
+from edgeprune.tasks import IMAGE_TASKS, TAUGHT_ONLY, TaskName
+
+__all__ = ["BuildRequest", "check", "command_on_device"]
+
+
+@dataclass(frozen=True)
+class BuildRequest:
+    """Everything a build is asked for, profiles already read."""
+
+    model: str
+    data: DataSpec
+    pipeline: Pipeline
+    target: Target
+    pipeline_reference: str
+    """The name or path that the pipeline was read from; likewise the target's."""
+    target_reference: str
+    overrides: tuple[str, ...] = ()
+    store: Path = Path(".edgeprune")
+    output: Path = Path("dist")
+    name: str | None = None
+    """Of the package; None: the model's."""
+    release: str = "0"
+    task: str | None = None
+    problem_type: str | None = None
+    offline: bool = False
+
+
+def check(request: BuildRequest, task: TaskName, model: ModelSource) -> None:
+    """Raises UsageError for what can't be done to this model for this task."""
+    if task in IMAGE_TASKS:
+        _check_images(request)
+    else:
+        _check_workload(request)
+    _check_signals(request, task)
+    _check_layers(request, model)
+
+
+def command_on_device(request: BuildRequest) -> str:
+    """The command that makes the same package on the target itself and measures it there."""
+    data = request.data
+    words = ["edgeprune", "build", request.model, "--data", data.train, "--target", request.target_reference]
+    words += ["--pipeline", request.pipeline_reference]
+    options = {
+        "--selection-data": data.selection,
+        "--test-data": data.test,
+        "--text-column": data.text_column,
+        "--pair-column": data.pair_column,
+        "--label-column": data.label_column,
+        "--max-rows": data.max_rows,
+        "--task": request.task,
+        "--problem-type": request.problem_type,
+        "--name": request.name,
+    }
+    for option, value in options.items():
+        words += [] if value is None else [option, str(value)]
+    runner = [] if request.target.runner else ["target.runner.type=local"]
+    for override in [*request.overrides, *runner]:
+        words += ["--set", override]
+    return shlex.join([*words, "--release", request.release])
+
+
+def _check_workload(request: BuildRequest) -> None:
+    length, limit = request.target.workload.lengths, request.pipeline.stages.prepare.max_length
+    if isinstance(length, int) and length > limit:
+        raise UsageError(
+            f"{request.target.name} times texts of {length} tokens (workload.lengths), but the pipeline cuts every text to "
+            f"{limit} (stages.prepare.max_length); make them fit"
+        )
+
+
+def _check_images(request: BuildRequest) -> None:
+    """Raises UsageError for what has a meaning for texts only."""
+    stages, length = request.pipeline.stages, request.target.workload.lengths
+    if "max_length" in stages.prepare.model_fields_set:
+        raise UsageError(
+            "stages.prepare.max_length cuts texts, but the model reads images; leave it out of the pipeline"
+        )
+    if isinstance(length, int):
+        raise UsageError(
+            f"{request.target.name} times texts of {length} tokens (workload.lengths), but the model reads images, which all "
+            f"have one size; set target.workload.lengths to data"
+        )
+    for number, step in enumerate(stages.prune.steps if stages.prune else ()):
+        if isinstance(step, VocabularyStep):
+            raise UsageError(
+                f"stages.prune.steps.{number} prunes a vocabulary, but the model reads images; leave the step out"
+            )
+
+
+def _check_signals(request: BuildRequest, task: TaskName) -> None:
+    prune = request.pipeline.stages.prune
+    for number, step in enumerate(prune.steps if prune else ()):
+        if isinstance(step, StructuredStep | GradientStep) and step.signal == "labels" and task in TAUGHT_ONLY:
+            raise UsageError(
+                f"stages.prune.steps.{number}.signal is labels, but this task has none; use divergence, which asks how far the "
+                f"outputs move"
+            )
+
+
+def _check_layers(request: BuildRequest, model: ModelSource) -> None:
+    """Raises UsageError for a step that names layers the model doesn't have, or would leave it none."""
+    record = read_pruning(model.folder)
+    if record is not None:
+        numbers = [layer.index for layer in record.layers]
+    else:
+        numbers = list(range(model.config.get("num_hidden_layers") or model.config.get("n_layers") or 0))
+    prune = request.pipeline.stages.prune
+    for number, step in enumerate(prune.steps if prune and numbers else ()):
+        where = f"stages.prune.steps.{number}"
+        lists: dict[str, object] = {}
+        match step:
+            case LayersStep(drop=tuple(drop)) if not set(drop) <= set(numbers):
+                raise UsageError(f"{where}.drop names layers of {sorted(drop)}, the model has {numbers}")
+            case LayersStep(remove=int(count)) if count >= len(numbers):
+                raise UsageError(
+                    f"{where}.remove is {count}, the model has {len(numbers)} layers; one at least must stay"
+                )
+            case StructuredStep():
+                lists = {"keep_heads": step.keep_heads, "keep_ffn": step.keep_ffn}
+            case MagnitudeStep() | GradientStep():
+                lists = {"sparsity": step.sparsity}
+            case _:
+                pass
+        for name, values in lists.items():
+            if isinstance(values, tuple) and len(values) != len(numbers):
+                raise UsageError(f"{where}.{name} lists {len(values)} values, the model has {len(numbers)} layers")

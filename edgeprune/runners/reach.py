@@ -1,0 +1,41 @@
+"""From what a profile says to a runner that refuses to measure anything but that device."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from edgeprune.errors import TargetError
+from edgeprune.runners import Record, Runner
+from edgeprune.runners.config import RunnerConfig
+from edgeprune.runners.local import LocalRunner
+
+__all__ = ["runner_for"]
+
+
+def runner_for(_config: RunnerConfig, target: str, mismatches: Callable[[Record], list[str]]) -> Runner:
+    """The runner of a profile.
+
+    Args:
+        _config: The profile's `runner`.
+        target: The profile's name.
+        mismatches: Why a device, as the agent describes it, isn't the target; empty if it is.
+    """
+    runner, place = LocalRunner(), "this machine"
+    return _Checked(runner, place, target, mismatches)
+
+
+class _Checked:
+    """A runner that looks at the device before it believes a figure."""
+
+    def __init__(self, runner: Runner, place: str, target: str, mismatches: Callable[[Record], list[str]]) -> None:
+        self._runner = runner
+        self._place = place
+        self._target = target
+        self._mismatches = mismatches
+
+    def run(self, request: Record, models: Mapping[str, Path]) -> list[Record]:
+        """See `Runner.run`."""
+        records = self._runner.run(request, models)
+        for record in records:
+            if record["kind"] == "device" and (reasons := self._mismatches(record)):
+                raise TargetError(f"{self._place} is not a {self._target}: it {'; it '.join(reasons)}")
+        return records
