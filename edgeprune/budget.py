@@ -1,4 +1,7 @@
-"""Budgets → verdicts, and verdicts → the exit code; pure functions over what was measured."""
+"""Budgets → verdicts, and verdicts → the exit code; pure functions over what was measured.
+
+A latency fails only if its whole interval lies beyond the budget, and passes only if it lies within.
+"""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -9,7 +12,7 @@ from edgeprune.errors import first_exit_code
 from edgeprune.latency import LatencyRow
 from edgeprune.profiles import Budget
 
-__all__ = ["BudgetRow", "Verdict", "exit_code", "judge", "overall"]
+__all__ = ["BudgetRow", "Verdict", "by_interval", "exit_code", "judge", "overall"]
 
 Verdict = Literal["pass", "fail", "inconclusive", "not_measured"]
 
@@ -24,13 +27,13 @@ class BudgetRow(Frozen):
     verdict: Verdict
 
 
-def judge(budget: Budget, *, size_mb: float, metric: Metric, latency: LatencyRow | None) -> list[BudgetRow]:
+def judge(budget: Budget, *, size_mb: float, metric: Metric | None, latency: LatencyRow | None) -> list[BudgetRow]:
     """A row for every limit that the profile sets.
 
     Args:
         budget: The limits.
         size_mb: The package's files, unpacked, in 10^6 bytes.
-        metric: The shipped model's metric, with its drop.
+        metric: The shipped model's metric, with its drop; None: it isn't judged.
         latency: The shipped model's row; None: the target was not measured.
     """
     missing: Verdict = "not_measured" if latency is None else "inconclusive"
@@ -39,9 +42,12 @@ def judge(budget: Budget, *, size_mb: float, metric: Metric, latency: LatencyRow
     peak_memory_mb = None if latency is None else latency.peak_memory_mb
     measured: list[tuple[str, float | None, float | None, tuple[float, float] | None]] = [
         ("size_mb", budget.size_mb, size_mb, None),
-        ("metric_drop", budget.metric_drop, metric.drop, metric.drop_interval),
+        ("metric_drop", budget.metric_drop, metric.drop, metric.drop_interval)
+        if metric
+        else ("metric_drop", None, None, None),
         ("latency_p50_ms", budget.latency_p50_ms, *p50),
         ("latency_p90_ms", budget.latency_p90_ms, *p90),
+        ("cold_start_ms", budget.cold_start_ms, None if latency is None else latency.cold_start_ms, None),
         ("peak_memory_mb", budget.peak_memory_mb, peak_memory_mb, None),
     ]
     return [
@@ -50,11 +56,28 @@ def judge(budget: Budget, *, size_mb: float, metric: Metric, latency: LatencyRow
             limit=limit,
             value=value,
             interval=interval,
-            verdict=missing if value is None else "pass" if value <= limit else "fail",
+            verdict=missing if value is None else _verdict(name, limit, value, interval),
         )
         for name, limit, value, interval in measured
         if limit is not None
     ]
+
+
+def by_interval(limit: float, interval: tuple[float, float] | None) -> Verdict:
+    """What a limit says of a value that lies somewhere in an interval; None: nothing is known of it."""
+    if interval is None or interval[0] <= limit < interval[1]:
+        return "inconclusive"
+    return "pass" if interval[1] <= limit else "fail"
+
+
+def _verdict(name: str, limit: float, value: float, interval: tuple[float, float] | None) -> Verdict:
+    """Of a latency by its whole interval, of what is counted by its value.
+
+    The metric's interval says how sure the drop is of texts like these; the gate reads the drop on these.
+    """
+    if name.startswith("latency_"):
+        return by_interval(limit, interval)
+    return "pass" if value <= limit else "fail"
 
 
 def overall(rows: Sequence[BudgetRow]) -> Literal["pass", "fail", "inconclusive"]:

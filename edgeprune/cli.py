@@ -1,4 +1,4 @@
-"""The command line: `edgeprune build | compare | verify | inspect | targets | pipelines | store`.
+"""The command line: `edgeprune build | compare | benchmark | verify | inspect | targets | pipelines | store`.
 
 Results go to standard output, progress and errors to standard error. Exit codes: 0 all budgets met, 1 fault of ours, 2 bad
 usage, profile or data, 3 latency, memory or size missed, 4 metric missed, 5 parity or integrity failed, 6 target
@@ -18,6 +18,7 @@ import typer
 
 from edgeprune.catalog import Json, StoreOption, group, pipelines_app, store_app, store_folder, targets_app
 from edgeprune.errors import EdgepruneError, UsageError, first_exit_code
+from edgeprune.package_commands import Set, benchmark, verify
 from edgeprune.render import err, out, print_plan
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ __all__ = ["app", "main"]
 
 
 app = group("Prune a Transformer encoder and ship it as a measured ONNX package for a device.")
+app.command()(benchmark)
+app.command()(verify)
 app.add_typer(targets_app, name="targets")
 app.add_typer(pipelines_app, name="pipelines")
 app.add_typer(store_app, name="store")
@@ -70,9 +73,6 @@ ProblemTypeOption = Annotated[
 Name = Annotated[str | None, typer.Option(help="Name of the package.  [default: the model's]")]
 Release = Annotated[str, typer.Option(help="Version of the package.")]
 Output = Annotated[Path, typer.Option(help="Folder that packages are written to.")]
-Set = Annotated[
-    list[str] | None, typer.Option("--set", help="Override, e.g. stages.finetune.epochs=1 or target.budget.size_mb=30.")
-]
 Offline = Annotated[bool, typer.Option("--offline", help="Never ask the network for model or data.")]
 Events = Annotated[Path | None, typer.Option("--events", help="Append every event to this file, as JSON lines.")]
 
@@ -207,23 +207,6 @@ def compare(
         print_comparison(out, reports)
     _say_misses(reports)
     return first_exit_code({report.exit_code for report in reports} - {0})
-
-
-@app.command()
-def verify(
-    package: Annotated[Path, typer.Argument(help="A package's folder or .tar.gz.")],
-    as_json: Json = False,
-) -> int:
-    """Check every digest of a package and replay its goldens."""
-    from edgeprune.verify import verify as check
-
-    found = check(package)
-    if as_json:
-        sys.stdout.write(found.model_dump_json(indent=2) + "\n")
-    else:
-        how = "bit by bit" if found.exact else f"within {found.max_error:.1e}, with the same answers"
-        out.print(f"{package}: {found.files} files as they were made, {found.goldens} goldens equal {how}")
-    return 0
 
 
 @app.command()

@@ -1,20 +1,36 @@
 """Latency samples to percentiles and intervals; pure functions over raw samples.
 
 A percentile is refused below the number of samples that lets it be claimed with 99% confidence (MLPerf LoadGen's
-rule): p50 16, p90 64, p95 130, p99 662. Fresh processes differ more than runs inside one, so the interval resamples
-processes, not runs.
+rule): p50 16, p90 64, p95 130, p99 662.
+
+Fresh processes differ more than runs inside one, so a process is one observation: a percentile is the median over
+processes of each one's own. Its interval is the sign test's, between order statistics of processes (Conover, Practical
+Nonparametric Statistics, ch. 3.2): it assumes that processes are independent, nothing of how times are distributed or hang
+together inside one. The bootstrap over a handful of processes would be too narrow.
+
+A budget that lies inside an interval may be asked for again with more processes, `LOOKS` times at most. Each look is at
+`LEVEL`, so that all of them together hold 95% (Bonferroni); below `FEWEST_PROCESSES` no interval is that sure.
 """
 
 from collections.abc import Sequence
 
 from edgeprune.config import Frozen
 
-__all__ = ["MINIMUM_SAMPLES", "DeviceRow", "LatencyRow", "percentile", "percentile_interval", "ratio_interval"]
+__all__ = [
+    "FEWEST_PROCESSES", "LEVEL", "LOOKS", "MINIMUM_SAMPLES", "STEADY", "DeviceRow", "LatencyRow", "drift", "order_interval", "percentile",
+    "percentile_interval", "process_ratio", "ratio_interval"
+]  # fmt: skip
 
 MINIMUM_SAMPLES = {50: 16, 90: 64, 95: 130, 99: 662}
-"""Percentile to the fewest samples it may be claimed from."""
+"""Percentile to the fewest samples, of all processes together, that it may be claimed from."""
 
-_RESAMPLES = 1000
+LOOKS = 3
+LEVEL = 1 - 0.05 / LOOKS
+FEWEST_PROCESSES = 7
+"""The smallest and the largest of so many hold the median with a probability of 1 - 2 · 0.5^7 = 98.4%."""
+
+STEADY = 0.05
+"""Largest share by which the second half of a process's samples may differ from its first."""
 
 
 class DeviceRow(Frozen):
@@ -42,14 +58,24 @@ class LatencyRow(Frozen):
     samples: int
     p50_ms: float | None
     p90_ms: float | None
+    p95_ms: float | None = None
+    p99_ms: float | None = None
     p50_interval_ms: tuple[float, float] | None
+    """These hold with 95%, looked at up to three times."""
     p90_interval_ms: tuple[float, float] | None
+    p95_interval_ms: tuple[float, float] | None = None
+    p99_interval_ms: tuple[float, float] | None = None
+    processes: int = 0
+    converged: bool | None = None
+    """Whether times in a process were steady; False: they still rose or fell by more than 5%."""
+    cold_start_ms: float | None = None
+    """Opening the session and the first run, median over processes."""
     peak_memory_mb: float | None
     """Of a fresh process that runs this model alone, its imports included."""
 
 
 def percentile(samples_ms: Sequence[Sequence[float]], q: int) -> float | None:
-    """The q-th percentile of all samples, in ms; None when there are too few.
+    """The q-th percentile of a process, in ms, median over processes; None when there are too few samples.
 
     Args:
         samples_ms: One sequence of samples a process, in ms.
@@ -57,28 +83,67 @@ def percentile(samples_ms: Sequence[Sequence[float]], q: int) -> float | None:
     """
     import numpy as np
 
-    pooled = np.concatenate([np.asarray(process, dtype=float) for process in samples_ms])
-    if pooled.size < MINIMUM_SAMPLES[q]:
+    if sum(map(len, samples_ms)) < MINIMUM_SAMPLES[q]:
         return None
-    return float(np.percentile(pooled, q))
+    return float(np.median(_by_process(samples_ms, q)))
 
 
-def percentile_interval(samples_ms: Sequence[Sequence[float]], q: int, *, seed: int = 0) -> tuple[float, float] | None:
-    """95% bootstrap interval of the q-th percentile, over processes; None for fewer than two, or too few samples."""
+def percentile_interval(samples_ms: Sequence[Sequence[float]], q: int) -> tuple[float, float] | None:
+    """The interval of `percentile` at `LEVEL`; None for too few processes or samples."""
+    return None if percentile(samples_ms, q) is None else order_interval(_by_process(samples_ms, q), LEVEL)
+
+
+def order_interval(values: Sequence[float], level: float) -> tuple[float, float] | None:
+    """A distribution-free interval of the median that independent values are drawn around; None for too few of them."""
+    from scipy.stats import binom
+
+    ordered = sorted(values)
+    left_out = int(binom.ppf((1 - level) / 2, len(ordered), 0.5))
+    return (ordered[left_out - 1], ordered[-left_out]) if left_out > 0 else None
+
+
+def drift(samples_ms: Sequence[Sequence[float]]) -> float | None:
+    """By which share a run in the second half of a process is slower than in the first; None for a single process.
+
+    Every second process takes the same inputs backwards, so each input was run in a first and in a second half. Processes
+    whose own speeds differ do so in both directions, and the two medians' mean doesn't hold it.
+    """
     import numpy as np
 
-    if len(samples_ms) < 2 or percentile(samples_ms, q) is None:
+    forwards, backwards = [], []
+    for one, other in zip(samples_ms[::2], samples_ms[1::2], strict=False):
+        middle = len(one) // 2
+        ratios = np.log(np.asarray(other[::-1]) / np.asarray(one))
+        forwards += list(ratios[:middle])
+        backwards += list(-ratios[len(one) - middle :])
+    if not forwards:
         return None
-    generator = np.random.default_rng(seed)
-    processes = [np.asarray(process, dtype=float) for process in samples_ms]
-    values = [
-        np.percentile(
-            np.concatenate([processes[i] for i in generator.integers(len(processes), size=len(processes))]), q
-        )
-        for _ in range(_RESAMPLES)
-    ]
-    low, high = np.percentile(values, [2.5, 97.5])
-    return float(low), float(high)
+    return float(np.exp((np.median(forwards) + np.median(backwards)) / 2)) - 1
+
+
+def _by_process(samples_ms: Sequence[Sequence[float]], q: int) -> list[float]:
+    import numpy as np
+
+    return [float(np.percentile(process, q)) for process in samples_ms if process]
+
+
+def process_ratio(
+    a_ms: Sequence[Sequence[float]], b_ms: Sequence[Sequence[float]], *, block: int
+) -> tuple[float, tuple[float, float] | None]:
+    """How many times as long as `b` does `a` take: of each process the median ratio of turns, and their median.
+
+    Args:
+        a_ms: One sequence of samples a process, in ms.
+        b_ms: As many, of the same lengths, taken by turns in the same processes.
+        block: Samples in one turn.
+
+    Returns:
+        The ratio, and its interval at `LEVEL` over processes; None for too few of them.
+    """
+    import numpy as np
+
+    ratios = [float(np.median(_turns(ours, theirs, block))) for ours, theirs in zip(a_ms, b_ms, strict=True)]
+    return float(np.median(ratios)), order_interval(ratios, LEVEL)
 
 
 def ratio_interval(
@@ -87,8 +152,8 @@ def ratio_interval(
     """How many times as long as `b` does `a` take: the median ratio of turns, and its 95% interval.
 
     The two took turns, `block` samples each on the same inputs: turns that met the same disturbance are compared. The
-    interval is the sign test's, distribution-free, between order statistics (Conover, Practical Nonparametric Statistics,
-    ch. 3.2); None for fewer than six turns, which allow none.
+    interval is over turns, as if processes didn't differ: for races, in which there are too few of them. None for fewer than
+    six turns.
 
     Args:
         a_ms: One sequence of samples a process, in ms.
@@ -96,13 +161,14 @@ def ratio_interval(
         block: Samples in one turn.
     """
     import numpy as np
-    from scipy.stats import binom
 
-    turns = sorted(
-        float(np.median(ours[start : start + block]) / np.median(theirs[start : start + block]))
-        for ours, theirs in zip(a_ms, b_ms, strict=True)
-        for start in range(0, len(ours), block)
-    )
-    left_out = int(binom.ppf(0.025, len(turns), 0.5))
-    interval = (turns[left_out - 1], turns[-left_out]) if left_out > 0 else None
-    return float(np.median(turns)), interval
+    turns = [turn for ours, theirs in zip(a_ms, b_ms, strict=True) for turn in _turns(ours, theirs, block)]
+    return float(np.median(turns)), order_interval(turns, 0.95)
+
+
+def _turns(a_ms: Sequence[float], b_ms: Sequence[float], block: int) -> list[float]:
+    """The ratio of medians, by turn."""
+    import numpy as np
+
+    starts = range(0, len(a_ms), block)
+    return [float(np.median(a_ms[start : start + block]) / np.median(b_ms[start : start + block])) for start in starts]

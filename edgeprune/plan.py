@@ -4,7 +4,6 @@ plan = make_plan(request)
 [node.key for node in plan.nodes]
 """
 
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,15 +13,13 @@ from pydantic import JsonValue
 from edgeprune.agent import device_info
 from edgeprune.artifacts import Store
 from edgeprune.data import DataSource
-from edgeprune.errors import TargetError, UsageError
+from edgeprune.errors import UsageError
 from edgeprune.models.reference import ModelSource, resolve_model
 from edgeprune.numeric import numeric_mode
 from edgeprune.precision import PrecisionSettings, resolve_precision
-from edgeprune.profiles import Target, mismatches
+from edgeprune.reaching import runner_of, why_unreachable
 from edgeprune.request import BuildRequest, check
-from edgeprune.runners import Runner
 from edgeprune.runners.config import LocalConfig
-from edgeprune.runners.reach import runner_for
 from edgeprune.stage import Stage
 from edgeprune.stages.benchmark import Benchmark
 from edgeprune.stages.export import Export
@@ -108,7 +105,7 @@ def make_plan(request: BuildRequest) -> Plan:
         if not _NAME.match(value):
             raise UsageError(f"{kind} {value!r} should consist of letters, digits and . _ + - (it names a folder)")
 
-    unreachable = _unreachable(request.target)
+    unreachable = why_unreachable(request.target)
     planner = _Planner(request, Store(request.store))
     prepare = Prepare(
         request.pipeline.stages.prepare,
@@ -198,12 +195,6 @@ class _Planner:
         )
 
     @property
-    def _runner(self) -> Runner:
-        target = self._target
-        assert target.runner is not None  # noqa: S101 (asked for where the target is reachable)
-        return runner_for(target.runner, target.name, lambda device: mismatches(target, device))
-
-    @property
     def _place(self) -> list[JsonValue]:
         """What a race's verdict holds for: this CPU, or what a profile says of another machine."""
         if isinstance(self._target.runner, LocalConfig):
@@ -223,7 +214,7 @@ class _Planner:
             workload=self._target.workload,
             size_limit_bytes=None if size_mb is None else size_mb * 1e6,
             tolerance=self._stages.export.tolerance,
-            runner=self._runner,
+            runner=runner_of(self._target),
             place=self._place,
             round_number=number,
         )
@@ -238,39 +229,14 @@ class _Planner:
         return self._add(f"quantize-{number}", stage, dense=dense, onnx=onnx, **raced)
 
     def _benchmark(self, number: int, dense: Node, timed: dict[str, Node]) -> Node:
+        budget = self._target.budget
         stage = Benchmark(
             self._stages.benchmark,
             names=tuple(timed),
+            limits={q: limit for q, limit in ((50, budget.latency_p50_ms), (90, budget.latency_p90_ms)) if limit},
             runtime=self._target.runtime,
             workload=self._target.workload,
-            runner=self._runner,
+            runner=runner_of(self._target),
         )
         stage.round = number
         return self._add("benchmark", stage, baseline=dense, **timed)
-
-
-def _unreachable(target: Target) -> str | None:
-    """Why the target can't be measured from here; None if it can.
-
-    Raises:
-        TargetError: This is the machine, but its onnxruntime lacks the provider.
-    """
-    if target.runner is None:
-        return f"{target.name} has no runner (runner: null)"
-    if not isinstance(target.runner, LocalConfig):
-        return None
-    reasons = mismatches(target, device_info())
-    if reasons:
-        return f"this machine is not a {target.name}: it {'; it '.join(reasons)}"
-    if target.runtime.provider != "CPUExecutionProvider":
-        os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-        import onnxruntime
-
-        available = onnxruntime.get_available_providers()
-        if target.runtime.provider not in available:
-            raise TargetError(
-                f"{target.name} needs {target.runtime.provider}, onnxruntime {onnxruntime.__version__} here has "
-                f"{', '.join(available)}; install a build that has it, or package without measuring: "
-                f"--set target.runner=null"
-            )
-    return None

@@ -137,7 +137,8 @@ class QuantizeConfig(Frozen):
 class BenchmarkConfig(Frozen):
     """How often the target is asked."""
 
-    processes: int = Field(default=5, ge=1)
+    processes: PositiveInt = 8
+    """Fresh processes; fewer than 7 allow no interval, and no verdict on a latency budget."""
     samples: int = Field(default=40, ge=16)
     """Timed runs of each model in each process."""
     warmup: int = Field(default=10, ge=1)
@@ -236,6 +237,8 @@ class Budget(Frozen):
 
     latency_p50_ms: PositiveFloat | None = None
     latency_p90_ms: PositiveFloat | None = None
+    cold_start_ms: PositiveFloat | None = None
+    """Opening the session and the first run."""
     peak_memory_mb: PositiveFloat | None = None
     size_mb: PositiveFloat | None = None
     """All files of the package, unpacked."""

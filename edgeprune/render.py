@@ -16,16 +16,20 @@ from rich.table import Table
 
 from edgeprune import events
 from edgeprune.budget import BudgetRow
+from edgeprune.latency import FEWEST_PROCESSES
 from edgeprune.results import BuildReport
 
 if TYPE_CHECKING:
+    from edgeprune.comparison import BenchmarkReport
     from edgeprune.inspection import Inspection
 
 __all__ = [
     "EventRenderer",
+    "budget_misses",
     "err",
     "misses",
     "out",
+    "print_benchmark",
     "print_comparison",
     "print_inspection",
     "print_plan",
@@ -189,8 +193,7 @@ def print_report(console: Console, report: BuildReport) -> None:
     print_table(console, f"{report.name} {report.release} for {report.target} ({report.pipeline})", columns, rows)
     if report.budget:
         console.print()
-        budget = [[row.name, f"{row.limit:g}", _value(row), row.verdict] for row in report.budget]
-        print_table(console, None, ["budget", "limit", "value", "verdict"], budget)
+        _print_budget(console, report.budget)
     if report.variant is not None:
         how = f"the fastest of {len(report.race)} that were timed" if report.race else "not raced"
         console.print()
@@ -251,16 +254,62 @@ def print_inspection(console: Console, found: "Inspection") -> None:
 
 
 def misses(report: BuildReport) -> list[str]:
+    """A sentence for every budget that a build did not meet."""
+    return budget_misses(report.budget, report.target)
+
+
+def budget_misses(rows: Sequence[BudgetRow], target: str) -> list[str]:
     """A sentence for every budget that was not met."""
     sentences = []
-    for row in report.budget:
+    for row in rows:
         if row.verdict == "fail":
-            sentences.append(f"{row.name} is {_value(row)}, the budget of {report.target} is {row.limit:g}")
+            sentences.append(f"{row.name} is {_value(row)}, the budget of {target} is {row.limit:g}")
         elif row.verdict == "not_measured":
-            sentences.append(f"{row.name} was not measured, the budget of {report.target} is {row.limit:g}")
+            sentences.append(f"{row.name} was not measured, the budget of {target} is {row.limit:g}")
+        elif row.verdict == "inconclusive" and row.interval is None:
+            sentences.append(
+                f"{row.name} could not be told: an interval needs {FEWEST_PROCESSES} processes and enough samples, more than "
+                f"were taken"
+            )
         elif row.verdict == "inconclusive":
-            sentences.append(f"{row.name} could not be told from the samples taken; raise stages.benchmark.samples")
+            low, high = row.interval or (0.0, 0.0)
+            sentences.append(
+                f"{row.name} is between {low:.4g} and {high:.4g}, the budget of {target} is {row.limit:g}: too close to tell; "
+                f"measure on a quieter machine or with more processes"
+            )
     return sentences
+
+
+def print_benchmark(console: Console, report: "BenchmarkReport") -> None:
+    """A row a package, their ratio, and the budgets."""
+    rows = []
+    for row in report.latency:
+        cells = [row.artifact]
+        for q in (50, 90, 95, 99):
+            value, interval = getattr(row, f"p{q}_ms"), getattr(row, f"p{q}_interval_ms")
+            cells.append(
+                "" if value is None else f"{value:.2f}" + (" [{:.2f}, {:.2f}]".format(*interval) if interval else "")
+            )
+        cells.append("" if row.cold_start_ms is None else f"{row.cold_start_ms:.0f}")
+        cells.append("" if row.peak_memory_mb is None else f"{row.peak_memory_mb:.0f}")
+        rows.append([*cells, str(row.samples), str(row.processes), "not steady" if row.converged is False else ""])
+    columns = ["package", "p50 ms", "p90 ms", "p95 ms", "p99 ms", "cold ms", "peak MB", "samples", "processes", ""]
+    print_table(console, f"{report.target}, {report.device.cpu}", columns, rows)
+    if report.ratio is not None:
+        interval = "[{:.3f}, {:.3f}]".format(*report.ratio_interval) if report.ratio_interval else "no interval"
+        console.print()
+        words = (
+            "can't tell which is faster" if report.comparison == "can't tell" else f"the first is {report.comparison}"
+        )
+        console.print(f"{words}: {report.ratio:.3f} {interval} times the second's time", highlight=False)
+    if report.budget:
+        console.print()
+        _print_budget(console, report.budget)
+
+
+def _print_budget(console: Console, rows: Sequence[BudgetRow]) -> None:
+    cells = [[row.name, f"{row.limit:g}", _value(row), row.verdict] for row in rows]
+    print_table(console, None, ["budget", "limit", "value", "verdict"], cells)
 
 
 def _value(row: BudgetRow) -> str:

@@ -4,11 +4,13 @@ On the instruction set and runtime that made them, goldens must match to the las
 the package's precision, with the same answers.
 """
 
+import contextlib
 import json
 import re
 import tarfile
 import tempfile
 import zlib
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from edgeprune.config import Frozen
 from edgeprune.errors import IntegrityError, ParityError, SchemaVersionError, UsageError
 from edgeprune.tasks import POSTPROCESS, PREPROCESS
 
-__all__ = ["Verification", "verify"]
+__all__ = ["Verification", "check_digests", "description", "opened", "verify"]
 
 _SCHEMA_VERSION = 3
 _SUM_LINE = re.compile(r"^([0-9a-f]{64})  (\S.*)$")
@@ -45,14 +47,36 @@ def verify(path: Path) -> Verification:
         IntegrityError: A file is missing, added or changed.
         ParityError: A golden's outputs are not what they were.
     """
+    with opened(path) as folder:
+        return _verify_folder(folder, str(path))
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[Path]:
+    """A package's folder, of a .tar.gz one that is there for so long.
+
+    Raises:
+        UsageError: There is no package at `path`.
+        IntegrityError: The archive is not whole.
+    """
     if path.is_file():
         with tempfile.TemporaryDirectory() as folder:
-            return _verify_folder(_unpack(path, Path(folder)), str(path))
-    if not (path / "SHA256SUMS").is_file():
+            yield _unpack(path, Path(folder))
+    elif (path / "SHA256SUMS").is_file():
+        yield path
+    else:
         raise UsageError(
             f"{path} is not a package: it has no SHA256SUMS; give a folder or .tar.gz that edgeprune build wrote"
         )
-    return _verify_folder(path, str(path))
+
+
+def description(folder: Path) -> dict[str, Any]:
+    """What a package's `edgeprune.json` says.
+
+    Raises:
+        IntegrityError: It can't be read, or is another edgeprune's.
+    """
+    return _read(folder / "edgeprune.json")
 
 
 def _unpack(path: Path, folder: Path) -> Path:
@@ -68,7 +92,7 @@ def _unpack(path: Path, folder: Path) -> Path:
 
 
 def _verify_folder(folder: Path, shown: str) -> Verification:
-    files = _check_digests(folder, shown)
+    files = check_digests(folder, shown)
     record, config = _read(folder / "goldens.json"), _read(folder / "edgeprune.json")
     from edgeprune.assets.run import Model
 
@@ -86,7 +110,12 @@ def _verify_folder(folder: Path, shown: str) -> Verification:
     return Verification(package=shown, files=files, goldens=len(record["goldens"]), exact=exact, max_error=worst)
 
 
-def _check_digests(folder: Path, shown: str) -> int:
+def check_digests(folder: Path, shown: str) -> int:
+    """How many files a package has, all as they were made.
+
+    Raises:
+        IntegrityError: A file is missing, added or changed.
+    """
     expected = {}
     for line in (folder / "SHA256SUMS").read_text(encoding="utf-8", errors="replace").splitlines():
         match = _SUM_LINE.match(line)

@@ -25,8 +25,8 @@ def latency(p50: float | None = 4.0, p90: float | None = 9.0, memory: float | No
         samples=100,
         p50_ms=p50,
         p90_ms=p90,
-        p50_interval_ms=(3.0, 5.0),
-        p90_interval_ms=(8.0, 12.0),
+        p50_interval_ms=None if p50 is None else (p50 - 0.5, p50),
+        p90_interval_ms=None if p90 is None else (p90 - 0.5, p90),
         peak_memory_mb=memory,
     )
 
@@ -46,10 +46,33 @@ def test_every_limit_has_its_row_with_value_and_interval():
     assert [(row.name, row.limit, row.value, row.interval, row.verdict) for row in rows] == [
         ("size_mb", 25, 20, None, "pass"),
         ("metric_drop", 0.01, 0, (-0.02, 0.03), "pass"),
-        ("latency_p50_ms", 5, 4, (3, 5), "pass"),
-        ("latency_p90_ms", 10, 9, (8, 12), "pass"),
+        ("latency_p50_ms", 5, 4, (3.5, 4), "pass"),
+        ("latency_p90_ms", 10, 9, (8.5, 9), "pass"),
         ("peak_memory_mb", 200, 150, None, "pass"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("interval", "verdict"),
+    [
+        ((3.0, 5.0), "pass"),
+        ((4.9, 5.1), "inconclusive"),
+        ((5.0, 5.1), "inconclusive"),
+        ((5.01, 5.1), "fail"),
+        (None, "inconclusive"),
+    ],
+)
+def test_a_latency_is_judged_by_its_whole_interval(interval: tuple[float, float] | None, verdict: Verdict):
+    found = latency(p50=4.0).model_copy(update={"p50_interval_ms": interval})
+    (judged,) = judge(Budget(latency_p50_ms=5), size_mb=1, metric=metric(), latency=found)
+    assert judged.verdict == verdict
+    assert exit_code([judged]) == {"pass": 0, "fail": 3, "inconclusive": 7}[verdict]
+
+
+def test_a_cold_start_has_a_budget():
+    found = latency().model_copy(update={"cold_start_ms": 80.0})
+    (judged,) = judge(Budget(cold_start_ms=79), size_mb=1, metric=metric(), latency=found)
+    assert (judged.name, judged.value, judged.verdict) == ("cold_start_ms", 80, "fail")
 
 
 @pytest.mark.parametrize(
@@ -58,8 +81,8 @@ def test_every_limit_has_its_row_with_value_and_interval():
         (25, 0.01, 5, 10, 200, set(), 0),
         (25.1, 0.0, 1, 1, 1, {"size_mb"}, 3),
         (1, 0.011, 1, 1, 1, {"metric_drop"}, 4),
-        (1, -0.5, 5.1, 1, 1, {"latency_p50_ms"}, 3),
-        (1, 0.0, 1, 10.1, 1, {"latency_p90_ms"}, 3),
+        (1, -0.5, 5.6, 1, 1, {"latency_p50_ms"}, 3),
+        (1, 0.0, 1, 10.6, 1, {"latency_p90_ms"}, 3),
         (1, 0.0, 1, 1, 201, {"peak_memory_mb"}, 3),
         (26, 0.5, 9, 99, 999, {row.name for row in judge(ALL, size_mb=0, metric=metric(), latency=None)}, 4),
     ],

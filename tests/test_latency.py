@@ -1,7 +1,18 @@
 import numpy as np
 import pytest
 
-from edgeprune.latency import MINIMUM_SAMPLES, percentile, percentile_interval, ratio_interval
+from edgeprune.latency import (
+    FEWEST_PROCESSES,
+    LEVEL,
+    MINIMUM_SAMPLES,
+    STEADY,
+    drift,
+    order_interval,
+    percentile,
+    percentile_interval,
+    process_ratio,
+    ratio_interval,
+)
 
 
 def processes(count: int, samples: int, *, seed: int = 0, spread: float = 0.0) -> list[list[float]]:
@@ -17,37 +28,85 @@ def test_a_percentile_is_claimed_only_from_enough_samples(q: int, fewest: int):
     assert percentile([values], q) == pytest.approx(np.percentile(values, q))
 
 
-def test_samples_of_all_processes_count_together():
-    samples = processes(4, 25)
-    assert percentile(samples, 90) == pytest.approx(np.percentile(np.concatenate(samples), 90))
+def test_a_percentile_is_the_median_over_processes_of_each_ones_own():
+    samples = [[float(start + step) for step in range(100)] for start in (0, 1000, 10)]
+    assert percentile(samples, 90) == pytest.approx(10 + np.percentile(range(100), 90))
     assert percentile([*samples, []], 90) == percentile(samples, 90)
 
 
-@pytest.mark.parametrize("samples", [processes(1, 200), processes(4, 3)], ids=["one process", "too few samples"])
+@pytest.mark.parametrize("samples", [processes(6, 200), processes(7, 2)], ids=["few processes", "few samples"])
 def test_no_interval_without_processes_and_samples(samples: list[list[float]]):
     assert percentile_interval(samples, 50) is None
 
 
-@pytest.mark.parametrize("q", [50, 90])
-def test_the_interval_holds_the_percentile_and_repeats(q: int):
-    samples = processes(5, 100, spread=0.1)
-    interval = percentile_interval(samples, q)
-    value = percentile(samples, q)
-    assert interval is not None
-    assert value is not None
-    assert interval[0] < value < interval[1]
-    assert percentile_interval(samples, q) == interval
-    assert percentile_interval(samples, q, seed=1) != interval
+def test_seven_processes_are_the_fewest_with_an_interval():
+    assert FEWEST_PROCESSES == 7
+    values = [3.0, 1.0, 2.0, 7.0, 5.0, 6.0, 4.0]
+    assert order_interval(values, LEVEL) == (1, 7)
+    assert order_interval(values[1:], LEVEL) is None
+    assert order_interval([*values, 8.0, 9.0], 0.95) == (2, 8)
 
 
 def test_the_interval_is_over_processes_not_over_runs():
-    same = [list(np.linspace(1, 2, 100))] * 5
+    same = [list(np.linspace(1, 2, 100))] * 8
     value = percentile(same, 50)
     assert percentile_interval(same, 50) == (value, value)
-    apart = processes(5, 100, spread=10.0)
-    interval = percentile_interval(apart, 50)
-    assert interval is not None
-    assert interval[1] - interval[0] > 10
+    apart = percentile_interval(processes(8, 100, spread=10.0), 50)
+    assert apart is not None
+    assert apart[1] - apart[0] > 10
+
+
+def simulated(kind: str, generator: np.random.Generator) -> list[list[float]]:
+    """Eight processes whose own speeds differ, of which each one's times hang together or not."""
+    found = []
+    for speed in generator.lognormal(0, 0.03, 8):
+        noise = generator.gamma(2, 0.05, 40)
+        if kind == "autocorrelated":
+            for step in range(1, len(noise)):
+                noise[step] = 0.9 * noise[step - 1] + 0.1 * noise[step]
+        found.append(list(speed * (1 + noise)))
+    return found
+
+
+@pytest.mark.parametrize("kind", ["independent", "autocorrelated"])
+def test_an_interval_holds_what_it_says_whatever_times_inside_a_process_do(kind: str):
+    truth = float(np.median([percentile(simulated(kind, np.random.default_rng(seed)), 50) for seed in range(400)]))
+    inside = 0
+    for seed in range(1000, 1300):
+        interval = percentile_interval(simulated(kind, np.random.default_rng(seed)), 50)
+        assert interval is not None
+        inside += interval[0] <= truth <= interval[1]
+    assert inside >= 288  # 298 are expected of 99.2%, which the smallest and largest of eight hold
+
+
+def test_a_drift_is_seen_and_what_inputs_do_is_not():
+    generator = np.random.default_rng(0)
+    inputs = np.linspace(1, 3, 40)
+    steady = [inputs[:: -1 if number % 2 else 1] * generator.uniform(0.99, 1.01, 40) for number in range(8)]
+    assert abs(drift([list(process) for process in steady]) or 0) < 0.02
+    rising = [list(process * np.linspace(1, 1.3, 40)) for process in steady]
+    assert (drift(rising) or 0) > STEADY
+    speeds = [list(factor * np.asarray(process)) for factor, process in zip([1, 2] * 4, steady, strict=True)]
+    assert abs(drift(speeds) or 0) < 0.02
+    assert drift([list(inputs)]) is None
+
+
+@pytest.mark.parametrize(("work", "fewest", "most"), [(1.0, 0, 8), (1.05, 290, 300)])
+def test_a_ratio_over_processes_tells_more_work_and_not_luck(work: float, fewest: int, most: int):
+    told = 0
+    for seed in range(300):
+        generator = np.random.default_rng(seed)
+        a, b = [], []
+        for _ in range(8):
+            disturbance = np.repeat(generator.uniform(1, 1.5, 4), 10)
+            luck = generator.normal(1, 0.01, 2)
+            a.append(list(work * luck[0] * disturbance * generator.uniform(0.97, 1.03, 40)))
+            b.append(list(luck[1] * disturbance * generator.uniform(0.97, 1.03, 40)))
+        ratio, interval = process_ratio(a, b, block=10)
+        assert interval is not None
+        assert interval[0] <= ratio <= interval[1]
+        told += interval[0] > 1 or interval[1] < 1
+    assert fewest <= told <= most
 
 
 def test_a_ratio_is_of_turns_that_met_the_same_disturbance():

@@ -25,7 +25,9 @@ class _Device:
 
 def _timed(device: _Device, processes: int, kept: list[Record]) -> dict[str, list[list[float]]]:
     models = {name: Path(name) for name in ("a", "b", "c")}
-    return time_by_turns(device, {"warmup": 3}, models, processes=processes, keep=kept.append)
+    return time_by_turns(
+        device, {"warmup": 3, "batches": {"a": [1, 2]}}, models, processes=range(processes), keep=kept.append
+    )
 
 
 def test_each_model_takes_each_place_once_in_as_many_processes_as_there_are_models() -> None:
@@ -41,7 +43,13 @@ def test_samples_are_in_milliseconds_a_list_a_process() -> None:
 def test_the_request_is_kept_and_asks_for_latency_in_blocks() -> None:
     device = _Device()
     _timed(device, 1, [])
-    assert device.requests == [{"warmup": 3, "mode": "latency", "block": BLOCK}]
+    assert device.requests == [{"warmup": 3, "mode": "latency", "block": BLOCK, "batches": {"a": [1, 2]}}]
+
+
+def test_every_second_process_takes_its_inputs_backwards() -> None:
+    device = _Device()
+    _timed(device, 3, [])
+    assert [request["batches"] for request in device.requests] == [{"a": [1, 2]}, {"a": [2, 1]}, {"a": [1, 2]}]
 
 
 def test_every_line_is_kept_with_its_process() -> None:

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from pydantic import JsonValue
+
 from edgeprune.runners import Record, Runner
 
 __all__ = ["BLOCK", "time_by_turns"]
@@ -12,7 +14,7 @@ BLOCK = 10
 
 
 def time_by_turns(
-    runner: Runner, request: Record, models: Mapping[str, Path], *, processes: int, keep: Callable[[Record], object]
+    runner: Runner, request: Record, models: Mapping[str, Path], *, processes: range, keep: Callable[[Record], object]
 ) -> dict[str, list[list[float]]]:
     """Samples of each model, in ms, one list a process.
 
@@ -20,17 +22,22 @@ def time_by_turns(
         runner: How the target is reached.
         request: As in `agent.py`, without `mode`, `block` and `models`.
         models: Name to file.
-        processes: How many; each model takes each place in turn.
+        processes: Their numbers; each model takes each place in turn.
         keep: Is handed every line of the agent, with the process's number.
     """
     names = list(models)
     samples: dict[str, list[list[float]]] = {name: [] for name in names}
-    for process in range(processes):
+    for process in processes:
         order = [*names[process % len(names) :], *names[: process % len(names)]]
-        for record in runner.run(
-            {**request, "mode": "latency", "block": BLOCK}, {name: models[name] for name in order}
-        ):
+        asked = {**request, "mode": "latency", "block": BLOCK, "batches": _in_turn(request["batches"], process)}
+        for record in runner.run(asked, {name: models[name] for name in order}):
             keep({"process": process, **record})
             if record["kind"] == "samples":
                 samples[str(record["name"])].append([ns / 1e6 for ns in record["ns"]])  # type: ignore[operator, union-attr]
     return samples
+
+
+def _in_turn(batches: JsonValue, process: int) -> JsonValue:
+    """Batches by model as they are, in every second process backwards: time doesn't hang together with the inputs."""
+    assert isinstance(batches, dict)  # noqa: S101 (the request's form)
+    return {name: each[::-1] if process % 2 else each for name, each in batches.items() if isinstance(each, list)}

@@ -2,18 +2,19 @@
 
 Writes `samples.jsonl` (every sample, in ns, by process and model), `latency.json` (what was made of them) and `device.json`
 (what they were taken on). A measurement is no function of its inputs, so every build makes its own: the store keeps them at
-`benchmark/<key>/<run id>/`.
+`benchmark/<key>/<run id>/`. A latency budget that lies inside the result's interval is asked for again with as many more
+processes, three times in all.
 """
 
-import json
+from collections.abc import Mapping
 
 from pydantic import JsonValue, TypeAdapter
 
 from edgeprune.artifacts import Artifact, StageMetrics
-from edgeprune.latency import DeviceRow, LatencyRow, percentile, percentile_interval
+from edgeprune.latency import DeviceRow, LatencyRow, percentile_interval
+from edgeprune.measuring import Load, measure
 from edgeprune.profiles import BenchmarkConfig, Runtime, Workload
-from edgeprune.runners import Record, Runner
-from edgeprune.runners.turns import time_by_turns
+from edgeprune.runners import Runner
 from edgeprune.stage import Stage, Work
 from edgeprune.variant import SessionOptions, read_variant
 
@@ -27,14 +28,15 @@ class Benchmark(Stage):
 
     Args:
         config: The pipeline's `stages.benchmark`.
-        names: Of the graphs, each the role of a parent.
+        names: Of the graphs, each the role of a parent; the last is the one that is shipped.
+        limits: Of its latency in ms, by percentile.
         runtime: The target's provider and threads.
         workload: The target's workload.
         runner: How the target is reached.
     """
 
     name = "benchmark"
-    version = 4
+    version = 5
     libraries = ("onnxruntime",)
     roles = ("baseline",)
     produces = ("samples.jsonl", "latency.json", "device.json")
@@ -44,12 +46,14 @@ class Benchmark(Stage):
         config: BenchmarkConfig,
         *,
         names: tuple[str, ...],
+        limits: Mapping[int, float],
         runtime: Runtime,
         workload: Workload,
         runner: Runner,
     ) -> None:
         self._config = config
         self._names = names
+        self._limits = limits
         self._runtime = runtime
         self._workload = workload
         self._runner = runner
@@ -57,6 +61,7 @@ class Benchmark(Stage):
     def fingerprint(self) -> dict[str, JsonValue]:
         return {
             "config": self._config.model_dump(mode="json"),
+            "limits": {str(q): limit for q, limit in self._limits.items()},
             "runtime": self._runtime.model_dump(mode="json"),
             "workload": self._workload.model_dump(mode="json"),
         }
@@ -66,15 +71,8 @@ class Benchmark(Stage):
 
         names = self._names
         sessions = {name: self._session(work.parents[name]) for name in names}
-        request: Record = {
-            "provider": self._runtime.provider,
-            "warmup": self._config.warmup,
-            "sessions": {name: session.model_dump(mode="json") for name, session in sessions.items()},
-        }
-        models = {name: work.parents[name].file("model.onnx") for name in names}
         workloads: dict[str, tuple[list[JsonValue], JsonValue]] = {}
-        batches: dict[str, JsonValue] = {}
-        largest: dict[str, JsonValue] = {}
+        loads: dict[str, Load] = {}
         for name in names:
             files = work.parents[name].manifest.files
             digests = " ".join(file.sha256 for file in files if file.path.startswith("reader/"))
@@ -83,37 +81,28 @@ class Benchmark(Stage):
                 workloads[digests] = batches_of(
                     work, work.parents["baseline"], reader, self._workload, self._config.samples
                 )
-            batches[name], largest[name] = workloads[digests][0], [workloads[digests][1]]
-        total = self._config.processes + len(names)
-        memory: dict[str, float | None] = {}
-        device: Record = {}
-        with (work.folder / "samples.jsonl").open("w", encoding="utf-8") as file:
-
-            def keep(record: Record) -> None:
-                file.write(json.dumps(record) + "\n")
-                if record["kind"] == "device":
-                    device.update({name: value for name, value in record.items() if name not in ("kind", "process")})
-                    work.progress(int(record["process"]), total, "processes")  # type: ignore[arg-type] # a number
-
-            samples = time_by_turns(
-                self._runner,
-                {**request, "batches": batches},
-                models,
-                processes=self._config.processes,
-                keep=keep,
-            )
-            for done, name in enumerate(names, start=self._config.processes + 1):
-                for record in self._runner.run({**request, "mode": "memory", "batches": largest}, {name: models[name]}):
-                    file.write(json.dumps(record) + "\n")
-                    if record["kind"] == "memory":
-                        peak = record["peak_bytes"]
-                        memory[name] = None if peak is None else round(float(peak) / 1e6, 1)  # type: ignore[arg-type]
-                work.progress(done, total, "processes")
-        rows = [self._row(name, samples[name], memory.get(name), sessions[name].threads) for name in names]
-        (work.folder / "latency.json").write_bytes(_ROWS.dump_json(rows, indent=2))
-        (work.folder / "device.json").write_text(
-            DeviceRow.model_validate(device).model_dump_json(indent=2) + "\n", encoding="utf-8"
+            loads[name] = Load(work.parents[name].file("model.onnx"), sessions[name], *workloads[digests])
+        found = measure(
+            self._runner,
+            loads,
+            self._config,
+            provider=self._runtime.provider,
+            samples=work.folder / "samples.jsonl",
+            undecided=lambda found: self._undecided(found.samples_ms[names[-1]]),
+            progress=work.progress,
         )
+        rows = [
+            found.row(
+                name,
+                provider=self._runtime.provider,
+                threads=sessions[name].threads,
+                batch_size=self._workload.batch_size,
+                lengths=str(self._workload.lengths),
+            )
+            for name in names
+        ]
+        (work.folder / "latency.json").write_bytes(_ROWS.dump_json(rows, indent=2))
+        (work.folder / "device.json").write_text(found.device_row.model_dump_json(indent=2) + "\n", encoding="utf-8")
         return StageMetrics()
 
     def _session(self, artifact: Artifact) -> SessionOptions:
@@ -122,20 +111,10 @@ class Benchmark(Stage):
         raced = variant.session if variant else None
         return raced or SessionOptions(threads=self._runtime.threads)
 
-    def _row(self, name: str, samples_ms: list[list[float]], peak_memory_mb: float | None, threads: int) -> LatencyRow:
-        return LatencyRow(
-            artifact=name,
-            provider=self._runtime.provider,
-            threads=threads,
-            batch_size=self._workload.batch_size,
-            lengths=str(self._workload.lengths),
-            samples=sum(map(len, samples_ms)),
-            p50_ms=percentile(samples_ms, 50),
-            p90_ms=percentile(samples_ms, 90),
-            p50_interval_ms=percentile_interval(samples_ms, 50),
-            p90_interval_ms=percentile_interval(samples_ms, 90),
-            peak_memory_mb=peak_memory_mb,
-        )
+    def _undecided(self, samples_ms: list[list[float]]) -> bool:
+        """Whether more processes could decide a budget that these can't."""
+        intervals = [(limit, percentile_interval(samples_ms, q)) for q, limit in self._limits.items()]
+        return any(interval and interval[0] <= limit < interval[1] for limit, interval in intervals)
 
 
 def read_device(run: Artifact) -> DeviceRow:

@@ -228,7 +228,7 @@ class Race(Stage):
                     self._runner,
                     request,
                     models,
-                    processes=processes,
+                    processes=range(processes),
                     keep=lambda record: file.write(json.dumps(record) + "\n"),
                 )
 

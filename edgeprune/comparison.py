@@ -1,0 +1,200 @@
+"""Packages timed on a target: one against the target's latency budgets, or two by turns against each other.
+
+    report = benchmark([Path("dist/new"), Path("dist/old")], load_target("host"))
+    report.ratio, report.ratio_interval, report.comparison        # 0.91, (0.89, 0.92), "faster"
+
+Two packages run in the same processes and take turns, so that whatever disturbs the device disturbs both; what is said of
+them is said of their ratio.
+"""
+
+import contextlib
+import json
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import JsonValue
+
+from edgeprune.artifacts import total_bytes
+from edgeprune.budget import BudgetRow, by_interval, exit_code, judge, overall
+from edgeprune.config import Frozen
+from edgeprune.errors import UsageError
+from edgeprune.events import Emit, Progress, StageFinished, StageStarted, ignore
+from edgeprune.latency import DeviceRow, LatencyRow, process_ratio
+from edgeprune.measuring import Load, Measured, measure
+from edgeprune.profiles import BenchmarkConfig, Target
+from edgeprune.runners import Runner
+from edgeprune.runners.turns import BLOCK
+from edgeprune.tasks import PREPROCESS
+from edgeprune.variant import SessionOptions
+from edgeprune.verify import check_digests, description, opened
+
+__all__ = ["BenchmarkReport", "Comparison", "benchmark", "compare"]
+
+Comparison = Literal["faster", "slower", "can't tell"]
+
+
+class BenchmarkReport(Frozen):
+    """The document of `benchmark --json`."""
+
+    schema_version: Literal[1] = 1
+    target: str
+    device: DeviceRow
+    latency: list[LatencyRow]
+    """A row a package, called by its path."""
+    ratio: float | None
+    """How many times as long as the second package the first takes; None: there was one."""
+    ratio_interval: tuple[float, float] | None
+    """Holds with 95%, looked at up to three times; None: too few processes."""
+    comparison: Comparison | None
+    """What the first is, by the whole interval."""
+    budget: list[BudgetRow]
+    verdict: Literal["pass", "fail", "inconclusive"]
+    exit_code: int
+
+
+def compare(ratio_interval: tuple[float, float] | None) -> Comparison:
+    """What the first of two is, by the interval of their ratio."""
+    if ratio_interval is None or ratio_interval[0] <= 1 <= ratio_interval[1]:
+        return "can't tell"
+    return "faster" if ratio_interval[1] < 1 else "slower"
+
+
+def benchmark(
+    packages: Sequence[Path],
+    target: Target,
+    runner: Runner,
+    *,
+    config: BenchmarkConfig,
+    inputs: Sequence[str] | None = None,
+    max_regression: float | None = None,
+    emit: Emit = ignore,
+) -> BenchmarkReport:
+    """Time one package, or two by turns.
+
+    Args:
+        packages: Folders or .tar.gz.
+        target: Its latency budgets judge one package.
+        runner: How the target is reached.
+        config: How many processes, runs and warm-up runs.
+        inputs: Texts, or paths of images; None: the first package's goldens.
+        max_regression: Of two: the share by which the first may be slower; a ratio above is a missed budget.
+        emit: Is handed every event.
+
+    Raises:
+        UsageError: No packages, or of different tasks.
+        IntegrityError: A package is not as it was made.
+        TargetError: The target can't be reached.
+    """
+    with contextlib.ExitStack() as stack:
+        folders = {str(path): stack.enter_context(opened(path)) for path in packages}
+        if len(folders) < len(packages):
+            raise UsageError(f"{packages[0]} is given twice; to compare a package with itself copy it")
+        for shown, folder in folders.items():
+            check_digests(folder, shown)
+        described = {shown: description(folder) for shown, folder in folders.items()}
+        first, *others = described
+        for other in others:
+            if described[other]["task"] != described[first]["task"]:
+                raise UsageError(
+                    f"{first} is for {described[first]['task']}, {other} for {described[other]['task']}; compare packages of "
+                    f"one task"
+                )
+        contents = list(inputs) if inputs is not None else _golden_contents(folders[first], described[first])
+        loads = {shown: _load(folder, described[shown], contents, config.samples) for shown, folder in folders.items()}
+        sizes_mb = {shown: total_bytes([folder]) / 1e6 for shown, folder in folders.items()}
+        limit = None if max_regression is None else 1 + max_regression
+
+        def undecided(found: Measured) -> bool:
+            rows = _judge(target, found, loads, sizes_mb, limit)
+            return any(row.verdict == "inconclusive" and row.interval is not None for row in rows)
+
+        emit(StageStarted("benchmark", 0, ""))
+        began = time.perf_counter()
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        found = measure(
+            runner,
+            loads,
+            config,
+            provider=target.runtime.provider,
+            samples=scratch / "samples.jsonl",
+            undecided=undecided,
+            progress=lambda done, total, unit: emit(Progress("benchmark", 0, done, total, unit)),
+        )
+        emit(StageFinished("benchmark", 0, "", False, time.perf_counter() - began))
+    ratio, interval = _ratio(found, list(loads))
+    budget = _judge(target, found, loads, sizes_mb, limit)
+    return BenchmarkReport(
+        target=target.name,
+        device=found.device_row,
+        latency=[_row(target, found, name, load) for name, load in loads.items()],
+        ratio=ratio,
+        ratio_interval=interval,
+        comparison=None if ratio is None else compare(interval),
+        budget=budget,
+        verdict=overall(budget),
+        exit_code=exit_code(budget),
+    )
+
+
+def _judge(
+    target: Target, found: Measured, loads: Mapping[str, Load], sizes_mb: Mapping[str, float], limit: float | None
+) -> list[BudgetRow]:
+    """One package by the target's budgets, of two the first by how much slower it may be."""
+    first, *others = loads
+    if others:
+        ratio, interval = _ratio(found, list(loads))
+        verdict = None if limit is None else by_interval(limit, interval)
+        return (
+            [BudgetRow(name="regression", limit=limit, value=ratio, interval=interval, verdict=verdict)]
+            if verdict
+            else []
+        )
+    budget = target.budget.model_copy(update={"metric_drop": None})
+    return judge(budget, size_mb=sizes_mb[first], metric=None, latency=_row(target, found, first, loads[first]))
+
+
+def _ratio(found: Measured, names: list[str]) -> tuple[float | None, tuple[float, float] | None]:
+    if len(names) == 1:
+        return None, None
+    first, second = names
+    return process_ratio(found.samples_ms[first], found.samples_ms[second], block=BLOCK)
+
+
+def _row(target: Target, found: Measured, name: str, load: Load) -> LatencyRow:
+    return found.row(
+        name, provider=target.runtime.provider, threads=load.session.threads, batch_size=1, lengths="inputs"
+    )
+
+
+def _load(folder: Path, described: Mapping[str, Any], contents: Sequence[Any], samples: int) -> Load:
+    """A package and what it makes of the inputs, one a batch, each as often as samples need."""
+    module = import_module(f"edgeprune.assets.{PREPROCESS[described['task']]}")
+    inputs = module.Inputs(folder, described)
+    feeds = [_as_json(inputs.feed(inputs.encode(content)), number) for number, content in enumerate(contents)]
+    order = np.random.default_rng(0).integers(len(feeds), size=samples)
+    largest = max(feeds, key=lambda feed: len(json.dumps(feed)))
+    return Load(
+        folder / "model.onnx",
+        SessionOptions.model_validate(described["session"]),
+        [feeds[number] for number in order],
+        largest,
+    )
+
+
+def _as_json(feed: Mapping[str, Any], number: int) -> dict[str, JsonValue]:
+    """A session's inputs as the agent reads them; of an image, whose pixels take the same time whatever they are, drawn."""
+    return {
+        name: values.tolist() if values.dtype == np.int64 else {"seed": number, "shape": list(values.shape)}
+        for name, values in feed.items()
+    }
+
+
+def _golden_contents(folder: Path, described: Mapping[str, Any]) -> list[Any]:
+    module = import_module(f"edgeprune.assets.{PREPROCESS[described['task']]}")
+    record = json.loads((folder / "goldens.json").read_text(encoding="utf-8"))
+    return [module.from_json(golden[module.KIND]) for golden in record["goldens"]]

@@ -1,0 +1,163 @@
+"""edgeprune/comparison.py and `edgeprune benchmark`: packages timed, alone and by turns."""
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from e2e import Built, call, target_text
+
+from edgeprune.comparison import BenchmarkReport, benchmark, compare
+from edgeprune.errors import IntegrityError, UsageError
+from edgeprune.profiles import BenchmarkConfig, Target, load_target
+from edgeprune.runners import Record
+
+CONFIG = BenchmarkConfig(processes=8, samples=20, warmup=1)
+
+
+class Told:
+    """A runner that times nothing: a package takes what `time_ms` says of its name and of the process."""
+
+    def __init__(self, time_ms: Callable[[str, int], float]) -> None:
+        self._time_ms = time_ms
+        self.requests: list[Record] = []
+
+    def run(self, request: Record, models: Mapping[str, Path]) -> list[Record]:
+        process = sum(one["mode"] == "latency" for one in self.requests)
+        self.requests.append(request)
+        assert all(path.is_file() for path in models.values())
+        device = {
+            "arch": "x86_64", "isa": [], "cpu": "told", "cores": 2, "system": "Linux", "python": "3", "onnxruntime": "1",
+        }  # fmt: skip
+        lines: list[Record] = [{"kind": "device", **device}]
+        if request["mode"] == "memory":
+            return [*lines, *({"kind": "memory", "name": name, "peak_bytes": 10**8} for name in models)]
+        for name, batches in request["batches"].items():  # type: ignore[union-attr]
+            ns = int(1e6 * self._time_ms(name, process))
+            lines.append({"kind": "session", "name": name, "create_ns": 10**7, "first_run_ns": 10**6})
+            lines.append({"kind": "samples", "name": name, "ns": [ns] * len(batches)})  # type: ignore[arg-type]
+        return lines
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Target:
+    path = tmp_path / "here.yaml"
+    path.write_text(target_text("here", budget={"latency_p50_ms": 2.0, "metric_drop": 0.001}), encoding="utf-8")
+    return load_target(str(path))
+
+
+@pytest.fixture
+def packages(built: Built, tmp_path: Path) -> list[Path]:
+    return [Path(shutil.copytree(built.package, tmp_path / name)) for name in ("new", "old")]
+
+
+def told(packages: list[Path], target: Target, ratio: Callable[[int], float], **options: Any) -> BenchmarkReport:
+    runner = Told(lambda name, process: ratio(process) if name.endswith("new") else 1.0)
+    return benchmark(packages, target, runner, config=CONFIG, **options)
+
+
+@pytest.mark.parametrize(
+    ("interval", "word"),
+    [((0.8, 0.99), "faster"), ((1.01, 1.1), "slower"), ((0.9, 1.1), "can't tell"), ((1.0, 1.1), "can't tell"), (None, "can't tell")],
+)  # fmt: skip
+def test_the_whole_interval_decides(interval: tuple[float, float] | None, word: str) -> None:
+    assert compare(interval) == word
+
+
+def test_two_packages_have_a_ratio(packages: list[Path], target: Target) -> None:
+    report = told(packages, target, lambda process: 1.1 + 0.001 * process)
+    assert report.ratio == pytest.approx(1.1035)
+    assert report.ratio_interval == pytest.approx((1.1, 1.107))
+    assert (report.comparison, report.budget, report.verdict, report.exit_code) == ("slower", [], "pass", 0)
+    new, old = report.latency
+    assert (new.artifact, new.p50_ms, new.processes, new.samples) == (str(packages[0]), pytest.approx(1.1035), 8, 160)
+    assert (old.cold_start_ms, old.peak_memory_mb, old.converged) == (11, 100, True)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "verdict", "code", "processes"),
+    [
+        (lambda process: 1.03 + 0.001 * (process % 8), "pass", 0, 8),
+        (lambda process: 1.06 + 0.001 * (process % 8), "fail", 3, 8),
+        (lambda process: 1.0 + 0.1 * (process % 2), "inconclusive", 7, 24),
+    ],
+)
+def test_a_regression_is_gated(
+    packages: list[Path], target: Target, ratio: Callable[[int], float], verdict: str, code: int, processes: int
+) -> None:
+    report = told(packages, target, ratio, max_regression=0.05)
+    (row,) = report.budget
+    assert (row.name, row.limit, row.verdict, report.exit_code) == ("regression", 1.05, verdict, code)
+    assert report.latency[0].processes == processes, "asked again only where it isn't decided"
+
+
+def test_more_processes_decide_what_eight_cannot(packages: list[Path], target: Target) -> None:
+    report = told(packages, target, lambda process: 1.2 if process == 3 else 1.0, max_regression=0.05)
+    assert (report.verdict, report.latency[0].processes) == ("pass", 16)
+
+
+def test_one_package_is_judged_by_the_targets_latency(packages: list[Path], target: Target) -> None:
+    report = told(packages[:1], target, lambda _process: 2.5)
+    assert [(row.name, row.verdict) for row in report.budget] == [("latency_p50_ms", "fail")], "no metric is measured"
+    assert (report.ratio, report.comparison, report.exit_code) == (None, None, 3)
+
+
+def test_each_package_reads_texts_with_its_own_tokenizer(packages: list[Path], target: Target) -> None:
+    runner = Told(lambda *_: 1.0)
+    benchmark(packages, target, runner, config=CONFIG, inputs=["good", "very very good ."])
+    batches = runner.requests[0]["batches"]
+    assert isinstance(batches, dict)
+    lengths = [[len(batch["input_ids"][0]) for batch in each] for each in batches.values()]  # type: ignore[union-attr, index, call-overload, arg-type]
+    assert lengths[0] == lengths[1]
+    assert set(lengths[0]) == {3, 6}
+    assert runner.requests[1]["batches"] == {name: each[::-1] for name, each in batches.items()}  # type: ignore[index]
+
+
+def test_packages_must_be_whole_and_of_one_task(packages: list[Path], target: Target) -> None:
+    with pytest.raises(UsageError, match="given twice"):
+        told([packages[0]] * 2, target, lambda _: 1.0)
+    config = packages[1] / "edgeprune.json"
+    content = json.loads(config.read_text(encoding="utf-8"))
+    config.write_text(json.dumps({**content, "task": "fill-mask"}), encoding="utf-8")
+    with pytest.raises(IntegrityError, match=r"edgeprune.json was changed"):
+        told(packages, target, lambda _: 1.0)
+
+
+def test_the_command_times_for_real(built: Built, tmp_path: Path) -> None:
+    other = shutil.copytree(built.package, tmp_path / "other")
+    done = call("benchmark", built.package, "--against", other, "--processes", 7, "--samples", 16, "--json")
+    assert done.code == 0, done.err
+    report = BenchmarkReport.model_validate(done.document)
+    assert report.ratio is not None
+    assert 0.5 < report.ratio < 2
+    assert report.ratio_interval is not None
+    assert all(row.p50_ms and row.peak_memory_mb and row.cold_start_ms for row in report.latency)
+    shown = call("benchmark", built.package, "--processes", 7, "--samples", 16)
+    assert shown.code == 0, shown.err
+    assert str(built.package) in shown.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--max-regression", "5%"], 2, "give --against"),
+        (["--against", "PACKAGE", "--max-regression", "much"], 2, "such as 5% or 0.05"),
+        (["--against", "nowhere"], 2, "nowhere is not a package"),
+        (["--inputs", "nowhere.txt"], 2, "nowhere.txt can't be read"),
+        (["--inputs", "EMPTY"], 2, "has no lines"),
+        (["--target", "raspberry-pi-4", "--set", "target.runner=null"], 6, "raspberry-pi-4 can't be timed from here"),
+        (["--processes", "0"], 2, "greater than or equal to 1"),
+    ],
+)
+def test_what_cannot_be_timed_is_said(
+    built: Built, tmp_path: Path, arguments: list[str], code: int, message: str
+) -> None:
+    empty = tmp_path / "empty.txt"
+    empty.write_text("\n \n", encoding="utf-8")
+    places = {"PACKAGE": str(built.package), "EMPTY": str(empty)}
+    done = call("benchmark", built.package, *(places.get(one, one) for one in arguments))
+    assert done.code == code
+    assert message in done.err
+    assert "Traceback" not in done.err
