@@ -9,7 +9,7 @@ Request:  {"mode": "latency" | "memory" | "outputs" | "probe", "provider", "warm
            "sessions": {name: {"threads", "level": "basic" | "extended" | "all", "arena", "config": {key: value}}},
            "models": [{"name", "path"}], "batches": {name: [{"input_ids": [[int]], "attention_mask": [[int]], ...}]}}
           An input is a list of whole numbers, or {"seed": int, "shape": [int]}: normally distributed float32.
-Lines:    {"kind": "device", ...}, {"kind": "session", "name", "create_ns", "first_run_ns"},
+Lines:    {"kind": "device", ...}, {"kind": "conditions", "moment": "before" | "after", ...}, {"kind": "session", "name", "create_ns", "first_run_ns"},
           {"kind": "samples", "name", "ns": [int]}, {"kind": "memory", "name", "peak_bytes"},
           {"kind": "outputs", "name", "values": [[float]], "sha256"}: of each batch the first output's, flattened,
           {"kind": "error", "type", "message"}
@@ -20,6 +20,7 @@ disturbs all of them. Memory mode loads one model and reads the process's own pe
 probe mode the device line alone.
 """
 
+import glob
 import json
 import os
 import platform
@@ -111,6 +112,56 @@ def device_info():
         "system": platform.system(),
         "python": platform.python_version(),
     }
+
+
+def conditions():
+    """What may change from run to run: governor, frequency, temperature, throttling, load, cgroup quota, affinity.
+
+    A fact that this machine doesn't tell is None, and `reasons` says why.
+    """
+    reasons = {}
+    system = "/sys/devices/system/cpu"
+
+    def fact(name, read):
+        try:
+            return read()
+        except FileNotFoundError as error:
+            reasons[name] = "no %s" % error.filename
+        except (OSError, ValueError, AttributeError, IndexError) as error:
+            reasons[name] = str(error)
+        return None
+
+    def of_cores(name):
+        cores = fact("affinity", lambda: sorted(os.sched_getaffinity(0))) or [0]
+        return [_text("%s/cpu%d/%s" % (system, core, name)) for core in cores]
+
+    def quota():
+        limit, period = _text("/sys/fs/cgroup/cpu.max").split()
+        return None if limit == "max" else int(limit) / int(period)
+
+    def hottest():
+        zones = glob.glob("/sys/class/thermal/thermal_zone*/temp")
+        if not zones:
+            raise OSError("no /sys/class/thermal/thermal_zone*")
+        return max(int(_text(zone)) for zone in zones) / 1000
+
+    return {
+        "governor": fact("governor", lambda: " ".join(sorted(set(of_cores("cpufreq/scaling_governor"))))),
+        "frequency_mhz": fact("frequency_mhz", lambda: max(map(int, of_cores("cpufreq/scaling_cur_freq"))) / 1000),
+        "temperature_c": fact("temperature_c", hottest),
+        "throttle_events": fact(
+            "throttle_events", lambda: sum(map(int, of_cores("thermal_throttle/core_throttle_count")))
+        ),
+        "load_1min": fact("load_1min", lambda: round(os.getloadavg()[0], 2)),
+        "quota_cores": fact("quota_cores", quota),
+        "affinity": fact("affinity", lambda: sorted(os.sched_getaffinity(0))),
+        "reasons": reasons,
+    }
+
+
+def _text(path):
+    with open(path, encoding="ascii", errors="replace") as file:
+        return file.read().strip()
 
 
 def _say(**record):
@@ -253,7 +304,9 @@ def main():
 
         _say(kind="device", onnxruntime=onnxruntime.__version__, **device_info())
         modes = {"latency": _latency, "memory": _memory, "outputs": _outputs, "probe": lambda _: None}
+        _say(kind="conditions", moment="before", **conditions())
         modes[request["mode"]](request)
+        _say(kind="conditions", moment="after", **conditions())
     except Exception as error:
         _say(kind="error", type=type(error).__name__, message=str(error))
         return 1

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from edgeprune.config import Frozen
 
 __all__ = [
-    "FEWEST_PROCESSES", "LEVEL", "LOOKS", "MINIMUM_SAMPLES", "STEADY", "DeviceRow", "LatencyRow", "drift", "order_interval", "percentile",
+    "FEWEST_PROCESSES", "LEVEL", "LOOKS", "MINIMUM_SAMPLES", "STEADY", "ConditionsRow", "DeviceRow", "LatencyRow", "drift", "order_interval", "percentile",
     "percentile_interval", "process_ratio", "ratio_interval"
 ]  # fmt: skip
 
@@ -33,6 +33,21 @@ STEADY = 0.05
 """Largest share by which the second half of a process's samples may differ from its first."""
 
 
+class ConditionsRow(Frozen):
+    """What may change from run to run; None where the device doesn't tell, and `reasons` says why."""
+
+    governor: str | None
+    frequency_mhz: float | None
+    temperature_c: float | None
+    throttle_events: int | None
+    """Of the cores that were used, since the device was started."""
+    load_1min: float | None
+    quota_cores: float | None
+    """CPU time a cgroup allows; None without a reason: no limit."""
+    affinity: tuple[int, ...] | None
+    reasons: dict[str, str]
+
+
 class DeviceRow(Frozen):
     """What latencies were measured on, as the agent saw it; None where the device doesn't tell."""
 
@@ -43,6 +58,9 @@ class DeviceRow(Frozen):
     system: str
     python: str
     onnxruntime: str
+    before: ConditionsRow | None = None
+    """Of the first process that was timed; the next of the last one."""
+    after: ConditionsRow | None = None
 
 
 class LatencyRow(Frozen):

@@ -78,7 +78,11 @@ class Measured:
     def _take(self, record: Record) -> None:
         match record:
             case {"kind": "device"}:
-                self.device = {name: value for name, value in record.items() if name not in ("kind", "process")}
+                self.device |= {name: value for name, value in record.items() if name not in ("kind", "process")}
+            case {"kind": "conditions", "moment": str(moment)}:
+                told = {name: value for name, value in record.items() if name not in ("kind", "process", "moment")}
+                if moment == "after" or moment not in self.device:
+                    self.device[moment] = told
             case {"kind": "session", "name": str(name), "create_ns": int(created), "first_run_ns": int(first)}:
                 self.cold_starts_ms[name].append((created + first) / 1e6)
             case {"kind": "memory", "name": str(name), "peak_bytes": peak}:

@@ -58,7 +58,10 @@ def ask(folder: Path, text: str) -> tuple[int, list[dict[str, Any]]]:
         cwd=folder,
         timeout=60,
     )
-    return done.returncode, [json.loads(line) for line in done.stdout.splitlines()]
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    moments = [line["moment"] for line in lines if line["kind"] == "conditions"]
+    assert moments == (["before", "after"] if done.returncode == 0 else moments[:1])
+    return done.returncode, [line for line in lines if line["kind"] != "conditions"]
 
 
 def test_this_machine_is_described():
@@ -200,3 +203,38 @@ def test_a_64_bit_arm_kernel_names_no_model_so_the_core_is_told_by_its_part() ->
 @pytest.mark.parametrize(("implementer", "part"), [("0x51", "0xd08"), ("0x41", "0xfff")])
 def test_a_core_that_is_not_in_the_table_has_no_name(implementer: str, part: str) -> None:
     assert read_cpuinfo(ARM_CPUINFO.format(features="", implementer=implementer, part=part))[1] is None
+
+
+def test_conditions_are_facts_or_none_with_a_reason(monkeypatch: pytest.MonkeyPatch):
+    files = {
+        "/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor": "powersave",
+        "/sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq": "1800000",
+        "/sys/devices/system/cpu/cpu1/cpufreq/scaling_governor": "performance",
+        "/sys/devices/system/cpu/cpu1/cpufreq/scaling_cur_freq": "2400000",
+        "/sys/fs/cgroup/cpu.max": "150000 100000",
+        "/sys/class/thermal/thermal_zone0/temp": "61500",
+        "/sys/class/thermal/thermal_zone1/temp": "42000",
+    }
+
+    def text(path: str) -> str:
+        if path not in files:
+            raise FileNotFoundError(2, "No such file or directory", path)
+        return files[path]
+
+    monkeypatch.setattr(agent, "_text", text)
+    monkeypatch.setattr(agent.glob, "glob", lambda _pattern: [path for path in files if "thermal_zone" in path])
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {1, 0})
+    monkeypatch.setattr(os, "getloadavg", lambda: (0.512, 0, 0))
+    found = agent.conditions()
+    assert set(found["reasons"]) == {"throttle_events"}
+    reason = found.pop("reasons")["throttle_events"]
+    assert reason == "no /sys/devices/system/cpu/cpu0/thermal_throttle/core_throttle_count"
+    assert found == {
+        "governor": "performance powersave", "frequency_mhz": 2400.0, "temperature_c": 61.5, "throttle_events": None,
+        "load_1min": 0.51, "quota_cores": 1.5, "affinity": [0, 1],
+    }  # fmt: skip
+    files["/sys/fs/cgroup/cpu.max"] = "max 100000"
+    assert agent.conditions()["quota_cores"] is None
+    assert "quota_cores" not in agent.conditions()["reasons"]
+    monkeypatch.setattr(agent.glob, "glob", lambda _pattern: [])
+    assert agent.conditions()["reasons"]["temperature_c"] == "no /sys/class/thermal/thermal_zone*"
