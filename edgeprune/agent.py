@@ -17,7 +17,7 @@ Lines:    {"kind": "device", ...}, {"kind": "session", "name", "create_ns", "fir
 Every model has equally many batches, and is given those of a batch's inputs that it takes. In latency mode every model is
 loaded and the models take turns, `block` runs each: the same batches in the same order, and whatever disturbs the machine
 disturbs all of them. Memory mode loads one model and reads the process's own peak. Outputs mode tells what models compute;
-probe mode the device line alone.
+probe mode only whether the provider is there.
 """
 
 import json
@@ -134,7 +134,7 @@ def session_options(wanted):
     return options
 
 
-def _session(request, model):
+def _check_provider(request):
     import onnxruntime
 
     if request["provider"] not in onnxruntime.get_available_providers():
@@ -142,6 +142,12 @@ def _session(request, model):
             "onnxruntime %s here has %s, not %s"
             % (onnxruntime.__version__, ", ".join(onnxruntime.get_available_providers()), request["provider"])
         )
+
+
+def _session(request, model):
+    import onnxruntime
+
+    _check_provider(request)
     options = session_options(request["sessions"][model["name"]])
     if request["provider"] != "CPUExecutionProvider":
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
@@ -237,7 +243,7 @@ def peak_memory_bytes():
 
 def die_with_parent():
     """Ask Linux to kill this process when its parent ends, however that ends: nothing is left running."""
-    if sys.platform == "linux":
+    if sys.platform in ("linux", "android"):
         import ctypes
         import signal
 
@@ -252,7 +258,7 @@ def main():
         import onnxruntime
 
         _say(kind="device", onnxruntime=onnxruntime.__version__, **device_info())
-        modes = {"latency": _latency, "memory": _memory, "outputs": _outputs, "probe": lambda _: None}
+        modes = {"latency": _latency, "memory": _memory, "outputs": _outputs, "probe": _check_provider}
         modes[request["mode"]](request)
     except Exception as error:
         _say(kind="error", type=type(error).__name__, message=str(error))
