@@ -73,11 +73,16 @@ class Board:
         path.chmod(0o755)
         return str(path)
 
-    def cut(self) -> None:
-        """Kill the processes that hold connections."""
+    @property
+    def sessions(self) -> list[int]:
+        """The server's processes that hold connections."""
         listener = self.server.pid
-        for child in Path(f"/proc/{listener}/task/{listener}/children").read_text().split():
-            os.kill(int(child), signal.SIGKILL)
+        return [int(child) for child in Path(f"/proc/{listener}/task/{listener}/children").read_text().split()]
+
+    def signal_sessions(self, number: int) -> None:
+        """Kill or stop them."""
+        for session in self.sessions:
+            os.kill(session, number)
 
     def running(self) -> list[str]:
         """Command lines of what runs on the device below its folder."""
@@ -137,4 +142,6 @@ def started(root: Path) -> Iterator[Board]:
             wait(lambda: _listens(port))
             yield board
         finally:
-            server.terminate()
+            if server.poll() is None:
+                board.signal_sessions(signal.SIGKILL)
+                server.terminate()

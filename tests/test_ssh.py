@@ -21,7 +21,7 @@ from sshd import Board, wait
 
 from edgeprune.errors import ProfileError, TargetError
 from edgeprune.profiles import load_target
-from edgeprune.runners import ssh
+from edgeprune.runners import connection, ssh
 from edgeprune.runners.config import SshConfig
 from edgeprune.runners.ssh import SshRunner
 
@@ -225,16 +225,22 @@ def test_a_full_device_is_a_sentence(board: Board, tmp_path: Path) -> None:
     assert "could not copy model.onnx (2.0 MB) to board: the device has no space left" in message
 
 
-def test_a_connection_that_is_cut_is_made_again(board: Board, graph: Path) -> None:
-    script = board.python(
-        f'if mkdir {board.root}/once 2>/dev/null; then exec sleep 600; fi\nexec {sys.executable} "$@"'
-    )
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["cut", "silent"])
+def test_a_connection_that_is_lost_is_made_again(
+    board: Board, graph: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """The first agent sleeps. A server that is stopped doesn't notice that the line is dead, nor does its agent."""
+    monkeypatch.setitem(connection._OPTIONS, "ServerAliveInterval", "1")
+    once = board.root / "once"
+    sleep = f'{sys.executable} -c "import time; time.sleep(600)"'
+    script = board.python(f'if mkdir {once} 2>/dev/null; then exec {sleep} "$@"; fi\nexec {sys.executable} "$@"')
     runner = runner_of(board, python=script)
-    cutting = threading.Thread(target=lambda: (wait((board.root / "once").exists), board.cut()))
-    cutting.start()
+    losing = threading.Thread(target=lambda: (wait(once.exists), board.signal_sessions(number)))
+    losing.start()
     records = runner.run(REQUEST, {"final": graph})
-    cutting.join()
+    losing.join()
     assert records[-1]["kind"] == "samples"
+    assert len(list(board.folder.iterdir())) == 1
     runner.close()
     board.assert_clean()
 
@@ -242,8 +248,7 @@ def test_a_connection_that_is_cut_is_made_again(board: Board, graph: Path) -> No
 def test_a_device_that_goes_away_in_the_middle_is_a_sentence_and_runs_nothing_on(board: Board, graph: Path) -> None:
     def go_away() -> None:
         wait(board.running)
-        children = f"/proc/{board.server.pid}/task/{board.server.pid}/children"
-        sessions = [int(child) for child in Path(children).read_text().split()]
+        sessions = board.sessions
         board.server.terminate()
         board.server.wait()
         for session in sessions:
