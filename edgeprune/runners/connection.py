@@ -40,8 +40,10 @@ _CLOSING_S = 10
 
 _MARK = "edgeprune-folder "
 
+# The agent's process is told from a later one of the same number by the folder in its command line.
 _KEEPER = (
-    'end() {{ p=$(cat "$d/pid") && grep -qF "$d/" "/proc/$p/cmdline" && kill -9 "$p"; rm -rf "$d"; }} 2>/dev/null; '
+    'end() {{ p=$(cat "$d/pid") && tr "\\000" " " <"/proc/$p/cmdline" | grep -qF "$d/" && kill -9 "$p"; '
+    'rm -rf "$d"; }} 2>/dev/null; '
     "export LC_ALL=C; {before}"
     "d=$(mktemp -d {folder}/edgeprune.XXXXXXXX) || exit 1; "
     'trap end EXIT; trap "exit 1" HUP INT TERM PIPE; '
