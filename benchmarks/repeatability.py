@@ -11,6 +11,7 @@ multiplied by zero, as large as a first measurement says.
 """
 
 import argparse
+import contextlib
 import json
 import multiprocessing
 import shutil
@@ -72,7 +73,8 @@ def copied(package: Path, folder: Path, elements: int = 0) -> Path:
 
 def measured(packages: list[Path], target: Target, config: BenchmarkConfig) -> BenchmarkReport:
     """One run of the command."""
-    return benchmark(packages, target, runner_of(target), config=config)
+    with contextlib.closing(runner_of(target)) as runner:
+        return benchmark(packages, target, runner, config=config)
 
 
 def slowed(package: Path, folder: Path, target: Target, config: BenchmarkConfig) -> tuple[Path, float]:

@@ -17,7 +17,7 @@ Lines:    {"kind": "device", ...}, {"kind": "conditions", "moment": "before" | "
 Every model has equally many batches, and is given those of a batch's inputs that it takes. In latency mode every model is
 loaded and the models take turns, `block` runs each: the same batches in the same order, and whatever disturbs the machine
 disturbs all of them. Memory mode loads one model and reads the process's own peak. Outputs mode tells what models compute;
-probe mode the device line alone.
+probe mode whether the provider is there.
 """
 
 import glob
@@ -185,7 +185,7 @@ def session_options(wanted):
     return options
 
 
-def _session(request, model):
+def _check_provider(request):
     import onnxruntime
 
     if request["provider"] not in onnxruntime.get_available_providers():
@@ -193,6 +193,12 @@ def _session(request, model):
             "onnxruntime %s here has %s, not %s"
             % (onnxruntime.__version__, ", ".join(onnxruntime.get_available_providers()), request["provider"])
         )
+
+
+def _session(request, model):
+    import onnxruntime
+
+    _check_provider(request)
     options = session_options(request["sessions"][model["name"]])
     if request["provider"] != "CPUExecutionProvider":
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
@@ -288,7 +294,7 @@ def peak_memory_bytes():
 
 def die_with_parent():
     """Ask Linux to kill this process when its parent ends, however that ends: nothing is left running."""
-    if sys.platform == "linux":
+    if sys.platform in ("linux", "android"):
         import ctypes
         import signal
 
@@ -303,7 +309,7 @@ def main():
         import onnxruntime
 
         _say(kind="device", onnxruntime=onnxruntime.__version__, **device_info())
-        modes = {"latency": _latency, "memory": _memory, "outputs": _outputs, "probe": lambda _: None}
+        modes = {"latency": _latency, "memory": _memory, "outputs": _outputs, "probe": _check_provider}
         _say(kind="conditions", moment="before", **conditions())
         modes[request["mode"]](request)
         _say(kind="conditions", moment="after", **conditions())

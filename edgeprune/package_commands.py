@@ -1,5 +1,6 @@
 """The commands about packages: `edgeprune verify`, `edgeprune benchmark`."""
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -63,11 +64,11 @@ def benchmark(
     reason = why_unreachable(profile)
     if reason is not None:
         raise TargetError(f"{profile.name} can't be timed from here: {reason}")
-    with EventRenderer(err, stages=1) as renderer:
+    with contextlib.closing(runner_of(profile)) as runner, EventRenderer(err, stages=1) as renderer:
         report = run(
             [package] if against is None else [package, against],
             profile,
-            runner_of(profile),
+            runner,
             config=BenchmarkConfig(processes=processes, samples=samples),
             inputs=None if inputs is None else _lines(inputs),
             max_regression=share,

@@ -6,6 +6,7 @@
 The package is copied out of the store into the output folder, `build.json` and the benchmark's samples beside it.
 """
 
+import contextlib
 import os
 import shutil
 import time
@@ -14,13 +15,14 @@ from pathlib import Path
 
 from edgeprune.artifacts import Artifact, Manifest, Store, artifact_key, sync_tree, total_bytes, write_text
 from edgeprune.budget import exit_code, judge, overall
-from edgeprune.errors import StorageError, UsageError, storage_error
+from edgeprune.errors import StorageError, TargetError, UsageError, storage_error
 from edgeprune.events import Emit, Note, ignore
 from edgeprune.execution import measure_node, run_node
 from edgeprune.latency import LatencyRow
 from edgeprune.plan import Node, Plan
 from edgeprune.request import BuildRequest, command_on_device
 from edgeprune.results import BuildReport, MobileRow, PackageRow, StageRow
+from edgeprune.runners.config import LocalConfig
 from edgeprune.stages.benchmark import read_device, read_latency
 from edgeprune.stages.mobile import OPERATORS, ORT_MODEL
 from edgeprune.stages.prune import Prune
@@ -36,10 +38,18 @@ def build(plan: Plan, request: BuildRequest, *, emit: Emit = ignore) -> BuildRep
     Raises:
         EdgepruneError: With the exit code it stands for. A missed budget is no error: the report says so.
     """
+    with contextlib.ExitStack() as stack:
+        if plan.runner is not None:
+            stack.callback(plan.runner.close)
+        return _build(plan, request, emit)
+
+
+def _build(plan: Plan, request: BuildRequest, emit: Emit) -> BuildReport:
     since = time.time()
     store = Store(request.store)
     store.ensure_writable()
     _check_output(request.output, plan.name.folder)
+    _check_device(plan, request)
     artifacts: dict[str, Artifact] = {}
     cached: dict[str, bool] = {}
     seed = request.pipeline.seed
@@ -69,6 +79,16 @@ def _check_output(output: Path, name: str) -> None:
     folder = output / name
     if folder.exists() and not (folder / "SHA256SUMS").is_file():
         raise UsageError(f"{folder} is there and is not a package of edgeprune's; move it, or choose another --output")
+
+
+def _check_device(plan: Plan, request: BuildRequest) -> None:
+    """Raises TargetError before anything is trained for a device that can't be measured; a plan looked at this machine."""
+    if plan.runner is None or isinstance(request.target.runner, LocalConfig):
+        return
+    try:
+        plan.runner.run({"mode": "probe", "provider": request.target.runtime.provider}, {})
+    except TargetError as error:
+        raise TargetError(f"{error}; or package without measuring: --set target.runner=null") from error
 
 
 def _publish(

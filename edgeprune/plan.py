@@ -19,6 +19,7 @@ from edgeprune.numeric import numeric_mode
 from edgeprune.precision import PrecisionSettings, resolve_precision
 from edgeprune.reaching import runner_of, why_unreachable
 from edgeprune.request import BuildRequest, check
+from edgeprune.runners import Runner
 from edgeprune.runners.config import LocalConfig
 from edgeprune.stage import Stage
 from edgeprune.stages.benchmark import Benchmark
@@ -82,6 +83,8 @@ class Plan:
     """None: the target can't be measured from here."""
     unreachable: str | None
     """Why not."""
+    runner: Runner | None
+    """Reaches the target for all the nodes that measure; not connected yet. None: the target can't be measured."""
 
     @property
     def shipped(self) -> Node:
@@ -106,7 +109,8 @@ def make_plan(request: BuildRequest) -> Plan:
             raise UsageError(f"{kind} {value!r} should consist of letters, digits and . _ + - (it names a folder)")
 
     unreachable = why_unreachable(request.target)
-    planner = _Planner(request, Store(request.store))
+    runner = None if unreachable is not None else runner_of(request.target)
+    planner = _Planner(request, Store(request.store), runner)
     prepare = Prepare(
         request.pipeline.stages.prepare,
         task=task,
@@ -115,8 +119,8 @@ def make_plan(request: BuildRequest) -> Plan:
         data_digest=data.digest,
         numeric=numeric_mode(request.pipeline.stages.prepare.precision),
     )
-    benchmark = planner.plan(prepare, name, reachable=unreachable is None)
-    return Plan(model, data, task, name, planner.nodes, benchmark, unreachable)
+    benchmark = planner.plan(prepare, name)
+    return Plan(model, data, task, name, planner.nodes, benchmark, unreachable, runner)
 
 
 class _Planner:
@@ -125,25 +129,27 @@ class _Planner:
     Args:
         request: What the build is asked for.
         store: Where its artifacts are.
+        runner: How the target is reached; None: it can't be measured.
     """
 
-    def __init__(self, request: BuildRequest, store: Store) -> None:
+    def __init__(self, request: BuildRequest, store: Store, runner: Runner | None) -> None:
         self.nodes: list[Node] = []
         self._pipeline = request.pipeline
         self._stages = request.pipeline.stages
         self._target = request.target
         self._store = store
+        self._runner = runner
 
-    def plan(self, prepare: Prepare, name: PackageName, *, reachable: bool) -> Node | None:
+    def plan(self, prepare: Prepare, name: PackageName) -> Node | None:
         """Add every node; the benchmark's, where the target can be measured."""
         dense = self._add("prepare", prepare)
         final, last_round = self._rounds(dense)
         dense_onnx = self._export(0, dense, dense)
         final_onnx = dense_onnx if final is dense else self._export(last_round, dense, final)
         lineage = {node.id: node for node in self.nodes if node is not dense_onnx or final_onnx is dense_onnx}
-        raced = self._race(last_round, dense, final_onnx) if reachable else {}
+        raced = self._race(last_round, dense, final_onnx)
         timed = {"dense-fp32": dense_onnx}
-        if reachable and final_onnx is not dense_onnx:
+        if self._runner is not None and final_onnx is not dense_onnx:
             # What the graph and the precision alone buy, so that what pruning buys can be told.
             timed["dense"] = self._quantize(0, dense, dense_onnx, raced, drop_limit=None)
         drop_limit = self._target.budget.metric_drop
@@ -156,7 +162,7 @@ class _Planner:
             mobile = Mobile(threads=self._target.runtime.threads)
             mobile.round = last_round
             self._add("mobile", mobile, onnx=final_onnx, model=result)
-        return self._benchmark(last_round, dense, timed) if reachable else None
+        return self._benchmark(last_round, dense, timed)
 
     def _add(self, node_id: str, stage: Stage, **parents: Node) -> Node:
         named = {role.replace("_", "-"): node for role, node in parents.items()}
@@ -196,15 +202,15 @@ class _Planner:
 
     @property
     def _place(self) -> list[JsonValue]:
-        """What a race's verdict holds for: this CPU, or what a profile says of another machine."""
+        """What a measurement holds for: this CPU, or what a profile says of another machine."""
         if isinstance(self._target.runner, LocalConfig):
             device = device_info()
             return [device["arch"], list(device["isa"]), device["cpu"]]
         return [self._target.model_dump(mode="json")[name] for name in ("device", "runner")]
 
     def _race(self, number: int, dense: Node, onnx: Node) -> dict[str, Node]:
-        """The race by its role; none where the pipeline has none."""
-        if self._stages.race is None:
+        """The race by its role; none where the pipeline has none, or the target can't be measured."""
+        if self._stages.race is None or self._runner is None:
             return {}
         size_mb = self._target.budget.size_mb
         stage = Race(
@@ -228,7 +234,9 @@ class _Planner:
         stage = Quantize(plain, tolerance=tolerance, drop_limit=drop_limit, round_number=number)
         return self._add(f"quantize-{number}", stage, dense=dense, onnx=onnx, **raced)
 
-    def _benchmark(self, number: int, dense: Node, timed: dict[str, Node]) -> Node:
+    def _benchmark(self, number: int, dense: Node, timed: dict[str, Node]) -> Node | None:
+        if self._runner is None:
+            return None
         budget = self._target.budget
         stage = Benchmark(
             self._stages.benchmark,
@@ -236,7 +244,8 @@ class _Planner:
             limits={q: limit for q, limit in ((50, budget.latency_p50_ms), (90, budget.latency_p90_ms)) if limit},
             runtime=self._target.runtime,
             workload=self._target.workload,
-            runner=runner_of(self._target),
+            runner=self._runner,
+            place=self._place,
         )
         stage.round = number
         return self._add("benchmark", stage, baseline=dense, **timed)

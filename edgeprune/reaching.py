@@ -19,7 +19,7 @@ def runner_of(target: Target) -> Runner:
 
 
 def why_unreachable(target: Target) -> str | None:
-    """Why the target can't be measured from here; None if it can.
+    """Why the target can't be measured from here; None if it can, or if only the build will tell: planning connects nowhere.
 
     Raises:
         TargetError: This is the machine, but its onnxruntime lacks the provider.

@@ -171,7 +171,7 @@ def test_an_invalid_pipeline_is_refused_with_the_path_of_its_fault(
         ({"precision": {"mode": "int8dynamic"}}, "did you mean 'int8-dynamic'?"),
         ({"budget": {"metric_drop": 1.5}}, "budget.metric_drop: 1.5 is above 1"),
         ({"budget": {"size_mb": 0}}, "budget.size_mb: 0 is not above 0"),
-        ({"runner": {"type": "telnet"}}, "runner.type: 'telnet' is not one of 'local'"),
+        ({"runner": {"type": "telnet"}}, "runner.type: 'telnet' is not one of 'local', 'ssh'"),
         ({"workload": {"batch_size": 0}}, "workload.batch_size: 0 is not above 0"),
     ],
 )

@@ -13,7 +13,7 @@ Record = dict[str, JsonValue]
 
 
 class Runner(Protocol):
-    """Runs the agent once, in a fresh process on the target."""
+    """Runs the agent in a fresh process on the target, as often as it is asked to."""
 
     def run(self, request: Record, models: Mapping[str, Path]) -> list[Record]:
         """The agent's lines for `request`.
@@ -25,4 +25,8 @@ class Runner(Protocol):
         Raises:
             TargetError: The target can't be reached, lacks the provider, or the agent failed there.
         """
+        ...
+
+    def close(self) -> None:
+        """Leave the target as it was. A runner that is asked again after that reaches it anew."""
         ...

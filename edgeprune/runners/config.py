@@ -1,10 +1,24 @@
 """How a target is reached, as a profile says it."""
 
-from typing import Literal
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
 
 from edgeprune.config import Frozen
 
-__all__ = ["LocalConfig", "RunnerConfig"]
+__all__ = ["LocalConfig", "RunnerConfig", "SshConfig"]
+
+
+def _like(pattern: str, wanted: str) -> AfterValidator:
+    """Accepts text that the pattern matches as a whole."""
+
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise ValueError(f"{value!r} should be {wanted}")
+        return value
+
+    return AfterValidator(check)
 
 
 class LocalConfig(Frozen):
@@ -13,4 +27,21 @@ class LocalConfig(Frozen):
     type: Literal["local"]
 
 
-RunnerConfig = LocalConfig
+class SshConfig(Frozen):
+    """A board or a phone that runs an SSH server. No text in here needs quoting in a shell."""
+
+    type: Literal["ssh"]
+    host: Annotated[str, _like(r"[^\s-]\S*", "user@host, or a host of ~/.ssh/config")]
+    """Logged in to without a password; its host key is known."""
+    python: Annotated[
+        str,
+        _like(r"(~/)?[A-Za-z0-9_./+][A-Za-z0-9_./+-]*", "a command or a path of letters, digits and . _ + - /"),
+    ] = "python3"
+    """Has onnxruntime and numpy."""
+    folder: Annotated[
+        str, _like(r"(~?/)[A-Za-z0-9_./+-]*", "a path that begins with / or ~/, of letters, digits and . _ + - /")
+    ] = "/tmp"  # noqa: S108 (mktemp makes a folder of its own there)
+    """Where the work folder is made, and removed again."""
+
+
+RunnerConfig = Annotated[LocalConfig | SshConfig, Field(discriminator="type")]

@@ -5,22 +5,26 @@ from pathlib import Path
 
 from edgeprune.errors import TargetError
 from edgeprune.runners import Record, Runner
-from edgeprune.runners.config import RunnerConfig
+from edgeprune.runners.config import LocalConfig, RunnerConfig, SshConfig
 from edgeprune.runners.local import LocalRunner
+from edgeprune.runners.ssh import SshRunner
 
 __all__ = ["runner_for"]
 
 
-def runner_for(_config: RunnerConfig, target: str, mismatches: Callable[[Record], list[str]]) -> Runner:
+def runner_for(config: RunnerConfig, target: str, mismatches: Callable[[Record], list[str]]) -> Runner:
     """The runner of a profile.
 
     Args:
-        _config: The profile's `runner`.
+        config: The profile's `runner`. Nothing is reached before the first run.
         target: The profile's name.
         mismatches: Why a device, as the agent describes it, isn't the target; empty if it is.
     """
-    runner, place = LocalRunner(), "this machine"
-    return _Checked(runner, place, target, mismatches)
+    match config:
+        case LocalConfig():
+            return _Checked(LocalRunner(), "this machine", target, mismatches)
+        case SshConfig():
+            return _Checked(SshRunner(config), config.host, target, mismatches)
 
 
 class _Checked:
@@ -39,3 +43,7 @@ class _Checked:
             if record["kind"] == "device" and (reasons := self._mismatches(record)):
                 raise TargetError(f"{self._place} is not a {self._target}: it {'; it '.join(reasons)}")
         return records
+
+    def close(self) -> None:
+        """See `Runner.close`."""
+        self._runner.close()

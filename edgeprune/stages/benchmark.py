@@ -33,6 +33,7 @@ class Benchmark(Stage):
         runtime: The target's provider and threads.
         workload: The target's workload.
         runner: How the target is reached.
+        place: What the measurement holds for.
     """
 
     name = "benchmark"
@@ -50,6 +51,7 @@ class Benchmark(Stage):
         runtime: Runtime,
         workload: Workload,
         runner: Runner,
+        place: JsonValue,
     ) -> None:
         self._config = config
         self._names = names
@@ -57,6 +59,7 @@ class Benchmark(Stage):
         self._runtime = runtime
         self._workload = workload
         self._runner = runner
+        self._place = place
 
     def fingerprint(self) -> dict[str, JsonValue]:
         return {
@@ -64,6 +67,7 @@ class Benchmark(Stage):
             "limits": {str(q): limit for q, limit in self._limits.items()},
             "runtime": self._runtime.model_dump(mode="json"),
             "workload": self._workload.model_dump(mode="json"),
+            "measured_on": self._place,
         }
 
     def run(self, work: Work) -> StageMetrics:
