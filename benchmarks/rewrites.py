@@ -25,10 +25,20 @@ from edgeprune.graph.rewrites import REWRITES
 from edgeprune.graph.serialization import write_onnx
 from edgeprune.precision import PrecisionSettings
 
-SUBSETS = [(), *((name,) for name in REWRITES), ("narrow-reads", "unpadded"), tuple(REWRITES)]
+FEWEST = ("narrow-reads", "unpadded")
+SUBSETS = [
+    (),
+    *((name,) for name in REWRITES),
+    FEWEST,
+    (*FEWEST, "standard-attention"),
+    (*FEWEST, "fused-attention"),
+    (*FEWEST, "packed-projections", "standard-attention"),
+]
 PRECISIONS = {
     "fp32": PrecisionSettings(mode="fp32"),
-    "int8": PrecisionSettings(mode="int8-dynamic", weight_type="int8", reduce_range=False, per_channel=True),
+    "int8": PrecisionSettings(
+        mode="int8-dynamic", weight_type="int8", reduce_range=False, per_channel=True, embeddings="int8"
+    ),
 }
 LENGTHS, BLOCK = (24, 128), 10
 

@@ -77,6 +77,19 @@ def targets_match(as_json: Json = False) -> int:
     return 0
 
 
+@targets_app.command("probe")
+def targets_probe(
+    device: Annotated[str | None, typer.Argument(help="ssh://user@host.  [default: this machine]")] = None,
+    name: Annotated[str | None, typer.Option(help="Of the profile.  [default: made of the CPU's name]")] = None,
+    as_json: Json = False,
+) -> int:
+    """A profile of a device, from what it says of itself, on standard output."""
+    from edgeprune.probing import place_of, probe
+
+    _write(probe(place_of(device), name), as_json=as_json)
+    return 0
+
+
 @pipelines_app.command("list")
 def pipelines_list(as_json: Json = False) -> int:
     """The shipped pipelines."""
@@ -94,18 +107,23 @@ def pipelines_list(as_json: Json = False) -> int:
     return 0
 
 
+def _write(definition: "Pipeline | Target", *, as_json: bool) -> None:
+    """A definition on standard output, every default filled in."""
+    import yaml
+
+    content = definition.model_dump(mode="json")
+    sys.stdout.write(
+        json.dumps(content, indent=2) + "\n" if as_json else yaml.safe_dump(content, sort_keys=False, width=110)
+    )
+
+
 def _definition_commands(group: typer.Typer, kind: Literal["targets", "pipelines"]) -> None:
     """show, validate and schema, alike for both kinds of definition."""
 
     @group.command("show")
     def show(name: Annotated[str, typer.Argument(help="A shipped name or a path.")], as_json: Json = False) -> int:
         """A definition with every default filled in."""
-        import yaml
-
-        content = _load(kind, name).model_dump(mode="json")
-        sys.stdout.write(
-            json.dumps(content, indent=2) + "\n" if as_json else yaml.safe_dump(content, sort_keys=False, width=110)
-        )
+        _write(_load(kind, name), as_json=as_json)
         return 0
 
     @group.command("validate")

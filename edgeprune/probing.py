@@ -1,0 +1,67 @@
+"""A target profile from what a device says of itself. Light: no torch."""
+
+import contextlib
+import re
+from typing import Any
+
+from edgeprune.errors import TargetError, UsageError
+from edgeprune.profiles import Target
+from edgeprune.runners import Record, Runner
+from edgeprune.runners.config import LocalConfig, RunnerConfig, SshConfig
+from edgeprune.runners.reach import runner_for
+
+__all__ = ["place_of", "probe"]
+
+_ARCHITECTURES = ("x86_64", "aarch64")
+_PROVIDER = "CPUExecutionProvider"
+
+
+def place_of(address: str | None) -> RunnerConfig:
+    """How a device is reached: `ssh://user@host`, or None, this machine.
+
+    Raises:
+        UsageError: The address is neither.
+    """
+    if address is None:
+        return LocalConfig(type="local")
+    if not re.fullmatch(r"ssh://[^\s/-][^\s/]*", address):
+        raise UsageError(f"{address!r} is no device; give ssh://user@host, or nothing for this machine")
+    return SshConfig(type="ssh", host=address.removeprefix("ssh://"))
+
+
+def probe(place: RunnerConfig, name: str | None = None) -> Target:
+    """The profile of a device as it is: its CPU, every core, int8, no latency budget.
+
+    Args:
+        place: How it is reached.
+        name: Of the profile; None: made of the CPU's name.
+
+    Raises:
+        TargetError: It can't be reached, or is of a kind that no profile describes.
+    """
+    with contextlib.closing(runner_for(place, "device", lambda _: [])) as runner:
+        device = _device(runner)
+    if device["arch"] not in _ARCHITECTURES:
+        raise TargetError(f"the device is {device['arch']}; profiles describe {' and '.join(_ARCHITECTURES)}")
+    cpu = device["cpu"]
+    return Target.model_validate(
+        {
+            "schema_version": 1,
+            "name": name or _slug(cpu or device["arch"]),
+            "description": f"{cpu or device['arch']}, {device['cores']} cores, as it was when it was probed",
+            "device": {"arch": device["arch"], "isa": device["isa"], "cpu": cpu},
+            "runtime": {"provider": _PROVIDER, "threads": device["cores"] or 1},
+            "precision": {"mode": "int8-dynamic"},
+            "budget": {"metric_drop": 0.01},
+            "runner": place.model_dump(mode="json"),
+        }
+    )
+
+
+def _device(runner: Runner) -> dict[str, Any]:
+    request: Record = {"mode": "probe", "provider": _PROVIDER}
+    return next(record for record in runner.run(request, {}) if record["kind"] == "device")
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "device"

@@ -1,0 +1,72 @@
+"""edgeprune targets probe: a profile of a device as it is."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import yaml
+from e2e import call
+
+from edgeprune.agent import device_info
+from edgeprune.errors import TargetError, UsageError
+from edgeprune.probing import place_of, probe
+from edgeprune.profiles import load_target, mismatches
+from edgeprune.runners import Record
+from edgeprune.runners.config import LocalConfig, SshConfig
+
+
+def test_this_machine_has_a_profile_that_it_is(tmp_path: Path) -> None:
+    done = call("targets", "probe", "--name", "here")
+    assert done.code == 0, done.err
+    path = tmp_path / "here.yaml"
+    path.write_text(done.out, encoding="utf-8")
+    found = load_target(str(path))
+    assert (found.name, found.runner) == ("here", LocalConfig(type="local"))
+    assert found.runtime.threads == device_info()["cores"]
+    assert mismatches(found, device_info()) == []
+    assert yaml.safe_load(done.out) == call("targets", "probe", "--name", "here", "--json").document
+
+
+@pytest.mark.parametrize(("address", "host"), [("ssh://pi@board", "pi@board"), ("ssh://board", "board")])
+def test_a_device_has_an_address(address: str, host: str) -> None:
+    assert place_of(address) == SshConfig(type="ssh", host=host)
+
+
+@pytest.mark.parametrize("address", ["board", "ssh://", "ssh://-oProxyCommand=x", "ssh://a b", "http://board"])
+def test_what_is_no_address_is_refused(address: str) -> None:
+    with pytest.raises(UsageError, match="give ssh://user@host"):
+        place_of(address)
+    done = call("targets", "probe", address)
+    assert done.code == 2
+
+
+class _Device:
+    """A runner whose device says this of itself."""
+
+    def __init__(self, **device: object) -> None:
+        self._device = device
+        self.closed = False
+
+    def run(self, request: Record, _models: Mapping[str, Path]) -> list[Record]:
+        assert request["mode"] == "probe"
+        return [{"kind": "device", **self._device}]  # type: ignore[dict-item]
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_a_board_is_described_as_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    device = _Device(arch="aarch64", isa=["asimd"], cpu="cortex-a72", cores=4)
+    monkeypatch.setattr("edgeprune.probing.runner_for", lambda *_: device)
+    found = probe(SshConfig(type="ssh", host="pi@board"))
+    assert (found.name, found.device.cpu, found.runtime.threads) == ("cortex-a72", "cortex-a72", 4)
+    assert found.runner == SshConfig(type="ssh", host="pi@board")
+    assert device.closed
+
+
+def test_a_kind_that_no_profile_describes_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    device = _Device(arch="riscv64", isa=[], cpu=None, cores=4)
+    monkeypatch.setattr("edgeprune.probing.runner_for", lambda *_: device)
+    with pytest.raises(TargetError, match="the device is riscv64"):
+        probe(SshConfig(type="ssh", host="board"))
+    assert device.closed
