@@ -35,6 +35,8 @@ def make_request(
     store: str | Path | None = None,
     output: str | Path = "dist",
     offline: bool = False,
+    baseline: str | Path | None = None,
+    max_regression: float = 0.05,
 ) -> BuildRequest:
     """The arguments of `build`, profiles read and overridden.
 
@@ -56,6 +58,8 @@ def make_request(
         task=task,
         problem_type=problem_type,
         offline=offline,
+        baseline=None if baseline is None else Path(baseline),
+        max_regression=max_regression,
     )
 
 
@@ -73,6 +77,8 @@ def build(
     store: str | Path | None = None,
     output: str | Path = "dist",
     offline: bool = False,
+    baseline: str | Path | None = None,
+    max_regression: float = 0.05,
     emit: Emit = ignore,
 ) -> BuildReport:
     """Package a model for a target; what is in the store is taken from there.
@@ -90,6 +96,8 @@ def build(
         store: Where artifacts are kept; None: EDGEPRUNE_STORE, or .edgeprune.
         output: Where the package goes.
         offline: Never ask the network for the model or the data.
+        baseline: A package that the new one is timed against, by turns; None: none.
+        max_regression: The share by which the new one may be slower.
         emit: Is handed every event.
 
     Returns:
@@ -111,6 +119,8 @@ def build(
         store=store,
         output=output,
         offline=offline,
+        baseline=baseline,
+        max_regression=max_regression,
     )
     return run_build(make_plan(request), request, emit=emit)
 

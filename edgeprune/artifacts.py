@@ -45,6 +45,7 @@ __all__ = [
     "default_store",
     "file_digest",
     "file_records",
+    "recall_of",
     "sync_tree",
     "total_bytes",
     "write_text",
@@ -77,6 +78,11 @@ class Metric(Frozen):
     """Paired 95% bootstrap interval of `drop`."""
     others: dict[str, float] = Field(default_factory=dict)
     """The task's other metrics on the same rows."""
+
+
+def recall_of(label: str) -> str:
+    """What a label's recall is called in `Metric.others`."""
+    return f"recall of {label}"
 
 
 class StageMetrics(Frozen):

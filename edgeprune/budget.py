@@ -6,13 +6,16 @@ A latency fails only if its whole interval lies beyond the budget, and passes on
 from collections.abc import Sequence
 from typing import Literal
 
-from edgeprune.artifacts import Metric
+from edgeprune.artifacts import Metric, recall_of
 from edgeprune.config import Frozen
 from edgeprune.errors import first_exit_code
 from edgeprune.latency import LatencyRow
 from edgeprune.profiles import Budget
 
 __all__ = ["BudgetRow", "Verdict", "by_interval", "exit_code", "judge", "overall"]
+
+_FLOOR = "min_recall."
+"""How the rows of recalls begin, whose limits are the least that is allowed."""
 
 Verdict = Literal["pass", "fail", "inconclusive", "not_measured"]
 
@@ -50,7 +53,7 @@ def judge(budget: Budget, *, size_mb: float, metric: Metric | None, latency: Lat
         ("cold_start_ms", budget.cold_start_ms, None if latency is None else latency.cold_start_ms, None),
         ("peak_memory_mb", budget.peak_memory_mb, peak_memory_mb, None),
     ]
-    return [
+    rows = [
         BudgetRow(
             name=name,
             limit=limit,
@@ -61,6 +64,13 @@ def judge(budget: Budget, *, size_mb: float, metric: Metric | None, latency: Lat
         for name, limit, value, interval in measured
         if limit is not None
     ]
+    return [*rows, *(_floor(label, least, metric) for label, least in budget.min_recall.items() if metric)]
+
+
+def _floor(label: str, least: float, metric: Metric) -> BudgetRow:
+    value = metric.others[recall_of(label)]
+    verdict: Verdict = "pass" if value >= least else "fail"
+    return BudgetRow(name=f"{_FLOOR}{label}", limit=least, value=value, interval=None, verdict=verdict)
 
 
 def by_interval(limit: float, interval: tuple[float, float] | None) -> Verdict:
@@ -93,7 +103,7 @@ def exit_code(rows: Sequence[BudgetRow]) -> int:
     codes = set()
     for row in rows:
         if row.verdict == "fail":
-            codes.add(4 if row.name == "metric_drop" else 3)
+            codes.add(4 if row.name.startswith(("metric_drop", _FLOOR)) else 3)
         elif row.verdict != "pass":
             codes.add(7)
     return first_exit_code(codes)

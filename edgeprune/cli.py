@@ -18,7 +18,7 @@ import typer
 
 from edgeprune.catalog import Json, StoreOption, group, pipelines_app, store_app, store_folder, targets_app
 from edgeprune.errors import EdgepruneError, UsageError, first_exit_code
-from edgeprune.package_commands import Set, benchmark, verify
+from edgeprune.package_commands import Set, benchmark, share_of, verify
 from edgeprune.render import err, out, print_plan
 
 if TYPE_CHECKING:
@@ -98,6 +98,10 @@ def build(
     set_: Set = None,
     offline: Offline = False,
     events: Events = None,
+    baseline: Annotated[
+        Path | None, typer.Option(help="A package that the new one is timed against, by turns.")
+    ] = None,
+    max_regression: Annotated[str, typer.Option(help="With --baseline: how much slower the new one may be.")] = "5%",
     plan: Annotated[
         bool, typer.Option("--plan", help="Show what would run and what is in the store; run nothing.")
     ] = False,
@@ -120,6 +124,8 @@ def build(
         store=store,
         set_=set_ or (),
         offline=offline,
+        baseline=baseline,
+        max_regression=share_of(max_regression),
     )
     made = make_plan(request)
     if plan:

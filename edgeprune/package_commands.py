@@ -11,7 +11,7 @@ from edgeprune.catalog import Json
 from edgeprune.errors import TargetError, UsageError
 from edgeprune.render import EventRenderer, budget_misses, err, out, print_benchmark
 
-__all__ = ["Set", "benchmark", "verify"]
+__all__ = ["Set", "benchmark", "share_of", "verify"]
 
 Set = Annotated[
     list[str] | None, typer.Option("--set", help="Override, e.g. stages.finetune.epochs=1 or target.budget.size_mb=30.")
@@ -57,7 +57,7 @@ def benchmark(
     from edgeprune.profiles import BenchmarkConfig, host_target, load_target
     from edgeprune.reaching import runner_of, why_unreachable
 
-    share = None if max_regression is None else _share(max_regression)
+    share = None if max_regression is None else share_of(max_regression)
     if share is not None and against is None:
         raise UsageError("--max-regression is of one package against another; give --against")
     profile = host_target(device_info(), set_ or ()) if target == "host" else load_target(target, set_ or ())
@@ -83,7 +83,7 @@ def benchmark(
     return report.exit_code
 
 
-def _share(text: str) -> float:
+def share_of(text: str) -> float:
     """The share that `5%` or `0.05` is."""
     try:
         value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)

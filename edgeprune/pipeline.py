@@ -13,13 +13,25 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from edgeprune.artifacts import Artifact, Manifest, Store, artifact_key, sync_tree, total_bytes, write_text
-from edgeprune.budget import exit_code, judge, overall
+from edgeprune.artifacts import (
+    Artifact,
+    Manifest,
+    StageMetrics,
+    Store,
+    artifact_key,
+    recall_of,
+    sync_tree,
+    total_bytes,
+    write_text,
+)
+from edgeprune.budget import BudgetRow, exit_code, judge, overall
+from edgeprune.comparison import benchmark
 from edgeprune.errors import StorageError, TargetError, UsageError, storage_error
 from edgeprune.events import Emit, Note, ignore
 from edgeprune.execution import measure_node, run_node
 from edgeprune.latency import LatencyRow
 from edgeprune.plan import Node, Plan
+from edgeprune.profiles import Target
 from edgeprune.request import BuildRequest, command_on_device
 from edgeprune.results import BuildReport, MobileRow, PackageRow, StageRow
 from edgeprune.runners.config import LocalConfig
@@ -28,6 +40,7 @@ from edgeprune.stages.mobile import OPERATORS, ORT_MODEL
 from edgeprune.stages.prune import Prune
 from edgeprune.stages.race import read_race
 from edgeprune.variant import read_variant
+from edgeprune.verify import check_digests, opened
 
 __all__ = ["build"]
 
@@ -50,6 +63,9 @@ def _build(plan: Plan, request: BuildRequest, emit: Emit) -> BuildReport:
     store.ensure_writable()
     _check_output(request.output, plan.name.folder)
     _check_device(plan, request)
+    if request.baseline is not None:
+        with opened(request.baseline) as folder:
+            check_digests(folder, str(request.baseline))
     artifacts: dict[str, Artifact] = {}
     cached: dict[str, bool] = {}
     seed = request.pipeline.seed
@@ -59,6 +75,8 @@ def _build(plan: Plan, request: BuildRequest, emit: Emit) -> BuildReport:
             cached[node.id] = False
         else:
             artifacts[node.id], cached[node.id] = run_node(node, plan, store, artifacts, seed=seed, emit=emit)
+            if node.id == "prepare":
+                _check_labels(request.target, artifacts[node.id].manifest.metrics)
     if plan.unreachable is not None:
         emit(Note(f"not measured: {plan.unreachable}; on the device: {command_on_device(request)}"))
     latency = [] if plan.benchmark is None else read_latency(artifacts[plan.benchmark.id])
@@ -66,7 +84,7 @@ def _build(plan: Plan, request: BuildRequest, emit: Emit) -> BuildReport:
     if no_gain := _no_gain(plan, latency):
         emit(Note(no_gain))
         notes.append(no_gain)
-    return _publish(request, plan, artifacts, cached, latency, notes)
+    return _publish(request, plan, artifacts, cached, latency, _regression(request, plan, artifacts, emit), notes)
 
 
 def _check_output(output: Path, name: str) -> None:
@@ -91,12 +109,45 @@ def _check_device(plan: Plan, request: BuildRequest) -> None:
         raise TargetError(f"{error}; or package without measuring: --set target.runner=null") from error
 
 
+def _regression(request: BuildRequest, plan: Plan, artifacts: Mapping[str, Artifact], emit: Emit) -> list[BudgetRow]:
+    """The new package against the baseline; nothing where there is none."""
+    if request.baseline is None:
+        return []
+    if plan.runner is None:
+        limit = 1 + request.max_regression
+        return [BudgetRow(name="regression", limit=limit, value=None, interval=None, verdict="not_measured")]
+    package = artifacts["package"].file(plan.name.folder)
+    found = benchmark(
+        [package, request.baseline],
+        request.target,
+        plan.runner,
+        config=request.pipeline.stages.benchmark,
+        max_regression=request.max_regression,
+        emit=emit,
+    )
+    return found.budget
+
+
+def _check_labels(target: Target, dense: StageMetrics) -> None:
+    """Raises UsageError for a floor of a label whose recall isn't measured."""
+    known = dense.metric.others if dense.metric else {}
+    for label in target.budget.min_recall:
+        if recall_of(label) not in known:
+            prefix = recall_of("")
+            labels = ", ".join(name.removeprefix(prefix) for name in known if name.startswith(prefix))
+            raise UsageError(
+                f"{target.name} sets budget.min_recall of {label!r}, which isn't measured here; "
+                f"{f'labels of the test rows are {labels}' if labels else 'it is of single-label classification'}"
+            )
+
+
 def _publish(
     request: BuildRequest,
     plan: Plan,
     artifacts: Mapping[str, Artifact],
     cached: Mapping[str, bool],
     latency: list[LatencyRow],
+    regression: list[BudgetRow],
     notes: list[str],
 ) -> BuildReport:
     """Copy the package out of the store, write build.json and what else lies beside it."""
@@ -106,7 +157,7 @@ def _publish(
     name = plan.name.folder
     size_bytes = total_bytes([package.file(name)])
     shipped = next((row for row in latency if row.artifact == "final"), None)
-    rows = judge(request.target.budget, size_mb=size_bytes / 1e6, metric=final.metric, latency=shipped)
+    rows = judge(request.target.budget, size_mb=size_bytes / 1e6, metric=final.metric, latency=shipped) + regression
     output = request.output
     report = BuildReport(
         name=plan.name.name,

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import Field, JsonValue, PositiveFloat, PositiveInt, model_validator
 
@@ -244,6 +244,8 @@ class Budget(Frozen):
     """All files of the package, unpacked."""
     metric_drop: float | None = Field(default=None, ge=-1, le=1)
     """Dense PyTorch model minus the shipped ONNX model on the test split, absolute."""
+    min_recall: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(default_factory=dict)
+    """Label to the least share of its test rows that must be found; of single-label classification."""
 
 
 class Target(Frozen):

@@ -35,6 +35,10 @@ class BuildRequest:
     task: str | None = None
     problem_type: str | None = None
     offline: bool = False
+    baseline: Path | None = None
+    """A package that the new one is timed against, by turns."""
+    max_regression: float = 0.05
+    """The share by which the new one may be slower."""
 
 
 def check(request: BuildRequest, task: TaskName, model: ModelSource) -> None:

@@ -69,6 +69,14 @@ def test_a_latency_is_judged_by_its_whole_interval(interval: tuple[float, float]
     assert exit_code([judged]) == {"pass": 0, "fail": 3, "inconclusive": 7}[verdict]
 
 
+@pytest.mark.parametrize(("least", "verdict", "code"), [(0.8, "pass", 0), (0.81, "fail", 4)])
+def test_a_label_has_a_floor(least: float, verdict: Verdict, code: int):
+    found = metric().model_copy(update={"others": {"recall of pos": 0.8, "recall of neg": 0.1}})
+    (judged,) = judge(Budget(min_recall={"pos": least}), size_mb=1, metric=found, latency=None)
+    assert (judged.name, judged.limit, judged.value, judged.verdict) == ("min_recall.pos", least, 0.8, verdict)
+    assert exit_code([judged]) == code
+
+
 def test_a_cold_start_has_a_budget():
     found = latency().model_copy(update={"cold_start_ms": 80.0})
     (judged,) = judge(Budget(cold_start_ms=79), size_mb=1, metric=metric(), latency=found)

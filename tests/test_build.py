@@ -874,3 +874,38 @@ def test_what_another_package_is_being_written_to_is_left_alone(built: Built, tm
     unmeasured = built.again("--set", "target.runner=null", "--json", output=tmp_path)
     assert unmeasured.code == 0, unmeasured.err
     assert not stale.exists(), "samples of another build"
+
+
+def test_a_label_that_is_found_too_seldom_fails_the_build(built: Built, tmp_path: Path) -> None:
+    recalls = built.report["stages"][0]["metric"]["others"]
+    assert set(recalls) == {"recall of neg", "recall of pos"}
+    done = built.again("--set", "target.budget.min_recall={pos: 1.0, neg: 0.0}", "--json", output=tmp_path)
+    rows = {row["name"]: row["verdict"] for row in done.document["budget"]}
+    final = next(
+        row["metric"]["others"]["recall of pos"] for row in done.document["stages"] if row["stage"] == "package"
+    )
+    assert rows["min_recall.neg"] == "pass"
+    assert (rows["min_recall.pos"], done.code) == (("pass", 0) if final == 1 else ("fail", 4))
+
+
+def test_a_floor_of_a_label_that_is_not_there_is_said_before_anything_is_trained(built: Built, tmp_path: Path) -> None:
+    done = built.again("--set", "target.budget.min_recall={good: 0.9}", output=tmp_path)
+    assert done.code == 2
+    assert "min_recall of 'good', which isn't measured here; labels of the test rows are neg, pos" in done.err
+
+
+def test_a_build_is_gated_by_the_package_before(built: Built, tmp_path: Path) -> None:
+    flags = ["--set", "stages.benchmark={processes: 7, samples: 16, warmup: 1}", "--json"]
+    done = built.again("--baseline", built.package, "--max-regression", "90%", *flags, output=tmp_path)
+    (row,) = (row for row in done.document["budget"] if row["name"] == "regression")
+    assert row["limit"] == pytest.approx(1.9)
+    assert row["value"] == pytest.approx(1, abs=0.5)
+    assert row["interval"][0] <= row["value"] <= row["interval"][1]
+    assert row["verdict"] in ("pass", "inconclusive")
+    unmeasured = built.again("--baseline", built.package, "--set", "target.runner=null", "--json", output=tmp_path)
+    assert unmeasured.code == 7
+    (row,) = (row for row in unmeasured.document["budget"] if row["name"] == "regression")
+    assert row["verdict"] == "not_measured"
+    nothing = built.again("--baseline", tmp_path / "nowhere", output=tmp_path)
+    assert nothing.code == 2
+    assert "nowhere is not a package" in nothing.err

@@ -45,7 +45,7 @@ class Prepare(Stage):
     """
 
     name = "prepare"
-    version = 1
+    version = 2
     libraries: tuple[str, ...] = ("torch", "transformers", "accelerate", "scikit-learn", "tokenizers")
     produces = ("checkpoint/model.safetensors", "task.json", "splits.json", "outputs.safetensors")
 

@@ -10,6 +10,7 @@ import torch
 from scipy.stats import spearmanr
 from torch.nn import functional
 
+from edgeprune.artifacts import recall_of
 from edgeprune.data import Label, Table
 from edgeprune.errors import DataError
 from edgeprune.models.reader import Array
@@ -123,22 +124,27 @@ class Classification(Task):
     def statistics(self, outputs: Sequence[Array], references: Sequence[Any]) -> Array:
         found, right = np.stack(outputs), np.asarray(references)
         if self.spec.problem_type == "single_label_classification":
-            return np.asarray(found.argmax(-1) == right)[:, None]
+            return np.stack([found.argmax(-1) == right, right], 1)
         if self.spec.problem_type == "multi_label_classification":
             predicted, actual = found > 0, right > 0.5
             return np.stack([(predicted & actual).sum(1), predicted.sum(1) + actual.sum(1)], 1)
         return np.stack([found[:, 0], right], 1)
 
     def summary(self, statistics: Array) -> dict[str, float]:
+        others: dict[str, float] = {}
         if self.spec.problem_type == "single_label_classification":
-            value = float(statistics.mean())
+            hits, labels = statistics.T
+            value = float(hits.mean())
+            for number, label in enumerate(self.spec.labels):
+                if (labels == number).any():
+                    others[recall_of(label)] = float(hits[labels == number].mean())
         elif self.spec.problem_type == "multi_label_classification":
             hits, all_ = statistics.sum(0)
             value = float(2 * hits / max(1, all_))
         else:
             rho = spearmanr(statistics[:, 0], statistics[:, 1]).statistic
             value = 0.0 if np.isnan(rho) else float(rho)
-        return {self.metric_name: value}
+        return {self.metric_name: value, **others}
 
     def same_answer(self, a: Array, b: Array) -> bool:
         if self.spec.problem_type == "regression":
