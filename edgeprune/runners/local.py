@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from edgeprune import agent
-from edgeprune.errors import TargetError
 from edgeprune.runners import Record
+from edgeprune.runners.lines import require_success
 
 __all__ = ["LocalRunner"]
 
@@ -26,11 +26,4 @@ class LocalRunner:
             text=True,
             check=False,
         )
-        records: list[Record] = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-        fault = next((record for record in records if record["kind"] == "error"), None)
-        if fault is not None:
-            raise TargetError(f"the benchmark failed on this machine: {fault['message']}")
-        if done.returncode != 0:
-            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            raise TargetError(f"the benchmark's process ended with {done.returncode} on this machine: {last}")
-        return records
+        return require_success(done, "on this machine")
