@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from e2e import Built, Ran, call, read_events, work_of
+from conftest import IMAGE_TASKS, ModelFactory
+from e2e import Built, Ran, call, image_rows, read_events, target_text, task_rows, work_of, write_rows
 
 from edgeprune.errors import ParityError, TargetError
 from edgeprune.runners import Record
@@ -184,6 +185,26 @@ def test_a_build_for_a_board_is_verified_under_emulation_and_not_timed(built: Bu
     without_budget = arm_build(built, tmp_path, "--json", "--set", "target.budget.latency_p90_ms=null")
     assert without_budget.code == 0
     assert without_budget.document["stages"][-1]["cached"]
+
+
+@pytest.mark.usefixtures("arm")
+@pytest.mark.parametrize("task", ["question-answering", "fill-mask", "image-classification"])
+def test_outputs_of_every_kind_are_compared(tiny_model_folder: ModelFactory, tmp_path: Path, task: str) -> None:
+    images = task in IMAGE_TASKS
+    rows = image_rows(tmp_path, 30) if images else task_rows(task, 60)
+    target = tmp_path / "board.yaml"
+    runner = {"type": "emulated", "core": "cortex-a53"}
+    target.write_text(target_text("board", runner=runner), encoding="utf-8")
+    done = call(
+        "build", tiny_model_folder("vit" if images else "bert", "Model"), "--task", task, "--offline", "--data",
+        write_rows(tmp_path / "data.jsonl", rows), "--target", target, "--store", tmp_path / "store", "--output", tmp_path,
+        "--json", "--set", "stages.prune=null", "--set", "stages.finetune=null", "--set", "stages.prepare.epochs=1",
+        *([] if images else ["--set", "stages.prepare.max_length=24"]),
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    found = done.document["emulation"]
+    assert (found["core"], found["same_answers"]) == ("cortex-a53", 1)
+    assert found["rows"] > 1
 
 
 def test_where_the_emulation_is_not_set_up_the_build_goes_on_and_says_so(built: Built, tmp_path: Path) -> None:
