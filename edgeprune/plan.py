@@ -20,9 +20,11 @@ from edgeprune.precision import PrecisionSettings, resolve_precision
 from edgeprune.reaching import runner_of, why_unreachable
 from edgeprune.request import BuildRequest, check
 from edgeprune.runners import Runner
-from edgeprune.runners.config import LocalConfig
+from edgeprune.runners.config import EmulatedConfig, LocalConfig
+from edgeprune.runners.emulated import EmulatedRunner
 from edgeprune.stage import Stage
 from edgeprune.stages.benchmark import Benchmark
+from edgeprune.stages.emulate import Emulate
 from edgeprune.stages.export import Export
 from edgeprune.stages.finetune import Finetune
 from edgeprune.stages.mobile import Mobile
@@ -162,6 +164,7 @@ class _Planner:
             mobile = Mobile(threads=self._target.runtime.threads)
             mobile.round = last_round
             self._add("mobile", mobile, onnx=final_onnx, model=result)
+        self._emulate(last_round, dense, result)
         return self._benchmark(last_round, dense, timed)
 
     def _add(self, node_id: str, stage: Stage, **parents: Node) -> Node:
@@ -233,6 +236,15 @@ class _Planner:
         tolerance = self._stages.export.tolerance
         stage = Quantize(plain, tolerance=tolerance, drop_limit=drop_limit, round_number=number)
         return self._add(f"quantize-{number}", stage, dense=dense, onnx=onnx, **raced)
+
+    def _emulate(self, number: int, dense: Node, model: Node) -> None:
+        """The check on an emulated core, where the profile names one and it is set up here."""
+        config = self._target.runner
+        if not isinstance(config, EmulatedConfig) or (runner := EmulatedRunner(config)).lacking is not None:
+            return
+        stage = Emulate(config.core, runner, rows=self._stages.package.goldens)
+        stage.round = number
+        self._add("emulate", stage, dense=dense, model=model)
 
     def _benchmark(self, number: int, dense: Node, timed: dict[str, Node]) -> Node | None:
         if self._runner is None:

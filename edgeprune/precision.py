@@ -10,11 +10,21 @@ from typing import Literal
 
 from edgeprune.config import Frozen
 
-__all__ = ["EmbeddingsType", "Mode", "PrecisionSettings", "is_quantized", "resolve_precision", "saturates"]
+__all__ = [
+    "EmbeddingsType",
+    "Mode",
+    "PrecisionSettings",
+    "is_quantized",
+    "resolve_precision",
+    "saturates",
+    "tolerance_elsewhere",
+]
 
 Mode = Literal["int8-dynamic", "int8-static", "int8-weights", "int4-weights", "fp16", "fp32"]
 EmbeddingsType = Literal["fp32", "int8", "int4"]
 
+_TOLERANCE_ELSEWHERE: dict[Mode, float] = {"fp32": 1e-4, "fp16": 2e-2}
+_QUANTIZED_TOLERANCE_ELSEWHERE = 1.5e-1
 _EXACT_INT8 = {"avx512_vnni", "avx_vnni", "amx_int8"}
 _INT8_PRODUCTS = ("int8-dynamic", "int8-static")
 
@@ -50,6 +60,11 @@ def is_quantized(mode: Mode) -> bool:
 def saturates(arch: str, isa: Sequence[str]) -> bool:
     """Whether uint8 · int8 products saturate on an instruction set."""
     return arch == "x86_64" and not _EXACT_INT8 & set(isa)
+
+
+def tolerance_elsewhere(mode: Mode) -> float:
+    """How far outputs may lie from another instruction set's, relative to max(1, largest)."""
+    return _TOLERANCE_ELSEWHERE.get(mode, _QUANTIZED_TOLERANCE_ELSEWHERE)
 
 
 def resolve_precision(

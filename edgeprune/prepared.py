@@ -84,6 +84,13 @@ class Prepared:
         """The split that reported figures and the gate read."""
         return self.splits["test"]
 
+    def spread(self, count: int) -> list[int]:
+        """So many rows of test, spread over the lengths, the shortest and the longest among them."""
+        lengths = list(map(self.reader.length, self.test.inputs))
+        order = sorted(range(len(lengths)), key=lambda row: (lengths[row], row))
+        positions = np.linspace(0, len(order) - 1, min(count, len(order))).round().astype(int)
+        return [order[position] for position in positions]
+
 
 def select(tables: dict[SplitName, Table], rows: SplitRows) -> dict[SplitName, Table]:
     """The tables of the resolved splits."""

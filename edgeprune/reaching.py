@@ -6,7 +6,8 @@ from edgeprune.agent import device_info
 from edgeprune.errors import TargetError
 from edgeprune.profiles import Target, mismatches
 from edgeprune.runners import Runner
-from edgeprune.runners.config import LocalConfig
+from edgeprune.runners.config import EmulatedConfig, LocalConfig
+from edgeprune.runners.emulated import EmulatedRunner
 from edgeprune.runners.reach import runner_for
 
 __all__ = ["runner_of", "why_unreachable"]
@@ -26,6 +27,9 @@ def why_unreachable(target: Target) -> str | None:
     """
     if target.runner is None:
         return f"{target.name} has no runner (runner: null)"
+    if isinstance(target.runner, EmulatedConfig):
+        lacking = EmulatedRunner(target.runner).lacking
+        return f"{target.name} is emulated here ({target.runner.core})" + (f", but {lacking}" if lacking else "")
     if not isinstance(target.runner, LocalConfig):
         return None
     reasons = mismatches(target, device_info())

@@ -17,7 +17,7 @@ from rich.table import Table
 from edgeprune import events
 from edgeprune.budget import BudgetRow
 from edgeprune.latency import FEWEST_PROCESSES
-from edgeprune.results import BuildReport
+from edgeprune.results import BuildReport, EmulationRow
 
 if TYPE_CHECKING:
     from edgeprune.comparison import BenchmarkReport
@@ -198,6 +198,9 @@ def print_report(console: Console, report: BuildReport) -> None:
         how = f"the fastest of {len(report.race)} that were timed" if report.race else "not raced"
         console.print()
         console.print(f"graph: {report.variant.words} ({how})", highlight=False, markup=False, soft_wrap=True)
+    if report.emulation is not None:
+        console.print()
+        console.print(_emulation_words(report.emulation), highlight=False, markup=False, soft_wrap=True)
     for note in report.notes:
         console.print()
         console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
@@ -206,6 +209,11 @@ def print_report(console: Console, report: BuildReport) -> None:
     made += [(report.mobile.path, report.mobile.size_bytes)] if report.mobile else []
     for path, size_bytes in made:
         console.print(f"{path}  {size_bytes / 1e6:.1f} MB", highlight=False, markup=False, soft_wrap=True)
+
+
+def _emulation_words(row: EmulationRow) -> str:
+    same = f"{row.same_answers:.0%} of {row.rows} answers the same, largest difference {row.max_error:.1e}"
+    return f"emulated {row.core}: {same}; not timed"
 
 
 def print_comparison(console: Console, reports: Sequence[BuildReport]) -> None:

@@ -9,6 +9,7 @@ from edgeprune.errors import UsageError
 from edgeprune.models.record import read_pruning
 from edgeprune.models.reference import ModelSource
 from edgeprune.profiles import Pipeline, Target
+from edgeprune.runners.config import EmulatedConfig
 from edgeprune.steps import GradientStep, LayersStep, MagnitudeStep, StructuredStep, VocabularyStep
 from edgeprune.tasks import IMAGE_TASKS, TAUGHT_ONLY, TaskName
 
@@ -69,7 +70,8 @@ def command_on_device(request: BuildRequest) -> str:
     }
     for option, value in options.items():
         words += [] if value is None else [option, str(value)]
-    runner = [] if request.target.runner else ["target.runner.type=local"]
+    elsewhere = request.target.runner is None or isinstance(request.target.runner, EmulatedConfig)
+    runner = ["target.runner={type: local}"] if elsewhere else []
     for override in [*request.overrides, *runner]:
         words += ["--set", override]
     return shlex.join([*words, "--release", request.release])

@@ -16,7 +16,7 @@ from edgeprune.latency import DeviceRow, LatencyRow
 from edgeprune.racing import RaceRow
 from edgeprune.variant import Variant
 
-__all__ = ["BuildReport", "MobileRow", "PackageRow", "StageRow", "read_report"]
+__all__ = ["BuildReport", "EmulationRow", "MobileRow", "PackageRow", "StageRow", "read_report"]
 
 
 class PackageRow(Frozen):
@@ -40,6 +40,23 @@ class MobileRow(Frozen):
     sha256: str
     max_error: float
     """Largest difference of its outputs from the ONNX file's, here."""
+
+
+class EmulationRow(Frozen):
+    """The shipped model on an emulated core, beside the same on the machine that built it. No latency: there is none."""
+
+    core: str
+    onnxruntime: str
+    """Its version under emulation."""
+    max_error: float
+    """Largest difference of outputs, relative to max(1, largest output)."""
+    mean_error: float
+    """Mean absolute difference."""
+    same_answers: float
+    """The fraction of rows."""
+    rows: int
+    seconds: float
+    """That the check took, which says nothing of a device."""
 
 
 class StageRow(Frozen):
@@ -72,6 +89,8 @@ class BuildReport(Frozen):
     package: PackageRow
     mobile: MobileRow | None = None
     """None: the target doesn't ask for it."""
+    emulation: EmulationRow | None = None
+    """None: the target isn't emulated, or that isn't set up here."""
     stages: list[StageRow]
     linear: Metric | None
     """What a linear model reaches on the same test rows: of TF-IDF, or of 16 x 16 pixels."""

@@ -30,6 +30,9 @@ if "EDGEPRUNE_TESTS_CACHE" not in os.environ:  # pytest-xdist's workers share th
     os.environ["EDGEPRUNE_TESTS_CACHE"] = tempfile.mkdtemp(prefix="edgeprune-tests-")
     atexit.register(shutil.rmtree, os.environ["EDGEPRUNE_TESTS_CACHE"], ignore_errors=True)
 os.environ["HF_DATASETS_CACHE"] = os.environ["EDGEPRUNE_TESTS_CACHE"]
+# Builds for ARM boards are the same wherever tests run; test_emulated uses the folder that `make arm` made.
+os.environ.setdefault("EDGEPRUNE_TESTS_ARM_ROOT", os.environ.get("EDGEPRUNE_ARM_ROOT", ".edgeprune-arm"))
+os.environ["EDGEPRUNE_ARM_ROOT"] = "not-set-up"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Threads that wait sleep: tests share the cores with each other, and spinning makes a training five times as slow.

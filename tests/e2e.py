@@ -25,6 +25,11 @@ from PIL import Image
 from edgeprune.agent import device_info
 from edgeprune.artifacts import Artifact, Store
 from edgeprune.cli import main
+from edgeprune.data import DataSource, DataSpec
+from edgeprune.events import ignore
+from edgeprune.models.reference import ModelSource
+from edgeprune.stage import Work
+from edgeprune.tasks import COLUMNS
 
 MAIN = "from edgeprune.cli import main; main()"
 STAGES = [
@@ -276,6 +281,16 @@ def build_once(root: Path, model: Path) -> Built:
         assert done.code == 0, done.err
         (root / "stdout").write_text(done.out, encoding="utf-8")
     return built
+
+
+def work_of(built: Built, folder: Path, **parents: tuple[str, int]) -> Work:
+    """What a stage is given when it reads these artifacts (role to stage and round)."""
+    return Work(
+        model=ModelSource(built.model, "m", "m"),
+        data=DataSource(DataSpec(train=str(built.data)), columns=COLUMNS["text-classification"], offline=True),
+        parents={role: built.artifact(*place) for role, place in parents.items()},
+        folder=folder, partial=folder, seed=0, emit=ignore, progress=lambda *_: None,
+    )  # fmt: skip
 
 
 def contents(store: Path, *, without: tuple[str, ...] = ("benchmark",)) -> dict[str, list[tuple[str, str]]]:

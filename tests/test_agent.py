@@ -169,6 +169,22 @@ def test_a_failure_is_a_line_and_an_exit_code(
     assert message in lines[-1]["message"]
 
 
+def test_outputs_are_told_with_their_shapes_and_several_are_stacked(tmp_path: Path):
+    nodes = [helper.make_node("Identity", ["input_ids"], ["start"]), helper.make_node("Neg", ["input_ids"], ["end"])]
+    named = {
+        name: helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "tokens"])
+        for name in ("input_ids", "start", "end")
+    }
+    made = helper.make_graph(nodes, "g", [named["input_ids"]], [named["start"], named["end"]])
+    path = tmp_path / "model.onnx"
+    onnx.save(helper.make_model(made, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), path)
+    request = {"mode": "outputs", "models": [{"name": "a", "path": str(path)}]}
+    code, (_, line) = ask(tmp_path, json.dumps(REQUEST | request))
+    assert code == 0
+    assert line["shapes"][:2] == [[2, 3, 2], [1, 1, 2]]
+    assert line["values"][:2] == [[1, -1, 2, -2, 3, -3, 4, -4, 5, -5, 6, -6], [7, -7]]
+
+
 def test_the_peak_is_no_less_than_what_is_used_now():
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     peak = peak_memory_bytes()

@@ -9,27 +9,22 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from e2e import Built, Ran, call
+from e2e import Built, Ran, call, work_of
 from safetensors.numpy import load_file
 
 import edgeprune
 from edgeprune.artifacts import Store
-from edgeprune.data import DataSource, DataSpec
 from edgeprune.errors import UsageError
-from edgeprune.events import ignore
 from edgeprune.latency import LatencyRow
 from edgeprune.models.architectures import layers_of
 from edgeprune.models.record import PruningRecord, read_pruning
-from edgeprune.models.reference import ModelSource
 from edgeprune.prepared import open_prepared
 from edgeprune.profiles import BenchmarkConfig, PruneConfig, Runtime, Workload
 from edgeprune.runners import Record
 from edgeprune.runners.local import LocalRunner
-from edgeprune.stage import Work
 from edgeprune.stages.benchmark import Benchmark, read_latency
 from edgeprune.stages.prune import Prune, _Context
 from edgeprune.steps import MasksStep
-from edgeprune.tasks import COLUMNS
 
 HALF = {"method": "structured", "keep_heads": 0.5, "keep_ffn": 0.5, "align": 8}
 UNSTRUCTURED = [
@@ -219,16 +214,6 @@ def test_a_file_that_changes_while_the_dense_model_trains_is_refused(tmp_path: P
     assert stage.fingerprint() == before
     with pytest.raises(UsageError, match="changed since the build began"):
         stage.run(None)  # type: ignore[arg-type] # it looks at nothing else first
-
-
-def work_of(built: Built, folder: Path, **parents: tuple[str, int]) -> Work:
-    """What a stage is given when it reads these artifacts (role to stage and round)."""
-    return Work(
-        model=ModelSource(built.model, "m", "m"),
-        data=DataSource(DataSpec(train=str(built.data)), columns=COLUMNS["text-classification"], offline=True),
-        parents={role: built.artifact(*place) for role, place in parents.items()},
-        folder=folder, partial=folder, seed=0, emit=ignore, progress=lambda *_: None,
-    )  # fmt: skip
 
 
 class Watched:

@@ -10,7 +10,7 @@ from edgeprune.budget import BudgetRow, Verdict
 from edgeprune.inspection import Inspection, PartRow
 from edgeprune.latency import DeviceRow, LatencyRow
 from edgeprune.render import EventRenderer, misses, print_comparison, print_inspection, print_report
-from edgeprune.results import BuildReport, PackageRow, StageRow
+from edgeprune.results import BuildReport, EmulationRow, PackageRow, StageRow
 
 
 def console(*, terminal: bool = False) -> Console:
@@ -257,3 +257,19 @@ def test_notes_stand_below_the_table():
     shown = console()
     print_report(shown, report(notes=["half of the weights are zero: no latency gain on dense kernels"]))
     assert "note: half of the weights are zero: no latency gain on dense kernels" in text_of(shown).splitlines()
+
+
+def test_an_emulated_core_has_a_line_and_no_latency():
+    shown = console()
+    found = EmulationRow(
+        core="cortex-a72",
+        onnxruntime="1.31.1",
+        max_error=0.00123,
+        mean_error=0.0004,
+        same_answers=0.875,
+        rows=8,
+        seconds=4.2,
+    )
+    print_report(shown, report(emulation=found))
+    line = "emulated cortex-a72: 88% of 8 answers the same, largest difference 1.2e-03; not timed"
+    assert line in text_of(shown).splitlines()

@@ -7,7 +7,10 @@ from pydantic import AfterValidator, Field
 
 from edgeprune.config import Frozen
 
-__all__ = ["LocalConfig", "RunnerConfig", "SshConfig"]
+__all__ = ["ArmCore", "EmulatedConfig", "LocalConfig", "RunnerConfig", "SshConfig"]
+
+
+ArmCore = Literal["cortex-a53", "cortex-a72", "cortex-a76", "neoverse-n1"]
 
 
 def _like(pattern: str, wanted: str) -> AfterValidator:
@@ -44,4 +47,13 @@ class SshConfig(Frozen):
     """Where the work folder is made, and removed again."""
 
 
-RunnerConfig = Annotated[LocalConfig | SshConfig, Field(discriminator="type")]
+class EmulatedConfig(Frozen):
+    """An ARM64 core that qemu emulates: it shows whether a package runs there, never how fast."""
+
+    type: Literal["emulated"]
+    core: ArmCore
+    root: str | None = None
+    """The folder that `make arm` made; null: $EDGEPRUNE_ARM_ROOT, else `.edgeprune-arm` in the current folder."""
+
+
+RunnerConfig = Annotated[LocalConfig | SshConfig | EmulatedConfig, Field(discriminator="type")]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from edgeprune.errors import TargetError
 from edgeprune.runners import Record, Runner
-from edgeprune.runners.config import LocalConfig, RunnerConfig, SshConfig
+from edgeprune.runners.config import EmulatedConfig, LocalConfig, RunnerConfig, SshConfig
 from edgeprune.runners.local import LocalRunner
 from edgeprune.runners.ssh import SshRunner
 
@@ -25,6 +25,8 @@ def runner_for(config: RunnerConfig, target: str, mismatches: Callable[[Record],
             return _Checked(LocalRunner(), "this machine", target, mismatches)
         case SshConfig():
             return _Checked(SshRunner(config), config.host, target, mismatches)
+        case EmulatedConfig():
+            raise ValueError("an emulated core is asked what it computes, by its own runner, never how fast it is")
 
 
 class _Checked:

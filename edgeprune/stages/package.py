@@ -27,6 +27,7 @@ from pydantic import JsonValue
 from edgeprune.agent import device_info
 from edgeprune.artifacts import StageMetrics, file_records, total_bytes
 from edgeprune.config import Frozen
+from edgeprune.precision import tolerance_elsewhere
 from edgeprune.profiles import PackageConfig, Runtime
 from edgeprune.stage import Stage, Work
 from edgeprune.tasks import POSTPROCESS, PREPROCESS
@@ -40,9 +41,6 @@ __all__ = ["Package", "PackageName"]
 _ASSETS = Path(__file__).parent.parent / "assets"
 _READER_FILES = ("tokenizer.json", "preprocessor_config.json")
 _REQUIRES = {"text": "onnxruntime tokenizers numpy", "image": "onnxruntime pillow numpy"}
-_TOLERANCE: dict[str, float] = {"fp32": 1e-4, "fp16": 2e-2}
-_QUANTIZED_TOLERANCE = 1.5e-1
-"""By precision: how far outputs may lie from the goldens on another instruction set, relative to max(1, largest)."""
 
 
 class PackageName(Frozen):
@@ -131,7 +129,7 @@ class Package(Stage):
                 "arch": device["arch"],
                 "isa": list(device["isa"]),
                 "onnxruntime": _onnxruntime_version(),
-                "tolerance": _TOLERANCE.get(variant.precision.mode, _QUANTIZED_TOLERANCE),
+                "tolerance": tolerance_elsewhere(variant.precision.mode),
                 "goldens": [model.golden(content) for content in _golden_contents(prepared, self._config.goldens)],
             },
         )
@@ -258,13 +256,9 @@ def _onnxruntime_version() -> str:
 
 
 def _golden_contents(prepared: "Prepared", count: int) -> list[Any]:
-    """Test rows spread over the lengths, the shortest and the longest among them, as run.py is given them."""
-    import numpy as np
-
-    lengths, contents = list(map(prepared.reader.length, prepared.test.inputs)), prepared.test.contents
-    order = sorted(range(len(lengths)), key=lambda row: (lengths[row], row))
-    positions = np.linspace(0, len(order) - 1, min(count, len(order))).round().astype(int)
-    return [prepared.task.golden(contents[order[position]], prepared.reader) for position in positions]
+    """Test rows as run.py is given them."""
+    contents = prepared.test.contents
+    return [prepared.task.golden(contents[row], prepared.reader) for row in prepared.spread(count)]
 
 
 def _licence(work: Work) -> str | None:

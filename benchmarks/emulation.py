@@ -1,0 +1,74 @@
+"""A package of texts on four emulated ARM64 cores, beside this machine: loads, largest difference, same answers.
+
+python benchmarks/emulation.py dist/my-model-0-raspberry-pi-4
+
+Needs `make arm`. The texts are the package's goldens. Differences are relative to max(1, this machine's largest output);
+the seconds are the emulator's and say nothing of a device's.
+"""
+
+import json
+import sys
+import time
+from importlib import import_module
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+
+from edgeprune.agent import device_info
+from edgeprune.assets.run import Model
+from edgeprune.errors import EdgepruneError
+from edgeprune.runners.config import ArmCore, EmulatedConfig
+from edgeprune.runners.emulated import EmulatedRunner
+from edgeprune.tasks import POSTPROCESS, PREPROCESS
+
+folder = Path(sys.argv[1])
+task = json.loads((folder / "edgeprune.json").read_text())["task"]
+preprocess, postprocess = (import_module(f"edgeprune.assets.{table[task]}") for table in (PREPROCESS, POSTPROCESS))
+model = Model(folder, threads=1, preprocess=preprocess, postprocess=postprocess)
+goldens = json.loads((folder / "goldens.json").read_text())["goldens"]
+contents = [model.golden_content(golden) for golden in goldens]
+encodings = [model.inputs.encode(content) for content in contents]
+here = [model.output(encoding) for encoding in encodings]
+request: dict[str, Any] = {
+    "mode": "outputs",
+    "provider": "CPUExecutionProvider",
+    "sessions": {"final": {**model.config["session"], "threads": 1}},
+    "batches": {
+        "final": [
+            {name: values.tolist() for name, values in model.inputs.feed(encoding).items()} for encoding in encodings
+        ]
+    },
+}
+
+
+def decision(row: int, output: np.ndarray) -> object:
+    """What a text's output says."""
+    answer = model.postprocess.answer(output, encodings[row], contents[row], model)
+    return model.postprocess.decision(answer)
+
+
+def compared(core: ArmCore) -> str:
+    """The core's row of the table."""
+    began = time.perf_counter()
+    try:
+        lines = EmulatedRunner(EmulatedConfig(type="emulated", core=core)).run(
+            request, {"final": folder / "model.onnx"}
+        )
+    except EdgepruneError as error:
+        return f"| {core} | no: {error} | | | |"
+    seconds = time.perf_counter() - began
+    found: Any = next(line for line in lines if line["kind"] == "outputs")
+    there = [
+        np.array(values, np.float32).reshape(shape)[0]
+        for values, shape in zip(found["values"], found["shapes"], strict=True)
+    ]
+    error = max(float(np.abs(a - b).max() / max(1.0, np.abs(a).max())) for a, b in zip(here, there, strict=True))
+    same = sum(decision(row, a) == decision(row, b) for row, (a, b) in enumerate(zip(here, there, strict=True)))
+    return f"| {core} | yes | {error:.2e} | {same} of {len(here)} | {seconds:.1f} |"
+
+
+print(f"Beside {device_info()['cpu']}:\n")
+print("| core | loads | largest difference | same answers | seconds |\n|---|---|---|---|---|")
+for core in get_args(ArmCore):
+    print(compared(core), flush=True)
