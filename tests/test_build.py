@@ -31,7 +31,8 @@ STAGE_ROW = {
 METRIC = {"name", "value", "samples", "drop", "drop_interval", "others"}
 LATENCY_ROW = {
     "artifact", "provider", "threads", "batch_size", "lengths", "samples", "p50_ms", "p90_ms", "p50_interval_ms",
-    "p90_interval_ms", "peak_memory_mb",
+    "p90_interval_ms", "p95_ms", "p95_interval_ms", "p99_ms", "p99_interval_ms", "processes", "converged", "cold_start_ms",
+    "peak_memory_mb",
 }  # fmt: skip
 NO_PRUNING = ["--set", "stages.prune=null", "--set", "stages.finetune=null"]
 
@@ -838,7 +839,15 @@ def test_python_refuses_what_the_command_line_refuses(built: Built, tmp_path: Pa
 
 def test_the_device_that_was_timed_is_named(built: Built) -> None:
     device = device_info()
-    assert built.report["device"] == {**device, "onnxruntime": onnxruntime.__version__}
+    found = dict(built.report["device"])
+    conditions = [found.pop(moment) for moment in ("before", "after")]
+    assert found == {**device, "onnxruntime": onnxruntime.__version__}
+    for one in conditions:
+        assert one["affinity"] == sorted(os.sched_getaffinity(0))
+        # A fact is there, or a reason why it isn't; no quota and no reason is no limit.
+        assert all(
+            (one[name] is None) == (name in one["reasons"]) for name in one if name not in ("reasons", "quota_cores")
+        )
 
 
 def test_every_stage_computes_with_the_machines_threads_and_leaves_the_callers(built: Built, tmp_path: Path) -> None:

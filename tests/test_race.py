@@ -299,7 +299,7 @@ def test_what_is_timed_and_what_is_shipped_have_the_winners_session(built: Built
     runner = Watched()
     names = ("dense-fp32", "final")
     benchmark = Benchmark(
-        BenchmarkConfig(processes=1, samples=16, warmup=1), names=names, runtime=Runtime(threads=1),
+        BenchmarkConfig(processes=1, samples=16, warmup=1), names=names, limits={}, runtime=Runtime(threads=1),
         workload=Workload(), runner=runner, place="here",
     )  # fmt: skip
     work = work_of(built, tmp_path / "benchmark", baseline=("prepare", 0))

@@ -204,6 +204,15 @@ def test_targets_stand_side_by_side():
     ]
 
 
+def test_a_budget_inside_its_interval_is_a_sentence_with_both_ends():
+    (row,) = [budget("latency_p90_ms", "inconclusive", 25.0)]
+    (sentence,) = misses(report(budget=[row.model_copy(update={"interval": (24.5, 25.5)})]))
+    assert sentence == (
+        "latency_p90_ms is between 24.5 and 25.5, the budget of cpu-x86-avx2 is 25: too close to tell; measure on a quieter "
+        "machine or with more processes"
+    )
+
+
 def test_every_missed_budget_is_a_sentence():
     rows = [
         budget("size_mb", "fail", 30.0),
@@ -213,7 +222,7 @@ def test_every_missed_budget_is_a_sentence():
     ]
     assert misses(report(budget=rows)) == [
         "size_mb is 30, the budget of cpu-x86-avx2 is 25",
-        "latency_p50_ms could not be told from the samples taken; raise stages.benchmark.samples",
+        "latency_p50_ms could not be told: an interval needs 7 processes and enough samples, more than were taken",
         "latency_p90_ms was not measured, the budget of cpu-x86-avx2 is 25",
     ]
 
