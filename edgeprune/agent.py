@@ -5,19 +5,21 @@ device with Python 3.9 or newer and run there as it is:
 
     python agent.py < request.json
 
-Request:  {"mode": "latency" | "memory" | "outputs" | "probe", "provider", "warmup", "block",
+Request:  {"mode": "latency" | "memory" | "outputs" | "load" | "probe", "provider", "warmup", "block",
            "sessions": {name: {"threads", "level": "basic" | "extended" | "all", "arena", "config": {key: value}}},
            "models": [{"name", "path"}], "batches": {name: [{"input_ids": [[int]], "attention_mask": [[int]], ...}]}}
           An input is a list of whole numbers, or {"seed": int, "shape": [int]}: normally distributed float32.
 Lines:    {"kind": "device", ...}, {"kind": "conditions", "moment": "before" | "after", ...}, {"kind": "session", "name", "create_ns", "first_run_ns"},
           {"kind": "samples", "name", "ns": [int]}, {"kind": "memory", "name", "peak_bytes"},
+          {"kind": "loaded", "name", "error": str | None},
           {"kind": "outputs", "name", "values": [[float]], "shapes": [[int]], "sha256"}: a model's output for each batch,
           flattened; several outputs are stacked along a new last axis,
           {"kind": "error", "type", "message"}
 
 Every model has equally many batches, and is given those of a batch's inputs that it takes. In latency mode every model is
 loaded and the models take turns, `block` runs each: the same batches in the same order, and whatever disturbs the machine
-disturbs all of them. Memory mode loads one model and reads the process's own peak. Outputs mode tells what models compute;
+disturbs all of them. Memory mode loads one model and reads the process's own peak. Outputs mode tells what models compute, load
+mode whether they can be opened here,
 probe mode whether the provider is there.
 """
 
@@ -260,6 +262,18 @@ def _latency(request):
         _say(kind="samples", name=name, ns=taken)
 
 
+def _load(request):
+    for model in request["models"]:
+        error = None
+        try:
+            _session(request, model)
+        except LookupError:
+            raise
+        except Exception as fault:  # onnxruntime has a class for every way in which a graph can be refused
+            error = str(fault).strip().partition("\n")[0]
+        _say(kind="loaded", name=model["name"], error=error)
+
+
 def _memory(request):
     (model,) = request["models"]
     session = _session(request, model)
@@ -316,7 +330,13 @@ def main():
         import onnxruntime
 
         _say(kind="device", onnxruntime=onnxruntime.__version__, **device_info())
-        modes = {"latency": _latency, "memory": _memory, "outputs": _outputs, "probe": _check_provider}
+        modes = {
+            "latency": _latency,
+            "memory": _memory,
+            "outputs": _outputs,
+            "load": _load,
+            "probe": _check_provider,
+        }
         _say(kind="conditions", moment="before", **conditions())
         modes[request["mode"]](request)
         _say(kind="conditions", moment="after", **conditions())

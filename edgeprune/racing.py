@@ -38,9 +38,9 @@ class RaceRow(Frozen):
     """How one variant did."""
 
     variant: str
-    p50_ms: float
-    """Median of the last samples taken."""
-    ratio: float
+    p50_ms: float | None
+    """Median of the last samples taken; None: the target refused it."""
+    ratio: float | None
     """Its time through the winner's, of turns on the same inputs; of one that didn't reach the final, through that of the
     fastest in its last round."""
     ratio_interval: tuple[float, float] | None
@@ -74,7 +74,7 @@ def race(
         best = ranked[0].name
         for one in ranked[len(kept) :]:
             row = _row(one.name, best, found, block)
-            why = f"left out after round {rung}: {_percent(row.ratio)} than the fastest there"
+            why = f"left out after round {rung}: {_percent(found[one.name], found[best], block)} than the fastest there"
             rows[one.name] = row.model_copy(update={"why": why})
         left = [one for one in left if one in kept]
     found = measure([one.name for one in left], processes, samples)
@@ -89,7 +89,8 @@ def race(
     winner = min(ties, key=lambda one: (one.complexity, one.name))
     for one in left:
         row = _row(one.name, winner.name, found, block)
-        why = _why(one, winner, row.ratio, len(ties), tied=one in ties)
+        slower = _percent(found[one.name], found[winner.name], block)
+        why = _why(one, winner, slower, len(ties), tied=one in ties)
         rows[one.name] = row.model_copy(update={"why": why})
     return winner.name, [rows[one.name] for one in entrants]
 
@@ -107,15 +108,16 @@ def _row(name: str, other: str, found: Samples, block: int) -> RaceRow:
     )
 
 
-def _why(one: Entrant, winner: Entrant, ratio: float, ties: int, *, tied: bool) -> str:
+def _why(one: Entrant, winner: Entrant, slower: str, ties: int, *, tied: bool) -> str:
     if one is winner:
         return "won" if ties == 1 else "won: the simplest of those that can't be told apart"
     if tied:
         return "can't be told from the winner, which is simpler or comes first by name"
-    return f"{_percent(ratio)} than the winner"
+    return f"{slower} than the winner"
 
 
-def _percent(ratio: float) -> str:
+def _percent(one: Sequence[Sequence[float]], other: Sequence[Sequence[float]], block: int) -> str:
+    ratio, _ = ratio_interval(one, other, block=block)
     return f"{100 * (ratio - 1):.1f}% slower" if ratio >= 1 else f"{100 * (1 - ratio):.1f}% faster"
 
 

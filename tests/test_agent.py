@@ -254,3 +254,16 @@ def test_conditions_are_facts_or_none_with_a_reason(monkeypatch: pytest.MonkeyPa
     assert "quota_cores" not in agent.conditions()["reasons"]
     monkeypatch.setattr(agent.glob, "glob", lambda _pattern: [])
     assert agent.conditions()["reasons"]["temperature_c"] == "no /sys/class/thermal/thermal_zone*"
+
+
+def test_what_cannot_be_opened_is_told_by_model(tmp_path: Path, graph: Path):
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(b"no graph")
+    models = [{"name": "final", "path": str(broken)}, {"name": "dense", "path": str(graph)}]
+    code, lines = ask(tmp_path, json.dumps(REQUEST | {"mode": "load", "models": models}))
+    assert code == 0
+    refused, opened = lines[1:]
+    assert (refused["kind"], refused["name"], opened["error"]) == ("loaded", "final", None)
+    assert "broken.onnx" in refused["error"]
+    code, lines = ask(tmp_path, json.dumps(REQUEST | {"mode": "load", "models": models, "provider": "NoSuch"}))
+    assert (code, lines[-1]["kind"]) == (1, "error")

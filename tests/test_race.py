@@ -14,6 +14,7 @@ from test_methods import Watched, work_of
 from edgeprune.agent import device_info
 from edgeprune.artifacts import Artifact, Manifest, file_records
 from edgeprune.assets.run import Model
+from edgeprune.errors import TargetError
 from edgeprune.graph.rewrites import REWRITES
 from edgeprune.precision import PrecisionSettings
 from edgeprune.profiles import BenchmarkConfig, PackageConfig, RaceConfig, Runtime, Workload
@@ -39,9 +40,15 @@ class Told:
         self._time_ms = time_ms
         self.requests: list[Record] = []
 
+    def refuses(self, _name: str) -> str | None:
+        """Why a variant can't be opened there; None: it can."""
+        return None
+
     def run(self, request: Record, models: Mapping[str, Path]) -> list[Record]:
-        self.requests.append(request)
         assert all(path.is_file() for path in models.values())
+        if request["mode"] == "load":
+            return [{"kind": "loaded", "name": name, "error": self.refuses(name)} for name in models]
+        self.requests.append(request)
         return [
             {"kind": "samples", "name": name, "ns": [int(1e6 * self._time_ms(name))] * len(batches)}
             for name, batches in request["batches"].items()  # type: ignore[union-attr]
@@ -82,6 +89,36 @@ def test_the_fastest_wins_and_every_variant_has_a_row(built: Built, tmp_path: Pa
     assert [row.why for row in rows if row.variant == wanted] == ["won"]
     assert all(row.max_error is not None and row.max_error < TOLERANCE for row in rows)
     assert all("slower" in row.why for row in rows if row.variant != wanted)
+
+
+class Older(Told):
+    """A runner whose runtime lacks an operator."""
+
+    lacks = "standard-attention"
+
+    def refuses(self, name: str) -> str | None:
+        return "Attention(23) is not implemented" if self.lacks in name else None
+
+
+def test_what_the_targets_runtime_refuses_loses_and_says_so(
+    built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("test_race.Told", Older)
+    winner, rows, _ = raced(built, tmp_path, lambda name: 1.0 if "standard" in name else 2.0)
+    assert "standard-attention" not in winner.rewrites
+    refused = [row for row in rows if row.p50_ms is None]
+    assert refused
+    assert all("standard-attention" in row.variant for row in refused)
+    assert {row.why for row in refused} == {"the target refuses it: Attention(23) is not implemented"}
+
+
+def test_a_target_that_refuses_everything_is_no_winner(
+    built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("test_race.Told", Older)
+    monkeypatch.setattr(Older, "lacks", "int8")
+    with pytest.raises(TargetError, match="the target refuses every graph: Attention"):
+        raced(built, tmp_path, lambda _name: 1.0)
 
 
 def test_where_all_are_equal_the_plain_export_wins(built: Built, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from pydantic import JsonValue, TypeAdapter
 
 from edgeprune.artifacts import Artifact, StageMetrics, total_bytes
+from edgeprune.errors import TargetError
 from edgeprune.events import Note
 from edgeprune.precision import PrecisionSettings
 from edgeprune.profiles import RaceConfig, Runtime, Workload
@@ -213,7 +214,10 @@ class Race(Stage):
         self, work: Work, graphs: "_Graphs", entrants: Sequence[Variant], batches: "list[JsonValue]"
     ) -> tuple[Variant, list[RaceRow]]:
         """The fastest of some variants, and a row each."""
-        by_name = {variant.words: variant for variant in entrants}
+        refused = self._refused(graphs, entrants)
+        if len(refused) == len(entrants):
+            raise TargetError(f"the target refuses every graph: {next(iter(refused.values()))}")
+        by_name = {variant.words: variant for variant in entrants if variant.words not in refused}
 
         def measure(names: Sequence[str], processes: int, samples: int) -> dict[str, list[list[float]]]:
             request: Record = {
@@ -239,8 +243,30 @@ class Race(Stage):
             samples=self._config.samples,
             block=BLOCK,
         )
+        rows += [
+            RaceRow(
+                variant=one,
+                p50_ms=None,
+                ratio=None,
+                ratio_interval=None,
+                samples=0,
+                why=f"the target refuses it: {error}",
+            )
+            for one, error in refused.items()
+        ]
         errors = {one.words: graphs.errors[one.rewrites] for one in entrants}
         return by_name[name], [row.model_copy(update={"max_error": errors[row.variant]}) for row in rows]
+
+    def _refused(self, graphs: "_Graphs", entrants: Sequence[Variant]) -> dict[str, str]:
+        """Of the variants that the target's runtime can't open, why: an older one may lack an operator."""
+        request: Record = {
+            "mode": "load",
+            "provider": self._runtime.provider,
+            "sessions": {one.words: self._session(one).model_dump(mode="json") for one in entrants},
+        }
+        records = self._runner.run(request, {one.words: graphs.path(one) for one in entrants})
+        loaded = [record for record in records if record["kind"] == "loaded"]
+        return {str(record["name"]): str(record["error"]) for record in loaded if record["error"] is not None}
 
 
 class _Graphs:
