@@ -10,8 +10,11 @@ them is said of their ratio.
 import contextlib
 import json
 import tempfile
+import threading
 import time
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
@@ -22,18 +25,19 @@ from pydantic import JsonValue
 from edgeprune.artifacts import total_bytes
 from edgeprune.budget import BudgetRow, by_interval, exit_code, judge, overall
 from edgeprune.config import Frozen
-from edgeprune.errors import UsageError
-from edgeprune.events import Emit, Progress, StageFinished, StageStarted, ignore
+from edgeprune.errors import EdgepruneError, TargetError, UsageError
+from edgeprune.events import Emit, Event, Progress, StageFinished, StageStarted, ignore
 from edgeprune.latency import DeviceRow, LatencyRow, process_ratio
 from edgeprune.measuring import Load, Measured, measure
 from edgeprune.profiles import BenchmarkConfig, Target
+from edgeprune.reaching import runner_of, why_unreachable
 from edgeprune.runners import Runner
 from edgeprune.runners.turns import BLOCK
 from edgeprune.tasks import PREPROCESS
 from edgeprune.variant import SessionOptions
 from edgeprune.verify import check_digests, description, opened
 
-__all__ = ["BenchmarkReport", "Comparison", "benchmark", "compare"]
+__all__ = ["BenchmarkReport", "Comparison", "benchmark", "compare", "fleet"]
 
 Comparison = Literal["faster", "slower", "can't tell"]
 
@@ -62,6 +66,51 @@ def compare(ratio_interval: tuple[float, float] | None) -> Comparison:
     if ratio_interval is None or ratio_interval[0] <= 1 <= ratio_interval[1]:
         return "can't tell"
     return "faster" if ratio_interval[1] < 1 else "slower"
+
+
+def fleet(
+    packages: Sequence[Path],
+    targets: Sequence[Target],
+    *,
+    config: BenchmarkConfig,
+    inputs: Sequence[str] | None = None,
+    max_regression: float | None = None,
+    emit: Emit = ignore,
+) -> list[BenchmarkReport | EdgepruneError]:
+    """`benchmark` on several targets, at once where they are different devices; in the targets' order.
+
+    A target that fails leaves its error in its place.
+
+    Raises:
+        TargetError: A target can't be timed from here at all.
+    """
+    reasons = [f"{one.name} can't be timed from here: {why}" for one in targets if (why := why_unreachable(one))]
+    if reasons:
+        raise TargetError("; ".join(reasons))
+    lock, devices = threading.Lock(), defaultdict(list)
+    for number, target in enumerate(targets):
+        assert target.runner is not None  # noqa: S101 (else it couldn't be timed)
+        devices[target.runner.model_dump_json()].append(number)
+
+    def tell(event: Event) -> None:
+        with lock:
+            emit(event)
+
+    def one(target: Target) -> BenchmarkReport | EdgepruneError:
+        try:
+            with contextlib.closing(runner_of(target)) as runner:
+                return benchmark(
+                    packages, target, runner, config=config, inputs=inputs, max_regression=max_regression, emit=tell
+                )
+        except EdgepruneError as error:
+            return error
+
+    def device(numbers: list[int]) -> dict[int, BenchmarkReport | EdgepruneError]:
+        return {number: one(targets[number]) for number in numbers}
+
+    with ThreadPoolExecutor(len(devices)) as pool:
+        found = {number: report for part in pool.map(device, devices.values()) for number, report in part.items()}
+    return [found[number] for number in range(len(targets))]
 
 
 def benchmark(

@@ -1,6 +1,6 @@
 """The commands about packages: `edgeprune verify`, `edgeprune benchmark`."""
 
-import contextlib
+import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from edgeprune.catalog import Json
-from edgeprune.errors import TargetError, UsageError
+from edgeprune.errors import EdgepruneError, UsageError, first_exit_code
 from edgeprune.render import EventRenderer, budget_misses, err, out, print_benchmark
 
 __all__ = ["Set", "benchmark", "share_of", "verify"]
@@ -37,7 +37,9 @@ def verify(
 def benchmark(
     package: Annotated[Path, typer.Argument(help="A package's folder or .tar.gz.")],
     against: Annotated[Path | None, typer.Option(help="Another package, which takes turns with the first.")] = None,
-    target: Annotated[str, typer.Option(help="Shipped target, path, or host.")] = "host",
+    target: Annotated[
+        str, typer.Option(help="Shipped target, path, or host; several, separated by commas, are timed at once.")
+    ] = "host",
     inputs: Annotated[
         Path | None, typer.Option(help="One text, or image path, a line.  [default: the package's goldens]")
     ] = None,
@@ -53,34 +55,43 @@ def benchmark(
 ) -> int:
     """Time a package on a target, or two by turns: faster, slower, or can't tell."""
     from edgeprune.agent import device_info
-    from edgeprune.comparison import benchmark as run
+    from edgeprune.comparison import BenchmarkReport, fleet
     from edgeprune.profiles import BenchmarkConfig, host_target, load_target
-    from edgeprune.reaching import runner_of, why_unreachable
 
     share = None if max_regression is None else share_of(max_regression)
     if share is not None and against is None:
         raise UsageError("--max-regression is of one package against another; give --against")
-    profile = host_target(device_info(), set_ or ()) if target == "host" else load_target(target, set_ or ())
-    reason = why_unreachable(profile)
-    if reason is not None:
-        raise TargetError(f"{profile.name} can't be timed from here: {reason}")
-    with contextlib.closing(runner_of(profile)) as runner, EventRenderer(err, stages=1) as renderer:
-        report = run(
+    names = [name.strip() for name in target.split(",")]
+    targets = [
+        host_target(device_info(), set_ or ()) if name == "host" else load_target(name, set_ or ()) for name in names
+    ]
+    with EventRenderer(err, stages=len(targets)) as renderer:
+        found = fleet(
             [package] if against is None else [package, against],
-            profile,
-            runner,
+            targets,
             config=BenchmarkConfig(processes=processes, samples=samples),
             inputs=None if inputs is None else _lines(inputs),
             max_regression=share,
             emit=renderer,
         )
+    reports = [one for one in found if isinstance(one, BenchmarkReport)]
+    failed = {one.name: error for one, error in zip(targets, found, strict=True) if isinstance(error, EdgepruneError)}
+    if len(targets) == 1 and failed:
+        raise failed[targets[0].name]
     if as_json:
-        sys.stdout.write(report.model_dump_json(indent=2) + "\n")
+        documents = [report.model_dump(mode="json") for report in reports]
+        documents += [{"target": name, "exit_code": one.exit_code, "error": str(one)} for name, one in failed.items()]
+        sys.stdout.write(json.dumps(documents if len(targets) > 1 else documents[0], indent=2) + "\n")
     else:
-        print_benchmark(out, report)
-    for sentence in budget_misses(report.budget, report.target):
-        err.print(f"edgeprune: {sentence}", style="red")
-    return report.exit_code
+        for report in reports:
+            print_benchmark(out, report)
+    for report in reports:
+        for sentence in budget_misses(report.budget, report.target):
+            err.print(f"edgeprune: {sentence}", style="red")
+    for name, error in failed.items():
+        err.print(f"edgeprune: {name}: {error}", style="red")
+    codes = {report.exit_code for report in reports} | {error.exit_code for error in failed.values()}
+    return first_exit_code(codes - {0})
 
 
 def share_of(text: str) -> float:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,11 @@ from typing import Any
 import pytest
 from e2e import Built, call, target_text
 
-from edgeprune.comparison import BenchmarkReport, benchmark, compare
-from edgeprune.errors import IntegrityError, UsageError
+from edgeprune.comparison import BenchmarkReport, benchmark, compare, fleet
+from edgeprune.errors import IntegrityError, TargetError, UsageError
 from edgeprune.profiles import BenchmarkConfig, Target, load_target
 from edgeprune.runners import Record
+from edgeprune.runners.config import LocalConfig
 
 CONFIG = BenchmarkConfig(processes=8, samples=20, warmup=1)
 
@@ -123,6 +125,56 @@ def test_packages_must_be_whole_and_of_one_task(packages: list[Path], target: Ta
     config.write_text(json.dumps({**content, "task": "fill-mask"}), encoding="utf-8")
     with pytest.raises(IntegrityError, match=r"edgeprune.json was changed"):
         told(packages, target, lambda _: 1.0)
+
+
+def test_devices_are_timed_at_once_and_one_devices_jobs_one_after_the_other(
+    packages: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = threading.Barrier(2, timeout=60)
+    running: dict[str, int] = {}
+
+    class Device(Told):
+        """Waits in its first run for the other device, and counts who else is there."""
+
+        def __init__(self, target: Target) -> None:
+            super().__init__(lambda *_: 1.0)
+            self.place = "here" if isinstance(target.runner, LocalConfig) else "board"
+            self.target = target
+
+        def run(self, request: Record, models: Mapping[str, Path]) -> list[Record]:
+            running[self.place] = running.get(self.place, 0) + 1
+            assert running[self.place] == 1
+            if not self.requests and self.target.name in ("a", "c"):
+                both.wait()
+            if self.target.name == "c" and len(self.requests) > 2:
+                running[self.place] -= 1
+                raise TargetError("the board went away")
+            found = super().run(request, models)
+            running[self.place] -= 1
+            return found
+
+        def close(self) -> None:
+            """Nothing is open."""
+
+    monkeypatch.setattr("edgeprune.comparison.runner_of", Device)
+    targets = []
+    for name, runner in (("a", {"type": "local"}), ("b", {"type": "local"}), ("c", {"type": "ssh", "host": "board"})):
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(target_text(name, runner=runner), encoding="utf-8")
+        targets.append(load_target(str(path)))
+    first, second, third = fleet(packages[:1], targets, config=CONFIG)
+    assert isinstance(first, BenchmarkReport)
+    assert isinstance(second, BenchmarkReport)
+    assert (first.target, second.target) == ("a", "b")
+    assert isinstance(third, TargetError)
+    # The command says both, and exits with the failure's code.
+    done = call(
+        "benchmark", packages[0], "--target", ",".join(str(tmp_path / f"{name}.yaml") for name in "ac"), "--json"
+    )
+    assert done.code == 6
+    assert [one["target"] for one in done.document] == ["a", "c"]
+    assert done.document[1]["error"] == "the board went away"
+    assert "c: the board went away" in done.err
 
 
 def test_the_command_times_for_real(built: Built, tmp_path: Path) -> None:
