@@ -20,7 +20,7 @@ import onnx_ir
 import onnxruntime
 from onnx import TensorProto, helper
 
-from edgeprune.graph.quantization import convert, weight_products
+from edgeprune.graph.quantization import convert, quantized_products
 from edgeprune.graph.rewrites import REWRITES
 from edgeprune.graph.serialization import write_onnx
 from edgeprune.precision import PrecisionSettings
@@ -64,7 +64,7 @@ def rewritten(source: Path, folder: Path) -> Path:
 def operations(path: Path, feed: dict[str, np.ndarray]) -> int:
     """Of the products with weights: two times the rows of each one's input times its weight's size."""
     model = onnx.load(path)
-    names = set(weight_products(path))
+    names = set(quantized_products(path, INT8))
     sizes = {tensor.name: int(np.prod(tensor.dims)) for tensor in model.graph.initializer}
     products = [node for node in model.graph.node if node.name in names and node.op_type == "MatMul"]
     inputs = list(dict.fromkeys(node.input[0] for node in products))

@@ -18,7 +18,7 @@ Lines:    {"kind": "device", ...}, {"kind": "conditions", "moment": "before" | "
 
 Every model has equally many batches, and is given those of a batch's inputs that it takes. In latency mode every model is
 loaded and the models take turns, `block` runs each: the same batches in the same order, and whatever disturbs the machine
-disturbs all of them. Memory mode loads one model and reads the process's own peak. Outputs mode tells what models compute, load
+disturbs all of them. Memory mode loads one model and reads the process's own peak, and how long the start took. Outputs mode tells what models compute, load
 mode whether they can be opened here,
 probe mode whether the provider is there.
 """
@@ -276,8 +276,15 @@ def _load(request):
 
 def _memory(request):
     (model,) = request["models"]
+    start = time.perf_counter_ns()
     session = _session(request, model)
-    for feed in _feeds(request, model, session):
+    created = time.perf_counter_ns()
+    feeds = _feeds(request, model, session)
+    began = time.perf_counter_ns()
+    session.run(None, feeds[0])
+    ran = time.perf_counter_ns()
+    _say(kind="session", name=model["name"], create_ns=created - start, first_run_ns=ran - began)
+    for feed in feeds[1:]:
         session.run(None, feed)
     _say(kind="memory", name=model["name"], peak_bytes=peak_memory_bytes())
 

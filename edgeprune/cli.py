@@ -101,7 +101,9 @@ def build(
     baseline: Annotated[
         Path | None, typer.Option(help="A package that the new one is timed against, by turns.")
     ] = None,
-    max_regression: Annotated[str, typer.Option(help="With --baseline: how much slower the new one may be.")] = "5%",
+    max_regression: Annotated[
+        str | None, typer.Option(help="With --baseline: how much slower the new one may be.  [default: 5%]")
+    ] = None,
     plan: Annotated[
         bool, typer.Option("--plan", help="Show what would run and what is in the store; run nothing.")
     ] = False,
@@ -111,6 +113,8 @@ def build(
     from edgeprune.api import make_request
     from edgeprune.plan import make_plan
 
+    if max_regression is not None and baseline is None:
+        raise UsageError("--max-regression is of the new package against another; give --baseline")
     request = make_request(
         model,
         data=_data_spec(data, selection_data, test_data, text_column, pair_column, label_column, max_rows),
@@ -125,7 +129,7 @@ def build(
         set_=set_ or (),
         offline=offline,
         baseline=baseline,
-        max_regression=share_of(max_regression),
+        max_regression=share_of(max_regression or "5%"),
     )
     made = make_plan(request)
     if plan:
@@ -311,7 +315,7 @@ def _run_all(builds: "list[tuple[Plan, BuildRequest]]", events: Path | None) -> 
     for plan, request in builds:
         if len(builds) > 1:
             err.print(f"{request.target.name}:", style="bold")
-        with _progress(stages=len(plan.nodes)) as renderer:
+        with _progress(stages=len(plan.nodes) + (request.baseline is not None)) as renderer:
             emit = EventLog(events, renderer) if events else renderer
             reports.append(run(plan, request, emit=emit))
     return reports

@@ -75,6 +75,7 @@ def fleet(
     config: BenchmarkConfig,
     inputs: Sequence[str] | None = None,
     max_regression: float | None = None,
+    samples: Path | None = None,
     emit: Emit = ignore,
 ) -> list[BenchmarkReport | EdgepruneError]:
     """`benchmark` on several targets, at once where they are different devices; in the targets' order.
@@ -90,7 +91,7 @@ def fleet(
     lock, devices = threading.Lock(), defaultdict(list)
     for number, target in enumerate(targets):
         assert target.runner is not None  # noqa: S101 (else it couldn't be timed)
-        devices[target.runner.model_dump_json()].append(number)
+        devices[getattr(target.runner, "host", "here")].append(number)
 
     def tell(event: Event) -> None:
         with lock:
@@ -100,7 +101,14 @@ def fleet(
         try:
             with contextlib.closing(runner_of(target)) as runner:
                 return benchmark(
-                    packages, target, runner, config=config, inputs=inputs, max_regression=max_regression, emit=tell
+                    packages,
+                    target,
+                    runner,
+                    config=config,
+                    inputs=inputs,
+                    max_regression=max_regression,
+                    samples=samples,
+                    emit=tell,
                 )
         except EdgepruneError as error:
             return error
@@ -121,6 +129,7 @@ def benchmark(
     config: BenchmarkConfig,
     inputs: Sequence[str] | None = None,
     max_regression: float | None = None,
+    samples: Path | None = None,
     emit: Emit = ignore,
 ) -> BenchmarkReport:
     """Time one package, or two by turns.
@@ -132,6 +141,7 @@ def benchmark(
         config: How many processes, runs and warm-up runs.
         inputs: Texts, or paths of images; None: the first package's goldens.
         max_regression: Of two: the share by which the first may be slower; a ratio above is a missed budget.
+        samples: The file that every sample is written to; None: none is kept.
         emit: Is handed every event.
 
     Raises:
@@ -153,7 +163,7 @@ def benchmark(
                     f"{first} is for {described[first]['task']}, {other} for {described[other]['task']}; compare packages of "
                     f"one task"
                 )
-        contents = list(inputs) if inputs is not None else _golden_contents(folders[first], described[first])
+        contents = _contents(folders[first], described[first], inputs)
         loads = {shown: _load(folder, described[shown], contents, config.samples) for shown, folder in folders.items()}
         sizes_mb = {shown: total_bytes([folder]) / 1e6 for shown, folder in folders.items()}
         limit = None if max_regression is None else 1 + max_regression
@@ -170,7 +180,7 @@ def benchmark(
             loads,
             config,
             provider=target.runtime.provider,
-            samples=scratch / "samples.jsonl",
+            samples=samples or scratch / "samples.jsonl",
             undecided=undecided,
             progress=lambda done, total, unit: emit(Progress("benchmark", 0, done, total, unit)),
         )
@@ -224,14 +234,18 @@ def _load(folder: Path, described: Mapping[str, Any], contents: Sequence[Any], s
     """A package and what it makes of the inputs, one a batch, each as often as samples need."""
     module = import_module(f"edgeprune.assets.{PREPROCESS[described['task']]}")
     inputs = module.Inputs(folder, described)
-    feeds = [_as_json(inputs.feed(inputs.encode(content)), number) for number, content in enumerate(contents)]
+    try:
+        feeds = [inputs.feed(inputs.encode(content)) for content in contents]
+    except ValueError as error:
+        raise UsageError(f"{folder.name} can't read the inputs: {error}") from error
+    batches = [_as_json(feed, number) for number, feed in enumerate(feeds)]
     order = np.random.default_rng(0).integers(len(feeds), size=samples)
-    largest = max(feeds, key=lambda feed: len(json.dumps(feed)))
+    largest = max(range(len(feeds)), key=lambda number: sum(values.size for values in feeds[number].values()))
     return Load(
         folder / "model.onnx",
         SessionOptions.model_validate(described["session"]),
-        [feeds[number] for number in order],
-        largest,
+        [batches[number] for number in order],
+        batches[largest],
     )
 
 
@@ -243,7 +257,13 @@ def _as_json(feed: Mapping[str, Any], number: int) -> dict[str, JsonValue]:
     }
 
 
-def _golden_contents(folder: Path, described: Mapping[str, Any]) -> list[Any]:
+def _contents(folder: Path, described: Mapping[str, Any], inputs: Sequence[str] | None) -> list[Any]:
+    """The texts or images of lines, as run.py reads them, or of a package's goldens."""
     module = import_module(f"edgeprune.assets.{PREPROCESS[described['task']]}")
+    if inputs is not None:
+        try:
+            return list(module.contents(inputs, described))
+        except ValueError as error:
+            raise UsageError(f"the inputs can't be read: {error}") from error
     record = json.loads((folder / "goldens.json").read_text(encoding="utf-8"))
     return [module.from_json(golden[module.KIND]) for golden in record["goldens"]]

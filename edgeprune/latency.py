@@ -1,10 +1,12 @@
 """Latency samples to percentiles and intervals; pure functions over raw samples.
 
 A percentile is refused below the number of samples that lets it be claimed with 99% confidence (MLPerf LoadGen's
-rule): p50 16, p90 64, p95 130, p99 662.
+rule): p50 16, p90 64, p95 130, p99 662; and where processes are too short to hold it: 7 samples in each for p90, 14 for
+p95, 70 for p99.
 
 Fresh processes differ more than runs inside one, so a process is one observation: a percentile is the median over
-processes of each one's own. Its interval is the sign test's, between order statistics of processes (Conover, Practical
+processes of each one's own, estimated so that its median is right whatever the distribution (Hyndman and Fan, The American
+Statistician 50, 1996, definition 8). Its interval is the sign test's, between order statistics of processes (Conover, Practical
 Nonparametric Statistics, ch. 3.2): it assumes that processes are independent, nothing of how times are distributed or hang
 together inside one. The bootstrap over a handful of processes would be too narrow.
 
@@ -28,6 +30,9 @@ LOOKS = 3
 LEVEL = 1 - 0.05 / LOOKS
 FEWEST_PROCESSES = 7
 """The smallest and the largest of so many hold the median with a probability of 1 - 2 · 0.5^7 = 98.4%."""
+
+_TAIL = 0.7
+"""Samples of a process that should lie beyond a percentile: about where the estimate stops being the largest sample."""
 
 STEADY = 0.05
 """Largest share by which the second half of a process's samples may differ from its first."""
@@ -87,7 +92,7 @@ class LatencyRow(Frozen):
     converged: bool | None = None
     """Whether times in a process were steady; False: they still rose or fell by more than 5%."""
     cold_start_ms: float | None = None
-    """Opening the session and the first run, median over processes."""
+    """Opening the session and the first run, median over processes that run this model alone."""
     peak_memory_mb: float | None
     """Of a fresh process that runs this model alone, its imports included."""
 
@@ -101,7 +106,8 @@ def percentile(samples_ms: Sequence[Sequence[float]], q: int) -> float | None:
     """
     import numpy as np
 
-    if sum(map(len, samples_ms)) < MINIMUM_SAMPLES[q]:
+    taken = [len(process) for process in samples_ms if process]
+    if sum(taken) < MINIMUM_SAMPLES[q] or min(taken) * (100 - q) < 100 * _TAIL:
         return None
     return float(np.median(_by_process(samples_ms, q)))
 
@@ -142,7 +148,7 @@ def drift(samples_ms: Sequence[Sequence[float]]) -> float | None:
 def _by_process(samples_ms: Sequence[Sequence[float]], q: int) -> list[float]:
     import numpy as np
 
-    return [float(np.percentile(process, q)) for process in samples_ms if process]
+    return [float(np.percentile(process, q, method="median_unbiased")) for process in samples_ms if process]
 
 
 def process_ratio(

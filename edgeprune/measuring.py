@@ -26,6 +26,10 @@ from edgeprune.variant import SessionOptions
 __all__ = ["Load", "Measured", "measure"]
 
 
+_ALONE = 3
+"""Processes that each model has for itself."""
+
+
 @dataclass(frozen=True)
 class Load:
     """One model and what it is given."""
@@ -70,12 +74,13 @@ class Measured:
             samples=sum(map(len, samples_ms)),
             processes=len(samples_ms),
             converged=None if moved is None else abs(moved) <= STEADY,
-            cold_start_ms=round(statistics.median(self.cold_starts_ms[name]), 3),
+            cold_start_ms=round(statistics.median(starts), 3) if (starts := self.cold_starts_ms[name]) else None,
             peak_memory_mb=self.memory_mb.get(name),
             **percentiles,
         )
 
     def _take(self, record: Record) -> None:
+        """A line of a process in which models took turns."""
         match record:
             case {"kind": "device"}:
                 self.device |= {name: value for name, value in record.items() if name not in ("kind", "process")}
@@ -83,10 +88,18 @@ class Measured:
                 told = {name: value for name, value in record.items() if name not in ("kind", "process", "moment")}
                 if moment == "after" or moment not in self.device:
                     self.device[moment] = told
+            case _:
+                pass
+
+    def _take_alone(self, record: Record) -> None:
+        """A line of a process that one model had for itself."""
+        match record:
             case {"kind": "session", "name": str(name), "create_ns": int(created), "first_run_ns": int(first)}:
                 self.cold_starts_ms[name].append((created + first) / 1e6)
             case {"kind": "memory", "name": str(name), "peak_bytes": peak}:
-                self.memory_mb[name] = round(peak / 1e6, 1) if isinstance(peak, int) else None
+                before = self.memory_mb.get(name)
+                now = round(peak / 1e6, 1) if isinstance(peak, int) else None
+                self.memory_mb[name] = now if before is None or now is None else max(now, before)
             case _:
                 pass
 
@@ -101,7 +114,7 @@ def measure(
     undecided: Callable[[Measured], bool],
     progress: Callable[[int, int, str], None],
 ) -> Measured:
-    """Time models by turns; memory is read in a process of each model's own.
+    """Time models by turns; memory and cold start are read in processes that each model has for itself.
 
     Args:
         runner: How the target is reached.
@@ -121,24 +134,25 @@ def measure(
     timed: Record = {**request, "batches": {name: load.batches for name, load in loads.items()}}
     found = Measured({name: [] for name in loads}, {name: [] for name in loads})
     with samples.open("w", encoding="utf-8") as file:
-        taken, total = 0, config.processes + len(loads)
+        taken, total = 0, config.processes + _ALONE * len(loads)
 
         def keep(record: Record) -> None:
             nonlocal taken
             file.write(json.dumps(record) + "\n")
-            found._take(record)  # noqa: SLF001 (this module's own)
+            take = found._take if "process" in record else found._take_alone  # noqa: SLF001 (this module's own)
+            take(record)
             if record["kind"] == "device":
                 progress(taken, total, "processes")
                 taken += 1
 
         for look in range(LOOKS):
-            total = (look + 1) * config.processes + len(loads)
+            total = (look + 1) * config.processes + _ALONE * len(loads)
             numbers = range(look * config.processes, (look + 1) * config.processes)
             for name, process in time_by_turns(runner, timed, models, processes=numbers, keep=keep).items():
                 found.samples_ms[name] += process
             if not undecided(found):
                 break
-        for name, load in loads.items():
+        for name, load in list(loads.items()) * _ALONE:
             one: Record = {**request, "mode": "memory", "batches": {name: [load.largest]}}
             for record in runner.run(one, {name: load.path}):
                 keep(record)

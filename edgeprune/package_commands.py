@@ -50,7 +50,10 @@ def benchmark(
         int, typer.Option(help="Fresh processes; fewer than 7 allow no interval and no verdict.", min=1)
     ] = 8,
     samples: Annotated[int, typer.Option(help="Timed runs of each package in each process.", min=16)] = 40,
-    set_: Set = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Override of the target, e.g. target.budget.latency_p90_ms=10.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option(help="File that every sample is written to, as JSON lines.")] = None,
     as_json: Json = False,
 ) -> int:
     """Time a package on a target, or two by turns: faster, slower, or can't tell."""
@@ -62,6 +65,12 @@ def benchmark(
     if share is not None and against is None:
         raise UsageError("--max-regression is of one package against another; give --against")
     names = [name.strip() for name in target.split(",")]
+    if other := next((one for one in set_ or () if not one.startswith("target.")), None):
+        raise UsageError(f"--set {other} is of no effect here; a benchmark takes overrides of the target: target.…=")
+    if output is not None and len(names) > 1:
+        raise UsageError(
+            "--output is one file, and there are several targets; time them one by one to keep the samples"
+        )
     targets = [
         host_target(device_info(), set_ or ()) if name == "host" else load_target(name, set_ or ()) for name in names
     ]
@@ -72,6 +81,7 @@ def benchmark(
             config=BenchmarkConfig(processes=processes, samples=samples),
             inputs=None if inputs is None else _lines(inputs),
             max_regression=share,
+            samples=output,
             emit=renderer,
         )
     reports = [one for one in found if isinstance(one, BenchmarkReport)]

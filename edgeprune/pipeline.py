@@ -41,7 +41,7 @@ from edgeprune.stages.mobile import OPERATORS, ORT_MODEL
 from edgeprune.stages.prune import Prune
 from edgeprune.stages.race import read_race
 from edgeprune.variant import read_variant
-from edgeprune.verify import check_digests, opened
+from edgeprune.verify import check_digests, description, opened
 
 __all__ = ["build"]
 
@@ -65,8 +65,7 @@ def _build(plan: Plan, request: BuildRequest, emit: Emit) -> BuildReport:
     _check_output(request.output, plan.name.folder)
     _check_device(plan, request)
     if request.baseline is not None:
-        with opened(request.baseline) as folder:
-            check_digests(folder, str(request.baseline))
+        _check_baseline(request.baseline, plan.task)
     artifacts: dict[str, Artifact] = {}
     cached: dict[str, bool] = {}
     seed = request.pipeline.seed
@@ -112,6 +111,15 @@ def _check_device(plan: Plan, request: BuildRequest) -> None:
         raise TargetError(f"{error}; or package without measuring: --set target.runner=null") from error
 
 
+def _check_baseline(baseline: Path, task: str) -> None:
+    """Raises what is wrong with it before anything is trained."""
+    with opened(baseline) as folder:
+        check_digests(folder, str(baseline))
+        other = description(folder)["task"]
+    if other != task:
+        raise UsageError(f"{baseline} is for {other}, this build for {task}; give a baseline of the same task")
+
+
 def _regression(request: BuildRequest, plan: Plan, artifacts: Mapping[str, Artifact], emit: Emit) -> list[BudgetRow]:
     """The new package against the baseline; nothing where there is none."""
     if request.baseline is None:
@@ -120,12 +128,14 @@ def _regression(request: BuildRequest, plan: Plan, artifacts: Mapping[str, Artif
         limit = 1 + request.max_regression
         return [BudgetRow(name="regression", limit=limit, value=None, interval=None, verdict="not_measured")]
     package = artifacts["package"].file(plan.name.folder)
+    request.output.mkdir(parents=True, exist_ok=True)
     found = benchmark(
         [package, request.baseline],
         request.target,
         plan.runner,
         config=request.pipeline.stages.benchmark,
         max_regression=request.max_regression,
+        samples=request.output / f"{plan.name.folder}.regression.jsonl",
         emit=emit,
     )
     return found.budget

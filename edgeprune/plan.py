@@ -223,7 +223,7 @@ class _Planner:
             workload=self._target.workload,
             size_limit_bytes=None if size_mb is None else size_mb * 1e6,
             tolerance=self._stages.export.tolerance,
-            runner=runner_of(self._target),
+            runner=self._runner,
             place=self._place,
             round_number=number,
         )

@@ -14,6 +14,7 @@ __all__ = [
     "EmbeddingsType",
     "Mode",
     "PrecisionSettings",
+    "has_int8_products",
     "is_quantized",
     "resolve_precision",
     "saturates",
@@ -26,7 +27,6 @@ EmbeddingsType = Literal["fp32", "int8", "int4"]
 _TOLERANCE_ELSEWHERE: dict[Mode, float] = {"fp32": 1e-4, "fp16": 2e-2}
 _QUANTIZED_TOLERANCE_ELSEWHERE = 1.5e-1
 _EXACT_INT8 = {"avx512_vnni", "avx_vnni", "amx_int8"}
-_INT8_PRODUCTS = ("int8-dynamic", "int8-static")
 
 
 class PrecisionSettings(Frozen):
@@ -57,6 +57,11 @@ def is_quantized(mode: Mode) -> bool:
     return mode not in ("fp16", "fp32")
 
 
+def has_int8_products(mode: Mode) -> bool:
+    """Whether both sides of products are in 8 bits, so that an instruction set has a say."""
+    return mode in ("int8-dynamic", "int8-static")
+
+
 def saturates(arch: str, isa: Sequence[str]) -> bool:
     """Whether uint8 · int8 products saturate on an instruction set."""
     return arch == "x86_64" and not _EXACT_INT8 & set(isa)
@@ -74,20 +79,20 @@ def resolve_precision(
     isa: Sequence[str],
     weight_type: Literal["int8", "uint8"] | None,
     reduce_range: bool | None,
-    per_channel: bool,
+    per_channel: bool | None,
     embeddings: EmbeddingsType | None = None,
 ) -> PrecisionSettings:
     """Fill what a profile leaves open (None) from the instruction set."""
     if not is_quantized(mode):
         return PrecisionSettings(mode=mode)
     embeddings = embeddings or _usual_embeddings(mode)
-    if mode not in _INT8_PRODUCTS:
+    if not has_int8_products(mode):
         return PrecisionSettings(mode=mode, embeddings=embeddings)
     return PrecisionSettings(
         mode=mode,
         weight_type=weight_type or "int8",
         reduce_range=saturates(arch, isa) if reduce_range is None else reduce_range,
-        per_channel=per_channel,
+        per_channel=per_channel is not False,
         embeddings=embeddings,
     )
 

@@ -4,6 +4,7 @@ import contextlib
 import re
 from typing import Any
 
+from edgeprune.config import validate
 from edgeprune.errors import TargetError, UsageError
 from edgeprune.profiles import Target
 from edgeprune.runners import Record, Runner
@@ -44,7 +45,8 @@ def probe(place: RunnerConfig, name: str | None = None) -> Target:
     if device["arch"] not in _ARCHITECTURES:
         raise TargetError(f"the device is {device['arch']}; profiles describe {' and '.join(_ARCHITECTURES)}")
     cpu = device["cpu"]
-    return Target.model_validate(
+    return validate(
+        Target,
         {
             "schema_version": 1,
             "name": name or _slug(cpu or device["arch"]),
@@ -54,7 +56,9 @@ def probe(place: RunnerConfig, name: str | None = None) -> Target:
             "precision": {"mode": "int8-dynamic"},
             "budget": {"metric_drop": 0.01},
             "runner": place.model_dump(mode="json"),
-        }
+        },
+        source="what was probed",
+        kind="target profile",
     )
 
 

@@ -17,7 +17,7 @@ from pydantic import Field, JsonValue, PositiveFloat, PositiveInt, model_validat
 
 from edgeprune.config import Frozen, apply_overrides, parse_override, read_yaml, validate
 from edgeprune.errors import ProfileError
-from edgeprune.precision import EmbeddingsType, Mode, is_quantized
+from edgeprune.precision import EmbeddingsType, Mode, has_int8_products, is_quantized
 from edgeprune.runners.config import LocalConfig, RunnerConfig
 from edgeprune.steps import Schedule, Step, order_fault
 
@@ -213,14 +213,19 @@ class Precision(Frozen):
     weight_type: Literal["int8", "uint8"] | None = None
     """This and the next two are for int8-dynamic and int8-static."""
     reduce_range: bool | None = None
-    per_channel: bool = True
+    per_channel: bool | None = None
+    """null: a scale a channel."""
     embeddings: EmbeddingsType | None = None
     """null: int8, or int4 with int4-weights; refused in floating point."""
 
     @model_validator(mode="after")
-    def _embeddings_fit_mode(self) -> Self:
+    def _settings_fit_mode(self) -> Self:
         if self.embeddings is not None and not is_quantized(self.mode):
             raise ValueError(f"embeddings is {self.embeddings}, but {self.mode} leaves no weights as whole numbers")
+        of_products = {"weight_type", "reduce_range", "per_channel"} & self.model_fields_set
+        unread = [name for name in sorted(of_products) if getattr(self, name) is not None]
+        if unread and not has_int8_products(self.mode):
+            raise ValueError(f"{' and '.join(unread)} are of int8-dynamic and int8-static, mode is {self.mode}")
         return self
 
 

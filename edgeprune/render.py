@@ -195,7 +195,8 @@ def print_report(console: Console, report: BuildReport) -> None:
         console.print()
         _print_budget(console, report.budget)
     if report.variant is not None:
-        how = f"the fastest of {len(report.race)} that were timed" if report.race else "not raced"
+        timed = sum(row.p50_ms is not None for row in report.race)
+        how = f"the fastest of {timed} that were timed" if report.race else "not raced"
         console.print()
         console.print(f"graph: {report.variant.words} ({how})", highlight=False, markup=False, soft_wrap=True)
     if report.emulation is not None:

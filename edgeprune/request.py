@@ -67,6 +67,8 @@ def command_on_device(request: BuildRequest) -> str:
         "--task": request.task,
         "--problem-type": request.problem_type,
         "--name": request.name,
+        "--baseline": request.baseline,
+        "--max-regression": None if request.baseline is None else request.max_regression,
     }
     for option, value in options.items():
         words += [] if value is None else [option, str(value)]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from edgeprune.calibration import Feed, mean_distance, outputs_of
 from edgeprune.evaluation import onnx_session, predict_onnx
-from edgeprune.graph.quantization import convert, weight_products
+from edgeprune.graph.quantization import convert, quantized_products
 from edgeprune.models.reader import Array
 from edgeprune.precision import PrecisionSettings
 from edgeprune.prepared import Prepared
@@ -110,7 +110,7 @@ def keep_metric(
     fp32 = conversion.drop(conversion.exact)
     if fp32 > limit:
         return settings, None
-    exact_outputs, products = conversion.outputs(conversion.exact), weight_products(conversion.exact)
+    exact_outputs, products = conversion.outputs(conversion.exact), quantized_products(conversion.exact, settings)
     trial = conversion.exact.parent / "trial" / path.name
     trial.parent.mkdir()
 

@@ -145,9 +145,10 @@ def test_memory_is_that_of_one_model_in_its_process(tmp_path: Path, graph: Path)
     request = REQUEST | {"mode": "memory", "models": [{"name": "final", "path": str(graph)}]}
     code, lines = ask(tmp_path, json.dumps(request))
     assert code == 0
-    assert [line["kind"] for line in lines] == ["device", "memory"]
-    assert lines[1]["name"] == "final"
-    assert 10e6 < lines[1]["peak_bytes"] < 1e9
+    assert [line["kind"] for line in lines] == ["device", "session", "memory"]
+    assert lines[1]["create_ns"] > 0 < lines[1]["first_run_ns"]
+    assert lines[2]["name"] == "final"
+    assert 10e6 < lines[2]["peak_bytes"] < 1e9
 
 
 @pytest.mark.parametrize(

@@ -897,7 +897,7 @@ def test_a_label_that_is_found_too_seldom_fails_the_build(built: Built, tmp_path
     assert (rows["min_recall.pos"], done.code) == (("pass", 0) if final == 1 else ("fail", 4))
 
 
-def test_a_floor_of_a_label_that_is_not_there_is_said_before_anything_is_trained(built: Built, tmp_path: Path) -> None:
+def test_a_floor_of_a_label_that_is_not_there_is_said_before_anything_is_pruned(built: Built, tmp_path: Path) -> None:
     done = built.again("--set", "target.budget.min_recall={good: 0.9}", output=tmp_path)
     assert done.code == 2
     assert "min_recall of 'good', which isn't measured here; labels of the test rows are neg, pos" in done.err

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from e2e import Built, call, target_text
 
+from edgeprune.artifacts import file_digest
 from edgeprune.comparison import BenchmarkReport, benchmark, compare, fleet
 from edgeprune.errors import IntegrityError, TargetError, UsageError
 from edgeprune.profiles import BenchmarkConfig, Target, load_target
@@ -34,11 +35,13 @@ class Told:
             "arch": "x86_64", "isa": [], "cpu": "told", "cores": 2, "system": "Linux", "python": "3", "onnxruntime": "1",
         }  # fmt: skip
         lines: list[Record] = [{"kind": "device", **device}]
+        for place, name in enumerate(models):
+            lines.append({"kind": "session", "name": name, "create_ns": 10**7 // (place + 1), "first_run_ns": 10**6})
         if request["mode"] == "memory":
-            return [*lines, *({"kind": "memory", "name": name, "peak_bytes": 10**8} for name in models)]
+            (name,) = models
+            return [*lines, {"kind": "memory", "name": name, "peak_bytes": 10**8}]
         for name, batches in request["batches"].items():  # type: ignore[union-attr]
             ns = int(1e6 * self._time_ms(name, process))
-            lines.append({"kind": "session", "name": name, "create_ns": 10**7, "first_run_ns": 10**6})
             lines.append({"kind": "samples", "name": name, "ns": [ns] * len(batches)})  # type: ignore[arg-type]
         return lines
 
@@ -117,13 +120,42 @@ def test_each_package_reads_texts_with_its_own_tokenizer(packages: list[Path], t
     assert runner.requests[1]["batches"] == {name: each[::-1] for name, each in batches.items()}  # type: ignore[index]
 
 
+def test_lines_are_paired_where_a_package_takes_two_texts(packages: list[Path], target: Target) -> None:
+    _rewritten(packages[0], pair=True)
+    runner = Told(lambda *_: 1.0)
+    benchmark(packages[:1], target, runner, config=CONFIG, inputs=["good", "very bad .", "bad", "good ."])
+    lengths = {len(batch["input_ids"][0]) for batch in runner.requests[0]["batches"][str(packages[0])]}  # type: ignore[union-attr, index, call-overload, arg-type]
+    assert lengths == {7, 6}
+    with pytest.raises(UsageError, match="takes two texts at a time"):
+        benchmark(packages[:1], target, runner, config=CONFIG, inputs=["good", "very bad .", "bad"])
+
+
+def test_every_sample_is_kept_where_it_is_asked_for(packages: list[Path], target: Target, tmp_path: Path) -> None:
+    told(packages, target, lambda _: 1.0, samples=tmp_path / "samples.jsonl")
+    lines = [json.loads(line) for line in (tmp_path / "samples.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert sum(line["kind"] == "samples" for line in lines) == 2 * 8
+
+
+def _rewritten(package: Path, **changes: Any) -> None:
+    """A package whose edgeprune.json says something else, whole again."""
+    config, sums = package / "edgeprune.json", package / "SHA256SUMS"
+    before = file_digest(config)
+    content = json.loads(config.read_text(encoding="utf-8"))
+    config.write_text(json.dumps({**content, **changes}), encoding="utf-8")
+    sums.write_text(sums.read_text(encoding="utf-8").replace(before, file_digest(config)), encoding="utf-8")
+
+
 def test_packages_must_be_whole_and_of_one_task(packages: list[Path], target: Target) -> None:
     with pytest.raises(UsageError, match="given twice"):
         told([packages[0]] * 2, target, lambda _: 1.0)
     config = packages[1] / "edgeprune.json"
-    content = json.loads(config.read_text(encoding="utf-8"))
-    config.write_text(json.dumps({**content, "task": "fill-mask"}), encoding="utf-8")
+    before = config.read_text(encoding="utf-8")
+    config.write_text(before.replace("text-classification", "fill-mask"), encoding="utf-8")
     with pytest.raises(IntegrityError, match=r"edgeprune.json was changed"):
+        told(packages, target, lambda _: 1.0)
+    config.write_text(before, encoding="utf-8")
+    _rewritten(packages[1], task="fill-mask")
+    with pytest.raises(UsageError, match="compare packages of one task"):
         told(packages, target, lambda _: 1.0)
 
 
@@ -200,6 +232,8 @@ def test_the_command_times_for_real(built: Built, tmp_path: Path) -> None:
         (["--inputs", "nowhere.txt"], 2, "nowhere.txt can't be read"),
         (["--inputs", "EMPTY"], 2, "has no lines"),
         (["--target", "raspberry-pi-4", "--set", "target.runner=null"], 6, "raspberry-pi-4 can't be timed from here"),
+        (["--set", "stages.benchmark.processes=3"], 2, "takes overrides of the target"),
+        (["--target", "host,host", "--output", "x.jsonl"], 2, "--output is one file"),
         (["--processes", "0"], 2, "greater than or equal to 1"),
     ],
 )

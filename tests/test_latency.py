@@ -25,12 +25,18 @@ def test_a_percentile_is_claimed_only_from_enough_samples(q: int, fewest: int):
     assert MINIMUM_SAMPLES[q] == fewest
     values = list(np.linspace(1, 2, fewest))
     assert percentile([values[1:]], q) is None
-    assert percentile([values], q) == pytest.approx(np.percentile(values, q))
+    assert percentile([values], q) == pytest.approx(np.percentile(values, q, method="median_unbiased"))
+
+
+@pytest.mark.parametrize(("q", "each"), [(90, 7), (95, 14), (99, 70)])
+def test_a_process_must_be_long_enough_to_hold_a_percentile(q: int, each: int):
+    assert percentile(processes(100, each), q) is not None
+    assert percentile(processes(100, each - 1), q) is None
 
 
 def test_a_percentile_is_the_median_over_processes_of_each_ones_own():
     samples = [[float(start + step) for step in range(100)] for start in (0, 1000, 10)]
-    assert percentile(samples, 90) == pytest.approx(10 + np.percentile(range(100), 90))
+    assert percentile(samples, 90) == pytest.approx(10 + np.percentile(range(100), 90, method="median_unbiased"))
     assert percentile([*samples, []], 90) == percentile(samples, 90)
 
 
@@ -69,14 +75,32 @@ def simulated(kind: str, generator: np.random.Generator) -> list[list[float]]:
 
 
 @pytest.mark.parametrize("kind", ["independent", "autocorrelated"])
-def test_an_interval_holds_what_it_says_whatever_times_inside_a_process_do(kind: str):
-    truth = float(np.median([percentile(simulated(kind, np.random.default_rng(seed)), 50) for seed in range(400)]))
+def test_an_interval_holds_the_median_whatever_times_inside_a_process_do(kind: str):
+    truth = float(
+        np.median(
+            [np.median(process) for seed in range(400) for process in simulated(kind, np.random.default_rng(seed))]
+        )
+    )
     inside = 0
     for seed in range(1000, 1300):
         interval = percentile_interval(simulated(kind, np.random.default_rng(seed)), 50)
         assert interval is not None
         inside += interval[0] <= truth <= interval[1]
     assert inside >= 288  # 298 are expected of 99.2%, which the smallest and largest of eight hold
+
+
+@pytest.mark.parametrize(("q", "samples"), [(90, 16), (90, 40), (95, 40), (99, 100)])
+def test_a_tail_is_neither_too_low_nor_too_high(q: int, samples: int):
+    """Of equal processes: the interval holds the distribution's own percentile, and misses it on both sides alike."""
+    truth, below, above = -float(np.log(1 - q / 100)), 0, 0
+    for seed in range(400):
+        generator = np.random.default_rng(seed)
+        interval = percentile_interval([list(generator.exponential(size=samples)) for _ in range(24)], q)
+        assert interval is not None
+        below += interval[1] < truth
+        above += interval[0] > truth
+    assert below <= 14  # of 400; a level of 98.3% allows 3.3 on each side
+    assert above <= 14
 
 
 def test_a_drift_is_seen_and_what_inputs_do_is_not():

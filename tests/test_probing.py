@@ -32,6 +32,13 @@ def test_a_device_has_an_address(address: str, host: str) -> None:
     assert place_of(address) == SshConfig(type="ssh", host=host)
 
 
+def test_a_name_that_no_profile_has_is_a_sentence() -> None:
+    done = call("targets", "probe", "--name", "My Board")
+    assert done.code == 2
+    assert "what was probed is not a valid target profile" in done.err
+    assert "Traceback" not in done.err
+
+
 @pytest.mark.parametrize("address", ["board", "ssh://", "ssh://-oProxyCommand=x", "ssh://a b", "http://board"])
 def test_what_is_no_address_is_refused(address: str) -> None:
     with pytest.raises(UsageError, match="give ssh://user@host"):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from test_quantization import Source, settings_of, source  # noqa: F401 (a fixture)
 
 from edgeprune.calibration import mean_distance
-from edgeprune.graph.quantization import weight_products
+from edgeprune.graph.quantization import quantized_products
 from edgeprune.sensitivity import Conversion, Kept, Nodes, keep_metric, products_to_keep
 from edgeprune.variant import Variant
 
@@ -99,7 +99,7 @@ def test_a_model_that_loses_too_much_keeps_products_and_says_which(distant: Dist
     assert settings == distant.variant.precision.model_copy(update={"keep_fp32": settings.keep_fp32})
     assert path.read_bytes() != plain
     assert distant.drop(path) <= limit
-    products = weight_products(distant.exact)
+    products = quantized_products(distant.exact, distant.variant.precision)
     assert steps == [(number, len(products), "steps") for number in range(1, len(products) + 1)]
     assert sentence is not None
     assert sentence.startswith(f"int4-weights costs {before:.4f} on the selection split, fp32 0.0000; allowed are ")

@@ -94,7 +94,8 @@ def refusal(board: Board, models: dict[str, Path], request: dict[str, Any] = REQ
 def test_the_agents_lines_come_back_and_nothing_stays_on_the_device(board: Board, graph: Path) -> None:
     runner = runner_of(board)
     records = runner.run(REQUEST, {"final": graph, "dense": graph})
-    assert [record["kind"] for record in records] == ["device", "session", "session", "samples", "samples"]
+    kinds = [record["kind"] for record in records if record["kind"] != "conditions"]
+    assert kinds == ["device", "session", "session", "samples", "samples"]
     samples = [record for record in records if record["kind"] == "samples"]
     assert [record["name"] for record in samples] == ["final", "dense"]
     assert all(len(record["ns"]) == 3 for record in samples)  # type: ignore[arg-type]
@@ -110,9 +111,9 @@ def test_weights_beside_a_graph_go_with_it(board: Board, tmp_path: Path) -> None
     graph = write_graph(tmp_path / "external" / "model.onnx", external=True)
     assert graph.with_name("model.onnx.data").is_file()
     runner = runner_of(board)
-    outputs = runner.run(REQUEST | {"mode": "outputs"}, {"final": graph})[-1]
+    records = runner.run(REQUEST | {"mode": "outputs"}, {"final": graph})
     runner.close()
-    assert outputs["values"] == [[4, 6]] * 3
+    assert [record["values"] for record in records if record["kind"] == "outputs"] == [[[4, 6]] * 3]
 
 
 def test_a_model_is_copied_once_and_removed_when_another_takes_its_place(
@@ -239,8 +240,19 @@ def test_a_connection_that_is_lost_is_made_again(
     losing.start()
     records = runner.run(REQUEST, {"final": graph})
     losing.join()
-    assert records[-1]["kind"] == "samples"
+    assert "samples" in [record["kind"] for record in records]
     assert len(list(board.folder.iterdir())) == 1
+    runner.close()
+    board.assert_clean()
+
+
+def test_a_connection_that_is_cut_between_two_runs_is_made_again(board: Board, graph: Path) -> None:
+    runner = runner_of(board)
+    runner.run(REQUEST, {"final": graph})
+    board.signal_sessions(signal.SIGKILL)
+    wait(lambda: not board.sessions)
+    records = runner.run(REQUEST, {"final": graph})
+    assert "samples" in [record["kind"] for record in records]
     runner.close()
     board.assert_clean()
 
@@ -361,7 +373,7 @@ def test_a_machine_without_ssh_says_so(board: Board, graph: Path, monkeypatch: p
     [
         ({"type": "ssh"}, "runner.host: required, but missing"),
         ({"host": "pi@board"}, "runner.type: required, but missing"),
-        ({"type": "shh", "host": "a"}, "runner.type: 'shh' is not one of 'local', 'ssh'; did you mean 'ssh'?"),
+        ({"type": "shh", "host": "a"}, "runner.type: 'shh' is not one of 'local', 'ssh', 'emulated'; did you mean 'ssh'?"),
         ({"type": "ssh", "host": "a", "pyton": "b"}, "runner.pyton: unknown key; did you mean 'python'?"),
         ({"type": "ssh", "host": "-oProxyCommand=x"}, "runner.host: '-oProxyCommand=x' should be user@host, or a host of"),
         ({"type": "ssh", "host": "a b"}, "runner.host: 'a b' should be user@host"),

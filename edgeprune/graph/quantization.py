@@ -7,7 +7,8 @@
 | int8-weights, int4-weights | blocks of 128 or 32 with a scale each (`MatMulNBits`) | quantized inside the kernel |
 | fp16 | fp16, as everything between inputs and outputs | fp16 |
 
-Embeddings are tables that rows are taken of: int8, or the large ones int4 in blocks of 128 (`GatherBlockQuantized`). What
+Products are MatMul nodes with weights; int8-dynamic quantizes a pooler's and a classifier's Gemm too, which the others leave
+in fp32. Embeddings are tables that rows are taken of: int8, or the large ones int4 in blocks of 128 (`GatherBlockQuantized`). What
 projects an image's patches, a convolution, stays in fp32: it is small beside the rest. `edgeprune.precision` says which
 settings an instruction set needs.
 
@@ -18,6 +19,7 @@ peak for BERT-base, against 3.2).
 
 import math
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,7 +33,7 @@ from onnxruntime.transformers.float16 import convert_float_to_float16
 from edgeprune.precision import PrecisionSettings
 from edgeprune.silence import logging_kept
 
-__all__ = ["convert", "weight_products"]
+__all__ = ["convert", "quantized_products"]
 
 _WEIGHT_TYPES = {"int8": QuantType.QInt8, "uint8": QuantType.QUInt8}
 _BLOCKS = {4: 32, 8: 128}
@@ -69,7 +71,7 @@ def convert(source: Path, destination: Path, settings: PrecisionSettings, calibr
         case "int8-static":
             _quantize_static(source, destination, settings, calibration)
         case "int8-weights" | "int4-weights":
-            kept = [name for name in weight_products(source) if name not in settings.keep_fp32]
+            kept = [name for name in quantized_products(source, settings) if name not in settings.keep_fp32]
             bits = 8 if settings.mode == "int8-weights" else 4
             _in_blocks(source, destination, kept, bits=bits, block=_BLOCKS[bits])
     if rows and settings.mode != "int8-dynamic":
@@ -78,11 +80,12 @@ def convert(source: Path, destination: Path, settings: PrecisionSettings, calibr
         _in_blocks(destination, destination, tables, bits=4, block=_TABLE_BLOCK)
 
 
-def weight_products(path: Path) -> list[str]:
-    """Names of a graph's matrix products with weights, in the graph's order."""
+def quantized_products(path: Path, settings: PrecisionSettings) -> list[str]:
+    """Names of the products with weights that a precision quantizes if none is kept, in the graph's order."""
+    op_types = ("MatMul", "Gemm") if settings.mode == "int8-dynamic" else ("MatMul",)
     graph = onnx.load(path, load_external_data=False).graph
     weights = {tensor.name for tensor in graph.initializer if len(tensor.dims) == 2}
-    return [node.name for node in graph.node if node.op_type in ("MatMul", "Gemm") and node.input[1] in weights]
+    return [node.name for node in graph.node if node.op_type in op_types and node.input[1] in weights]
 
 
 def _large_tables(path: Path) -> list[str]:
@@ -93,8 +96,12 @@ def _large_tables(path: Path) -> list[str]:
         for tensor in graph.initializer
         if tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.dims) == 2
     }
+    readers = Counter(name for node in graph.node for name in node.input)
     taken = {
-        node.name: sizes[node.input[0]] for node in graph.node if node.op_type == "Gather" and node.input[0] in sizes
+        node.name: sizes[node.input[0]]
+        for node in graph.node
+        # A table that a decoder reads as well would stay beside its 4-bit copy.
+        if node.op_type == "Gather" and node.input[0] in sizes and readers[node.input[0]] == 1
     }
     return [name for name, size in taken.items() if size >= _LARGE * max(taken.values())]
 
@@ -109,7 +116,8 @@ def _quantize_dynamic(
         weight_type=_WEIGHT_TYPES[settings.weight_type or "int8"],
         reduce_range=bool(settings.reduce_range),
         per_channel=bool(settings.per_channel),
-        nodes_to_exclude=list(but),
+        # The quantizer makes two nodes of a Gemm before it looks at names.
+        nodes_to_exclude=[name for node in but for name in (node, f"{node}_MatMul")],
     )
 
 
@@ -120,7 +128,7 @@ def _quantize_static(source: Path, destination: Path, settings: PrecisionSetting
         _Calibration(source, calibration),
         quant_format=QuantFormat.QDQ,
         op_types_to_quantize=["MatMul"],
-        nodes_to_quantize=[name for name in weight_products(source) if name not in settings.keep_fp32],
+        nodes_to_quantize=[name for name in quantized_products(source, settings) if name not in settings.keep_fp32],
         activation_type=QuantType.QUInt8,
         weight_type=_WEIGHT_TYPES[settings.weight_type or "int8"],
         reduce_range=bool(settings.reduce_range),

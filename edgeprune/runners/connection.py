@@ -132,6 +132,8 @@ class Connection:
 
     def _command(self, *, master: bool) -> list[str]:
         options = {**_OPTIONS, "ControlMaster": "yes" if master else "no", "ControlPath": str(self._socket)}
+        if not master:
+            options["ProxyCommand"] = "false"  # without the master ssh would log in anew, where there is no work folder
         return ["ssh", *(f"-o{name}={value}" for name, value in options.items()), "--", self._host]
 
 

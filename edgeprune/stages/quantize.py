@@ -3,7 +3,8 @@
 The variant is the race's verdict; where nothing raced, the rewrites that need no measurement, in the target's precision.
 A quantized model that loses more of the metric than the target allows, where fp32 doesn't, keeps its few most sensitive
 products in fp32; the selection split decides. Writes `model.onnx`, `variant.json`, its `reader/` and the outputs on test.
-The key holds the resolved settings, not the target's name: two boards with the same instruction set share their int8 model.
+The key holds the resolved settings and the metric's budget, not the target's name: two boards with the same instruction set
+and the same budget share their int8 model.
 """
 
 import shutil
@@ -46,7 +47,7 @@ class Quantize(Stage):
         settings: dict[str, JsonValue] = {
             **self._plain.model_dump(mode="json"),
             "tolerance": self._tolerance,
-            "drop_limit": self._drop_limit,
+            "drop_limit": self._drop_limit if is_quantized(self._plain.precision.mode) else None,
         }
         if is_quantized(self._plain.precision.mode):
             # The bytes are the same everywhere, but the metric is what this instruction set computes of them.

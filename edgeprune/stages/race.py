@@ -193,11 +193,13 @@ class Race(Stage):
             path = graphs.path(variant.model_copy(update={"precision": settings}))
             return outputs_of(onnx_session(path, variant.session), judged)
 
+        def fits(one: Variant) -> bool:
+            limit = self._size_limit_bytes
+            return limit is None or total_bytes([graphs.path(one).parent]) <= limit
+
         fp32 = PrecisionSettings(mode="fp32")
         exact = outputs(fp32)
-        alternative = variant.model_copy(update={"precision": fp32})
-        size = total_bytes([graphs.path(alternative).parent])
-        found = [] if self._size_limit_bytes is not None and size > self._size_limit_bytes else [alternative]
+        alternatives = [variant.model_copy(update={"precision": fp32})]
         allowed = mean_distance(outputs(self._settings), exact)
         others: list[dict[str, object]] = [
             {"mode": "int8-static"},
@@ -207,8 +209,8 @@ class Race(Stage):
         for change in others if mode == "int8-dynamic" else []:
             settings = self._settings.model_copy(update=change)
             if mean_distance(outputs(settings), exact) <= allowed:
-                found.append(variant.model_copy(update={"precision": settings}))
-        return found
+                alternatives.append(variant.model_copy(update={"precision": settings}))
+        return [one for one in alternatives if fits(one)]
 
     def _heat(
         self, work: Work, graphs: "_Graphs", entrants: Sequence[Variant], batches: "list[JsonValue]"

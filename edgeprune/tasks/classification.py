@@ -135,9 +135,10 @@ class Classification(Task):
         if self.spec.problem_type == "single_label_classification":
             hits, labels = statistics.T
             value = float(hits.mean())
-            for number, label in enumerate(self.spec.labels):
-                if (labels == number).any():
-                    others[recall_of(label)] = float(hits[labels == number].mean())
+            count = len(self.spec.labels)
+            there = np.bincount(labels.astype(int), minlength=count)
+            found = np.bincount(labels.astype(int), weights=hits, minlength=count)
+            others = {recall_of(self.spec.labels[one]): float(found[one] / there[one]) for one in np.flatnonzero(there)}
         elif self.spec.problem_type == "multi_label_classification":
             hits, all_ = statistics.sum(0)
             value = float(2 * hits / max(1, all_))
