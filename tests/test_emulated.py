@@ -58,7 +58,8 @@ def int8_model(built: Built) -> dict[str, Path]:
 @pytest.mark.usefixtures("arm")
 @pytest.mark.parametrize("core", CORES)
 def test_the_agent_sees_the_emulated_core_not_this_machine(core: ArmCore) -> None:
-    (device,) = EmulatedRunner(config(core)).run(PROBE, {})
+    device, *conditions = EmulatedRunner(config(core)).run(PROBE, {})
+    assert [line["moment"] for line in conditions] == ["before", "after"]
     dotprod = ["asimddp"] if core in ("cortex-a76", "neoverse-n1") else []
     assert (device["arch"], device["cpu"], device["isa"]) == ("aarch64", core, ["asimd", *dotprod])
     assert device["onnxruntime"] == EmulatedRunner(config(core)).versions["onnxruntime"]
