@@ -35,6 +35,8 @@ ASKED: dict[TaskName, tuple[str, ...]] = {
 
 
 OTHERS = {
+    "text-classification": {"recall of neg", "recall of pos"},
+    "image-classification": {"recall of green", "recall of red"},
     "token-classification": {"precision", "recall", "accuracy"},
     "question-answering": {"exact_match"},
     "fill-mask": {"pseudo_perplexity"},
