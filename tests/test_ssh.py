@@ -276,7 +276,9 @@ def test_a_device_that_goes_away_in_the_middle_is_a_sentence_and_runs_nothing_on
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_nothing_stays_on_the_device_when_this_side_is_killed(board: Board, graph: Path, number: int) -> None:
     script = (
-        "import json, sys\nfrom pathlib import Path\n"
+        "import json, signal, sys\nfrom pathlib import Path\n"
+        # Whoever runs the tests in the background may have them ignore it.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from edgeprune.runners.config import SshConfig\nfrom edgeprune.runners.ssh import SshRunner\n"
         "config, request, graph = (json.loads(text) for text in sys.argv[1:])\n"
         "SshRunner(SshConfig(**config)).run(request, {'final': Path(graph)})\n"
