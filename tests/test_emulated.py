@@ -18,7 +18,7 @@ from edgeprune.runners.emulated import EmulatedRunner
 from edgeprune.runners.local import LocalRunner
 from edgeprune.stages.emulate import Emulate
 
-PROBE: Record = {"mode": "probe"}
+PROBE: Record = {"mode": "probe", "provider": "CPUExecutionProvider"}
 OUTPUTS: Record = {
     "mode": "outputs",
     "provider": "CPUExecutionProvider",
