@@ -28,16 +28,16 @@ arm: $(ARM_ROOT)
 
 # apt works for ARM64 in a state of its own, which takes no root and leaves this machine's packages alone.
 $(ARM_ROOT): constraints.txt | $(VENV)/.demo
-	rm -rf $@.new && mkdir -p $@.new/apt/lists/partial $@.new/apt/archives/partial $@.new/debs $@.new/root
+	rm -rf $@.new && mkdir -p $@.new/apt/lists/partial $@.new/apt/archives/partial $@.new/debs $@.new/tree
 	touch $@.new/apt/status
 	cd $@.new/debs && apt="-qq -o APT::Architecture=arm64 -o APT::Architectures=arm64 -o APT::Sandbox::User= \
 	  -o Acquire::Languages=none -o Dir::State=../apt -o Dir::State::status=../apt/status -o Dir::Cache=../apt"; \
 	  apt-get $$apt update && apt-get $$apt download $(ARM_DEBS)
-	for deb in $@.new/debs/*.deb; do dpkg -x "$$deb" $@.new/root || exit 1; done
+	for deb in $@.new/debs/*.deb; do dpkg -x "$$deb" $@.new/tree || exit 1; done
 	$(BIN)/pip install -q -c constraints.txt --no-deps --only-binary=:all: --python-version 3.11 \
 	  --platform manylinux_2_28_aarch64 --platform manylinux_2_27_aarch64 \
-	  --target $@.new/root/usr/lib/python3/dist-packages numpy onnxruntime
-	rm -rf $@ && mv $@.new/root $@ && rm -rf $@.new && touch $@
+	  --target $@.new/tree/usr/lib/python3/dist-packages numpy onnxruntime
+	rm -rf $@ && mv $@.new/tree $@ && rm -rf $@.new && touch $@
 
 test: $(VENV)/.dev
 	$(BIN)/pytest -n 2 --dist worksteal

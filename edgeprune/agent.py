@@ -9,7 +9,8 @@ Request:  {"mode": "latency" | "memory" | "outputs" | "load" | "probe", "provide
            "sessions": {name: {"threads", "level": "basic" | "extended" | "all", "arena", "config": {key: value}}},
            "models": [{"name", "path"}], "batches": {name: [{"input_ids": [[int]], "attention_mask": [[int]], ...}]}}
           An input is a list of whole numbers, or {"seed": int, "shape": [int]}: normally distributed float32.
-Lines:    {"kind": "device", ...}, {"kind": "conditions", "moment": "before" | "after", ...}, {"kind": "session", "name", "create_ns", "first_run_ns"},
+Lines:    {"kind": "device", ...}, {"kind": "conditions", "moment": "before" | "after", ...},
+          {"kind": "session", "name", "create_ns", "first_run_ns"},
           {"kind": "samples", "name", "ns": [int]}, {"kind": "memory", "name", "peak_bytes"},
           {"kind": "loaded", "name", "error": str | None},
           {"kind": "outputs", "name", "values": [[float]], "shapes": [[int]], "sha256"}: a model's output for each batch,
@@ -18,9 +19,8 @@ Lines:    {"kind": "device", ...}, {"kind": "conditions", "moment": "before" | "
 
 Every model has equally many batches, and is given those of a batch's inputs that it takes. In latency mode every model is
 loaded and the models take turns, `block` runs each: the same batches in the same order, and whatever disturbs the machine
-disturbs all of them. Memory mode loads one model and reads the process's own peak, and how long the start took. Outputs mode tells what models compute, load
-mode whether they can be opened here,
-probe mode whether the provider is there.
+disturbs all of them. Memory mode loads one model and reads the process's own peak, and how long the start took. Outputs
+mode tells what models compute, load mode whether they can be opened here, probe mode whether the provider is there.
 """
 
 import glob
@@ -134,9 +134,10 @@ def conditions():
             reasons[name] = str(error)
         return None
 
+    affinity = fact("affinity", lambda: sorted(os.sched_getaffinity(0)))
+
     def of_cores(name):
-        cores = fact("affinity", lambda: sorted(os.sched_getaffinity(0))) or [0]
-        return [_text("%s/cpu%d/%s" % (system, core, name)) for core in cores]
+        return [_text("%s/cpu%d/%s" % (system, core, name)) for core in affinity or [0]]
 
     def quota():
         limit, period = _text("/sys/fs/cgroup/cpu.max").split()
@@ -157,7 +158,7 @@ def conditions():
         ),
         "load_1min": fact("load_1min", lambda: round(os.getloadavg()[0], 2)),
         "quota_cores": fact("quota_cores", quota),
-        "affinity": fact("affinity", lambda: sorted(os.sched_getaffinity(0))),
+        "affinity": affinity,
         "reasons": reasons,
     }
 
@@ -228,22 +229,21 @@ def _feeds(request, model, session):
     ]
 
 
+def _started(request, model):
+    """A session that has run once, and its feeds; how long the start took is said."""
+    start = time.perf_counter_ns()
+    session = _session(request, model)
+    created = time.perf_counter_ns()
+    feeds = _feeds(request, model, session)
+    began = time.perf_counter_ns()
+    session.run(None, feeds[0])
+    ran = time.perf_counter_ns()
+    _say(kind="session", name=model["name"], create_ns=created - start, first_run_ns=ran - began)
+    return session, feeds
+
+
 def _latency(request):
-    sessions = []
-    for model in request["models"]:
-        start = time.perf_counter_ns()
-        session = _session(request, model)
-        created = time.perf_counter_ns()
-        feeds = _feeds(request, model, session)
-        began = time.perf_counter_ns()
-        session.run(None, feeds[0])
-        _say(
-            kind="session",
-            name=model["name"],
-            create_ns=created - start,
-            first_run_ns=time.perf_counter_ns() - began,
-        )
-        sessions.append((model["name"], session, feeds))
+    sessions = [(model["name"], *_started(request, model)) for model in request["models"]]
     for _, session, feeds in sessions:
         for index in range(request["warmup"]):
             session.run(None, feeds[index % len(feeds)])
@@ -276,14 +276,7 @@ def _load(request):
 
 def _memory(request):
     (model,) = request["models"]
-    start = time.perf_counter_ns()
-    session = _session(request, model)
-    created = time.perf_counter_ns()
-    feeds = _feeds(request, model, session)
-    began = time.perf_counter_ns()
-    session.run(None, feeds[0])
-    ran = time.perf_counter_ns()
-    _say(kind="session", name=model["name"], create_ns=created - start, first_run_ns=ran - began)
+    session, feeds = _started(request, model)
     for feed in feeds[1:]:
         session.run(None, feed)
     _say(kind="memory", name=model["name"], peak_bytes=peak_memory_bytes())

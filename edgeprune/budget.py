@@ -45,9 +45,7 @@ def judge(budget: Budget, *, size_mb: float, metric: Metric | None, latency: Lat
     peak_memory_mb = None if latency is None else latency.peak_memory_mb
     measured: list[tuple[str, float | None, float | None, tuple[float, float] | None]] = [
         ("size_mb", budget.size_mb, size_mb, None),
-        ("metric_drop", budget.metric_drop, metric.drop, metric.drop_interval)
-        if metric
-        else ("metric_drop", None, None, None),
+        *([("metric_drop", budget.metric_drop, metric.drop, metric.drop_interval)] if metric else []),
         ("latency_p50_ms", budget.latency_p50_ms, *p50),
         ("latency_p90_ms", budget.latency_p90_ms, *p90),
         ("cold_start_ms", budget.cold_start_ms, None if latency is None else latency.cold_start_ms, None),

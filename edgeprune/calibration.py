@@ -6,15 +6,14 @@ import numpy as np
 import onnxruntime
 
 from edgeprune.evaluation import raw_output
+from edgeprune.graph.quantization import Feed
 from edgeprune.models.reader import Array, Reader
 from edgeprune.prepared import Split
 
-__all__ = ["CALIBRATION_ROWS", "Feed", "feeds_of", "mean_distance", "outputs_of"]
+__all__ = ["CALIBRATION_ROWS", "feeds_of", "mean_distance", "outputs_of"]
 
 CALIBRATION_ROWS = 128
 """Rows that fix the scales of int8-static, and as many others that tell how far a precision is from fp32."""
-
-Feed = dict[str, Array]
 
 
 def feeds_of(split: Split, reader: Reader) -> tuple[list[Feed], list[Feed]]:
@@ -24,7 +23,7 @@ def feeds_of(split: Split, reader: Reader) -> tuple[list[Feed], list[Feed]]:
     """
     count = min(2 * CALIBRATION_ROWS, len(split.examples))
     positions = np.linspace(0, len(split.examples) - 1, count).astype(int)
-    feeds = [reader.collate([split.examples[position].inputs]) for position in positions]
+    feeds: list[Feed] = [reader.collate([split.examples[position].inputs]) for position in positions]
     return feeds[::2], feeds[1::2] or feeds
 
 

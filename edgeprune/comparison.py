@@ -32,6 +32,7 @@ from edgeprune.measuring import Load, Measured, measure
 from edgeprune.profiles import BenchmarkConfig, Target
 from edgeprune.reaching import runner_of, why_unreachable
 from edgeprune.runners import Runner
+from edgeprune.runners.config import SshConfig
 from edgeprune.runners.turns import BLOCK
 from edgeprune.tasks import PREPROCESS
 from edgeprune.variant import SessionOptions
@@ -90,8 +91,7 @@ def fleet(
         raise TargetError("; ".join(reasons))
     lock, devices = threading.Lock(), defaultdict(list)
     for number, target in enumerate(targets):
-        assert target.runner is not None  # noqa: S101 (else it couldn't be timed)
-        devices[getattr(target.runner, "host", "here")].append(number)
+        devices[target.runner.host if isinstance(target.runner, SshConfig) else "here"].append(number)
 
     def tell(event: Event) -> None:
         with lock:
@@ -206,15 +206,13 @@ def _judge(
     """One package by the target's budgets, of two the first by how much slower it may be."""
     first, *others = loads
     if others:
+        if limit is None:
+            return []
         ratio, interval = _ratio(found, list(loads))
-        verdict = None if limit is None else by_interval(limit, interval)
-        return (
-            [BudgetRow(name="regression", limit=limit, value=ratio, interval=interval, verdict=verdict)]
-            if verdict
-            else []
-        )
-    budget = target.budget.model_copy(update={"metric_drop": None})
-    return judge(budget, size_mb=sizes_mb[first], metric=None, latency=_row(target, found, first, loads[first]))
+        verdict = by_interval(limit, interval)
+        return [BudgetRow(name="regression", limit=limit, value=ratio, interval=interval, verdict=verdict)]
+    latency = _row(target, found, first, loads[first])
+    return judge(target.budget, size_mb=sizes_mb[first], metric=None, latency=latency)
 
 
 def _ratio(found: Measured, names: list[str]) -> tuple[float | None, tuple[float, float] | None]:

@@ -4,7 +4,7 @@ Outputs are one array a row, what the task reads of its raw output, in the order
 computed in.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +86,7 @@ def onnx_session(path: Path, session: SessionOptions | None = None) -> onnxrunti
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
-def raw_output(session: onnxruntime.InferenceSession, inputs: dict[str, Array]) -> Array:
+def raw_output(session: onnxruntime.InferenceSession, inputs: Mapping[str, Array]) -> Array:
     """An ONNX model's output for a batch, of which it is given what it takes; several are stacked along a new last axis."""
     taken = {value.name for value in session.get_inputs()}
     found = session.run(None, {name: value for name, value in inputs.items() if name in taken})

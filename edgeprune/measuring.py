@@ -25,7 +25,6 @@ from edgeprune.variant import SessionOptions
 
 __all__ = ["Load", "Measured", "measure"]
 
-
 _ALONE = 3
 """Processes that each model has for itself."""
 
@@ -79,8 +78,14 @@ class Measured:
             **percentiles,
         )
 
-    def _take(self, record: Record) -> None:
-        """A line of a process in which models took turns."""
+    def add(self, record: Record) -> None:
+        """Take a line: with its process's number, of one in which models took turns, else of one that a model had alone."""
+        if "process" in record:
+            self._add_turns(record)
+        else:
+            self._add_alone(record)
+
+    def _add_turns(self, record: Record) -> None:
         match record:
             case {"kind": "device"}:
                 self.device |= {name: value for name, value in record.items() if name not in ("kind", "process")}
@@ -91,8 +96,7 @@ class Measured:
             case _:
                 pass
 
-    def _take_alone(self, record: Record) -> None:
-        """A line of a process that one model had for itself."""
+    def _add_alone(self, record: Record) -> None:
         match record:
             case {"kind": "session", "name": str(name), "create_ns": int(created), "first_run_ns": int(first)}:
                 self.cold_starts_ms[name].append((created + first) / 1e6)
@@ -139,8 +143,7 @@ def measure(
         def keep(record: Record) -> None:
             nonlocal taken
             file.write(json.dumps(record) + "\n")
-            take = found._take if "process" in record else found._take_alone  # noqa: SLF001 (this module's own)
-            take(record)
+            found.add(record)
             if record["kind"] == "device":
                 progress(taken, total, "processes")
                 taken += 1

@@ -85,12 +85,12 @@ def benchmark(
             emit=renderer,
         )
     reports = [one for one in found if isinstance(one, BenchmarkReport)]
-    failed = {one.name: error for one, error in zip(targets, found, strict=True) if isinstance(error, EdgepruneError)}
+    failed = [(one.name, error) for one, error in zip(targets, found, strict=True) if isinstance(error, EdgepruneError)]
     if len(targets) == 1 and failed:
-        raise failed[targets[0].name]
+        raise failed[0][1]
     if as_json:
         documents = [report.model_dump(mode="json") for report in reports]
-        documents += [{"target": name, "exit_code": one.exit_code, "error": str(one)} for name, one in failed.items()]
+        documents += [{"target": name, "exit_code": one.exit_code, "error": str(one)} for name, one in failed]
         sys.stdout.write(json.dumps(documents if len(targets) > 1 else documents[0], indent=2) + "\n")
     else:
         for report in reports:
@@ -98,9 +98,9 @@ def benchmark(
     for report in reports:
         for sentence in budget_misses(report.budget, report.target):
             err.print(f"edgeprune: {sentence}", style="red")
-    for name, error in failed.items():
+    for name, error in failed:
         err.print(f"edgeprune: {name}: {error}", style="red")
-    codes = {report.exit_code for report in reports} | {error.exit_code for error in failed.values()}
+    codes = {report.exit_code for report in reports} | {error.exit_code for _, error in failed}
     return first_exit_code(codes - {0})
 
 

@@ -52,9 +52,7 @@ def build(plan: Plan, request: BuildRequest, *, emit: Emit = ignore) -> BuildRep
     Raises:
         EdgepruneError: With the exit code it stands for. A missed budget is no error: the report says so.
     """
-    with contextlib.ExitStack() as stack:
-        if plan.runner is not None:
-            stack.callback(plan.runner.close)
+    with contextlib.nullcontext() if plan.runner is None else contextlib.closing(plan.runner):
         return _build(plan, request, emit)
 
 

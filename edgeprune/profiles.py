@@ -222,8 +222,8 @@ class Precision(Frozen):
     def _settings_fit_mode(self) -> Self:
         if self.embeddings is not None and not is_quantized(self.mode):
             raise ValueError(f"embeddings is {self.embeddings}, but {self.mode} leaves no weights as whole numbers")
-        of_products = {"weight_type", "reduce_range", "per_channel"} & self.model_fields_set
-        unread = [name for name in sorted(of_products) if getattr(self, name) is not None]
+        of_products = ("weight_type", "reduce_range", "per_channel")
+        unread = [name for name in of_products if getattr(self, name) is not None]
         if unread and not has_int8_products(self.mode):
             raise ValueError(f"{' and '.join(unread)} are of int8-dynamic and int8-static, mode is {self.mode}")
         return self

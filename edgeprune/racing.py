@@ -74,7 +74,7 @@ def race(
         best = ranked[0].name
         for one in ranked[len(kept) :]:
             row = _row(one.name, best, found, block)
-            why = f"left out after round {rung}: {_percent(found[one.name], found[best], block)} than the fastest there"
+            why = f"left out after round {rung}: {_percent(row)} than the fastest there"
             rows[one.name] = row.model_copy(update={"why": why})
         left = [one for one in left if one in kept]
     found = measure([one.name for one in left], processes, samples)
@@ -89,8 +89,7 @@ def race(
     winner = min(ties, key=lambda one: (one.complexity, one.name))
     for one in left:
         row = _row(one.name, winner.name, found, block)
-        slower = _percent(found[one.name], found[winner.name], block)
-        why = _why(one, winner, slower, len(ties), tied=one in ties)
+        why = _why(one, winner, row, len(ties), tied=one in ties)
         rows[one.name] = row.model_copy(update={"why": why})
     return winner.name, [rows[one.name] for one in entrants]
 
@@ -108,17 +107,17 @@ def _row(name: str, other: str, found: Samples, block: int) -> RaceRow:
     )
 
 
-def _why(one: Entrant, winner: Entrant, slower: str, ties: int, *, tied: bool) -> str:
+def _why(one: Entrant, winner: Entrant, row: RaceRow, ties: int, *, tied: bool) -> str:
     if one is winner:
         return "won" if ties == 1 else "won: the simplest of those that can't be told apart"
     if tied:
         return "can't be told from the winner, which is simpler or comes first by name"
-    return f"{slower} than the winner"
+    return f"{_percent(row)} than the winner"
 
 
-def _percent(one: Sequence[Sequence[float]], other: Sequence[Sequence[float]], block: int) -> str:
-    ratio, _ = ratio_interval(one, other, block=block)
-    return f"{100 * (ratio - 1):.1f}% slower" if ratio >= 1 else f"{100 * (1 - ratio):.1f}% faster"
+def _percent(row: RaceRow) -> str:
+    assert row.ratio is not None  # noqa: S101 (it was timed)
+    return f"{100 * (row.ratio - 1):.1f}% slower" if row.ratio >= 1 else f"{100 * (1 - row.ratio):.1f}% faster"
 
 
 def _median(samples_ms: Sequence[Sequence[float]]) -> float:

@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgeprune.calibration import Feed, mean_distance, outputs_of
+from edgeprune.calibration import mean_distance, outputs_of
 from edgeprune.evaluation import onnx_session, predict_onnx
-from edgeprune.graph.quantization import convert, quantized_products
+from edgeprune.graph.quantization import Feed, convert, quantized_products
 from edgeprune.models.reader import Array
 from edgeprune.precision import PrecisionSettings
 from edgeprune.prepared import Prepared
@@ -48,14 +48,12 @@ def products_to_keep(
     """
     distances = {name: distance((name,)) for name in products}
     ranked = sorted(products, key=distances.__getitem__)
-    most = max(1, len(products) // _MOST) if products else 0
-    count = min(1, most)
-    while count:
+    most = min(len(products), max(1, len(products) // _MOST))
+    for count in sorted({min(2**power, most) for power in range(most.bit_length() + 1)} - {0}):
         nodes = tuple(name for name in products if name in ranked[:count])
         found = drop(nodes)
         if found <= limit:
             return Kept(nodes, found)
-        count = min(2 * count, most) if count < most else 0
     return None
 
 

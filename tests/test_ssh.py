@@ -18,6 +18,7 @@ import sshd
 from e2e import Built, read_events, target_text
 from onnx import TensorProto, helper, numpy_helper
 from sshd import Board, wait
+from test_local import REQUEST
 
 from edgeprune.errors import ProfileError, TargetError
 from edgeprune.profiles import load_target
@@ -27,14 +28,6 @@ from edgeprune.runners.ssh import SshRunner
 
 pytestmark = pytest.mark.skipif(sshd.SSHD is None, reason="needs sshd: apt-get install openssh-server")
 
-REQUEST: dict[str, Any] = {
-    "mode": "latency",
-    "provider": "CPUExecutionProvider",
-    "sessions": {name: {"threads": 1, "level": "all", "arena": True, "config": {}} for name in ("dense", "final")},
-    "warmup": 1,
-    "block": 2,
-    "batches": dict.fromkeys(("dense", "final"), [{"input_ids": [[1, 2]]}] * 3),
-}
 ENDLESS = REQUEST | {"warmup": 10**9}
 
 

@@ -33,7 +33,7 @@ from onnxruntime.transformers.float16 import convert_float_to_float16
 from edgeprune.precision import PrecisionSettings
 from edgeprune.silence import logging_kept
 
-__all__ = ["convert", "quantized_products"]
+__all__ = ["Feed", "convert", "quantized_products"]
 
 _WEIGHT_TYPES = {"int8": QuantType.QInt8, "uint8": QuantType.QUInt8}
 _BLOCKS = {4: 32, 8: 128}

@@ -40,7 +40,8 @@ _CLOSING_S = 10
 
 _MARK = "edgeprune-folder "
 
-# The agent's process is told from a later one of the same number by the folder in its command line.
+# The agent's process is told from a later one of the same number by the folder in its command line; mktemp puts letters in
+# the place of each X.
 _KEEPER = (
     'end() {{ p=$(cat "$d/pid") && tr "\\000" " " <"/proc/$p/cmdline" | grep -qF "$d/" && kill -9 "$p"; '
     'rm -rf "$d"; }} 2>/dev/null; '

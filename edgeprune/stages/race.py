@@ -29,7 +29,7 @@ from edgeprune.stage import Stage, Work
 from edgeprune.variant import CHOICE, NO_SKIP_FUSION, PLAIN, RewriteName, SessionOptions, Variant
 
 if TYPE_CHECKING:
-    from edgeprune.calibration import Feed
+    from edgeprune.graph.quantization import Feed
     from edgeprune.models.reader import Array
     from edgeprune.references import Reference
 
