@@ -3,6 +3,7 @@
 import json
 import shutil
 import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,9 @@ def test_each_package_reads_texts_with_its_own_tokenizer(packages: list[Path], t
     lengths = [[len(batch["input_ids"][0]) for batch in each] for each in batches.values()]  # type: ignore[union-attr, index, call-overload, arg-type]
     assert lengths[0] == lengths[1]
     assert set(lengths[0]) == {3, 6}
+    (memory,) = (one["batches"] for one in runner.requests[-1:])
+    ((longest,),) = memory.values()  # type: ignore[union-attr]
+    assert len(longest["input_ids"][0]) == 6  # type: ignore[call-overload, index, arg-type]
     assert runner.requests[1]["batches"] == {name: each[::-1] for name, each in batches.items()}  # type: ignore[index]
 
 
@@ -181,6 +185,7 @@ def test_devices_are_timed_at_once_and_one_devices_jobs_one_after_the_other(
             if self.target.name == "c" and len(self.requests) > 2:
                 running[self.place] -= 1
                 raise TargetError("the board went away")
+            time.sleep(0.02)  # so that another one of the same device would be met
             found = super().run(request, models)
             running[self.place] -= 1
             return found

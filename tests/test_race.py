@@ -288,6 +288,16 @@ def test_another_verdict_makes_another_model(built: Built, tmp_path: Path) -> No
     assert keys["package"] != before["package"]
 
 
+def test_the_metrics_budget_is_in_the_key_only_where_it_can_shape_the_model() -> None:
+    def key(precision: PrecisionSettings, limit: float) -> str:
+        stage = Quantize(Variant(rewrites=(), precision=precision), tolerance=1e-4, drop_limit=limit, round_number=1)
+        return stage.key({"dense": "d", "onnx": "o"}, 0)
+
+    fp32 = PrecisionSettings(mode="fp32")
+    assert key(fp32, 0.01) == key(fp32, 0.02)
+    assert key(INT8, 0.01) != key(INT8, 0.02)
+
+
 def test_a_graph_without_a_mask_refuses_one(built: Built, tmp_path: Path) -> None:
     variant = Variant(rewrites=("narrow-reads", "unpadded"), precision=INT8, session=SessionOptions(threads=1))
     work = work_of(built, tmp_path, dense=("prepare", 0), onnx=("export", 1))

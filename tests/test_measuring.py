@@ -1,0 +1,48 @@
+"""edgeprune/measuring.py: what is made of the agent's lines."""
+
+from typing import Any
+
+import pytest
+
+from edgeprune.measuring import Measured
+from edgeprune.runners import Record
+
+
+def found(*records: Record) -> Measured:
+    result = Measured({"a": []}, {"a": []})
+    for record in records:
+        result.add(record)
+    return result
+
+
+def conditions(moment: str, load: float, **changes: Any) -> Record:
+    names = ("governor", "frequency_mhz", "temperature_c", "throttle_events", "quota_cores", "affinity")
+    return {"kind": "conditions", "moment": moment, **dict.fromkeys(names), "load_1min": load, "reasons": {}, **changes}
+
+
+def test_conditions_are_those_before_the_first_and_after_the_last_process_that_was_timed() -> None:
+    device = {"arch": "x86_64", "isa": [], "cpu": "c", "cores": 1, "system": "s", "python": "3", "onnxruntime": "1"}
+    timed = [
+        {"process": process, **conditions(moment, load)}
+        for process, moment, load in ((0, "before", 1), (0, "after", 2), (1, "before", 3), (1, "after", 4))
+    ]
+    row = found({"kind": "device", "process": 0, **device}, *timed, conditions("after", 5)).device_row
+    assert row.before is not None
+    assert row.after is not None
+    assert (row.before.load_1min, row.after.load_1min) == (1, 4)
+
+
+def test_a_start_is_one_that_a_model_had_alone() -> None:
+    start: Record = {"kind": "session", "name": "a", "create_ns": 3_000_000, "first_run_ns": 1_000_000}
+    assert found({"process": 0, **start}).cold_starts_ms == {"a": []}
+    assert found(start).cold_starts_ms == {"a": [4.0]}
+
+
+@pytest.mark.parametrize(
+    ("peaks", "wanted"), [([5e6, 7e6, 6e6], 7.0), ([7e6], 7.0), ([None, 7e6], 7.0), ([None, None], None)]
+)
+def test_memory_is_the_largest_peak(peaks: list[float | None], wanted: float | None) -> None:
+    lines: list[Record] = [
+        {"kind": "memory", "name": "a", "peak_bytes": None if peak is None else int(peak)} for peak in peaks
+    ]
+    assert found(*lines).memory_mb == {"a": wanted}
