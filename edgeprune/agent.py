@@ -5,13 +5,16 @@ device with Python 3.9 or newer and run there as it is:
 
     python agent.py < request.json
 
-Request:  {"mode": "latency" | "memory" | "outputs" | "load" | "probe", "provider", "warmup", "block",
+Request:  {"mode": "latency" | "answers" | "throughput" | "memory" | "outputs" | "load" | "probe", "provider", "warmup",
+           "block", "parallel", "seconds",
            "sessions": {name: {"threads", "level": "basic" | "extended" | "all", "arena", "config": {key: value}}},
            "models": [{"name", "path"}], "batches": {name: [{"input_ids": [[int]], "attention_mask": [[int]], ...}]}}
-          An input is a list of whole numbers, or {"seed": int, "shape": [int]}: normally distributed float32.
+          An input is a list of whole numbers, or {"seed": int, "shape": [int]}: normally distributed float32. In answers
+          mode paths are packages' folders, and batches are texts, or images in base64.
 Lines:    {"kind": "device", ...}, {"kind": "conditions", "moment": "before" | "after", ...},
           {"kind": "session", "name", "create_ns", "first_run_ns"},
-          {"kind": "samples", "name", "ns": [int]}, {"kind": "memory", "name", "peak_bytes"},
+          {"kind": "samples" | "answers", "name", "ns": [int]}, {"kind": "throughput", "name", "runs": [int], "ns": [int]},
+          {"kind": "memory", "name", "peak_bytes"}, {"kind": "placement", "name", "nodes": {provider: int}},
           {"kind": "loaded", "name", "error": str | None},
           {"kind": "outputs", "name", "values": [[float]], "shapes": [[int]], "sha256"}: a model's output for each batch,
           flattened; several outputs are stacked along a new last axis,
@@ -19,16 +22,25 @@ Lines:    {"kind": "device", ...}, {"kind": "conditions", "moment": "before" | "
 
 Every model has equally many batches, and is given those of a batch's inputs that it takes. In latency mode every model is
 loaded and the models take turns, `block` runs each: the same batches in the same order, and whatever disturbs the machine
-disturbs all of them. Memory mode loads one model and reads the process's own peak, and how long the start took. Outputs
-mode tells what models compute, load mode whether they can be opened here, probe mode whether the provider is there.
+disturbs all of them. Answers mode does so with what packages' own `run.py` does from a text to its answer. Throughput mode
+has `parallel` sessions of a model run in as many threads for so many `seconds`, and says how often each ran, in which time.
+Memory mode loads one model and reads the process's own peak, how long the start took, and where each node ran. Outputs mode
+tells what models compute, load mode whether they can be opened here, probe mode whether the provider is there.
+
+No other provider is timed than the one that was asked for: nodes that ran elsewhere are an error that lists them.
 """
 
+import functools
 import glob
+import importlib.util
 import json
 import os
 import platform
 import sys
+import tempfile
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 # onnxruntime >= 1.29 reports telemetry from an extra thread unless this is set before it is imported.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
@@ -204,9 +216,49 @@ def _session(request, model):
 
     _check_provider(request)
     options = session_options(request["sessions"][model["name"]])
-    if request["provider"] != "CPUExecutionProvider":
-        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     return onnxruntime.InferenceSession(model["path"], options, providers=[request["provider"]])
+
+
+def placement(request, model, feed):
+    """How many nodes each provider ran, and the names of those that ran elsewhere than asked; by a profiled run.
+
+    Shapes are worked out on the CPU whatever the provider: ONNX Runtime puts what yields them there on purpose.
+    """
+    import onnxruntime
+
+    options = session_options(request["sessions"][model["name"]])
+    options.enable_profiling = True
+    with tempfile.TemporaryDirectory() as folder:
+        options.profile_file_prefix = os.path.join(folder, "profile")
+        session = onnxruntime.InferenceSession(model["path"], options, providers=[request["provider"]])
+        session.run(None, feed)
+        with open(session.end_profiling(), encoding="utf-8") as file:
+            events = json.load(file)
+    counts, elsewhere = {}, []
+    for event in events:
+        node = event.get("args", {})
+        if event.get("cat") == "Node" and "provider" in node:
+            counts[node["provider"]] = counts.get(node["provider"], 0) + 1
+            if node["provider"] != request["provider"] and not _yields_shapes(node):
+                elsewhere.append("%s (%s)" % (event["name"].replace("_kernel_time", ""), node["op_name"]))
+    return counts, elsewhere
+
+
+def _yields_shapes(node):
+    outputs = [output for one in node["output_type_shape"] for output in one.items()]
+    return all(kind in ("int64", "int32") and len(shape) <= 1 for kind, shape in outputs)
+
+
+def _refuse_elsewhere(request, model, feed):
+    if request["provider"] == "CPUExecutionProvider":
+        return
+    _, elsewhere = placement(request, model, feed)
+    if elsewhere:
+        shown = ", ".join(elsewhere[:20]) + (" and %d more" % (len(elsewhere) - 20) if len(elsewhere) > 20 else "")
+        raise LookupError(
+            "%d nodes did not run on %s, so that no time would be its own: %s"
+            % (len(elsewhere), request["provider"], shown)
+        )
 
 
 def _feeds(request, model, session):
@@ -243,23 +295,76 @@ def _started(request, model):
 
 
 def _latency(request):
-    sessions = [(model["name"], *_started(request, model)) for model in request["models"]]
-    for _, session, feeds in sessions:
+    started = [(model, *_started(request, model)) for model in request["models"]]
+    for model, _, feeds in started:
+        _refuse_elsewhere(request, model, feeds[0])
+    calls = [(model["name"], functools.partial(session.run, None), feeds) for model, session, feeds in started]
+    _time_by_turns(request, calls, "samples")
+
+
+def _answers(request):
+    _check_provider(request)
+    calls = []
+    for model in request["models"]:
+        package = _package(model["path"])
+        contents = [package.preprocess.from_json(value) for value in request["batches"][model["name"]]]
+        calls.append((model["name"], package.answer, contents))
+    _time_by_turns(request, calls, "answers")
+
+
+def _package(folder):
+    """A package's model, as its own run.py loads it; nothing is written into its folder."""
+    sys.dont_write_bytecode = True
+    spec = importlib.util.spec_from_file_location("run", os.path.join(folder, "run.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.Model(folder)
+
+
+def _time_by_turns(request, calls, kind):
+    """Time `(name, function, its arguments one by one)` by turns of a block; all have equally many arguments."""
+    for _, call, arguments in calls:
         for index in range(request["warmup"]):
-            session.run(None, feeds[index % len(feeds)])
-    samples = {name: [] for name, _, _ in sessions}
+            call(arguments[index % len(arguments)])
+    samples = {name: [] for name, _, _ in calls}
     clock = time.perf_counter_ns
-    for start in range(0, len(feeds), request["block"]):
-        for name, session, feeds in sessions:
+    for start in range(0, len(calls[0][2]), request["block"]):
+        for name, call, arguments in calls:
             taken = samples[name]
             # The first run after the other model's turn only brings this one's weights back into the caches.
-            session.run(None, feeds[start])
-            for feed in feeds[start : start + request["block"]]:
+            call(arguments[start])
+            for argument in arguments[start : start + request["block"]]:
                 begin = clock()
-                session.run(None, feed)
+                call(argument)
                 taken.append(clock() - begin)
     for name, taken in samples.items():
-        _say(kind="samples", name=name, ns=taken)
+        _say(kind=kind, name=name, ns=taken)
+
+
+def _throughput(request):
+    for model in request["models"]:
+        sessions = [_session(request, model) for _ in range(request["parallel"])]
+        feeds = _feeds(request, model, sessions[0])
+        _refuse_elsewhere(request, model, feeds[0])
+        together = threading.Barrier(len(sessions))
+        work = functools.partial(_run_for_a_while, request, feeds, together)
+        with ThreadPoolExecutor(len(sessions)) as pool:
+            found = list(pool.map(work, range(len(sessions)), sessions))
+        _say(kind="throughput", name=model["name"], runs=[runs for runs, _ in found], ns=[ns for _, ns in found])
+
+
+def _run_for_a_while(request, feeds, together, number, session):
+    """How often a session ran, beside the others, and in which time."""
+    for index in range(request["warmup"]):
+        session.run(None, feeds[index % len(feeds)])
+    together.wait()
+    runs, begin = 0, time.perf_counter_ns()
+    end, now = begin + request["seconds"] * 1e9, begin
+    while now < end:
+        session.run(None, feeds[(number + runs) % len(feeds)])
+        runs += 1
+        now = time.perf_counter_ns()
+    return runs, now - begin
 
 
 def _load(request):
@@ -280,6 +385,7 @@ def _memory(request):
     for feed in feeds[1:]:
         session.run(None, feed)
     _say(kind="memory", name=model["name"], peak_bytes=peak_memory_bytes())
+    _say(kind="placement", name=model["name"], nodes=placement(request, model, feeds[0])[0])
 
 
 def _outputs(request):
@@ -332,6 +438,8 @@ def main():
         _say(kind="device", onnxruntime=onnxruntime.__version__, **device_info())
         modes = {
             "latency": _latency,
+            "answers": _answers,
+            "throughput": _throughput,
             "memory": _memory,
             "outputs": _outputs,
             "load": _load,

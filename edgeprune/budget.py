@@ -12,7 +12,7 @@ from edgeprune.errors import first_exit_code
 from edgeprune.latency import LatencyRow
 from edgeprune.profiles import Budget
 
-__all__ = ["BudgetRow", "Verdict", "by_interval", "exit_code", "judge", "overall"]
+__all__ = ["BudgetRow", "Verdict", "by_interval", "exit_code", "judge", "overall", "undecided"]
 
 _FLOOR = "min_recall."
 """How the rows of recalls begin, whose limits are the least that is allowed."""
@@ -42,12 +42,14 @@ def judge(budget: Budget, *, size_mb: float, metric: Metric | None, latency: Lat
     missing: Verdict = "not_measured" if latency is None else "inconclusive"
     p50 = (None, None) if latency is None else (latency.p50_ms, latency.p50_interval_ms)
     p90 = (None, None) if latency is None else (latency.p90_ms, latency.p90_interval_ms)
+    text_p90 = (None, None) if latency is None else (latency.text_p90_ms, latency.text_p90_interval_ms)
     peak_memory_mb = None if latency is None else latency.peak_memory_mb
     measured: list[tuple[str, float | None, float | None, tuple[float, float] | None]] = [
         ("size_mb", budget.size_mb, size_mb, None),
         *([("metric_drop", budget.metric_drop, metric.drop, metric.drop_interval)] if metric else []),
         ("latency_p50_ms", budget.latency_p50_ms, *p50),
         ("latency_p90_ms", budget.latency_p90_ms, *p90),
+        ("latency_text_p90_ms", budget.latency_text_p90_ms, *text_p90),
         ("cold_start_ms", budget.cold_start_ms, None if latency is None else latency.cold_start_ms, None),
         ("peak_memory_mb", budget.peak_memory_mb, peak_memory_mb, None),
     ]
@@ -86,6 +88,11 @@ def _verdict(name: str, limit: float, value: float, interval: tuple[float, float
     if name.startswith("latency_"):
         return by_interval(limit, interval)
     return "pass" if value <= limit else "fail"
+
+
+def undecided(rows: Sequence[BudgetRow]) -> bool:
+    """Whether more processes could decide a latency that these can't."""
+    return any(row.verdict == "inconclusive" and row.interval is not None for row in rows)
 
 
 def overall(rows: Sequence[BudgetRow]) -> Literal["pass", "fail", "inconclusive"]:

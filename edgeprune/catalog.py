@@ -79,7 +79,9 @@ def targets_match(as_json: Json = False) -> int:
 
 @targets_app.command("probe")
 def targets_probe(
-    device: Annotated[str | None, typer.Argument(help="ssh://user@host.  [default: this machine]")] = None,
+    device: Annotated[
+        str | None, typer.Argument(help="ssh://user@host or adb://serial.  [default: this machine]")
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Of the profile.  [default: made of the CPU's name]")] = None,
     as_json: Json = False,
 ) -> int:

@@ -8,34 +8,27 @@ them is said of their ratio.
 """
 
 import contextlib
-import json
 import tempfile
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal
-
-import numpy as np
-from pydantic import JsonValue
+from typing import Literal
 
 from edgeprune.artifacts import total_bytes
-from edgeprune.budget import BudgetRow, by_interval, exit_code, judge, overall
+from edgeprune.budget import BudgetRow, by_interval, exit_code, judge, overall, undecided
 from edgeprune.config import Frozen
 from edgeprune.errors import EdgepruneError, TargetError, UsageError
 from edgeprune.events import Emit, Event, Progress, StageFinished, StageStarted, ignore
 from edgeprune.latency import DeviceRow, LatencyRow, process_ratio
 from edgeprune.measuring import Load, Measured, measure
+from edgeprune.package_loads import contents_of, package_load
 from edgeprune.profiles import BenchmarkConfig, Target
 from edgeprune.reaching import runner_of, why_unreachable
 from edgeprune.runners import Runner
-from edgeprune.runners.config import SshConfig
 from edgeprune.runners.turns import BLOCK
-from edgeprune.tasks import PREPROCESS
-from edgeprune.variant import SessionOptions
 from edgeprune.verify import check_digests, description, opened
 
 __all__ = ["BenchmarkReport", "Comparison", "benchmark", "compare", "fleet"]
@@ -91,7 +84,7 @@ def fleet(
         raise TargetError("; ".join(reasons))
     lock, devices = threading.Lock(), defaultdict(list)
     for number, target in enumerate(targets):
-        devices[target.runner.host if isinstance(target.runner, SshConfig) else "here"].append(number)
+        devices[getattr(target.runner, "place", "here")].append(number)
 
     def tell(event: Event) -> None:
         with lock:
@@ -163,14 +156,13 @@ def benchmark(
                     f"{first} is for {described[first]['task']}, {other} for {described[other]['task']}; compare packages of "
                     f"one task"
                 )
-        contents = _contents(folders[first], described[first], inputs)
-        loads = {shown: _load(folder, described[shown], contents, config.samples) for shown, folder in folders.items()}
+        contents = contents_of(folders[first], described[first], inputs)
+        loads = {
+            shown: package_load(folder, described[shown], contents, config.samples, target)
+            for shown, folder in folders.items()
+        }
         sizes_mb = {shown: total_bytes([folder]) / 1e6 for shown, folder in folders.items()}
         limit = None if max_regression is None else 1 + max_regression
-
-        def undecided(found: Measured) -> bool:
-            rows = _judge(target, found, loads, sizes_mb, limit)
-            return any(row.verdict == "inconclusive" and row.interval is not None for row in rows)
 
         emit(StageStarted("benchmark", 0, ""))
         began = time.perf_counter()
@@ -180,8 +172,9 @@ def benchmark(
             loads,
             config,
             provider=target.runtime.provider,
+            parallel=target.workload.sessions,
             samples=samples or scratch / "samples.jsonl",
-            undecided=undecided,
+            undecided=lambda found: undecided(_judge(target, found, loads, sizes_mb, limit)),
             progress=lambda done, total, unit: emit(Progress("benchmark", 0, done, total, unit)),
         )
         emit(StageFinished("benchmark", 0, "", False, time.perf_counter() - began))
@@ -223,45 +216,11 @@ def _ratio(found: Measured, names: list[str]) -> tuple[float | None, tuple[float
 
 
 def _row(target: Target, found: Measured, name: str, load: Load) -> LatencyRow:
+    lengths = target.workload.lengths
     return found.row(
-        name, provider=target.runtime.provider, threads=load.session.threads, batch_size=1, lengths="inputs"
+        name,
+        provider=target.runtime.provider,
+        threads=load.session.threads,
+        workload=target.workload,
+        lengths="inputs" if lengths == "data" else str(lengths),
     )
-
-
-def _load(folder: Path, described: Mapping[str, Any], contents: Sequence[Any], samples: int) -> Load:
-    """A package and what it makes of the inputs, one a batch, each as often as samples need."""
-    module = import_module(f"edgeprune.assets.{PREPROCESS[described['task']]}")
-    inputs = module.Inputs(folder, described)
-    try:
-        feeds = [inputs.feed(inputs.encode(content)) for content in contents]
-    except ValueError as error:
-        raise UsageError(f"{folder.name} can't read the inputs: {error}") from error
-    batches = [_as_json(feed, number) for number, feed in enumerate(feeds)]
-    order = np.random.default_rng(0).integers(len(feeds), size=samples)
-    largest = max(range(len(feeds)), key=lambda number: sum(values.size for values in feeds[number].values()))
-    return Load(
-        folder / "model.onnx",
-        SessionOptions.model_validate(described["session"]),
-        [batches[number] for number in order],
-        batches[largest],
-    )
-
-
-def _as_json(feed: Mapping[str, Any], number: int) -> dict[str, JsonValue]:
-    """A session's inputs as the agent reads them; of an image, whose pixels take the same time whatever they are, drawn."""
-    return {
-        name: values.tolist() if values.dtype == np.int64 else {"seed": number, "shape": list(values.shape)}
-        for name, values in feed.items()
-    }
-
-
-def _contents(folder: Path, described: Mapping[str, Any], inputs: Sequence[str] | None) -> list[Any]:
-    """The texts or images of lines, as run.py reads them, or of a package's goldens."""
-    module = import_module(f"edgeprune.assets.{PREPROCESS[described['task']]}")
-    if inputs is not None:
-        try:
-            return list(module.contents(inputs, described))
-        except ValueError as error:
-            raise UsageError(f"the inputs can't be read: {error}") from error
-    record = json.loads((folder / "goldens.json").read_text(encoding="utf-8"))
-    return [module.from_json(golden[module.KIND]) for golden in record["goldens"]]

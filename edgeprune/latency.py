@@ -16,6 +16,8 @@ A budget that lies inside an interval may be asked for again with more processes
 
 from collections.abc import Sequence
 
+from pydantic import Field
+
 from edgeprune.config import Frozen
 
 __all__ = [
@@ -77,7 +79,7 @@ class LatencyRow(Frozen):
     threads: int
     batch_size: int
     lengths: str
-    """`data`, or the fixed number of tokens."""
+    """`data`, `inputs`, or the fixed number of tokens."""
     samples: int
     p50_ms: float | None
     p90_ms: float | None
@@ -95,6 +97,18 @@ class LatencyRow(Frozen):
     """Opening the session and the first run, median over processes that run this model alone."""
     peak_memory_mb: float | None
     """Of a fresh process that runs this model alone, its imports included."""
+    nodes: dict[str, int] = Field(default_factory=dict)
+    """Execution provider to how many of the graph's nodes it ran."""
+    text_p50_ms: float | None = None
+    """From a text, or an image's file, to its answer, one at a time, as the package's `run.py` gives it."""
+    text_p90_ms: float | None = None
+    text_p50_interval_ms: tuple[float, float] | None = None
+    text_p90_interval_ms: tuple[float, float] | None = None
+    sessions: int = 1
+    """In parallel, for the next two."""
+    throughput_per_s: float | None = None
+    """Texts or images in a second, of all sessions together."""
+    throughput_interval_per_s: tuple[float, float] | None = None
 
 
 def percentile(samples_ms: Sequence[Sequence[float]], q: int) -> float | None:

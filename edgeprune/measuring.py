@@ -2,23 +2,26 @@
 
 import json
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 from pydantic import JsonValue
 
 from edgeprune.latency import (
+    LEVEL,
     LOOKS,
     MINIMUM_SAMPLES,
     STEADY,
     DeviceRow,
     LatencyRow,
     drift,
+    order_interval,
     percentile,
     percentile_interval,
 )
-from edgeprune.profiles import BenchmarkConfig
+from edgeprune.profiles import BenchmarkConfig, Workload
 from edgeprune.runners import Record, Runner
 from edgeprune.runners.turns import time_by_turns
 from edgeprune.variant import SessionOptions
@@ -27,6 +30,9 @@ __all__ = ["Load", "Measured", "measure"]
 
 _ALONE = 3
 """Processes that each model has for itself."""
+
+_THROUGHPUT_S = 1.0
+"""Seconds that parallel sessions run in each process."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,10 @@ class Load:
     """As `agent.py` reads them; equally many for every model."""
     largest: JsonValue
     """The one that memory is measured with."""
+    package: Path | None = None
+    """A folder, from whose texts or images to answers is timed too; None: it isn't."""
+    contents: list[JsonValue] = field(default_factory=list)
+    """These, as goldens keep them; equally many for every model."""
 
 
 @dataclass
@@ -49,6 +59,12 @@ class Measured:
     """One list a process."""
     cold_starts_ms: dict[str, list[float]]
     memory_mb: dict[str, float | None] = field(default_factory=dict)
+    nodes: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Of a model, how many each provider ran."""
+    answers_ms: dict[str, list[list[float]]] = field(default_factory=dict)
+    """From an input to its answer; one list a process."""
+    rates_per_s: dict[str, list[float]] = field(default_factory=dict)
+    """Runs in a second of all parallel sessions, one a process."""
     device: Record = field(default_factory=dict)
 
     @property
@@ -56,25 +72,33 @@ class Measured:
         """What was measured on."""
         return DeviceRow.model_validate(self.device)
 
-    def row(self, name: str, *, provider: str, threads: int, batch_size: int, lengths: str) -> LatencyRow:
+    def row(self, name: str, *, provider: str, threads: int, workload: Workload, lengths: str) -> LatencyRow:
         """One model's latency."""
-        samples_ms = self.samples_ms[name]
+        samples_ms, answers_ms = self.samples_ms[name], self.answers_ms.get(name, [])
+        rates = [rate * workload.batch_size for rate in self.rates_per_s.get(name, [])]
         percentiles: dict[str, object] = {}
         moved = drift(samples_ms)
         for q in MINIMUM_SAMPLES:
             percentiles[f"p{q}_ms"] = percentile(samples_ms, q)
             percentiles[f"p{q}_interval_ms"] = percentile_interval(samples_ms, q)
+        for q in (50, 90) if answers_ms else ():
+            percentiles[f"text_p{q}_ms"] = percentile(answers_ms, q)
+            percentiles[f"text_p{q}_interval_ms"] = percentile_interval(answers_ms, q)
         return LatencyRow(
             artifact=name,
             provider=provider,
             threads=threads,
-            batch_size=batch_size,
+            batch_size=workload.batch_size,
             lengths=lengths,
             samples=sum(map(len, samples_ms)),
             processes=len(samples_ms),
             converged=None if moved is None else abs(moved) <= STEADY,
             cold_start_ms=round(statistics.median(starts), 3) if (starts := self.cold_starts_ms[name]) else None,
             peak_memory_mb=self.memory_mb.get(name),
+            nodes=self.nodes.get(name, {}),
+            sessions=workload.sessions,
+            throughput_per_s=statistics.median(rates) if rates else None,
+            throughput_interval_per_s=order_interval(rates, LEVEL) if rates else None,
             **percentiles,
         )
 
@@ -93,6 +117,14 @@ class Measured:
                 told = {name: value for name, value in record.items() if name not in ("kind", "process", "moment")}
                 if moment == "after" or moment not in self.device:
                     self.device[moment] = told
+            case {"kind": "samples", "name": str(name), "ns": list(ns)}:
+                self.samples_ms[name].append(_ms(ns))
+            case {"kind": "answers", "name": str(name), "ns": list(ns)}:
+                self.answers_ms.setdefault(name, []).append(_ms(ns))
+            case {"kind": "throughput", "name": str(name), "runs": list(runs), "ns": list(ns)}:
+                counts = cast("list[int]", runs)
+                rates = [1e3 * count / ms for count, ms in zip(counts, _ms(ns), strict=True)]
+                self.rates_per_s.setdefault(name, []).append(sum(rates))
             case _:
                 pass
 
@@ -104,8 +136,14 @@ class Measured:
                 before = self.memory_mb.get(name)
                 now = round(peak / 1e6, 1) if isinstance(peak, int) else None
                 self.memory_mb[name] = now if before is None or now is None else max(now, before)
+            case {"kind": "placement", "name": str(name), "nodes": dict(nodes)}:
+                self.nodes[name] = cast("dict[str, int]", nodes)
             case _:
                 pass
+
+
+def _ms(values: Sequence[JsonValue]) -> list[float]:
+    return [ns / 1e6 for ns in cast("Sequence[int]", values)]
 
 
 def measure(
@@ -114,6 +152,7 @@ def measure(
     config: BenchmarkConfig,
     *,
     provider: str,
+    parallel: int,
     samples: Path,
     undecided: Callable[[Measured], bool],
     progress: Callable[[int, int, str], None],
@@ -125,6 +164,7 @@ def measure(
         loads: By name.
         config: How many processes, runs and warm-up runs.
         provider: ONNX Runtime's execution provider.
+        parallel: Sessions that run at once to tell the throughput; 1: it isn't measured.
         samples: The file that every line of the agent is written to.
         undecided: Whether as many processes again could tell what these can't; they are taken, `LOOKS` times in all.
         progress: Called with (done, total, unit).
@@ -134,11 +174,11 @@ def measure(
         "warmup": config.warmup,
         "sessions": {name: load.session.model_dump(mode="json") for name, load in loads.items()},
     }
-    models = {name: load.path for name, load in loads.items()}
-    timed: Record = {**request, "batches": {name: load.batches for name, load in loads.items()}}
+    a_look = config.processes * (2 if any(load.package for load in loads.values()) else 1)
+    once = _ALONE * len(loads) + (config.processes if parallel > 1 else 0)
     found = Measured({name: [] for name in loads}, {name: [] for name in loads})
     with samples.open("w", encoding="utf-8") as file:
-        taken, total = 0, config.processes + _ALONE * len(loads)
+        taken, total = 0, a_look + once
 
         def keep(record: Record) -> None:
             nonlocal taken
@@ -149,15 +189,45 @@ def measure(
                 taken += 1
 
         for look in range(LOOKS):
-            total = (look + 1) * config.processes + _ALONE * len(loads)
+            total = (look + 1) * a_look + once
             numbers = range(look * config.processes, (look + 1) * config.processes)
-            for name, process in time_by_turns(runner, timed, models, processes=numbers, keep=keep).items():
-                found.samples_ms[name] += process
+            _by_turns(runner, request, loads, numbers, keep)
             if not undecided(found):
                 break
-        for name, load in list(loads.items()) * _ALONE:
-            one: Record = {**request, "mode": "memory", "batches": {name: [load.largest]}}
-            for record in runner.run(one, {name: load.path}):
-                keep(record)
+        if parallel > 1:
+            _in_parallel(runner, {**request, "parallel": parallel}, loads, config.processes, keep)
+        _alone(runner, request, loads, keep)
         progress(total, total, "processes")
     return found
+
+
+Keep = Callable[[Record], object]
+
+
+def _by_turns(runner: Runner, request: Record, loads: Mapping[str, Load], processes: range, keep: Keep) -> None:
+    models = {name: load.path for name, load in loads.items()}
+    timed: Record = {**request, "batches": {name: load.batches for name, load in loads.items()}}
+    time_by_turns(runner, timed, models, processes=processes, keep=keep)
+    packages = {name: load.package for name, load in loads.items() if load.package is not None}
+    if packages:
+        answered: Record = {**request, "batches": {name: loads[name].contents for name in packages}}
+        time_by_turns(runner, answered, packages, processes=processes, keep=keep, mode="answers")
+
+
+def _in_parallel(runner: Runner, request: Record, loads: Mapping[str, Load], processes: int, keep: Keep) -> None:
+    asked: Record = {
+        **request,
+        "mode": "throughput",
+        "seconds": _THROUGHPUT_S,
+        "batches": {name: load.batches for name, load in loads.items()},
+    }
+    for process in range(processes):
+        for record in runner.run(asked, {name: load.path for name, load in loads.items()}):
+            keep({"process": process, **record})
+
+
+def _alone(runner: Runner, request: Record, loads: Mapping[str, Load], keep: Keep) -> None:
+    for name, load in list(loads.items()) * _ALONE:
+        one: Record = {**request, "mode": "memory", "batches": {name: [load.largest]}}
+        for record in runner.run(one, {name: load.path}):
+            keep(record)

@@ -159,13 +159,14 @@ class _Planner:
         lineage |= {node.id: node for node in (*raced.values(), result)}
         package = Package(self._stages.package, name=name, runtime=self._target.runtime)
         package.round = last_round
-        self._add("package", package, dense=dense, model=result, **lineage)
+        packaged = self._add("package", package, dense=dense, model=result, **lineage)
         if self._target.ort_format:
             mobile = Mobile(threads=self._target.runtime.threads)
             mobile.round = last_round
             self._add("mobile", mobile, onnx=final_onnx, model=result)
         self._emulate(last_round, dense, result)
-        return self._benchmark(last_round, dense, timed)
+        packages = {"package": packaged} if self._target.times_answers else {}
+        return self._benchmark(last_round, dense, timed, packages)
 
     def _add(self, node_id: str, stage: Stage, **parents: Node) -> Node:
         named = {role.replace("_", "-"): node for role, node in parents.items()}
@@ -246,18 +247,17 @@ class _Planner:
         stage.round = number
         self._add("emulate", stage, dense=dense, model=model)
 
-    def _benchmark(self, number: int, dense: Node, timed: dict[str, Node]) -> Node | None:
+    def _benchmark(self, number: int, dense: Node, timed: dict[str, Node], packages: dict[str, Node]) -> Node | None:
         if self._runner is None:
             return None
-        budget = self._target.budget
         stage = Benchmark(
             self._stages.benchmark,
             names=tuple(timed),
-            limits={q: limit for q, limit in ((50, budget.latency_p50_ms), (90, budget.latency_p90_ms)) if limit},
+            budget=self._target.budget,
             runtime=self._target.runtime,
             workload=self._target.workload,
             runner=self._runner,
             place=self._place,
         )
         stage.round = number
-        return self._add("benchmark", stage, baseline=dense, **timed)
+        return self._add("benchmark", stage, baseline=dense, **timed, **packages)

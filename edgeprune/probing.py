@@ -8,7 +8,7 @@ from edgeprune.config import validate
 from edgeprune.errors import TargetError, UsageError
 from edgeprune.profiles import Target
 from edgeprune.runners import Record, Runner
-from edgeprune.runners.config import LocalConfig, RunnerConfig, SshConfig
+from edgeprune.runners.config import AdbConfig, LocalConfig, RunnerConfig, SshConfig
 from edgeprune.runners.reach import runner_for
 
 __all__ = ["place_of", "probe"]
@@ -18,16 +18,18 @@ _PROVIDER = "CPUExecutionProvider"
 
 
 def place_of(address: str | None) -> RunnerConfig:
-    """How a device is reached: `ssh://user@host`, or None, this machine.
+    """How a device is reached: `ssh://user@host`, `adb://serial`, or None, this machine.
 
     Raises:
         UsageError: The address is neither.
     """
     if address is None:
         return LocalConfig(type="local")
-    if not re.fullmatch(r"ssh://[^\s/-][^\s/]*", address):
-        raise UsageError(f"{address!r} is no device; give ssh://user@host, or nothing for this machine")
-    return SshConfig(type="ssh", host=address.removeprefix("ssh://"))
+    match = re.fullmatch(r"(ssh|adb)://([^\s/-][^\s/]*)", address)
+    if match is None:
+        raise UsageError(f"{address!r} is no device; give ssh://user@host, adb://serial, or nothing for this machine")
+    kind, place = match.groups()
+    return SshConfig(type="ssh", host=place) if kind == "ssh" else AdbConfig(type="adb", serial=place)
 
 
 def probe(place: RunnerConfig, name: str | None = None) -> Target:

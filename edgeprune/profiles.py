@@ -22,6 +22,7 @@ from edgeprune.runners.config import LocalConfig, RunnerConfig
 from edgeprune.steps import Schedule, Step, order_fault
 
 __all__ = [
+    "LATENCY_BUDGETS",
     "Budget",
     "DistillConfig",
     "ExportConfig",
@@ -235,6 +236,10 @@ class Workload(Frozen):
     batch_size: PositiveInt = 1
     lengths: Literal["data"] | PositiveInt = "data"
     """`data`: the test texts' own lengths; a number: every text cut or repeated to so many tokens (images: `data`)."""
+    answers: bool = False
+    """Also time the package from a text, or an image's file, to its answer, one at a time, as `run.py` does it."""
+    sessions: PositiveInt = 1
+    """Above 1: also measure the throughput of so many sessions in parallel, each on `runtime.threads`."""
 
 
 class Budget(Frozen):
@@ -242,6 +247,8 @@ class Budget(Frozen):
 
     latency_p50_ms: PositiveFloat | None = None
     latency_p90_ms: PositiveFloat | None = None
+    latency_text_p90_ms: PositiveFloat | None = None
+    """From a text, or an image's file, to its answer; what a user of the package waits for."""
     cold_start_ms: PositiveFloat | None = None
     """Opening the session and the first run."""
     peak_memory_mb: PositiveFloat | None = None
@@ -251,6 +258,10 @@ class Budget(Frozen):
     """Dense PyTorch model minus the shipped ONNX model on the test split, absolute."""
     min_recall: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(default_factory=dict)
     """Label to the least share of its test rows that must be found; of single-label classification."""
+
+
+LATENCY_BUDGETS = tuple(name for name in Budget.model_fields if name.startswith("latency_"))
+"""Those that a machine is held to which the profile was written for."""
 
 
 class Target(Frozen):
@@ -268,6 +279,11 @@ class Target(Frozen):
     """Also write the model in ORT format, for builds of ONNX Runtime that load nothing else."""
     runner: RunnerConfig | None
     """How the target is reached; null: not from here."""
+
+    @property
+    def times_answers(self) -> bool:
+        """Whether the package is timed from an input to its answer."""
+        return self.workload.answers or self.budget.latency_text_p90_ms is not None
 
     @model_validator(mode="after")
     def _precision_fits_provider(self) -> Self:
@@ -367,5 +383,5 @@ def host_target(device: Mapping[str, Any], overrides: Sequence[str] = ()) -> Tar
             "no shipped target fits this machine (edgeprune targets match says why); write a profile for it"
         )
     best = max(fitting, key=lambda target: (len(target.device.isa), target.name))
-    loosened = ["target.budget.latency_p50_ms=null", "target.budget.latency_p90_ms=null"]
+    loosened = [f"target.budget.{name}=null" for name in LATENCY_BUDGETS]
     return load_target(best.name, [*loosened, *overrides])

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from edgeprune import events
 from edgeprune.budget import BudgetRow
-from edgeprune.latency import FEWEST_PROCESSES
+from edgeprune.latency import FEWEST_PROCESSES, LatencyRow
 from edgeprune.results import BuildReport, EmulationRow
 
 if TYPE_CHECKING:
@@ -194,6 +194,8 @@ def print_report(console: Console, report: BuildReport) -> None:
     if report.budget:
         console.print()
         _print_budget(console, report.budget)
+    for row in report.latency:
+        _print_beyond(console, row)
     if report.variant is not None:
         timed = sum(row.p50_ms is not None for row in report.race)
         how = f"the fastest of {timed} that were timed" if report.race else "not raced"
@@ -304,6 +306,8 @@ def print_benchmark(console: Console, report: "BenchmarkReport") -> None:
         rows.append([*cells, str(row.samples), str(row.processes), "not steady" if row.converged is False else ""])
     columns = ["package", "p50 ms", "p90 ms", "p95 ms", "p99 ms", "cold ms", "peak MB", "samples", "processes", ""]
     print_table(console, f"{report.target}, {report.device.cpu}", columns, rows)
+    for row in report.latency:
+        _print_beyond(console, row)
     if report.ratio is not None:
         interval = "[{:.3f}, {:.3f}]".format(*report.ratio_interval) if report.ratio_interval else "no interval"
         console.print()
@@ -314,6 +318,18 @@ def print_benchmark(console: Console, report: "BenchmarkReport") -> None:
     if report.budget:
         console.print()
         _print_budget(console, report.budget)
+
+
+def _print_beyond(console: Console, row: LatencyRow) -> None:
+    """What was measured of a model beside its own runs."""
+    if row.text_p50_ms is not None:
+        times = [f"p50 {row.text_p50_ms:.2f}"] + ([] if row.text_p90_ms is None else [f"p90 {row.text_p90_ms:.2f}"])
+        console.print(f"{row.artifact}, from input to answer: {', '.join(times)} ms", highlight=False)
+    if row.throughput_per_s is not None:
+        console.print(
+            f"{row.artifact}, {row.sessions} sessions in parallel: {row.throughput_per_s:.0f} inputs in a second",
+            highlight=False,
+        )
 
 
 def _print_budget(console: Console, rows: Sequence[BudgetRow]) -> None:

@@ -1,19 +1,22 @@
 """What is timed: batches of real test rows, as the target's profile asks for them."""
 
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 from pydantic import JsonValue
 
 from edgeprune.artifacts import Artifact
+from edgeprune.images import ImageFile
 from edgeprune.models.reader import Inputs, Reader
 from edgeprune.models.text_reader import TextReader
 from edgeprune.prepared import open_prepared
 from edgeprune.profiles import Workload
 from edgeprune.stage import Work
+from edgeprune.tasks import PREPROCESS
 
-__all__ = ["batches_of"]
+__all__ = ["answered_rows", "batches_of"]
 
 
 def batches_of(
@@ -34,6 +37,24 @@ def batches_of(
     groups = [[rows[row] for row in drawn[start : start + size]] for start in range(0, len(drawn), size)]
     longest = sorted(rows, key=reader.length)[-size:]
     return [reader.timed(group, number) for number, group in enumerate(groups)], reader.timed(longest, 0)
+
+
+def answered_rows(work: Work, baseline: Artifact, count: int) -> list[JsonValue]:
+    """`count` test rows in a seeded order, as a package's `run.py` is given them, in the form of its goldens.
+
+    Args:
+        baseline: The prepare artifact.
+        count: How many rows.
+    """
+    prepared = open_prepared(baseline, work.data, splits=("test",))
+    module = import_module(f"edgeprune.assets.{PREPROCESS[prepared.task.spec.task]}")
+    contents = prepared.test.contents
+    drawn = np.random.default_rng(work.seed).integers(len(contents), size=count).tolist()
+    rows = [contents[row] for row in drawn]
+    return [
+        module.to_json(row.read() if isinstance(row, ImageFile) else prepared.task.golden(row, prepared.reader))
+        for row in rows
+    ]
 
 
 def _rows(rows: Sequence[Inputs], reader: Reader, workload: Workload) -> Sequence[Inputs]:

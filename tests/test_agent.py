@@ -145,7 +145,8 @@ def test_memory_is_that_of_one_model_in_its_process(tmp_path: Path, graph: Path)
     request = REQUEST | {"mode": "memory", "models": [{"name": "final", "path": str(graph)}]}
     code, lines = ask(tmp_path, json.dumps(request))
     assert code == 0
-    assert [line["kind"] for line in lines] == ["device", "session", "memory"]
+    assert [line["kind"] for line in lines] == ["device", "session", "memory", "placement"]
+    assert lines[3]["nodes"] == {"CPUExecutionProvider": 3}
     assert lines[1]["create_ns"] > 0 < lines[1]["first_run_ns"]
     assert lines[2]["name"] == "final"
     assert 10e6 < lines[2]["peak_bytes"] < 1e9
@@ -255,6 +256,71 @@ def test_conditions_are_facts_or_none_with_a_reason(monkeypatch: pytest.MonkeyPa
     assert "quota_cores" not in agent.conditions()["reasons"]
     monkeypatch.setattr(agent.glob, "glob", lambda _pattern: [])
     assert agent.conditions()["reasons"]["temperature_c"] == "no /sys/class/thermal/thermal_zone*"
+
+
+def test_nodes_that_ran_elsewhere_are_listed_and_nothing_is_timed(tmp_path: Path, graph: Path) -> None:
+    """The Azure provider of every onnxruntime for CPUs takes no node of an ordinary graph, as a GPU's may leave some."""
+    request = REQUEST | {"provider": "AzureExecutionProvider", "models": [{"name": "a", "path": str(graph)}]}
+    for mode in ("latency", "throughput"):
+        code, lines = ask(tmp_path, json.dumps(request | {"mode": mode, "parallel": 2, "seconds": 0.01}))
+        assert code == 1
+        assert not {"samples", "throughput"} & {line["kind"] for line in lines}
+        message = lines[-1]["message"]
+        assert message.startswith("3 nodes did not run on AzureExecutionProvider")
+        assert "(Cast)" in message
+        assert "(Mul)" in message
+
+
+def test_shapes_may_be_worked_out_on_the_cpu(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Shape", ["input_ids"], ["shape"]),
+        helper.make_node("ConstantOfShape", ["shape"], ["zeros"]),
+    ]
+    ids = helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["batch", "tokens"])
+    made = helper.make_graph(nodes, "g", [ids], [helper.make_tensor_value_info("zeros", TensorProto.FLOAT, None)])
+    path = tmp_path / "shape.onnx"
+    onnx.save(helper.make_model(made, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), path)
+    request = REQUEST | {"provider": "AzureExecutionProvider"}
+    model = {"name": "a", "path": str(path)}
+    counts, elsewhere = agent.placement(request, model, {"input_ids": np.ones((1, 3), np.int64)})
+    assert counts == {"CPUExecutionProvider": 2}
+    assert [name.rpartition(" ")[2] for name in elsewhere] == ["(ConstantOfShape)"]
+
+
+def test_sessions_in_parallel_say_how_often_each_ran(tmp_path: Path, graph: Path) -> None:
+    asked = {"mode": "throughput", "parallel": 3, "seconds": 0.05, "models": [{"name": "a", "path": str(graph)}]}
+    code, lines = ask(tmp_path, json.dumps(REQUEST | asked))
+    assert code == 0
+    (line,) = (line for line in lines if line["kind"] == "throughput")
+    assert len(line["runs"]) == len(line["ns"]) == 3
+    assert all(runs >= 1 for runs in line["runs"])
+    assert all(ns >= 0.05e9 for ns in line["ns"])
+
+
+RUN = """
+import types
+
+class Model:
+    def __init__(self, folder):
+        self.preprocess = types.SimpleNamespace(from_json=lambda value: value + "!")
+
+    def answer(self, content):
+        assert content in ("a!", "b!")
+"""
+
+
+def test_answers_are_timed_as_a_packages_own_file_gives_them(tmp_path: Path) -> None:
+    package = tmp_path / "package"
+    package.mkdir()
+    (package / "run.py").write_text(RUN)
+    asked = {"mode": "answers", "models": [{"name": "a", "path": str(package)}], "batches": {"a": ["a", "b", "a"]}}
+    code, lines = ask(tmp_path, json.dumps(REQUEST | asked))
+    assert code == 0, lines
+    assert [line["kind"] for line in lines] == ["device", "answers"]
+    assert len(lines[1]["ns"]) == 3
+    assert [path.name for path in package.iterdir()] == ["run.py"], "nothing is written there"
+    code, lines = ask(tmp_path, json.dumps(REQUEST | asked | {"provider": "NoSuchExecutionProvider"}))
+    assert (code, lines[-1]["type"]) == (1, "LookupError")
 
 
 def test_what_cannot_be_opened_is_told_by_model(tmp_path: Path, graph: Path):

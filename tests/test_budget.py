@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeprune.artifacts import Metric
-from edgeprune.budget import BudgetRow, Verdict, exit_code, judge, overall
+from edgeprune.budget import BudgetRow, Verdict, exit_code, judge, overall, undecided
 from edgeprune.latency import LatencyRow
 from edgeprune.profiles import Budget
 
@@ -50,6 +50,15 @@ def test_every_limit_has_its_row_with_value_and_interval():
         ("latency_p90_ms", 10, 9, (8.5, 9), "pass"),
         ("peak_memory_mb", 200, 150, None, "pass"),
     ]
+
+
+def test_answers_have_a_limit_of_their_own() -> None:
+    budget = Budget(latency_text_p90_ms=12)
+    (row,) = judge(budget, size_mb=1, metric=None, latency=latency())
+    assert (row.name, row.verdict, undecided([row])) == ("latency_text_p90_ms", "inconclusive", False)
+    timed = latency().model_copy(update={"text_p90_ms": 11.9, "text_p90_interval_ms": (11.5, 12.5)})
+    (row,) = judge(budget, size_mb=1, metric=None, latency=timed)
+    assert (row.value, row.verdict, undecided([row])) == (11.9, "inconclusive", True)
 
 
 @pytest.mark.parametrize(

@@ -577,6 +577,25 @@ def test_missed_latency_and_memory_budgets_are_measured_ones(built: Built, tmp_p
     assert rows["peak_memory_mb"]["value"] == done.document["latency"][-1]["peak_memory_mb"]
 
 
+def test_the_package_is_timed_from_text_to_answer_and_with_sessions_in_parallel(built: Built, tmp_path: Path) -> None:
+    done = built.again(
+        "--set", "target.budget.latency_text_p90_ms=0.000001", "--set", "target.workload.sessions=2", "--json",
+        "--set", "stages.benchmark={processes: 7, samples: 16, warmup: 1}", output=tmp_path,
+    )  # fmt: skip
+    assert done.code == 3, done.err
+    *dense, final = done.document["latency"]
+    assert final["text_p90_ms"] > final["text_p50_ms"] > 0
+    assert all(row["text_p50_ms"] is None for row in dense), "they have no package"
+    (row,) = (row for row in done.document["budget"] if row["name"] == "latency_text_p90_ms")
+    assert (row["value"], row["verdict"]) == (final["text_p90_ms"], "fail")
+    for row in done.document["latency"]:
+        low, high = row["throughput_interval_per_s"]
+        assert (row["sessions"], 0 < low <= row["throughput_per_s"] <= high) == (2, True)
+        assert list(row["nodes"]) == ["CPUExecutionProvider"]
+    names = {path.name for path in Path(done.document["package"]["path"]).iterdir()}
+    assert "__pycache__" not in names
+
+
 # compare
 
 

@@ -8,13 +8,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from e2e import Built, call, target_text
 
 from edgeprune.artifacts import file_digest
 from edgeprune.comparison import BenchmarkReport, benchmark, compare, fleet
 from edgeprune.errors import IntegrityError, TargetError, UsageError
-from edgeprune.profiles import BenchmarkConfig, Target, load_target
+from edgeprune.profiles import BenchmarkConfig, Target, Workload, load_target
 from edgeprune.runners import Record
 from edgeprune.runners.config import LocalConfig
 
@@ -31,7 +32,7 @@ class Told:
     def run(self, request: Record, models: Mapping[str, Path]) -> list[Record]:
         process = sum(one["mode"] == "latency" for one in self.requests)
         self.requests.append(request)
-        assert all(path.is_file() for path in models.values())
+        assert all(path.is_dir() if request["mode"] == "answers" else path.is_file() for path in models.values())
         device = {
             "arch": "x86_64", "isa": [], "cpu": "told", "cores": 2, "system": "Linux", "python": "3", "onnxruntime": "1",
         }  # fmt: skip
@@ -41,9 +42,12 @@ class Told:
         if request["mode"] == "memory":
             (name,) = models
             return [*lines, {"kind": "memory", "name": name, "peak_bytes": 10**8}]
+        if request["mode"] == "throughput":
+            return [*lines, *({"kind": "throughput", "name": name, "runs": [3], "ns": [10**9]} for name in models)]
+        kind = {"latency": "samples", "answers": "answers"}[str(request["mode"])]
         for name, batches in request["batches"].items():  # type: ignore[union-attr]
             ns = int(1e6 * self._time_ms(name, process))
-            lines.append({"kind": "samples", "name": name, "ns": [ns] * len(batches)})  # type: ignore[arg-type]
+            lines.append({"kind": kind, "name": name, "ns": [ns] * len(batches)})  # type: ignore[arg-type]
         return lines
 
 
@@ -122,6 +126,49 @@ def test_each_package_reads_texts_with_its_own_tokenizer(packages: list[Path], t
     ((longest,),) = memory.values()  # type: ignore[union-attr]
     assert len(longest["input_ids"][0]) == 6  # type: ignore[call-overload, index, arg-type]
     assert runner.requests[1]["batches"] == {name: each[::-1] for name, each in batches.items()}  # type: ignore[index]
+
+
+def with_workload(target: Target, **workload: Any) -> Target:
+    return target.model_copy(update={"workload": Workload(**workload)})
+
+
+def test_texts_are_cut_or_repeated_and_put_together_as_the_workload_says(packages: list[Path], target: Target) -> None:
+    runner = Told(lambda *_: 1.0)
+    texts = ["good", "very very good ."]
+    asked = with_workload(target, lengths=5, batch_size=3, sessions=2)
+    report = benchmark(packages[:1], asked, runner, config=CONFIG, inputs=texts)
+    batches = runner.requests[0]["batches"][str(packages[0])]  # type: ignore[index, call-overload]
+    assert {np.shape(values) for batch in batches for values in batch.values()} == {(3, 5)}
+    (row,) = report.latency
+    assert (row.batch_size, row.lengths, row.sessions, row.throughput_per_s) == (3, "5", 2, 9)
+    assert {one["parallel"] for one in runner.requests if one["mode"] == "throughput"} == {2}
+    with pytest.raises(UsageError, match=r"workload.lengths is 500 tokens, and it cuts texts to"):
+        benchmark(packages[:1], with_workload(target, lengths=500), runner, config=CONFIG, inputs=texts)
+
+
+def test_what_takes_no_padding_takes_no_batch_of_several_lengths(packages: list[Path], target: Target) -> None:
+    described = json.loads((packages[0] / "edgeprune.json").read_text(encoding="utf-8"))
+    runner, several = Told(lambda *_: 1.0), with_workload(target, batch_size=2)
+    _rewritten(packages[0], inputs=[*dict.fromkeys([*described["inputs"], "attention_mask"])])
+    texts = ["good", "very very good ."]
+    benchmark(packages[:1], several, runner, config=CONFIG, inputs=texts)
+    batch = runner.requests[-1]["batches"][str(packages[0])][0]  # type: ignore[index, call-overload]
+    assert batch["attention_mask"] == [[1, 1, 1, 0, 0, 0], [1] * 6]  # type: ignore[index, call-overload]
+    _rewritten(packages[0], inputs=["input_ids"])
+    with pytest.raises(UsageError, match="takes no padding"):
+        benchmark(packages[:1], several, runner, config=CONFIG, inputs=texts)
+    (together,) = benchmark(packages[:1], several, runner, config=CONFIG, inputs=["good", "bad"]).latency
+    assert together.batch_size == 2
+
+
+def test_answers_are_timed_with_whole_packages_and_what_run_py_is_given(packages: list[Path], target: Target) -> None:
+    runner = Told(lambda name, _process: 2.0 if name.endswith("new") else 1.0)
+    report = benchmark(packages, with_workload(target, answers=True), runner, config=CONFIG, inputs=["good", "bad ."])
+    asked = [one for one in runner.requests if one["mode"] == "answers"]
+    assert len(asked) == CONFIG.processes
+    assert set(map(str, asked[0]["batches"][str(packages[1])])) == {"good", "bad ."}  # type: ignore[index, call-overload, arg-type]
+    assert [row.text_p50_ms for row in report.latency] == [2, 1]
+    assert benchmark(packages, target, runner, config=CONFIG).latency[0].text_p50_ms is None
 
 
 def test_lines_are_paired_where_a_package_takes_two_texts(packages: list[Path], target: Target) -> None:
@@ -223,9 +270,12 @@ def test_the_command_times_for_real(built: Built, tmp_path: Path) -> None:
     assert 0.5 < report.ratio < 2
     assert report.ratio_interval is not None
     assert all(row.p50_ms and row.peak_memory_mb and row.cold_start_ms for row in report.latency)
-    shown = call("benchmark", built.package, "--processes", 7, "--samples", 16)
+    both = ["--set", "target.workload={answers: true, sessions: 2}"]
+    shown = call("benchmark", built.package, "--processes", 7, "--samples", 16, *both)
     assert shown.code == 0, shown.err
     assert str(built.package) in shown.out
+    assert "from input to answer: p50 " in shown.out
+    assert "2 sessions in parallel: " in shown.out
 
 
 @pytest.mark.parametrize(

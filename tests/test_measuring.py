@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from edgeprune.measuring import Measured
+from edgeprune.profiles import Workload
 from edgeprune.runners import Record
 
 
@@ -36,6 +37,25 @@ def test_a_start_is_one_that_a_model_had_alone() -> None:
     start: Record = {"kind": "session", "name": "a", "create_ns": 3_000_000, "first_run_ns": 1_000_000}
     assert found({"process": 0, **start}).cold_starts_ms == {"a": []}
     assert found(start).cold_starts_ms == {"a": [4.0]}
+
+
+def test_lines_of_answers_sessions_and_nodes_become_a_row() -> None:
+    two = {"runs": [30, 10], "ns": [10**9, 2 * 10**9]}
+    lines: list[Record] = []
+    for process in range(8):
+        lines += [
+            {"process": process, "kind": "samples", "name": "a", "ns": [1_000_000] * 20},
+            {"process": process, "kind": "answers", "name": "a", "ns": [3_000_000 + process] * 20},
+            {"process": process, "kind": "throughput", "name": "a", **two},
+        ]
+    measured = found(*lines, {"kind": "placement", "name": "a", "nodes": {"CPUExecutionProvider": 7}})
+    workload = Workload(batch_size=2, sessions=2)
+    row = measured.row("a", provider="CPUExecutionProvider", threads=1, workload=workload, lengths="data")
+    assert (row.p50_ms, row.p90_ms) == (1, 1)
+    assert row.text_p50_ms == pytest.approx(3.0000035)
+    assert row.text_p90_interval_ms == pytest.approx((3.0, 3.000007))
+    assert (row.sessions, row.throughput_per_s, row.throughput_interval_per_s) == (2, 70, (70, 70))
+    assert row.nodes == {"CPUExecutionProvider": 7}
 
 
 @pytest.mark.parametrize(

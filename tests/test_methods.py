@@ -19,7 +19,7 @@ from edgeprune.latency import LatencyRow
 from edgeprune.models.architectures import layers_of
 from edgeprune.models.record import PruningRecord, read_pruning
 from edgeprune.prepared import open_prepared
-from edgeprune.profiles import BenchmarkConfig, PruneConfig, Runtime, Workload
+from edgeprune.profiles import BenchmarkConfig, Budget, PruneConfig, Runtime, Workload
 from edgeprune.runners import Record
 from edgeprune.runners.local import LocalRunner
 from edgeprune.stages.benchmark import Benchmark, read_latency
@@ -230,7 +230,7 @@ class Watched:
 def test_memory_is_measured_on_the_longest_texts(built: Built, tmp_path: Path) -> None:
     runner = Watched()
     stage = Benchmark(
-        BenchmarkConfig(processes=1, samples=16, warmup=1), names=("final",), limits={}, runtime=Runtime(threads=1),
+        BenchmarkConfig(processes=1, samples=16, warmup=1), names=("final",), budget=Budget(), runtime=Runtime(threads=1),
         workload=Workload(batch_size=2), runner=runner, place="here",
     )  # fmt: skip
     work = work_of(built, tmp_path, baseline=("prepare", 0), final=("quantize", 1))

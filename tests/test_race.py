@@ -17,7 +17,7 @@ from edgeprune.assets.run import Model
 from edgeprune.errors import TargetError
 from edgeprune.graph.rewrites import REWRITES
 from edgeprune.precision import PrecisionSettings
-from edgeprune.profiles import BenchmarkConfig, PackageConfig, RaceConfig, Runtime, Workload
+from edgeprune.profiles import BenchmarkConfig, Budget, PackageConfig, RaceConfig, Runtime, Workload
 from edgeprune.racing import RaceRow
 from edgeprune.runners import Record
 from edgeprune.stages.benchmark import Benchmark
@@ -346,7 +346,7 @@ def test_what_is_timed_and_what_is_shipped_have_the_winners_session(built: Built
     runner = Watched()
     names = ("dense-fp32", "final")
     benchmark = Benchmark(
-        BenchmarkConfig(processes=1, samples=16, warmup=1), names=names, limits={}, runtime=Runtime(threads=1),
+        BenchmarkConfig(processes=1, samples=16, warmup=1), names=names, budget=Budget(), runtime=Runtime(threads=1),
         workload=Workload(), runner=runner, place="here",
     )  # fmt: skip
     work = work_of(built, tmp_path / "benchmark", baseline=("prepare", 0))

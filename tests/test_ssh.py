@@ -1,4 +1,4 @@
-"""edgeprune/runners/ssh.py and connection.py against a real OpenSSH server on this machine."""
+"""edgeprune/runners/ssh.py, remote.py and connection.py against a real OpenSSH server on this machine."""
 
 import json
 import os
@@ -22,9 +22,10 @@ from test_local import REQUEST
 
 from edgeprune.errors import ProfileError, TargetError
 from edgeprune.profiles import load_target
-from edgeprune.runners import connection, ssh
+from edgeprune.runners import remote, ssh
 from edgeprune.runners.config import SshConfig
-from edgeprune.runners.ssh import SshRunner
+from edgeprune.runners.remote import RemoteRunner
+from edgeprune.runners.ssh import SshLine
 
 pytestmark = pytest.mark.skipif(sshd.SSHD is None, reason="needs sshd: apt-get install openssh-server")
 
@@ -36,7 +37,7 @@ def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Board]:
     with sshd.started(tmp_path) as found:
         found.know()
         monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
-        monkeypatch.setattr(ssh, "_PAUSES_S", (0.1, 0.2))
+        monkeypatch.setattr(remote, "_PAUSES_S", (0.1, 0.2))
         yield found
 
 
@@ -66,8 +67,9 @@ def config_of(board: Board, **changes: str) -> SshConfig:
     return SshConfig.model_validate({**values, **changes})
 
 
-def runner_of(board: Board, **changes: str) -> SshRunner:
-    return SshRunner(config_of(board, **changes))
+def runner_of(board: Board, **changes: str) -> RemoteRunner:
+    config = config_of(board, **changes)
+    return RemoteRunner(config, lambda: SshLine(config))
 
 
 def refusal(board: Board, models: dict[str, Path], request: dict[str, Any] = REQUEST, **changes: str) -> str:
@@ -107,6 +109,16 @@ def test_weights_beside_a_graph_go_with_it(board: Board, tmp_path: Path) -> None
     records = runner.run(REQUEST | {"mode": "outputs"}, {"final": graph})
     runner.close()
     assert [record["values"] for record in records if record["kind"] == "outputs"] == [[[4, 6]] * 3]
+
+
+def test_answers_are_timed_with_a_packages_own_files(board: Board, built: Built) -> None:
+    runner = runner_of(board)
+    asked = REQUEST | {"mode": "answers", "batches": {"final": ["good", "bad .", "good"]}}
+    records = runner.run(asked, {"final": built.package})
+    runner.close()
+    (line,) = (record for record in records if record["kind"] == "answers")
+    assert len(line["ns"]) == 3  # type: ignore[arg-type]
+    board.assert_clean()
 
 
 def test_a_model_is_copied_once_and_removed_when_another_takes_its_place(
@@ -224,7 +236,7 @@ def test_a_connection_that_is_lost_is_made_again(
     board: Board, graph: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     """The first agent sleeps. A server that is stopped doesn't notice that the line is dead, nor does its agent."""
-    monkeypatch.setitem(connection._OPTIONS, "ServerAliveInterval", "1")
+    monkeypatch.setitem(ssh._OPTIONS, "ServerAliveInterval", "1")
     once = board.root / "once"
     sleep = f'{sys.executable} -c "import time; time.sleep(600)"'
     script = board.python(f'if mkdir {once} 2>/dev/null; then exec {sleep} "$@"; fi\nexec {sys.executable} "$@"')
@@ -272,9 +284,11 @@ def test_nothing_stays_on_the_device_when_this_side_is_killed(board: Board, grap
         "import json, signal, sys\nfrom pathlib import Path\n"
         # Whoever runs the tests in the background may have them ignore it.
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "from edgeprune.runners.config import SshConfig\nfrom edgeprune.runners.ssh import SshRunner\n"
+        "from edgeprune.runners.config import SshConfig\nfrom edgeprune.runners.remote import RemoteRunner\n"
+        "from edgeprune.runners.ssh import SshLine\n"
         "config, request, graph = (json.loads(text) for text in sys.argv[1:])\n"
-        "SshRunner(SshConfig(**config)).run(request, {'final': Path(graph)})\n"
+        "config = SshConfig(**config)\n"
+        "RemoteRunner(config, lambda: SshLine(config)).run(request, {'final': Path(graph)})\n"
     )
     config = config_of(board).model_dump()
     arguments = [json.dumps(value) for value in (config, ENDLESS, str(graph))]
@@ -368,7 +382,7 @@ def test_a_machine_without_ssh_says_so(board: Board, graph: Path, monkeypatch: p
     [
         ({"type": "ssh"}, "runner.host: required, but missing"),
         ({"host": "pi@board"}, "runner.type: required, but missing"),
-        ({"type": "shh", "host": "a"}, "runner.type: 'shh' is not one of 'local', 'ssh', 'emulated'; did you mean 'ssh'?"),
+        ({"type": "shh", "host": "a"}, "runner.type: 'shh' is not one of 'local', 'ssh', 'adb', 'emulated'; did you mean 'ssh'?"),
         ({"type": "ssh", "host": "a", "pyton": "b"}, "runner.pyton: unknown key; did you mean 'python'?"),
         ({"type": "ssh", "host": "-oProxyCommand=x"}, "runner.host: '-oProxyCommand=x' should be user@host, or a host of"),
         ({"type": "ssh", "host": "a b"}, "runner.host: 'a b' should be user@host"),

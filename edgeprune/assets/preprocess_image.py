@@ -118,8 +118,9 @@ def contents(given, config):
 
 
 def to_json(image):
-    """An image's bytes as goldens keep them."""
-    return base64.b64encode(image).decode("ascii")
+    """An image's bytes, or those of its file, as goldens keep them."""
+    data = image if isinstance(image, bytes) else Path(image).read_bytes()
+    return base64.b64encode(data).decode("ascii")
 
 
 def from_json(value):

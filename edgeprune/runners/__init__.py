@@ -20,7 +20,7 @@ class Runner(Protocol):
 
         Args:
             request: As in `agent.py`, without `models`.
-            models: Name to file, in the order in which they take turns.
+            models: Name to file, or to a package's folder in answers mode, in the order in which they take turns.
 
         Raises:
             TargetError: The target can't be reached, lacks the provider, or the agent failed there.

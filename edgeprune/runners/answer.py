@@ -62,8 +62,8 @@ def _fault(fault: Record, records: list[Record], place: str, python: str) -> str
     message = str(fault["message"]).strip().partition("\n")[0]
     if fault["type"] in ("ModuleNotFoundError", "ImportError"):
         return (
-            f"{python} on {place} can't import what the benchmark needs: {message}; install onnxruntime and numpy for it, or "
-            f"name a Python that has them in runner.python"
+            f"{python} on {place} can't import what the benchmark needs: {message}; install onnxruntime and numpy for it (and, "
+            f"where answers are timed, what the package's card requires), or name a Python that has them in runner.python"
         )
     if re.search(r"opset|IR version", message, re.IGNORECASE):
         version = next((record["onnxruntime"] for record in records if record["kind"] == "device"), "")

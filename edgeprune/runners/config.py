@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field
 
 from edgeprune.config import Frozen
 
-__all__ = ["ArmCore", "EmulatedConfig", "LocalConfig", "RunnerConfig", "SshConfig"]
+__all__ = ["AdbConfig", "ArmCore", "EmulatedConfig", "LocalConfig", "RemoteConfig", "RunnerConfig", "SshConfig"]
 
 
 ArmCore = Literal["cortex-a53", "cortex-a72", "cortex-a76", "neoverse-n1"]
@@ -30,12 +30,9 @@ class LocalConfig(Frozen):
     type: Literal["local"]
 
 
-class SshConfig(Frozen):
-    """A board or a phone that runs an SSH server. No text in here needs quoting in a shell."""
+class RemoteConfig(Frozen):
+    """A device that a shell can be had on. No text in here needs quoting there."""
 
-    type: Literal["ssh"]
-    host: Annotated[str, _like(r"[^\s-]\S*", "user@host, or a host of ~/.ssh/config")]
-    """Logged in to without a password; its host key is known."""
     python: Annotated[
         str,
         _like(r"(~/)?[A-Za-z0-9_./+][A-Za-z0-9_./+-]*", "a command or a path of letters, digits and . _ + - /"),
@@ -47,6 +44,35 @@ class SshConfig(Frozen):
     """Where the work folder is made, and removed again."""
 
 
+class SshConfig(RemoteConfig):
+    """A board or a phone that runs an SSH server."""
+
+    type: Literal["ssh"]
+    host: Annotated[str, _like(r"[^\s-]\S*", "user@host, or a host of ~/.ssh/config")]
+    """Logged in to without a password; its host key is known."""
+
+    @property
+    def place(self) -> str:
+        """What messages call it."""
+        return self.host
+
+
+class AdbConfig(RemoteConfig):
+    """An Android device that `adb devices` lists."""
+
+    type: Literal["adb"]
+    serial: Annotated[str, _like(r"[A-Za-z0-9][A-Za-z0-9._:-]*", "a serial number as adb devices lists it")]
+    app: Annotated[str, _like(r"[A-Za-z][A-Za-z0-9_.]*", "the name of an Android app, such as com.termux")] | None = (
+        None
+    )
+    """Whose user runs everything there (`run-as`): its build must be debuggable; null: adb's own user."""
+
+    @property
+    def place(self) -> str:
+        """What messages call it."""
+        return self.serial
+
+
 class EmulatedConfig(Frozen):
     """An ARM64 core that qemu emulates: it shows whether a package runs there, never how fast."""
 
@@ -56,4 +82,4 @@ class EmulatedConfig(Frozen):
     """The folder that `make arm` made; null: $EDGEPRUNE_ARM_ROOT, else `.edgeprune-arm` in the current folder."""
 
 
-RunnerConfig = Annotated[LocalConfig | SshConfig | EmulatedConfig, Field(discriminator="type")]
+RunnerConfig = Annotated[LocalConfig | SshConfig | AdbConfig | EmulatedConfig, Field(discriminator="type")]

@@ -1,39 +1,19 @@
-"""One connection to a device by the system's ssh, and a work folder there that lives no longer than the connection.
+"""One connection to a device, and a work folder there that lives no longer than the connection.
 
-The first ssh process is the master whose connection the later ones share. What it runs on the device, the keeper, makes the
-folder and reads its standard input to the end, which comes with `close`, with the end of this process, however it ends, and
-when the line is cut. Then it kills the agent and removes the folder.
+A line (the system's ssh or adb) runs shell scripts on the device. The first one, the keeper, makes the folder and reads its
+standard input to the end, which comes with `close`, with the end of this process, however it ends, and when the line is cut.
+Then it kills the agent and removes the folder.
 """
 
-import re
-import secrets
 import shlex
 import subprocess
-import tempfile
-from pathlib import Path
-from typing import IO
+from subprocess import CompletedProcess
+from typing import IO, Protocol
 
 from edgeprune.errors import TargetError
 from edgeprune.runners.answer import last_line
-from edgeprune.runners.config import SshConfig
 
-__all__ = ["Connection", "ConnectionLostError"]
-
-_OPTIONS = {
-    "BatchMode": "yes",
-    "ClearAllForwardings": "yes",
-    "ConnectTimeout": "10",
-    "ControlPersist": "no",
-    "ForwardAgent": "no",
-    "ForwardX11": "no",
-    "LogLevel": "ERROR",
-    "RemoteCommand": "none",
-    "RequestTTY": "no",
-    "ServerAliveCountMax": "3",
-    "ServerAliveInterval": "5",
-    "StrictHostKeyChecking": "yes",
-}
-"""For a program that nobody watches: it never asks, takes no unknown host key, and notices within 15 s that a line is dead."""
+__all__ = ["Connection", "ConnectionLostError", "Line"]
 
 _CLOSING_S = 10
 """How long the device may take to clean up."""
@@ -56,11 +36,35 @@ class ConnectionLostError(TargetError):
     """The device doesn't answer, or no longer does; it may do so again in a moment."""
 
 
+class Line(Protocol):
+    """How shell scripts get to a device, while one connection lasts."""
+
+    place: str
+    """What messages call the device."""
+    program: str
+    """What is run here."""
+    package: str
+    """What has that program."""
+
+    def command(self, script: str, *, first: bool) -> list[str]:
+        """What to run here to have a line of POSIX shell run there; the first one opens the connection."""
+        ...
+
+    def refusal(self, complaint: str) -> TargetError:
+        """Why there was no connection, by what the program said; a ConnectionLostError if another attempt may help."""
+        ...
+
+    def ended(self, done: CompletedProcess[str]) -> CompletedProcess[str] | None:
+        """How a script ended, by how the program did; None: it didn't, but the connection."""
+        ...
+
+
 class Connection:
     """A device that is logged in to.
 
     Args:
-        config: Where and how.
+        line: How it is reached.
+        folder: Where the work folder is made.
         before: The folder of a connection that was lost: a device may not have noticed yet that it was.
 
     Raises:
@@ -68,15 +72,13 @@ class Connection:
         TargetError: It refuses, or has no place for a folder.
     """
 
-    def __init__(self, config: SshConfig, *, before: str | None = None) -> None:
-        self._host = config.host
-        self._socket = Path(tempfile.gettempdir()) / f"edgeprune-{secrets.token_hex(8)}"
-        keeper = _KEEPER.format(
-            folder=config.folder, mark=_MARK, before=f"d={shlex.quote(before)}; end; " if before else ""
-        )
+    def __init__(self, line: Line, folder: str, *, before: str | None = None) -> None:
+        self._line = line
+        self.place = line.place
+        keeper = _KEEPER.format(folder=folder, mark=_MARK, before=f"d={shlex.quote(before)}; end; " if before else "")
         try:
-            self._keeper = subprocess.Popen(  # noqa: S603 (the profile's host, behind --)
-                [*self._command(master=True), f"sh -c {shlex.quote(keeper)}"],
+            self._keeper = subprocess.Popen(  # noqa: S603 (the profile's device)
+                line.command(keeper, first=True),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -85,20 +87,23 @@ class Connection:
                 start_new_session=True,  # Ctrl-C doesn't cut the line before the device is cleaned up
             )
         except FileNotFoundError as error:
-            raise TargetError(f"there is no ssh here to reach {self._host} with; install OpenSSH's client") from error
+            raise TargetError(
+                f"there is no {line.program} here to reach {line.place} with; install {line.package}"
+            ) from error
         assert self._keeper.stdout is not None  # noqa: S101 (a pipe)
-        self.folder = next((line[len(_MARK) :].strip() for line in self._keeper.stdout if line.startswith(_MARK)), "")
+        self.folder = next((said[len(_MARK) :].strip() for said in self._keeper.stdout if said.startswith(_MARK)), "")
         """The work folder on the device."""
         if not self.folder:
-            _, complaint = self._keeper.communicate()
-            if self._keeper.returncode != 255:
-                raise TargetError(
-                    f"could not make a folder below {config.folder} on {self._host}: {last_line(complaint)}; name another "
-                    f"one in runner.folder"
-                )
-            raise _login_error(complaint, self._host)
+            out, complaint = self._keeper.communicate()
+            done = line.ended(CompletedProcess([], self._keeper.returncode, out, complaint))
+            if done is None:
+                raise line.refusal(complaint)
+            raise TargetError(
+                f"could not make a folder below {folder} on {line.place}: {last_line(done.stderr)}; name another one in "
+                f"runner.folder"
+            )
 
-    def run(self, script: str, source: IO[bytes] | int) -> subprocess.CompletedProcess[str]:
+    def run(self, script: str, source: IO[bytes] | int) -> CompletedProcess[str]:
         """Run a line of POSIX shell on the device, in a session of its own.
 
         Args:
@@ -109,7 +114,7 @@ class Connection:
             ConnectionLostError: The connection was cut before it ended.
         """
         done = subprocess.run(  # noqa: S603 (what is in the script is quoted where it is made)
-            [*self._command(master=False), f"sh -c {shlex.quote(script)}"],
+            self._line.command(script, first=False),
             stdin=source,
             capture_output=True,
             encoding="utf-8",
@@ -117,11 +122,12 @@ class Connection:
             check=False,
             start_new_session=True,
         )
-        if done.returncode == 255:
+        ended = self._line.ended(done)
+        if ended is None:
             raise ConnectionLostError(
-                f"the connection to {self._host} was cut; see that the device stays on and in the network"
+                f"the connection to {self._line.place} was cut; see that the device stays on and in the network"
             )
-        return done
+        return ended
 
     def close(self) -> None:
         """Have the device clean up, and log out."""
@@ -130,37 +136,3 @@ class Connection:
         except subprocess.TimeoutExpired:
             self._keeper.kill()
             self._keeper.communicate()
-
-    def _command(self, *, master: bool) -> list[str]:
-        options = {**_OPTIONS, "ControlMaster": "yes" if master else "no", "ControlPath": str(self._socket)}
-        if not master:
-            options["ProxyCommand"] = "false"  # without the master ssh would log in anew, where there is no work folder
-        return ["ssh", *(f"-o{name}={value}" for name, value in options.items()), "--", self._host]
-
-
-_REFUSALS = {
-    r"REMOTE HOST IDENTIFICATION HAS CHANGED": (
-        "{host} has another host key than the one that is known here: it was installed anew, or another machine answers in its "
-        "place; if it is yours, remove the old key with ssh-keygen -R, then log in once with: ssh {host}"
-    ),
-    r"Host key verification failed": (
-        "the host key of {host} isn't known here; log in once with: ssh {host}, and compare the fingerprint with the device's"
-    ),
-    r"Permission denied|Too many authentication failures": (
-        "{host} refuses the login without a password ({last}); put your public key there with: ssh-copy-id {host}"
-    ),
-    r"Could not resolve hostname": (
-        "no machine is known by the name of {host}; correct runner.host, or give its address"
-    ),
-}
-"""What ssh says that no second attempt would change, to a sentence."""
-
-
-def _login_error(complaint: str, host: str) -> TargetError:
-    last = last_line(complaint)
-    for pattern, sentence in _REFUSALS.items():
-        if re.search(pattern, complaint):
-            return TargetError(sentence.format(host=host, last=last))
-    return ConnectionLostError(
-        f"{host} doesn't answer ({last}); see that it is on, in the network, and runs an SSH server"
-    )

@@ -5,9 +5,11 @@ from pathlib import Path
 
 from edgeprune.errors import TargetError
 from edgeprune.runners import Record, Runner
-from edgeprune.runners.config import EmulatedConfig, LocalConfig, RunnerConfig, SshConfig
+from edgeprune.runners.adb import AdbLine
+from edgeprune.runners.config import AdbConfig, EmulatedConfig, LocalConfig, RunnerConfig, SshConfig
 from edgeprune.runners.local import LocalRunner
-from edgeprune.runners.ssh import SshRunner
+from edgeprune.runners.remote import RemoteRunner
+from edgeprune.runners.ssh import SshLine
 
 __all__ = ["runner_for"]
 
@@ -24,7 +26,9 @@ def runner_for(config: RunnerConfig, target: str, mismatches: Callable[[Record],
         case LocalConfig():
             return _Checked(LocalRunner(), "this machine", target, mismatches)
         case SshConfig():
-            return _Checked(SshRunner(config), config.host, target, mismatches)
+            return _Checked(RemoteRunner(config, lambda: SshLine(config)), config.place, target, mismatches)
+        case AdbConfig():
+            return _Checked(RemoteRunner(config, lambda: AdbLine(config)), config.place, target, mismatches)
         case EmulatedConfig():
             raise ValueError("an emulated core is asked what it computes, by its own runner, never how fast it is")
 

@@ -1,123 +1,92 @@
-"""The ssh runner: any Linux board or phone that can be logged in to and has Python with onnxruntime.
+"""Devices that are reached by the system's ssh: any Linux board or phone that can be logged in to.
 
-Files go through `cat` in the shared connection, so the device needs no SFTP server. A model is copied once for as long as
-the connection lives, under the digest of its files.
+The first ssh process is the master whose connection the later ones share.
 """
 
-import json
+import re
+import secrets
 import shlex
-import subprocess
 import tempfile
-import time
-from collections.abc import Mapping
 from pathlib import Path
+from subprocess import CompletedProcess
 
-from edgeprune import agent
-from edgeprune.artifacts import artifact_key, file_digest
 from edgeprune.errors import TargetError
-from edgeprune.runners import Record
-from edgeprune.runners.answer import last_line, read_answer
+from edgeprune.runners.answer import last_line
 from edgeprune.runners.config import SshConfig
-from edgeprune.runners.connection import Connection, ConnectionLostError
+from edgeprune.runners.connection import ConnectionLostError
 
-__all__ = ["SshRunner"]
+__all__ = ["SshLine"]
 
-_PAUSES_S = (1, 2, 4)
-"""Before each new attempt after a lost connection."""
+_OPTIONS = {
+    "BatchMode": "yes",
+    "ClearAllForwardings": "yes",
+    "ConnectTimeout": "10",
+    "ControlPersist": "no",
+    "ForwardAgent": "no",
+    "ForwardX11": "no",
+    "LogLevel": "ERROR",
+    "RemoteCommand": "none",
+    "RequestTTY": "no",
+    "ServerAliveCountMax": "3",
+    "ServerAliveInterval": "5",
+    "StrictHostKeyChecking": "yes",
+}
+"""For a program that nobody watches: it never asks, takes no unknown host key, and notices within 15 s that a line is dead."""
+
+_REFUSALS = {
+    r"REMOTE HOST IDENTIFICATION HAS CHANGED": (
+        "{host} has another host key than the one that is known here: it was installed anew, or another machine answers in its "
+        "place; if it is yours, remove the old key with ssh-keygen -R, then log in once with: ssh {host}"
+    ),
+    r"Host key verification failed": (
+        "the host key of {host} isn't known here; log in once with: ssh {host}, and compare the fingerprint with the device's"
+    ),
+    r"Permission denied|Too many authentication failures": (
+        "{host} refuses the login without a password ({last}); put your public key there with: ssh-copy-id {host}"
+    ),
+    r"Could not resolve hostname": (
+        "no machine is known by the name of {host}; correct runner.host, or give its address"
+    ),
+}
+"""What ssh says that no second attempt would change, to a sentence."""
 
 
-class SshRunner:
-    """Runs the agent on a device.
+class SshLine:
+    """See `Line`.
 
     Args:
-        config: Of the profile. Nothing is connected before the first run.
+        config: Of the profile.
     """
+
+    program, package = "ssh", "OpenSSH's client"
 
     def __init__(self, config: SshConfig) -> None:
-        self._config = config
-        self._connection: Connection | None = None
-        self._lost: str | None = None
-        """The work folder of a connection that was cut."""
-        self._pushed: set[str] = set()
+        self.place = config.host
+        self._socket = Path(tempfile.gettempdir()) / f"edgeprune-{secrets.token_hex(8)}"
 
-    def run(self, request: Record, models: Mapping[str, Path]) -> list[Record]:
-        """See `Runner.run`; what a cut connection interrupted is run again from its beginning."""
-        for pause_s in _PAUSES_S:
-            try:
-                return self._run(request, models)
-            except ConnectionLostError:
-                if self._connection is not None:
-                    self._lost = self._connection.folder
-                self.close()
-                time.sleep(pause_s)
-        return self._run(request, models)
+    def command(self, script: str, *, first: bool) -> list[str]:
+        """See `Line.command`."""
+        options = {**_OPTIONS, "ControlMaster": "yes" if first else "no", "ControlPath": str(self._socket)}
+        if not first:
+            options["ProxyCommand"] = "false"  # without the master ssh would log in anew, where there is no work folder
+        return [
+            "ssh",
+            *(f"-o{name}={value}" for name, value in options.items()),
+            "--",
+            self.place,
+            f"sh -c {shlex.quote(script)}",
+        ]
 
-    def close(self) -> None:
-        """See `Runner.close`."""
-        if self._connection is not None:
-            self._connection.close()
-        self._connection = None
-        self._pushed.clear()
-
-    def _run(self, request: Record, models: Mapping[str, Path]) -> list[Record]:
-        device = self._connect()
-        files = {name: _files(path) for name, path in models.items()}
-        keys = {name: artifact_key([[one.name, file_digest(one)] for one in found]) for name, found in files.items()}
-        self._make_room(device, set(keys.values()))
-        for name, key in keys.items():
-            if key not in self._pushed:
-                for file in files[name]:
-                    self._push(device, file, f"{device.folder}/{key}")
-                self._pushed.add(key)
-        paths = {name: f"{device.folder}/{keys[name]}/{path.name}" for name, path in models.items()}
-        full = {**request, "models": [{"name": name, "path": path} for name, path in paths.items()]}
-        with tempfile.TemporaryFile() as asked:
-            asked.write(json.dumps(full).encode())
-            asked.seek(0)
-            done = device.run(_agent_script(self._config.python, device.folder), asked)
-        return read_answer(done, self._config.host, self._config.python)
-
-    def _connect(self) -> Connection:
-        if self._connection is None:
-            self._connection = Connection(self._config, before=self._lost)
-            self._lost = None
-            self._push(self._connection, Path(agent.__file__), self._connection.folder)
-        return self._connection
-
-    def _make_room(self, device: Connection, wanted: set[str]) -> None:
-        """Before more is copied, remove what this run doesn't need: a race goes through dozens of graphs."""
-        if wanted <= self._pushed:
-            return
-        for key in self._pushed - wanted:
-            device.run(f"rm -rf {shlex.quote(f'{device.folder}/{key}')}", subprocess.DEVNULL)
-        self._pushed &= wanted
-
-    def _push(self, device: Connection, file: Path, folder: str) -> None:
-        place = shlex.quote(f"{folder}/{file.name}")
-        with file.open("rb") as source:
-            done = device.run(f"export LC_ALL=C; mkdir -p {shlex.quote(folder)} && cat >{place}", source)
-        if done.returncode == 0:
-            return
-        what = f"could not copy {file.name} ({file.stat().st_size / 1e6:.1f} MB) to {self._config.host}"
-        if "No space left" in done.stderr or "quota exceeded" in done.stderr:
-            raise TargetError(
-                f"{what}: the device has no space left in {self._config.folder}; free some, or name another folder in "
-                f"runner.folder"
-            )
-        raise TargetError(
-            f"{what}: {last_line(done.stderr)}; if the folder is the cause, name another in runner.folder"
+    def refusal(self, complaint: str) -> TargetError:
+        """See `Line.refusal`."""
+        last = last_line(complaint)
+        for pattern, sentence in _REFUSALS.items():
+            if re.search(pattern, complaint):
+                return TargetError(sentence.format(host=self.place, last=last))
+        return ConnectionLostError(
+            f"{self.place} doesn't answer ({last}); see that it is on, in the network, and runs an SSH server"
         )
 
-
-def _files(model: Path) -> list[Path]:
-    """A graph, and the files beside it that hold its weights: model.onnx.data beside model.onnx."""
-    return sorted(path for path in model.parent.iterdir() if path.name.startswith(model.name))
-
-
-def _agent_script(python: str, folder: str) -> str:
-    """Run the agent, say in `pid` which process it is, and tell by the exit code which signal ended it, which ssh hides.
-
-    A shell takes a background process's standard input away unless it has another number.
-    """
-    program, pid = shlex.quote(f"{folder}/agent.py"), shlex.quote(f"{folder}/pid")
-    return f"{{ {python} {program} <&3 & }} 3<&0; echo $! >{pid}; wait $!"
+    def ended(self, done: CompletedProcess[str]) -> CompletedProcess[str] | None:
+        """See `Line.ended`: 255 is what ssh itself ends with."""
+        return None if done.returncode == 255 else done

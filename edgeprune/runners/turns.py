@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Literal
 
 from pydantic import JsonValue
 
@@ -9,30 +10,40 @@ from edgeprune.runners import Record, Runner
 
 __all__ = ["BLOCK", "time_by_turns"]
 
+_LINES = {"latency": "samples", "answers": "answers"}
+"""What the agent's lines are called, by mode."""
+
 BLOCK = 10
 """Runs of one model before the next one's turn; short enough to share disturbances, long enough for warm caches."""
 
 
 def time_by_turns(
-    runner: Runner, request: Record, models: Mapping[str, Path], *, processes: range, keep: Callable[[Record], object]
+    runner: Runner,
+    request: Record,
+    models: Mapping[str, Path],
+    *,
+    processes: range,
+    keep: Callable[[Record], object],
+    mode: Literal["latency", "answers"] = "latency",
 ) -> dict[str, list[list[float]]]:
     """Samples of each model, in ms, one list a process.
 
     Args:
         runner: How the target is reached.
         request: As in `agent.py`, without `mode`, `block` and `models`.
-        models: Name to file.
+        models: Name to file, or to a package's folder where answers are timed.
         processes: Their numbers; each model takes each place in turn.
         keep: Is handed every line of the agent, with the process's number.
+        mode: Of the agent: whether models are timed, or packages from an input to its answer.
     """
     names = list(models)
     samples: dict[str, list[list[float]]] = {name: [] for name in names}
     for process in processes:
         order = [*names[process % len(names) :], *names[: process % len(names)]]
-        asked = {**request, "mode": "latency", "block": BLOCK, "batches": _in_turn(request["batches"], process)}
+        asked = {**request, "mode": mode, "block": BLOCK, "batches": _in_turn(request["batches"], process)}
         for record in runner.run(asked, {name: models[name] for name in order}):
             keep({"process": process, **record})
-            if record["kind"] == "samples":
+            if record["kind"] == _LINES[mode]:
                 samples[str(record["name"])].append([ns / 1e6 for ns in record["ns"]])  # type: ignore[operator, union-attr]
     return samples
 

@@ -6,14 +6,15 @@ Writes `samples.jsonl` (every sample, in ns, by process and model), `latency.jso
 processes, three times in all.
 """
 
-from collections.abc import Mapping
+from dataclasses import replace
 
 from pydantic import JsonValue, TypeAdapter
 
 from edgeprune.artifacts import Artifact, StageMetrics
-from edgeprune.latency import DeviceRow, LatencyRow, percentile_interval
-from edgeprune.measuring import Load, measure
-from edgeprune.profiles import BenchmarkConfig, Runtime, Workload
+from edgeprune.budget import BudgetRow, judge, undecided
+from edgeprune.latency import DeviceRow, LatencyRow
+from edgeprune.measuring import Load, Measured, measure
+from edgeprune.profiles import LATENCY_BUDGETS, BenchmarkConfig, Budget, Runtime, Workload
 from edgeprune.runners import Runner
 from edgeprune.stage import Stage, Work
 from edgeprune.variant import SessionOptions, read_variant
@@ -29,7 +30,7 @@ class Benchmark(Stage):
     Args:
         config: The pipeline's `stages.benchmark`.
         names: Of the graphs, each the role of a parent; the last is the one that is shipped.
-        limits: Of its latency in ms, by percentile.
+        budget: The target's.
         runtime: The target's provider and threads.
         workload: The target's workload.
         runner: How the target is reached.
@@ -37,7 +38,7 @@ class Benchmark(Stage):
     """
 
     name = "benchmark"
-    version = 5
+    version = 6
     libraries = ("onnxruntime",)
     roles = ("baseline",)
     produces = ("samples.jsonl", "latency.json", "device.json")
@@ -47,7 +48,7 @@ class Benchmark(Stage):
         config: BenchmarkConfig,
         *,
         names: tuple[str, ...],
-        limits: Mapping[int, float],
+        budget: Budget,
         runtime: Runtime,
         workload: Workload,
         runner: Runner,
@@ -55,7 +56,7 @@ class Benchmark(Stage):
     ) -> None:
         self._config = config
         self._names = names
-        self._limits = limits
+        self._budget = budget
         self._runtime = runtime
         self._workload = workload
         self._runner = runner
@@ -64,7 +65,7 @@ class Benchmark(Stage):
     def fingerprint(self) -> dict[str, JsonValue]:
         return {
             "config": self._config.model_dump(mode="json"),
-            "limits": {str(q): limit for q, limit in self._limits.items()},
+            "limits": self._budget.model_dump(mode="json", include=set(LATENCY_BUDGETS)),
             "runtime": self._runtime.model_dump(mode="json"),
             "workload": self._workload.model_dump(mode="json"),
             "measured_on": self._place,
@@ -86,25 +87,19 @@ class Benchmark(Stage):
                     work, work.parents["baseline"], reader, self._workload, self._config.samples
                 )
             loads[name] = Load(work.parents[name].file("model.onnx"), sessions[name], *workloads[digests])
+        if "package" in work.parents:
+            loads[names[-1]] = self._answering(work, loads[names[-1]])
         found = measure(
             self._runner,
             loads,
             self._config,
             provider=self._runtime.provider,
+            parallel=self._workload.sessions,
             samples=work.folder / "samples.jsonl",
-            undecided=lambda found: self._undecided(found.samples_ms[names[-1]]),
+            undecided=lambda found: undecided(self._judged(self._row(found, names[-1], sessions[names[-1]]))),
             progress=work.progress,
         )
-        rows = [
-            found.row(
-                name,
-                provider=self._runtime.provider,
-                threads=sessions[name].threads,
-                batch_size=self._workload.batch_size,
-                lengths=str(self._workload.lengths),
-            )
-            for name in names
-        ]
+        rows = [self._row(found, name, sessions[name]) for name in names]
         (work.folder / "latency.json").write_bytes(_ROWS.dump_json(rows, indent=2))
         (work.folder / "device.json").write_text(found.device_row.model_dump_json(indent=2) + "\n", encoding="utf-8")
         return StageMetrics()
@@ -115,10 +110,27 @@ class Benchmark(Stage):
         raced = variant.session if variant else None
         return raced or SessionOptions(threads=self._runtime.threads)
 
-    def _undecided(self, samples_ms: list[list[float]]) -> bool:
-        """Whether more processes could decide a budget that these can't."""
-        intervals = [(limit, percentile_interval(samples_ms, q)) for q, limit in self._limits.items()]
-        return any(interval and interval[0] <= limit < interval[1] for limit, interval in intervals)
+    def _row(self, found: Measured, name: str, session: SessionOptions) -> LatencyRow:
+        return found.row(
+            name,
+            provider=self._runtime.provider,
+            threads=session.threads,
+            workload=self._workload,
+            lengths=str(self._workload.lengths),
+        )
+
+    def _judged(self, row: LatencyRow) -> list[BudgetRow]:
+        """Its latency alone: the rest is known already."""
+        return judge(self._budget, size_mb=0, metric=None, latency=row)
+
+    def _answering(self, work: Work, load: Load) -> Load:
+        """The result's load, with its package and test rows as run.py is given them."""
+        from edgeprune.workloads import answered_rows
+
+        package = work.parents["package"]
+        (folder,) = (path.parent for path in package.path.glob("*/run.py"))
+        contents = answered_rows(work, work.parents["baseline"], self._config.samples)
+        return replace(load, package=folder, contents=contents)
 
 
 def read_device(run: Artifact) -> DeviceRow:

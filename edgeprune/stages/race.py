@@ -100,7 +100,7 @@ class Race(Stage):
             "config": self._config.model_dump(mode="json"),
             "precision": self._settings.model_dump(mode="json"),
             "runtime": self._runtime.model_dump(mode="json"),
-            "workload": self._workload.model_dump(mode="json"),
+            "workload": self._workload.model_dump(mode="json", include={"batch_size", "lengths"}),
             "size_limit_bytes": self._size_limit_bytes,
             "tolerance": self._tolerance,
             "raced_on": self._place,

@@ -1,0 +1,64 @@
+"""Android devices, by the system's adb: the keeper and the agent run in its shell, or as an app's user (Termux's).
+
+Standard input, output and exit codes are told apart by adb's shell protocol 2, which Android has had since 7.0.
+"""
+
+import re
+import shlex
+from subprocess import CompletedProcess
+
+from edgeprune.errors import TargetError
+from edgeprune.runners.answer import last_line
+from edgeprune.runners.config import AdbConfig
+from edgeprune.runners.connection import ConnectionLostError
+
+__all__ = ["AdbLine"]
+
+_ENDED = "edgeprune-ended"
+"""Said after every script: when the cable is pulled, some versions of adb end as if all were well."""
+
+_REFUSALS = {
+    r"unauthorized": (
+        "{serial} doesn't trust this machine yet; unlock it, and accept this machine's key in the dialog that adb made it show"
+    ),
+    r"unknown package|not debuggable|not an application": (
+        "{serial} runs nothing as {app} ({last}); install a debuggable build of that app, or leave runner.app out"
+    ),
+}
+"""What adb or run-as says that no second attempt would change, to a sentence."""
+
+
+class AdbLine:
+    """See `Line`.
+
+    Args:
+        config: Of the profile.
+    """
+
+    program, package = "adb", "Android's platform tools"
+
+    def __init__(self, config: AdbConfig) -> None:
+        self.place = config.serial
+        self._app = config.app
+
+    def command(self, script: str, *, first: bool) -> list[str]:
+        """See `Line.command`; adb's server holds the connection."""
+        marked = f"sh -c {shlex.quote(script)}; code=$?; echo {_ENDED} >&2; exit $code"
+        shell = f"sh -c {shlex.quote(marked)}"
+        return ["adb", "-s", self.place, "shell", "-T", f"run-as {self._app} {shell}" if self._app else shell]
+
+    def refusal(self, complaint: str) -> TargetError:
+        """See `Line.refusal`."""
+        last = last_line(complaint)
+        for pattern, sentence in _REFUSALS.items():
+            if re.search(pattern, complaint):
+                return TargetError(sentence.format(serial=self.place, app=self._app, last=last))
+        return ConnectionLostError(
+            f"adb doesn't reach {self.place} ({last}); see that it is on, plugged in with USB debugging allowed (or connected "
+            f"with adb connect), and listed by adb devices"
+        )
+
+    def ended(self, done: CompletedProcess[str]) -> CompletedProcess[str] | None:
+        """See `Line.ended`."""
+        before, mark, _ = done.stderr.rpartition(_ENDED)
+        return CompletedProcess(done.args, done.returncode, done.stdout, before) if mark else None

@@ -1,0 +1,130 @@
+"""The runner of devices that a shell can be had on, by ssh or adb, and that have Python with onnxruntime.
+
+Files go through `cat` in the connection, so the device needs no SFTP server, and the agent's user owns what it reads. A model
+is copied once for as long as the connection lives, under the digest of its files.
+"""
+
+import json
+import shlex
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from edgeprune import agent
+from edgeprune.artifacts import artifact_key, file_digest
+from edgeprune.errors import TargetError
+from edgeprune.runners import Record
+from edgeprune.runners.answer import last_line, read_answer
+from edgeprune.runners.config import RemoteConfig
+from edgeprune.runners.connection import Connection, ConnectionLostError, Line
+
+__all__ = ["RemoteRunner"]
+
+_PAUSES_S = (1, 2, 4)
+"""Before each new attempt after a lost connection."""
+
+
+class RemoteRunner:
+    """Runs the agent on a device.
+
+    Args:
+        config: Of the profile. Nothing is connected before the first run.
+        line: Makes a line to the device, a new one for each connection.
+    """
+
+    def __init__(self, config: RemoteConfig, line: Callable[[], Line]) -> None:
+        self._config = config
+        self._line = line
+        self._connection: Connection | None = None
+        self._lost: str | None = None
+        """The work folder of a connection that was cut."""
+        self._pushed: set[str] = set()
+
+    def run(self, request: Record, models: Mapping[str, Path]) -> list[Record]:
+        """See `Runner.run`; what a cut connection interrupted is run again from its beginning."""
+        for pause_s in _PAUSES_S:
+            try:
+                return self._run(request, models)
+            except ConnectionLostError:
+                if self._connection is not None:
+                    self._lost = self._connection.folder
+                self.close()
+                time.sleep(pause_s)
+        return self._run(request, models)
+
+    def close(self) -> None:
+        """See `Runner.close`."""
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None
+        self._pushed.clear()
+
+    def _run(self, request: Record, models: Mapping[str, Path]) -> list[Record]:
+        device = self._connect()
+        files = {name: _files(path) for name, path in models.items()}
+        keys = {name: artifact_key([[one.name, file_digest(one)] for one in found]) for name, found in files.items()}
+        self._make_room(device, set(keys.values()))
+        for name, key in keys.items():
+            if key not in self._pushed:
+                for file in files[name]:
+                    self._push(device, file, f"{device.folder}/{key}")
+                self._pushed.add(key)
+        paths = {
+            name: f"{device.folder}/{keys[name]}" + ("" if path.is_dir() else f"/{path.name}")
+            for name, path in models.items()
+        }
+        full = {**request, "models": [{"name": name, "path": path} for name, path in paths.items()]}
+        with tempfile.TemporaryFile() as asked:
+            asked.write(json.dumps(full).encode())
+            asked.seek(0)
+            done = device.run(_agent_script(self._config.python, device.folder), asked)
+        return read_answer(done, device.place, self._config.python)
+
+    def _connect(self) -> Connection:
+        if self._connection is None:
+            self._connection = Connection(self._line(), self._config.folder, before=self._lost)
+            self._lost = None
+            self._push(self._connection, Path(agent.__file__), self._connection.folder)
+        return self._connection
+
+    def _make_room(self, device: Connection, wanted: set[str]) -> None:
+        """Before more is copied, remove what this run doesn't need: a race goes through dozens of graphs."""
+        if wanted <= self._pushed:
+            return
+        for key in self._pushed - wanted:
+            device.run(f"rm -rf {shlex.quote(f'{device.folder}/{key}')}", subprocess.DEVNULL)
+        self._pushed &= wanted
+
+    def _push(self, device: Connection, file: Path, folder: str) -> None:
+        place = shlex.quote(f"{folder}/{file.name}")
+        with file.open("rb") as source:
+            done = device.run(f"export LC_ALL=C; mkdir -p {shlex.quote(folder)} && cat >{place}", source)
+        if done.returncode == 0:
+            return
+        what = f"could not copy {file.name} ({file.stat().st_size / 1e6:.1f} MB) to {device.place}"
+        if "No space left" in done.stderr or "quota exceeded" in done.stderr:
+            raise TargetError(
+                f"{what}: the device has no space left in {self._config.folder}; free some, or name another folder in "
+                f"runner.folder"
+            )
+        raise TargetError(
+            f"{what}: {last_line(done.stderr)}; if the folder is the cause, name another in runner.folder"
+        )
+
+
+def _files(model: Path) -> list[Path]:
+    """A package's, or a graph and the files beside it that hold its weights: model.onnx.data beside model.onnx."""
+    if model.is_dir():
+        return sorted(path for path in model.iterdir() if path.is_file())
+    return sorted(path for path in model.parent.iterdir() if path.name.startswith(model.name))
+
+
+def _agent_script(python: str, folder: str) -> str:
+    """Run the agent, say in `pid` which process it is, and tell by the exit code which signal ended it, which ssh hides.
+
+    A shell takes a background process's standard input away unless it has another number.
+    """
+    program, pid = shlex.quote(f"{folder}/agent.py"), shlex.quote(f"{folder}/pid")
+    return f"{{ {python} {program} <&3 & }} 3<&0; echo $! >{pid}; wait $!"
