@@ -65,7 +65,7 @@ def _fault(fault: Record, records: list[Record], place: str, python: str) -> str
             f"{python} on {place} can't import what the benchmark needs: {message}; install onnxruntime and numpy for it (and, "
             f"where answers are timed, what the package's card requires), or name a Python that has them in runner.python"
         )
-    if re.search(r"opset|IR version", message, re.IGNORECASE):
+    if re.search(r"opset|IR version|INVALID_GRAPH|not a registered function", message, re.IGNORECASE):
         version = next((record["onnxruntime"] for record in records if record["kind"] == "device"), "")
         return (
             f"onnxruntime {version} on {place} is too old for the model: {message}; install a newer one there, or export "

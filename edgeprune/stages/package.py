@@ -66,7 +66,7 @@ class Package(Stage):
     """
 
     name = "package"
-    version = 4
+    version = 5
     libraries = ("onnxruntime", "tokenizers", "numpy")
     roles = ("dense", "model")
 
@@ -88,6 +88,7 @@ class Package(Stage):
 
     def run(self, work: Work) -> StageMetrics:
         from edgeprune.assets.run import Model
+        from edgeprune.graph.requirements import oldest_runtime
         from edgeprune.prepared import open_prepared
 
         variant = read_variant(work.parents["model"])
@@ -110,9 +111,10 @@ class Package(Stage):
         licence_files = [path for path in work.model.files if path.name.startswith("LICENSE")]
         for path in licence_files:
             shutil.copyfile(path, folder / path.name)
-        _write_json(folder / "edgeprune.json", self._description(work, prepared, variant, session))
+        oldest = oldest_runtime(folder / "model.onnx")
+        _write_json(folder / "edgeprune.json", self._description(work, prepared, variant, session, oldest))
         _write_json(folder / "lineage.json", self._lineage(work))
-        (folder / "README.md").write_text(self._card(work, prepared, variant, session), encoding="utf-8")
+        (folder / "README.md").write_text(self._card(work, prepared, variant, session, oldest), encoding="utf-8")
 
         model = Model(
             folder,
@@ -140,7 +142,7 @@ class Package(Stage):
         return StageMetrics(parameters=made_from.parameters, model_bytes=total_bytes([folder]), metric=made_from.metric)
 
     def _description(
-        self, work: Work, prepared: "Prepared", variant: Variant, session: SessionOptions
+        self, work: Work, prepared: "Prepared", variant: Variant, session: SessionOptions, oldest: str
     ) -> dict[str, JsonValue]:
         spec = prepared.task.spec
         unpadded = "unpadded" in variant.rewrites
@@ -159,6 +161,7 @@ class Package(Stage):
             "precision": variant.precision.model_dump(mode="json"),
             "rewrites": list(variant.rewrites),
             "provider": self._runtime.provider,
+            "onnxruntime": oldest,
             "session": session.model_dump(mode="json"),
             "licence": _licence(work),
         }
@@ -184,7 +187,7 @@ class Package(Stage):
             ],
         }
 
-    def _card(self, work: Work, prepared: "Prepared", variant: Variant, session: SessionOptions) -> str:
+    def _card(self, work: Work, prepared: "Prepared", variant: Variant, session: SessionOptions, oldest: str) -> str:
         dense, final = work.parents["dense"].manifest.metrics, work.parents["model"].manifest.metrics
         assert dense.metric is not None and final.metric is not None  # noqa: S101, PT018 (both stages always measure)
         task, spec, reader = prepared.task, prepared.task.spec, prepared.reader
@@ -224,6 +227,7 @@ class Package(Stage):
             notes="".join(f"- Note: {note}\n" for note in dict.fromkeys(notes)),
             licence=_licence(work) or "not stated by the model",
             onnxruntime=_onnxruntime_version(),
+            oldest=oldest,
         )
 
 

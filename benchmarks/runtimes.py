@@ -1,0 +1,73 @@
+"""In which versions of ONNX Runtime do packages run? The oldest beside what each package says of itself.
+
+    python benchmarks/runtimes.py PACKAGE... --versions 1.18.1,1.19.2,1.20.1,1.21.1,1.22.1,1.23.2
+
+Every version is installed in a folder of its own (--folder, kept), with numpy 1 for those that need it. A package runs if its
+own `run.py --check` passes: it loads, and its goldens are what they were.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+VERSIONS = "1.18.1,1.19.2,1.20.1,1.21.1,1.22.1,1.23.2"
+BESIDE = (
+    "numpy<2",
+    "tokenizers",
+    "huggingface-hub",
+    "flatbuffers",
+    "protobuf",
+    "packaging",
+    "sympy",
+    "mpmath",
+    "coloredlogs",
+)
+
+
+def installed(folder: Path, version: str) -> Path:
+    """A folder with one version of onnxruntime."""
+    place = folder / version
+    if not place.is_dir():
+        new = folder / f"{version}.new"
+        pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(new)]
+        subprocess.run([*pip, f"onnxruntime=={version}", *BESIDE], check=True)
+        new.rename(place)
+    return place
+
+
+def runs(package: Path, place: Path) -> bool:
+    """Whether a package's goldens replay with that version."""
+    done = subprocess.run(
+        [sys.executable, "-B", "-S", package / "run.py", "--check"],
+        env={**os.environ, "PYTHONPATH": str(place)},
+        capture_output=True,
+        check=False,
+    )
+    return done.returncode == 0
+
+
+def main() -> None:
+    """Try them all and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("packages", nargs="+", type=Path)
+    parser.add_argument("--versions", default=VERSIONS)
+    parser.add_argument("--folder", type=Path, default=Path(".runtimes"))
+    arguments = parser.parse_args()
+    versions = arguments.versions.split(",")
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    places = {version: installed(arguments.folder, version) for version in versions}
+    print(f"| package | precision, rewrites | says | {' | '.join(versions)} |")
+    print(f"|---|---|---|{'---|' * len(versions)}", flush=True)
+    for package in arguments.packages:
+        described = json.loads((package / "edgeprune.json").read_text(encoding="utf-8"))
+        precision = described["precision"]
+        kind = ", ".join([precision["mode"], f"embeddings {precision['embeddings']}", *described["rewrites"]])
+        found = ["runs" if runs(package, places[version]) else "–" for version in versions]
+        print(f"| {package.name} | {kind} | {described['onnxruntime']} | {' | '.join(found)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
