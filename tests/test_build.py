@@ -639,6 +639,29 @@ def test_compare_takes_a_model_and_files_together(built: Built, tmp_path: Path) 
     assert [report["target"] for report in done.document] == ["here", "board"]
 
 
+@pytest.mark.parametrize("precision", ["int8-dynamic", "fp32"])
+def test_weights_beside_a_graph_go_all_the_way_into_the_package(
+    built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+    """As those of a model above 2 GB do."""
+    monkeypatch.setattr("edgeprune.graph.serialization._LIMIT_BYTES", 1000)
+    done = call(
+        *built.arguments, "--store", tmp_path / "store", "--output", tmp_path / "dist", *NO_PRUNING, "--json",
+        "--set", f"target.precision.mode={precision}", "--set", "stages.prepare.epochs=1",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    package = Path(done.document["package"]["path"])
+    (export,) = (row for row in done.document["stages"] if row["stage"] == "export")
+    assert (tmp_path / "store" / "export" / export["key"] / "model.onnx.data").is_file()
+    assert (package / "model.onnx.data").is_file() == (precision == "fp32")
+    checked = subprocess.run(
+        [sys.executable, package / "run.py", "--check"], capture_output=True, text=True, check=False
+    )
+    assert checked.stdout == "goldens: ok\n", checked.stderr
+    assert call("verify", done.document["package"]["archive"]).code == 0
+    assert call("benchmark", package, "--processes", 1, "--samples", 16).code == 0
+
+
 # inspect and load
 
 

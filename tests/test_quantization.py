@@ -5,10 +5,11 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import numpy as np
 import onnx
+import onnx_ir
 import pytest
 from e2e import Built
 from graphs import export
@@ -18,8 +19,9 @@ from edgeprune.calibration import feeds_of, mean_distance, outputs_of
 from edgeprune.data import DataSource, DataSpec
 from edgeprune.evaluation import onnx_session
 from edgeprune.graph.quantization import convert, quantized_products
+from edgeprune.graph.serialization import write_onnx
 from edgeprune.models.reader import Array
-from edgeprune.precision import EmbeddingsType, Mode, PrecisionSettings, resolve_precision
+from edgeprune.precision import EmbeddingsType, Mode, PrecisionSettings, is_quantized, resolve_precision
 from edgeprune.prepared import open_prepared
 from edgeprune.tasks import COLUMNS
 
@@ -61,6 +63,26 @@ def converted(source: Source, folder: Path, settings: PrecisionSettings) -> Path
 
 def operators(path: Path) -> Counter[str]:
     return Counter(node.op_type for node in onnx.load(path).graph.node)
+
+
+@pytest.mark.parametrize("mode", get_args(Mode))
+def test_weights_may_lie_beside_the_graph_in_every_mode(
+    source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: Mode
+) -> None:
+    """As they do above 2 GB."""
+    settings = settings_of(mode, "int4" if is_quantized(mode) else None)
+    for name in ("inside", "outside", "source"):
+        (tmp_path / name).mkdir()
+    convert(source.path, tmp_path / "inside" / "model.onnx", settings, source.calibration)
+    monkeypatch.setattr("edgeprune.graph.serialization._LIMIT_BYTES", 1000)
+    beside = tmp_path / "source" / "model.onnx"
+    write_onnx(onnx_ir.load(source.path), beside)
+    assert beside.with_name("model.onnx.data").is_file()
+    convert(beside, tmp_path / "outside" / "model.onnx", settings, source.calibration)
+    beside.with_name("model.onnx.data").unlink()
+    inside, outside = (source.outputs(tmp_path / name / "model.onnx") for name in ("inside", "outside"))
+    for one, other in zip(inside, outside, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@ from pathlib import Path
 from typing import get_args
 
 import numpy as np
+import onnx
 import onnx_ir
 import pytest
 from conftest import MODEL_TYPES
@@ -52,6 +53,28 @@ def test_a_rewritten_graph_computes_the_same(exported_graph: Exported, model_typ
             (found,) = after.run(None, {name: values[name] for name in left})
             np.testing.assert_allclose(found, expected, atol=5e-6, err_msg=f"{rewrites} {batch} {length}")
     assert tuple(alone for (alone,) in counts[: len(ALL)]) == COUNTS[model_type]
+
+
+@pytest.mark.parametrize("model_type", MODEL_TYPES)
+@pytest.mark.parametrize("rewrite", REWRITES.values(), ids=ALL)
+def test_fixed_shapes_and_nodes_without_names_change_nothing_of_what_is_computed(
+    exported_graph: Exported, model_type: str, rewrite: Callable[[onnx_ir.Model], int]
+):
+    proto = onnx.load(exported_graph(model_type))
+    for value in [*proto.graph.input, *proto.graph.output]:
+        for number, dimension in enumerate(value.type.tensor_type.shape.dim):
+            dimension.dim_value = dimension.dim_value or (3, 7)[number]
+    for node in proto.graph.node:
+        node.ClearField("name")
+    del proto.graph.value_info[:]
+    proto = onnx.shape_inference.infer_shapes(proto, data_prop=True)
+    before, model = session_of(onnx_ir.from_proto(proto)), onnx_ir.from_proto(proto)
+    rewrite(model)
+    after = session_of(model)
+    values = feed([one.name for one in before.get_inputs()], 3, 7, padded=rewrite is not REWRITES["unpadded"])
+    (expected,) = before.run(None, values)
+    (found,) = after.run(None, {one.name: values[one.name] for one in after.get_inputs()})
+    np.testing.assert_allclose(found, expected, atol=5e-6)
 
 
 @pytest.mark.parametrize("model_type", ["albert", "deberta-v2", "modernbert", "mpnet"])

@@ -27,9 +27,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
+import onnx_ir
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
+from edgeprune.graph.serialization import write_onnx
 from edgeprune.precision import PrecisionSettings
 from edgeprune.silence import logging_kept
 
@@ -190,4 +192,4 @@ def _tables_in_bytes(model: onnx.ModelProto) -> None:
 
 
 def _write(model: onnx.ModelProto, path: Path) -> None:
-    path.write_bytes(model.SerializeToString(deterministic=True))
+    write_onnx(onnx_ir.from_proto(model), path)
