@@ -1,8 +1,7 @@
 """p50 of PyTorch eager and of the dense and the resulting ONNX graphs, as exported and as raced, interleaved in one process.
 
     python benchmarks/latency.py --data TRAIN.jsonl --test-data TEST.jsonl
-    python benchmarks/latency.py --data TRAIN.jsonl --test-data TEST.jsonl --bert-base --max-rows 300 \\
-        --pipeline structured-oneshot
+    python benchmarks/latency.py --data TRAIN.jsonl --test-data TEST.jsonl --bert-base --max-rows 300
 
 `--bert-base` is a BERT-base-sized model with random weights. Beside each p50 stands how many times as long it takes as the
 result as raced, with its interval. Plain int8 is `quantize_dynamic` of the dense export, a scale a tensor, and nothing else.
@@ -65,6 +64,26 @@ def child(request: dict) -> None:
                         samples[name].append((time.perf_counter_ns() - begin) / 1e6)
             result[workload] = samples
     json.dump(result, sys.stdout)
+
+
+def show(runs: list[dict], sizes: dict[str, int]) -> None:
+    """Print the Markdown table: a row a model.
+
+    Args:
+        runs: Samples in ms by workload and model, one dictionary a process.
+        sizes: Of the models' files, in bytes.
+    """
+    print("| model | MB | p50 ms, lengths from the data | times the result | p50 ms, 128 tokens | times the result |")
+    print("|---|---|---|---|---|---|")
+    for name, size in sizes.items():
+        cells = []
+        for workload in runs[0]:
+            samples = [run[workload][name] for run in runs]
+            low, high = percentile_interval(samples, 50)
+            cells.append(f"{percentile(samples, 50):.2f} [{low:.2f}, {high:.2f}]")
+            ratio, interval = process_ratio(samples, [run[workload][RESULT] for run in runs], block=BLOCK)
+            cells.append(f"{ratio:.2f} [{interval[0]:.2f}, {interval[1]:.2f}]")
+        print(f"| {name} | {size / 1e6:.1f} | {' | '.join(cells)} |")
 
 
 def main() -> None:
@@ -152,17 +171,7 @@ def main() -> None:
         runs.append(json.loads(done.stdout[done.stdout.index("{") :]))
     sizes = {"dense, fp32, PyTorch eager": (checkpoint / "model.safetensors").stat().st_size}
     sizes |= {name: Path(path).stat().st_size for name, (path, _) in request["graphs"].items()}
-    print("| model | MB | p50 ms, lengths from the data | times the result | p50 ms, 128 tokens | times the result |")
-    print("|---|---|---|---|---|---|")
-    for name, size in sizes.items():
-        cells = []
-        for workload in request["workloads"]:
-            samples = [run[workload][name] for run in runs]
-            low, high = percentile_interval(samples, 50)
-            cells.append(f"{percentile(samples, 50):.2f} [{low:.2f}, {high:.2f}]")
-            ratio, interval = process_ratio(samples, [run[workload][RESULT] for run in runs], block=BLOCK)
-            cells.append(f"{ratio:.2f} [{interval[0]:.2f}, {interval[1]:.2f}]")
-        print(f"| {name} | {size / 1e6:.1f} | {' | '.join(cells)} |")
+    show(runs, sizes)
 
 
 if __name__ == "__main__":
