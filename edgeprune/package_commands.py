@@ -38,7 +38,12 @@ def benchmark(
     package: Annotated[Path, typer.Argument(help="A package's folder or .tar.gz.")],
     against: Annotated[Path | None, typer.Option(help="Another package, which takes turns with the first.")] = None,
     target: Annotated[
-        str, typer.Option(help="Shipped target, path, or host; several, separated by commas, are timed at once.")
+        str,
+        typer.Option(
+            "--target",
+            "--targets",
+            help="Shipped target, path, or host; several, separated by commas, are timed at once.",
+        ),
     ] = "host",
     inputs: Annotated[
         Path | None, typer.Option(help="One text, or image path, a line.  [default: the package's goldens]")

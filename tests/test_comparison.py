@@ -253,7 +253,7 @@ def test_devices_are_timed_at_once_and_one_devices_jobs_one_after_the_other(
     assert isinstance(third, TargetError)
     # The command says both, and exits with the failure's code.
     done = call(
-        "benchmark", packages[0], "--target", ",".join(str(tmp_path / f"{name}.yaml") for name in "ac"), "--json"
+        "benchmark", packages[0], "--targets", ",".join(str(tmp_path / f"{name}.yaml") for name in "ac"), "--json"
     )
     assert done.code == 6
     assert [one["target"] for one in done.document] == ["a", "c"]
