@@ -6,7 +6,7 @@
 `--bert-base` is a BERT-base-sized model with random weights. Beside each p50 stands how many times as long it takes as the
 result as raced, with its interval. Plain int8 is `quantize_dynamic` of the dense export, a scale a tensor, and nothing else.
 One thread, batch 1, lengths from the test data and 128 tokens. The models take turns of ten runs; several processes, the
-median over all samples and its 95% interval over processes. PyTorch runs the dense checkpoint with eager attention.
+median over processes of each one's own and its 95% interval. PyTorch runs the dense checkpoint with eager attention.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from pathlib import Path
 
 import edgeprune
 from edgeprune.data import DataSource, DataSpec
-from edgeprune.latency import percentile, percentile_interval, process_ratio
+from edgeprune.latency import FEWEST_PROCESSES, percentile, percentile_interval, process_ratio
 from edgeprune.results import BuildReport
 from edgeprune.tasks import COLUMNS
 from edgeprune.variant import read_variant
@@ -102,6 +102,8 @@ def main() -> None:
         child(json.load(sys.stdin))
         return
     arguments = parser.parse_args()
+    if arguments.processes < FEWEST_PROCESSES:
+        parser.error(f"an interval takes {FEWEST_PROCESSES} processes")
     data = DataSpec(train=arguments.data, test=arguments.test_data, max_rows=arguments.max_rows)
     model = MODEL
     if arguments.bert_base:

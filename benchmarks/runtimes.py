@@ -2,8 +2,8 @@
 
     python benchmarks/runtimes.py PACKAGE... --versions 1.18.1,1.19.2,1.20.1,1.21.1,1.22.1,1.23.2
 
-Every version is installed in a folder of its own (--folder, kept), with numpy 1 for those that need it. A package runs if its
-own `run.py --check` passes: it loads, and its goldens are what they were.
+Every version is installed in a folder of its own (--folder, kept), with numpy 1, which all of them take. A package runs if its
+own `run.py --check` passes: it loads, and its goldens are what they were; else the table's last column has what it said.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from pathlib import Path
 VERSIONS = "1.18.1,1.19.2,1.20.1,1.21.1,1.22.1,1.23.2"
 BESIDE = (
     "numpy<2",
+    "pillow",
     "tokenizers",
     "huggingface-hub",
     "flatbuffers",
@@ -38,15 +39,16 @@ def installed(folder: Path, version: str) -> Path:
     return place
 
 
-def runs(package: Path, place: Path) -> bool:
-    """Whether a package's goldens replay with that version."""
+def complaint(package: Path, place: Path) -> str:
+    """What a package's run.py says when its goldens don't replay with that version; empty where they do."""
     done = subprocess.run(
         [sys.executable, "-B", "-S", package / "run.py", "--check"],
         env={**os.environ, "PYTHONPATH": str(place)},
         capture_output=True,
+        text=True,
         check=False,
     )
-    return done.returncode == 0
+    return "" if done.returncode == 0 else (done.stderr.strip().splitlines() or [str(done.returncode)])[-1]
 
 
 def main() -> None:
@@ -59,14 +61,15 @@ def main() -> None:
     versions = arguments.versions.split(",")
     arguments.folder.mkdir(parents=True, exist_ok=True)
     places = {version: installed(arguments.folder, version) for version in versions}
-    print(f"| package | precision, rewrites | says | {' | '.join(versions)} |")
-    print(f"|---|---|---|{'---|' * len(versions)}", flush=True)
+    print(f"| package | precision, rewrites | says | {' | '.join(versions)} | |")
+    print(f"|---|---|---|{'---|' * len(versions)}---|", flush=True)
     for package in arguments.packages:
         described = json.loads((package / "edgeprune.json").read_text(encoding="utf-8"))
         precision = described["precision"]
         kind = ", ".join([precision["mode"], f"embeddings {precision['embeddings']}", *described["rewrites"]])
-        found = ["runs" if runs(package, places[version]) else "–" for version in versions]
-        print(f"| {package.name} | {kind} | {described['onnxruntime']} | {' | '.join(found)} |", flush=True)
+        said = [complaint(package, places[version]) for version in versions]
+        found = ["–" if one else "runs" for one in said] + ["; ".join(sorted({one[:100] for one in said if one}))]
+        print(f"| {package.name} | {kind} | {described['oldest_onnxruntime']} | {' | '.join(found)} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,8 @@ Lines:    {"kind": "device", ...}, {"kind": "conditions", "moment": "before" | "
 Every model has equally many batches, and is given those of a batch's inputs that it takes. In latency mode every model is
 loaded and the models take turns, `block` runs each: the same batches in the same order, and whatever disturbs the machine
 disturbs all of them. Answers mode does so with what packages' own `run.py` does from a text to its answer. Throughput mode
-has `parallel` sessions of a model run in as many threads for so many `seconds`, and says how often each ran, in which time.
+has `parallel` sessions of a model run in as many threads for so many `seconds`, each from another batch on, and says how often
+each ran, in which time.
 Memory mode loads one model and reads the process's own peak, how long the start took, and where each node ran. Outputs mode
 tells what models compute, load mode whether they can be opened here, probe mode whether the provider is there.
 
@@ -306,19 +307,19 @@ def _answers(request):
     _check_provider(request)
     calls = []
     for model in request["models"]:
-        package = _package(model["path"])
+        package = _package(model["path"], request["provider"])
         contents = [package.preprocess.from_json(value) for value in request["batches"][model["name"]]]
         calls.append((model["name"], package.answer, contents))
     _time_by_turns(request, calls, "answers")
 
 
-def _package(folder):
+def _package(folder, provider):
     """A package's model, as its own run.py loads it; nothing is written into its folder."""
     sys.dont_write_bytecode = True
     spec = importlib.util.spec_from_file_location("run", os.path.join(folder, "run.py"))
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.Model(folder)
+    return module.Model(folder, provider=provider)
 
 
 def _time_by_turns(request, calls, kind):
@@ -347,33 +348,44 @@ def _throughput(request):
         feeds = _feeds(request, model, sessions[0])
         _refuse_elsewhere(request, model, feeds[0])
         together = threading.Barrier(len(sessions))
-        work = functools.partial(_run_for_a_while, request, feeds, together)
         with ThreadPoolExecutor(len(sessions)) as pool:
-            found = list(pool.map(work, range(len(sessions)), sessions))
+            running = [
+                pool.submit(_run_for_a_while, request, feeds, together, session, number * len(feeds) // len(sessions))
+                for number, session in enumerate(sessions)
+            ]
+        errors = [one.exception() for one in running if one.exception() is not None]
+        if errors:  # the others' is that they waited in vain
+            raise next((one for one in errors if not isinstance(one, threading.BrokenBarrierError)), errors[0])
+        found = [one.result() for one in running]
         _say(kind="throughput", name=model["name"], runs=[runs for runs, _ in found], ns=[ns for _, ns in found])
+        del sessions, running
 
 
-def _run_for_a_while(request, feeds, together, number, session):
-    """How often a session ran, beside the others, and in which time."""
-    for index in range(request["warmup"]):
-        session.run(None, feeds[index % len(feeds)])
+def _run_for_a_while(request, feeds, together, session, first):
+    """How often a session ran from its first feed on, beside the others, and in which time."""
+    try:
+        for index in range(request["warmup"]):
+            session.run(None, feeds[(first + index) % len(feeds)])
+    except Exception:
+        together.abort()
+        raise
     together.wait()
     runs, begin = 0, time.perf_counter_ns()
     end, now = begin + request["seconds"] * 1e9, begin
     while now < end:
-        session.run(None, feeds[(number + runs) % len(feeds)])
+        session.run(None, feeds[(first + runs) % len(feeds)])
         runs += 1
         now = time.perf_counter_ns()
     return runs, now - begin
 
 
 def _load(request):
+    _check_provider(request)
     for model in request["models"]:
         error = None
         try:
-            _session(request, model)
-        except LookupError:
-            raise
+            session = _session(request, model)
+            _refuse_elsewhere(request, model, _feeds(request, model, session)[0])
         except Exception as fault:  # onnxruntime has a class for every way in which a graph can be refused
             error = str(fault).strip().partition("\n")[0]
         _say(kind="loaded", name=model["name"], error=error)
@@ -385,6 +397,7 @@ def _memory(request):
     for feed in feeds[1:]:
         session.run(None, feed)
     _say(kind="memory", name=model["name"], peak_bytes=peak_memory_bytes())
+    del session
     _say(kind="placement", name=model["name"], nodes=placement(request, model, feeds[0])[0])
 
 

@@ -83,12 +83,17 @@ def targets_probe(
         str | None, typer.Argument(help="ssh://user@host or adb://serial.  [default: this machine]")
     ] = None,
     name: Annotated[str | None, typer.Option(help="Of the profile.  [default: made of the CPU's name]")] = None,
+    python: Annotated[str | None, typer.Option(help="What runs Python there.  [default: python3]")] = None,
+    folder: Annotated[str | None, typer.Option(help="Where a work folder may be made there.")] = None,
+    app: Annotated[
+        str | None, typer.Option(help="By adb: the app whose user runs everything, e.g. com.termux.")
+    ] = None,
     as_json: Json = False,
 ) -> int:
     """A profile of a device, from what it says of itself, on standard output."""
     from edgeprune.probing import place_of, probe
 
-    _write(probe(place_of(device), name), as_json=as_json)
+    _write(probe(place_of(device, python=python, folder=folder, app=app), name), as_json=as_json)
     return 0
 
 

@@ -28,6 +28,7 @@ from edgeprune.package_loads import contents_of, package_load
 from edgeprune.profiles import BenchmarkConfig, Target
 from edgeprune.reaching import runner_of, why_unreachable
 from edgeprune.runners import Runner
+from edgeprune.runners.config import RemoteConfig
 from edgeprune.runners.turns import BLOCK
 from edgeprune.verify import check_digests, description, opened
 
@@ -84,7 +85,7 @@ def fleet(
         raise TargetError("; ".join(reasons))
     lock, devices = threading.Lock(), defaultdict(list)
     for number, target in enumerate(targets):
-        devices[getattr(target.runner, "place", "here")].append(number)
+        devices[target.runner.place if isinstance(target.runner, RemoteConfig) else "here"].append(number)
 
     def tell(event: Event) -> None:
         with lock:

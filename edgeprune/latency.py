@@ -100,14 +100,14 @@ class LatencyRow(Frozen):
     nodes: dict[str, int] = Field(default_factory=dict)
     """Execution provider to how many of the graph's nodes it ran."""
     text_p50_ms: float | None = None
-    """From a text, or an image's file, to its answer, one at a time, as the package's `run.py` gives it."""
+    """From a text, or the bytes of an image's file, to its answer, one at a time, as the package's `run.py` gives it."""
     text_p90_ms: float | None = None
     text_p50_interval_ms: tuple[float, float] | None = None
     text_p90_interval_ms: tuple[float, float] | None = None
     sessions: int = 1
     """In parallel, for the next two."""
     throughput_per_s: float | None = None
-    """Texts or images in a second, of all sessions together."""
+    """Texts or images that went through the model in a second, of all sessions together."""
     throughput_interval_per_s: tuple[float, float] | None = None
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from pydantic import JsonValue
 
+from edgeprune.drawing import DIFFERENT_IMAGES, draw
 from edgeprune.errors import UsageError
 from edgeprune.measuring import Load
 from edgeprune.profiles import Target
@@ -53,21 +54,25 @@ def package_load(
         UsageError: The package can't be given these, or not as the workload asks.
     """
     module = import_module(f"edgeprune.assets.{PREPROCESS[described['task']]}")
-    inputs, size = module.Inputs(folder, described), target.workload.batch_size
-    drawn = np.random.default_rng(0).integers(len(contents), size=samples * size).tolist()
+    inputs = module.Inputs(folder, described)
     try:
         feeds = [inputs.feed(inputs.encode(content)) for content in contents]
         feeds = [_of_length(feed, target.workload.lengths, described) for feed in feeds]
-        groups = [[feeds[row] for row in drawn[start : start + size]] for start in range(0, len(drawn), size)]
-        longest = sorted(feeds, key=lambda feed: sum(values.size for values in feed.values()))[-size:]
-        asked = [module.to_json(contents[row]) for row in drawn[:samples]] if target.times_answers else []
+        groups, longest = draw(
+            range(len(feeds)),
+            lambda row: sum(values.size for values in feeds[row].values()),
+            batch_size=target.workload.batch_size,
+            count=samples,
+            seed=0,
+        )
+        batches = [_together([feeds[row] for row in group]) for group in groups]
         return Load(
             folder / "model.onnx",
             SessionOptions.model_validate(described["session"]),
-            [_as_json(_together(group), number) for number, group in enumerate(groups)],
-            _as_json(_together(longest), 0),
+            [_as_json(batch, number) for number, batch in enumerate(batches)],
+            _as_json(_together([feeds[row] for row in longest]), 0),
             package=folder if target.times_answers else None,
-            contents=asked,
+            contents=[module.to_json(contents[row]) for row, *_ in groups] if target.times_answers else [],
         )
     except ValueError as error:
         raise UsageError(f"{folder.name} can't be given the inputs: {error}") from error
@@ -104,6 +109,8 @@ def _together(feeds: Sequence[Feed]) -> Feed:
 def _as_json(feed: Feed, number: int) -> dict[str, JsonValue]:
     """A session's inputs as the agent reads them; of images, whose pixels take the same time whatever they are, drawn."""
     return {
-        name: values.tolist() if values.dtype == np.int64 else {"seed": number, "shape": list(values.shape)}
+        name: values.tolist()
+        if values.dtype == np.int64
+        else {"seed": number % DIFFERENT_IMAGES, "shape": list(values.shape)}
         for name, values in feed.items()
     }

@@ -14,22 +14,33 @@ from edgeprune.runners.reach import runner_for
 __all__ = ["place_of", "probe"]
 
 _ARCHITECTURES = ("x86_64", "aarch64")
+_KINDS: dict[str, tuple[type[SshConfig] | type[AdbConfig], str]] = {
+    "ssh": (SshConfig, "host"),
+    "adb": (AdbConfig, "serial"),
+}
 _PROVIDER = "CPUExecutionProvider"
 
 
-def place_of(address: str | None) -> RunnerConfig:
+def place_of(address: str | None, **settings: str | None) -> RunnerConfig:
     """How a device is reached: `ssh://user@host`, `adb://serial`, or None, this machine.
 
+    Args:
+        address: Of the device.
+        settings: Of its runner, as a profile has them; None is left out.
+
     Raises:
-        UsageError: The address is neither.
+        UsageError: The address or a setting can't be one.
     """
+    given = {name: value for name, value in settings.items() if value is not None}
     if address is None:
+        if given:
+            raise UsageError(f"--{next(iter(given))} is about a device that is reached by ssh or adb; name the device")
         return LocalConfig(type="local")
-    match = re.fullmatch(r"(ssh|adb)://([^\s/-][^\s/]*)", address)
-    if match is None:
+    kind, separator, place = address.partition("://")
+    if not separator or kind not in _KINDS or not place:
         raise UsageError(f"{address!r} is no device; give ssh://user@host, adb://serial, or nothing for this machine")
-    kind, place = match.groups()
-    return SshConfig(type="ssh", host=place) if kind == "ssh" else AdbConfig(type="adb", serial=place)
+    model, named = _KINDS[kind]
+    return validate(model, {"type": kind, named: place, **given}, source=address, kind="device")
 
 
 def probe(place: RunnerConfig, name: str | None = None) -> Target:

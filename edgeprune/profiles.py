@@ -236,8 +236,8 @@ class Workload(Frozen):
     batch_size: PositiveInt = 1
     lengths: Literal["data"] | PositiveInt = "data"
     """`data`: the test texts' own lengths; a number: every text cut or repeated to so many tokens (images: `data`)."""
-    answers: bool = False
-    """Also time the package from a text, or an image's file, to its answer, one at a time, as `run.py` does it."""
+    text: bool = False
+    """Also time the package from a text, or the bytes of an image's file, to its answer, one at a time, as `run.py` does it."""
     sessions: PositiveInt = 1
     """Above 1: also measure the throughput of so many sessions in parallel, each on `runtime.threads`."""
 
@@ -248,7 +248,7 @@ class Budget(Frozen):
     latency_p50_ms: PositiveFloat | None = None
     latency_p90_ms: PositiveFloat | None = None
     latency_text_p90_ms: PositiveFloat | None = None
-    """From a text, or an image's file, to its answer; what a user of the package waits for."""
+    """From a text, or the bytes of an image's file, to its answer; what a user of the package waits for."""
     cold_start_ms: PositiveFloat | None = None
     """Opening the session and the first run."""
     peak_memory_mb: PositiveFloat | None = None
@@ -283,7 +283,7 @@ class Target(Frozen):
     @property
     def times_answers(self) -> bool:
         """Whether the package is timed from an input to its answer."""
-        return self.workload.answers or self.budget.latency_text_p90_ms is not None
+        return self.workload.text or self.budget.latency_text_p90_ms is not None
 
     @model_validator(mode="after")
     def _precision_fits_provider(self) -> Self:

@@ -327,7 +327,7 @@ def _print_beyond(console: Console, row: LatencyRow) -> None:
         console.print(f"{row.artifact}, from input to answer: {', '.join(times)} ms", highlight=False)
     if row.throughput_per_s is not None:
         console.print(
-            f"{row.artifact}, {row.sessions} sessions in parallel: {row.throughput_per_s:.0f} inputs in a second",
+            f"{row.artifact}, {row.sessions} sessions in parallel: {row.throughput_per_s:.4g} inputs in a second",
             highlight=False,
         )
 

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
-import numpy as np
 from pydantic import JsonValue
 
 from edgeprune.artifacts import Artifact
+from edgeprune.drawing import draw
 from edgeprune.images import ImageFile
 from edgeprune.models.reader import Inputs, Reader
 from edgeprune.models.text_reader import TextReader
@@ -31,11 +31,9 @@ def batches_of(
         count: How many batches.
     """
     prepared = open_prepared(baseline, work.data, splits=("test",), reader=folder)
-    reader, size = prepared.reader, workload.batch_size
+    reader = prepared.reader
     rows = _rows(prepared.test.inputs, reader, workload)
-    drawn = np.random.default_rng(work.seed).integers(len(rows), size=count * size).tolist()
-    groups = [[rows[row] for row in drawn[start : start + size]] for start in range(0, len(drawn), size)]
-    longest = sorted(rows, key=reader.length)[-size:]
+    groups, longest = draw(rows, reader.length, batch_size=workload.batch_size, count=count, seed=work.seed)
     return [reader.timed(group, number) for number, group in enumerate(groups)], reader.timed(longest, 0)
 
 
@@ -48,12 +46,10 @@ def answered_rows(work: Work, baseline: Artifact, count: int) -> list[JsonValue]
     """
     prepared = open_prepared(baseline, work.data, splits=("test",))
     module = import_module(f"edgeprune.assets.{PREPROCESS[prepared.task.spec.task]}")
-    contents = prepared.test.contents
-    drawn = np.random.default_rng(work.seed).integers(len(contents), size=count).tolist()
-    rows = [contents[row] for row in drawn]
+    groups, _ = draw(prepared.test.contents, lambda _: 0, batch_size=1, count=count, seed=work.seed)
     return [
         module.to_json(row.read() if isinstance(row, ImageFile) else prepared.task.golden(row, prepared.reader))
-        for row in rows
+        for (row,) in groups
     ]
 
 

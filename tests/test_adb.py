@@ -16,7 +16,7 @@ from test_local import REQUEST
 from test_ssh import write_graph
 
 from edgeprune.errors import ProfileError, TargetError
-from edgeprune.probing import place_of, probe
+from edgeprune.probing import probe
 from edgeprune.profiles import load_target
 from edgeprune.runners import remote
 from edgeprune.runners.adb import AdbLine
@@ -177,7 +177,7 @@ def test_what_a_short_cut_interrupted_runs_again(phone: Phone, graph: Path) -> N
 def test_a_package_is_timed_on_the_device_by_its_profile(phone: Phone, built: Built, tmp_path: Path) -> None:
     path = tmp_path / "phone.yaml"
     path.write_text(target_text("phone", runner=config_of(phone).model_dump(mode="json")), encoding="utf-8")
-    asked = ["--processes", 7, "--samples", 16, "--set", "target.workload.answers=true"]
+    asked = ["--processes", 7, "--samples", 16, "--set", "target.workload.text=true"]
     done = call("benchmark", built.package, "--target", path, *asked, "--json")
     assert done.code == 0, done.err
     (row,) = done.document["latency"]
@@ -186,10 +186,6 @@ def test_a_package_is_timed_on_the_device_by_its_profile(phone: Phone, built: Bu
     assert_clean(phone)
     assert probe(config_of(phone)).runner == config_of(phone)
     assert_clean(phone)
-
-
-def test_an_address_names_a_device() -> None:
-    assert place_of("adb://R58M1234ABC") == AdbConfig(type="adb", serial="R58M1234ABC")
 
 
 @pytest.mark.parametrize(

@@ -297,11 +297,51 @@ def test_sessions_in_parallel_say_how_often_each_ran(tmp_path: Path, graph: Path
     assert all(ns >= 0.05e9 for ns in line["ns"])
 
 
+@pytest.mark.parametrize("parallel", [1, 3])
+def test_a_session_that_fails_ends_the_others_wait(tmp_path: Path, graph: Path, parallel: int) -> None:
+    asked = {"mode": "throughput", "parallel": parallel, "seconds": 0.05, "models": [{"name": "a", "path": str(graph)}]}
+    faulty = [{"input_ids": [[1]]}, {"input_ids": [[[1]]]}, {"input_ids": [[1]]}]  # of another rank
+    code, lines = ask(tmp_path, json.dumps(REQUEST | asked | {"batches": {"a": faulty}}))
+    assert code == 1
+    assert "rank" in lines[-1]["message"].lower()
+
+
+def test_sessions_in_parallel_start_at_different_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Session:
+        def __init__(self) -> None:
+            self.given: list[int] = []
+
+        def run(self, _outputs: None, feed: int) -> None:
+            self.given.append(feed)
+
+    sessions: list[Session] = []
+
+    def opened(*_arguments: object) -> Session:
+        sessions.append(Session())
+        return sessions[-1]
+
+    monkeypatch.setattr(agent, "_session", opened)
+    monkeypatch.setattr(agent, "_feeds", lambda *_: list(range(40)))
+    monkeypatch.setattr(agent, "_say", lambda **_: None)
+    request = {"provider": "CPUExecutionProvider", "parallel": 4, "warmup": 0, "seconds": 0.001}
+    agent._throughput(request | {"models": [{"name": "a"}]})
+    assert sorted(session.given[0] for session in sessions) == [0, 10, 20, 30]
+    assert all(session.given[:3] == [session.given[0] + step for step in range(3)] for session in sessions)
+
+
+def test_a_model_that_runs_elsewhere_cannot_be_loaded_where_it_should(tmp_path: Path, graph: Path) -> None:
+    request = {"mode": "load", "provider": "AzureExecutionProvider", "models": [{"name": "a", "path": str(graph)}]}
+    code, lines = ask(tmp_path, json.dumps(REQUEST | request))
+    assert code == 0
+    assert lines[-1]["error"].startswith("3 nodes did not run on AzureExecutionProvider")
+
+
 RUN = """
 import types
 
 class Model:
-    def __init__(self, folder):
+    def __init__(self, folder, provider):
+        assert provider == "CPUExecutionProvider"
         self.preprocess = types.SimpleNamespace(from_json=lambda value: value + "!")
 
     def answer(self, content):

@@ -153,7 +153,7 @@ def test_what_takes_no_padding_takes_no_batch_of_several_lengths(packages: list[
     texts = ["good", "very very good ."]
     benchmark(packages[:1], several, runner, config=CONFIG, inputs=texts)
     batch = runner.requests[-1]["batches"][str(packages[0])][0]  # type: ignore[index, call-overload]
-    assert batch["attention_mask"] == [[1, 1, 1, 0, 0, 0], [1] * 6]  # type: ignore[index, call-overload]
+    assert batch["attention_mask"] == [[1] * 6, [1, 1, 1, 0, 0, 0]]  # type: ignore[index, call-overload]
     _rewritten(packages[0], inputs=["input_ids"])
     with pytest.raises(UsageError, match="takes no padding"):
         benchmark(packages[:1], several, runner, config=CONFIG, inputs=texts)
@@ -163,7 +163,7 @@ def test_what_takes_no_padding_takes_no_batch_of_several_lengths(packages: list[
 
 def test_answers_are_timed_with_whole_packages_and_what_run_py_is_given(packages: list[Path], target: Target) -> None:
     runner = Told(lambda name, _process: 2.0 if name.endswith("new") else 1.0)
-    report = benchmark(packages, with_workload(target, answers=True), runner, config=CONFIG, inputs=["good", "bad ."])
+    report = benchmark(packages, with_workload(target, text=True), runner, config=CONFIG, inputs=["good", "bad ."])
     asked = [one for one in runner.requests if one["mode"] == "answers"]
     assert len(asked) == CONFIG.processes
     assert set(map(str, asked[0]["batches"][str(packages[1])])) == {"good", "bad ."}  # type: ignore[index, call-overload, arg-type]
@@ -270,7 +270,7 @@ def test_the_command_times_for_real(built: Built, tmp_path: Path) -> None:
     assert 0.5 < report.ratio < 2
     assert report.ratio_interval is not None
     assert all(row.p50_ms and row.peak_memory_mb and row.cold_start_ms for row in report.latency)
-    both = ["--set", "target.workload={answers: true, sessions: 2}"]
+    both = ["--set", "target.workload={text: true, sessions: 2}"]
     shown = call("benchmark", built.package, "--processes", 7, "--samples", 16, *both)
     assert shown.code == 0, shown.err
     assert str(built.package) in shown.out

@@ -1,12 +1,16 @@
 """edgeprune/measuring.py: what is made of the agent's lines."""
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import JsonValue  # noqa: TC002
 
-from edgeprune.measuring import Measured
-from edgeprune.profiles import Workload
+from edgeprune.measuring import Load, Measured, measure
+from edgeprune.profiles import BenchmarkConfig, Workload
 from edgeprune.runners import Record
+from edgeprune.variant import SessionOptions
 
 
 def found(*records: Record) -> Measured:
@@ -56,6 +60,28 @@ def test_lines_of_answers_sessions_and_nodes_become_a_row() -> None:
     assert row.text_p90_interval_ms == pytest.approx((3.0, 3.000007))
     assert (row.sessions, row.throughput_per_s, row.throughput_interval_per_s) == (2, 70, (70, 70))
     assert row.nodes == {"CPUExecutionProvider": 7}
+
+
+def test_every_process_of_parallel_sessions_begins_at_other_batches(tmp_path: Path) -> None:
+    asked: list[Record] = []
+
+    class Device:
+        def run(self, request: Record, models: Mapping[str, Path]) -> list[Record]:
+            asked.append(request)
+            return [{"kind": "device"}]
+
+        def close(self) -> None:
+            """Nothing is open."""
+
+    batches: list[JsonValue] = [{"input_ids": [[number]]} for number in range(40)]
+    load = Load(tmp_path / "model.onnx", SessionOptions(threads=1), batches, batches[0])
+    measure(
+        Device(), {"a": load}, BenchmarkConfig(processes=4), provider="CPUExecutionProvider", parallel=2,
+        samples=tmp_path / "samples.jsonl", undecided=lambda _: False, progress=lambda *_: None,
+    )  # fmt: skip
+    taken = [one["batches"]["a"] for one in asked if one["mode"] == "throughput"]  # type: ignore[index, call-overload]
+    assert [batches.index(each[0]) for each in taken] == [0, 10, 20, 30]  # type: ignore[index, call-overload]
+    assert all(sorted(map(str, each)) == sorted(map(str, batches)) for each in taken)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,11 @@ import yaml
 from e2e import call
 
 from edgeprune.agent import device_info
-from edgeprune.errors import TargetError, UsageError
+from edgeprune.errors import TargetError
 from edgeprune.probing import place_of, probe
 from edgeprune.profiles import load_target, mismatches
 from edgeprune.runners import Record
-from edgeprune.runners.config import LocalConfig, SshConfig
+from edgeprune.runners.config import AdbConfig, LocalConfig, SshConfig
 
 
 def test_this_machine_has_a_profile_that_it_is(tmp_path: Path) -> None:
@@ -39,12 +39,31 @@ def test_a_name_that_no_profile_has_is_a_sentence() -> None:
     assert "Traceback" not in done.err
 
 
-@pytest.mark.parametrize("address", ["board", "ssh://", "ssh://-oProxyCommand=x", "ssh://a b", "http://board"])
-def test_what_is_no_address_is_refused(address: str) -> None:
-    with pytest.raises(UsageError, match="give ssh://user@host"):
-        place_of(address)
-    done = call("targets", "probe", address)
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["board"], "give ssh://user@host"),
+        (["ssh://"], "give ssh://user@host"),
+        (["http://board"], "give ssh://user@host"),
+        (["ssh://-oProxyCommand=x"], "host: '-oProxyCommand=x' should be user@host"),
+        (["ssh://a b"], "host: 'a b' should be user@host"),
+        (["adb://_x"], "serial: '_x' should be a serial number"),
+        (["ssh://board", "--app", "com.termux"], "app: unknown key"),
+        (["ssh://board", "--folder", "tmp"], "folder: 'tmp' should be a path"),
+        (["--python", "python3"], "--python is about a device that is reached by ssh or adb"),
+    ],
+)
+def test_what_is_no_device_is_refused(arguments: list[str], message: str) -> None:
+    done = call("targets", "probe", *arguments)
     assert done.code == 2
+    assert message in done.err
+    assert "Traceback" not in done.err
+
+
+def test_a_phone_is_reached_as_the_options_say() -> None:
+    assert place_of("adb://R58M1234ABC") == AdbConfig(type="adb", serial="R58M1234ABC", folder="/data/local/tmp")
+    termux = {"app": "com.termux", "python": "/data/data/com.termux/files/usr/bin/python", "folder": "/data/data/x"}
+    assert place_of("adb://R58M1234ABC", **termux) == AdbConfig(type="adb", serial="R58M1234ABC", **termux)
 
 
 class _Device:

@@ -65,12 +65,13 @@ def operators(path: Path) -> Counter[str]:
     return Counter(node.op_type for node in onnx.load(path).graph.node)
 
 
+@pytest.mark.parametrize("embeddings", ["int8", "int4"])
 @pytest.mark.parametrize("mode", get_args(Mode))
 def test_weights_may_lie_beside_the_graph_in_every_mode(
-    source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: Mode
+    source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: Mode, embeddings: EmbeddingsType
 ) -> None:
     """As they do above 2 GB."""
-    settings = settings_of(mode, "int4" if is_quantized(mode) else None)
+    settings = settings_of(mode, embeddings if is_quantized(mode) else None)
     for name in ("inside", "outside", "source"):
         (tmp_path / name).mkdir()
     convert(source.path, tmp_path / "inside" / "model.onnx", settings, source.calibration)
@@ -80,6 +81,9 @@ def test_weights_may_lie_beside_the_graph_in_every_mode(
     assert beside.with_name("model.onnx.data").is_file()
     convert(beside, tmp_path / "outside" / "model.onnx", settings, source.calibration)
     beside.with_name("model.onnx.data").unlink()
+    made = onnx.load(tmp_path / "outside" / "model.onnx", load_external_data=False)
+    outside_it = any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in made.graph.initializer)
+    assert (tmp_path / "outside" / "model.onnx.data").is_file() == outside_it, "nothing is shipped that nothing reads"
     inside, outside = (source.outputs(tmp_path / name / "model.onnx") for name in ("inside", "outside"))
     for one, other in zip(inside, outside, strict=True):
         np.testing.assert_array_equal(one, other)

@@ -33,3 +33,8 @@ def test_the_newest_thing_in_a_graph_decides(
     path = tmp_path / "model.onnx"
     onnx.save(helper.make_model(made, opset_imports=[helper.make_opsetid("", opset)], ir_version=ir_version), path)
     assert oldest_runtime(path) == oldest
+    model = onnx.load(path)
+    model.opset_import[0].version = 99
+    onnx.save(model, path)
+    with pytest.raises(KeyError):  # nobody has tried it
+        oldest_runtime(path)

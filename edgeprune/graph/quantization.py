@@ -80,6 +80,14 @@ def convert(source: Path, destination: Path, settings: PrecisionSettings, calibr
         _quantize_dynamic(destination, destination, settings, rows, but=others)
     if tables:
         _in_blocks(destination, destination, tables, bits=4, block=_TABLE_BLOCK)
+    beside = destination.with_name(f"{destination.name}.data")
+    if beside.is_file() and not _has_weights_outside(destination):  # a step in between wrote them there
+        beside.unlink()
+
+
+def _has_weights_outside(path: Path) -> bool:
+    tensors = onnx.load(path, load_external_data=False).graph.initializer
+    return any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in tensors)
 
 
 def quantized_products(path: Path, settings: PrecisionSettings) -> list[str]:

@@ -12,6 +12,7 @@ from pydantic import JsonValue
 from transformers import PreTrainedConfig
 
 from edgeprune.assets.preprocess_image import pixel_values, read_settings, shrunk_png
+from edgeprune.drawing import DIFFERENT_IMAGES
 from edgeprune.errors import DataError, ModelError
 from edgeprune.images import ImageFile
 from edgeprune.models.architectures import image_shape
@@ -22,8 +23,6 @@ __all__ = ["ImageReader", "load_image_reader"]
 _FILE = "preprocessor_config.json"
 _PATCH = 16 * 16
 _PARITY_IMAGES = 8
-_DRAWN = 8
-"""So many different batches are timed, over and over: on the device each takes memory."""
 
 
 class ImageReader(Reader):
@@ -92,7 +91,7 @@ class ImageReader(Reader):
 
         No operator's time depends on them, and every image has the same size.
         """
-        return {"pixel_values": {"seed": number % _DRAWN, "shape": [len(rows), 3, *self.size]}}
+        return {"pixel_values": {"seed": number % DIFFERENT_IMAGES, "shape": [len(rows), 3, *self.size]}}
 
     def golden(self, image: ImageFile) -> bytes:
         """The image as a package's goldens keep it: a PNG, no larger than the model takes it."""

@@ -30,6 +30,11 @@ class LocalConfig(Frozen):
     type: Literal["local"]
 
 
+Folder = Annotated[
+    str, _like(r"(~?/)[A-Za-z0-9_./+-]*", "a path that begins with / or ~/, of letters, digits and . _ + - /")
+]
+
+
 class RemoteConfig(Frozen):
     """A device that a shell can be had on. No text in here needs quoting there."""
 
@@ -38,10 +43,13 @@ class RemoteConfig(Frozen):
         _like(r"(~/)?[A-Za-z0-9_./+][A-Za-z0-9_./+-]*", "a command or a path of letters, digits and . _ + - /"),
     ] = "python3"
     """Has onnxruntime and numpy."""
-    folder: Annotated[
-        str, _like(r"(~?/)[A-Za-z0-9_./+-]*", "a path that begins with / or ~/, of letters, digits and . _ + - /")
-    ] = "/tmp"  # noqa: S108 (mktemp makes a folder of its own there)
+    folder: Folder = "/tmp"  # noqa: S108 (mktemp makes a folder of its own there)
     """Where the work folder is made, and removed again."""
+
+    @property
+    def place(self) -> str:
+        """What messages call the device, and how those of one device are told."""
+        raise NotImplementedError
 
 
 class SshConfig(RemoteConfig):
@@ -53,7 +61,6 @@ class SshConfig(RemoteConfig):
 
     @property
     def place(self) -> str:
-        """What messages call it."""
         return self.host
 
 
@@ -62,6 +69,8 @@ class AdbConfig(RemoteConfig):
 
     type: Literal["adb"]
     serial: Annotated[str, _like(r"[A-Za-z0-9][A-Za-z0-9._:-]*", "a serial number as adb devices lists it")]
+    folder: Folder = "/data/local/tmp"
+    """Where the work folder is made, and removed again; an app's must be its own."""
     app: Annotated[str, _like(r"[A-Za-z][A-Za-z0-9_.]*", "the name of an Android app, such as com.termux")] | None = (
         None
     )
@@ -69,7 +78,6 @@ class AdbConfig(RemoteConfig):
 
     @property
     def place(self) -> str:
-        """What messages call it."""
         return self.serial
 
 

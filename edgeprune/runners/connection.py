@@ -74,7 +74,6 @@ class Connection:
 
     def __init__(self, line: Line, folder: str, *, before: str | None = None) -> None:
         self._line = line
-        self.place = line.place
         keeper = _KEEPER.format(folder=folder, mark=_MARK, before=f"d={shlex.quote(before)}; end; " if before else "")
         try:
             self._keeper = subprocess.Popen(  # noqa: S603 (the profile's device)
@@ -103,6 +102,11 @@ class Connection:
                 f"runner.folder"
             )
 
+    @property
+    def place(self) -> str:
+        """What messages call the device."""
+        return self._line.place
+
     def run(self, script: str, source: IO[bytes] | int) -> CompletedProcess[str]:
         """Run a line of POSIX shell on the device, in a session of its own.
 
@@ -125,7 +129,7 @@ class Connection:
         ended = self._line.ended(done)
         if ended is None:
             raise ConnectionLostError(
-                f"the connection to {self._line.place} was cut; see that the device stays on and in the network"
+                f"the connection to {self.place} was cut; see that the device stays on and in the network"
             )
         return ended
 

@@ -41,6 +41,8 @@ class RemoteRunner:
         self._lost: str | None = None
         """The work folder of a connection that was cut."""
         self._pushed: set[str] = set()
+        self._wanted: set[str] = set()
+        """By the last run."""
 
     def run(self, request: Record, models: Mapping[str, Path]) -> list[Record]:
         """See `Runner.run`; what a cut connection interrupted is run again from its beginning."""
@@ -90,12 +92,14 @@ class RemoteRunner:
         return self._connection
 
     def _make_room(self, device: Connection, wanted: set[str]) -> None:
-        """Before more is copied, remove what this run doesn't need: a race goes through dozens of graphs."""
+        """Before more is copied, remove what neither this run nor the last needs: a race goes through dozens of graphs."""
+        needed = wanted | self._wanted
+        self._wanted = wanted
         if wanted <= self._pushed:
             return
-        for key in self._pushed - wanted:
+        for key in self._pushed - needed:
             device.run(f"rm -rf {shlex.quote(f'{device.folder}/{key}')}", subprocess.DEVNULL)
-        self._pushed &= wanted
+        self._pushed &= needed
 
     def _push(self, device: Connection, file: Path, folder: str) -> None:
         place = shlex.quote(f"{folder}/{file.name}")
@@ -124,7 +128,7 @@ def _files(model: Path) -> list[Path]:
 def _agent_script(python: str, folder: str) -> str:
     """Run the agent, say in `pid` which process it is, and tell by the exit code which signal ended it, which ssh hides.
 
-    A shell takes a background process's standard input away unless it has another number.
+    Temporary files go into the work folder, which is removed however the agent ends. A shell takes a background process's standard input away unless it has another number.
     """
     program, pid = shlex.quote(f"{folder}/agent.py"), shlex.quote(f"{folder}/pid")
-    return f"{{ {python} {program} <&3 & }} 3<&0; echo $! >{pid}; wait $!"
+    return f"{{ TMPDIR={shlex.quote(folder)} {python} {program} <&3 & }} 3<&0; echo $! >{pid}; wait $!"

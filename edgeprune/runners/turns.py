@@ -10,9 +10,6 @@ from edgeprune.runners import Record, Runner
 
 __all__ = ["BLOCK", "time_by_turns"]
 
-_LINES = {"latency": "samples", "answers": "answers"}
-"""What the agent's lines are called, by mode."""
-
 BLOCK = 10
 """Runs of one model before the next one's turn; short enough to share disturbances, long enough for warm caches."""
 
@@ -25,27 +22,23 @@ def time_by_turns(
     processes: range,
     keep: Callable[[Record], object],
     mode: Literal["latency", "answers"] = "latency",
-) -> dict[str, list[list[float]]]:
-    """Samples of each model, in ms, one list a process.
+) -> None:
+    """Have models take turns in fresh processes, each model in each place in turn.
 
     Args:
         runner: How the target is reached.
         request: As in `agent.py`, without `mode`, `block` and `models`.
         models: Name to file, or to a package's folder where answers are timed.
-        processes: Their numbers; each model takes each place in turn.
+        processes: Their numbers.
         keep: Is handed every line of the agent, with the process's number.
         mode: Of the agent: whether models are timed, or packages from an input to its answer.
     """
     names = list(models)
-    samples: dict[str, list[list[float]]] = {name: [] for name in names}
     for process in processes:
         order = [*names[process % len(names) :], *names[: process % len(names)]]
         asked = {**request, "mode": mode, "block": BLOCK, "batches": _in_turn(request["batches"], process)}
         for record in runner.run(asked, {name: models[name] for name in order}):
             keep({"process": process, **record})
-            if record["kind"] == _LINES[mode]:
-                samples[str(record["name"])].append([ns / 1e6 for ns in record["ns"]])  # type: ignore[operator, union-attr]
-    return samples
 
 
 def _in_turn(batches: JsonValue, process: int) -> JsonValue:

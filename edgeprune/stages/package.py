@@ -161,7 +161,7 @@ class Package(Stage):
             "precision": variant.precision.model_dump(mode="json"),
             "rewrites": list(variant.rewrites),
             "provider": self._runtime.provider,
-            "onnxruntime": oldest,
+            "oldest_onnxruntime": oldest,
             "session": session.model_dump(mode="json"),
             "licence": _licence(work),
         }

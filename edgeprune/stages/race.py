@@ -13,7 +13,7 @@ import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from pydantic import JsonValue, TypeAdapter
 
@@ -216,7 +216,7 @@ class Race(Stage):
         self, work: Work, graphs: "_Graphs", entrants: Sequence[Variant], batches: "list[JsonValue]"
     ) -> tuple[Variant, list[RaceRow]]:
         """The fastest of some variants, and a row each."""
-        refused = self._refused(graphs, entrants)
+        refused = self._refused(graphs, entrants, batches[0])
         if len(refused) == len(entrants):
             raise TargetError(f"the target refuses every graph: {next(iter(refused.values()))}")
         by_name = {variant.words: variant for variant in entrants if variant.words not in refused}
@@ -229,14 +229,16 @@ class Race(Stage):
                 "batches": {name: [batches[number % len(batches)] for number in range(samples)] for name in names},
             }
             models = {name: graphs.path(by_name[name]) for name in names}
+            taken: dict[str, list[list[float]]] = {name: [] for name in names}
             with (work.folder / "samples.jsonl").open("a", encoding="utf-8") as file:
-                return time_by_turns(
-                    self._runner,
-                    request,
-                    models,
-                    processes=range(processes),
-                    keep=lambda record: file.write(json.dumps(record) + "\n"),
-                )
+
+                def keep(record: Record) -> None:
+                    file.write(json.dumps(record) + "\n")
+                    if record["kind"] == "samples":
+                        taken[str(record["name"])].append([ns / 1e6 for ns in cast("list[int]", record["ns"])])
+
+                time_by_turns(self._runner, request, models, processes=range(processes), keep=keep)
+            return taken
 
         name, rows = race(
             [Entrant(name, variant.complexity) for name, variant in by_name.items()],
@@ -259,12 +261,13 @@ class Race(Stage):
         errors = {one.words: graphs.errors[one.rewrites] for one in entrants}
         return by_name[name], [row.model_copy(update={"max_error": errors[row.variant]}) for row in rows]
 
-    def _refused(self, graphs: "_Graphs", entrants: Sequence[Variant]) -> dict[str, str]:
-        """Of the variants that the target's runtime can't open, why: an older one may lack an operator."""
+    def _refused(self, graphs: "_Graphs", entrants: Sequence[Variant], batch: "JsonValue") -> dict[str, str]:
+        """Of the variants that the target's runtime can't open, or not run where it should, why."""
         request: Record = {
             "mode": "load",
             "provider": self._runtime.provider,
             "sessions": {one.words: self._session(one).model_dump(mode="json") for one in entrants},
+            "batches": {one.words: [batch] for one in entrants},
         }
         records = self._runner.run(request, {one.words: graphs.path(one) for one in entrants})
         loaded = [record for record in records if record["kind"] == "loaded"]
