@@ -13,8 +13,13 @@ _IR_VERSIONS = {10: (1, 18), 11: (1, 23)}
 _OPSETS = {18: (1, 18), 19: (1, 18), 20: (1, 18), 21: (1, 18), 22: (1, 21), 23: (1, 23)}
 """Version to the first ONNX Runtime, from the oldest on, that reads it; closed: what isn't here was not tried."""
 
+_MASKED_ATTENTION = (1, 20)
+"""MultiHeadAttention with a mask, a bias that is the same for all heads."""
+
+_ATTENTION_BIAS = 5
+"""The input's place (https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md)."""
+
 _OPERATORS = {
-    ("MultiHeadAttention", None): (1, 20),  # without a mask and biases, as the rewrites write it
     ("MatMulNBits", 8): (1, 22),
     ("GatherBlockQuantized", 4): (1, 23),  # two values a byte
 }
@@ -25,8 +30,10 @@ def oldest_runtime(path: Path) -> str:
     """The version, as `1.18`, that the graph of an .onnx file needs at least."""
     model = onnx.load(path, load_external_data=False)
     opset = next(one.version for one in model.opset_import if not one.domain)
-    needed = [_OLDEST, _IR_VERSIONS[model.ir_version], _OPSETS[opset]]
+    needed: list[tuple[int, int]] = [_OLDEST, _IR_VERSIONS[model.ir_version], _OPSETS[opset]]
     for node in model.graph.node:
-        bits = next((attribute.i for attribute in node.attribute if attribute.name == "bits"), None)
+        bits = next((attribute.i for attribute in node.attribute if attribute.name == "bits"), 0)
         needed.append(_OPERATORS.get((node.op_type, bits), _OLDEST))
+        if node.op_type == "MultiHeadAttention" and any(node.input[_ATTENTION_BIAS:]):
+            needed.append(_MASKED_ATTENTION)
     return ".".join(map(str, max(needed)))

@@ -66,7 +66,7 @@ class Package(Stage):
     """
 
     name = "package"
-    version = 5
+    version = 6
     libraries = ("onnxruntime", "tokenizers", "numpy")
     roles = ("dense", "model")
 
