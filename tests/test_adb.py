@@ -13,7 +13,7 @@ from android import Phone
 from e2e import Built, call, target_text
 from sshd import free_port, wait
 from test_local import REQUEST
-from test_ssh import write_graph
+from test_ssh import complaint, write_graph
 
 from edgeprune.errors import ProfileError, TargetError
 from edgeprune.probing import probe
@@ -57,16 +57,9 @@ def assert_clean(phone: Phone) -> None:
 
 
 def refusal(phone: Phone, graph: Path, request: dict[str, Any] = REQUEST, **changes: Any) -> str:
-    runner = runner_of(phone, **changes)
-    try:
-        with pytest.raises(TargetError) as caught:
-            runner.run(request, {"final": graph})
-    finally:
-        runner.close()
+    said = complaint(runner_of(phone, **changes), {"final": graph}, request)
     assert_clean(phone)
-    assert caught.value.exit_code == 6
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
+    return said
 
 
 def test_the_agents_lines_come_back_and_nothing_stays_on_the_device(phone: Phone, graph: Path) -> None:

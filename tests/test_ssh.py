@@ -72,18 +72,23 @@ def runner_of(board: Board, **changes: str) -> RemoteRunner:
     return RemoteRunner(config, lambda: SshLine(config))
 
 
-def refusal(board: Board, models: dict[str, Path], request: dict[str, Any] = REQUEST, **changes: str) -> str:
-    """The one sentence on why a run fails; the device is clean afterwards."""
-    runner = runner_of(board, **changes)
+def complaint(runner: RemoteRunner, models: dict[str, Path], request: dict[str, Any]) -> str:
+    """The one sentence on why a run fails."""
     try:
         with pytest.raises(TargetError) as caught:
             runner.run(request, models)
     finally:
         runner.close()
-    board.assert_clean()
     assert caught.value.exit_code == 6
     assert "\n" not in str(caught.value)
     return str(caught.value)
+
+
+def refusal(board: Board, models: dict[str, Path], request: dict[str, Any] = REQUEST, **changes: str) -> str:
+    """Likewise; the device is clean afterwards."""
+    said = complaint(runner_of(board, **changes), models, request)
+    board.assert_clean()
+    return said
 
 
 def test_the_agents_lines_come_back_and_nothing_stays_on_the_device(board: Board, graph: Path) -> None:
