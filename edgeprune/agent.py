@@ -246,8 +246,8 @@ def placement(request, model, feed):
 
 
 def _yields_shapes(node):
-    outputs = [output for one in node["output_type_shape"] for output in one.items()]
-    return all(kind in ("int64", "int32") and len(shape) <= 1 for kind, shape in outputs)
+    outputs = [output for one in node.get("output_type_shape", ()) for output in one.items()]
+    return bool(outputs) and all(kind in ("int64", "int32") and len(shape) <= 1 for kind, shape in outputs)
 
 
 def _refuse_elsewhere(request, model, feed):
@@ -344,32 +344,36 @@ def _time_by_turns(request, calls, kind):
 
 def _throughput(request):
     for model in request["models"]:
-        sessions = [_session(request, model) for _ in range(request["parallel"])]
-        feeds = _feeds(request, model, sessions[0])
-        _refuse_elsewhere(request, model, feeds[0])
-        together = threading.Barrier(len(sessions))
-        with ThreadPoolExecutor(len(sessions)) as pool:
-            running = [
-                pool.submit(_run_for_a_while, request, feeds, together, session, number * len(feeds) // len(sessions))
-                for number, session in enumerate(sessions)
-            ]
-        errors = [one.exception() for one in running if one.exception() is not None]
-        if errors:  # the others' is that they waited in vain
-            raise next((one for one in errors if not isinstance(one, threading.BrokenBarrierError)), errors[0])
-        found = [one.result() for one in running]
+        found = _together(request, model)
         _say(kind="throughput", name=model["name"], runs=[runs for runs, _ in found], ns=[ns for _, ns in found])
-        del sessions, running
 
 
-def _run_for_a_while(request, feeds, together, session, first):
+def _together(request, model):
+    """Of each parallel session, how often it ran, and in which time."""
+    sessions = [_session(request, model) for _ in range(request["parallel"])]
+    feeds = _feeds(request, model, sessions[0])
+    _refuse_elsewhere(request, model, feeds[0])
+    ready = threading.Barrier(len(sessions))
+    with ThreadPoolExecutor(len(sessions)) as pool:
+        running = [
+            pool.submit(_run_for_a_while, request, feeds, ready, session, number * len(feeds) // len(sessions))
+            for number, session in enumerate(sessions)
+        ]
+    errors = [one.exception() for one in running if one.exception() is not None]
+    if errors:  # the others' is that they waited in vain
+        raise next((one for one in errors if not isinstance(one, threading.BrokenBarrierError)), errors[0])
+    return [one.result() for one in running]
+
+
+def _run_for_a_while(request, feeds, ready, session, first):
     """How often a session ran from its first feed on, beside the others, and in which time."""
     try:
         for index in range(request["warmup"]):
             session.run(None, feeds[(first + index) % len(feeds)])
     except Exception:
-        together.abort()
+        ready.abort()
         raise
-    together.wait()
+    ready.wait()
     runs, begin = 0, time.perf_counter_ns()
     end, now = begin + request["seconds"] * 1e9, begin
     while now < end:

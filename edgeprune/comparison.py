@@ -28,7 +28,7 @@ from edgeprune.package_loads import contents_of, package_load
 from edgeprune.profiles import BenchmarkConfig, Target
 from edgeprune.reaching import runner_of, why_unreachable
 from edgeprune.runners import Runner
-from edgeprune.runners.config import RemoteConfig
+from edgeprune.runners.config import AdbConfig, SshConfig
 from edgeprune.runners.turns import BLOCK
 from edgeprune.verify import check_digests, description, opened
 
@@ -85,7 +85,7 @@ def fleet(
         raise TargetError("; ".join(reasons))
     lock, devices = threading.Lock(), defaultdict(list)
     for number, target in enumerate(targets):
-        devices[target.runner.place if isinstance(target.runner, RemoteConfig) else "here"].append(number)
+        devices[target.runner.place if isinstance(target.runner, SshConfig | AdbConfig) else "here"].append(number)
 
     def tell(event: Event) -> None:
         with lock:

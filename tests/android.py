@@ -18,6 +18,8 @@ from pathlib import Path
 from queue import Queue
 from typing import IO
 
+from sshd import running_below
+
 ADB = shutil.which("adb")
 """None: there is no adb here."""
 
@@ -74,12 +76,7 @@ class Phone:
 
     def running(self) -> list[str]:
         """Command lines of what runs on the device below its folder."""
-        found = []
-        for path in Path("/proc").glob("[0-9]*/cmdline"):
-            with contextlib.suppress(OSError):
-                words = path.read_bytes().decode(errors="replace").split("\0")
-                found += [" ".join(words)] if any(word.startswith(f"{self.folder}/") for word in words) else []
-        return found
+        return running_below(self.folder)
 
 
 class _Connection:

@@ -86,16 +86,21 @@ class Board:
 
     def running(self) -> list[str]:
         """Command lines of what runs on the device below its folder."""
-        found = []
-        for path in Path("/proc").glob("[0-9]*/cmdline"):
-            with contextlib.suppress(OSError):
-                words = path.read_bytes().decode(errors="replace").split("\0")
-                found += [" ".join(words)] if any(word.startswith(f"{self.folder}/") for word in words) else []
-        return found
+        return running_below(self.folder)
 
     def assert_clean(self) -> None:
         """Nothing runs there, and nothing lies about; the device has a few seconds to notice."""
         wait(lambda: not self.running() and not list(self.folder.iterdir()))
+
+
+def running_below(folder: Path) -> list[str]:
+    """Command lines of this machine's processes that name something in a folder."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            words = path.read_bytes().decode(errors="replace").split("\0")
+            found += [" ".join(words)] if any(word.startswith(f"{folder}/") for word in words) else []
+    return found
 
 
 def wait(happened: Callable[[], object], timeout_s: float = 60) -> None:

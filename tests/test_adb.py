@@ -13,11 +13,10 @@ from android import Phone
 from e2e import Built, call, target_text
 from sshd import free_port, wait
 from test_local import REQUEST
-from test_ssh import complaint, write_graph
+from test_ssh import complaint, fault_of, write_graph
 
-from edgeprune.errors import ProfileError, TargetError
+from edgeprune.errors import TargetError
 from edgeprune.probing import probe
-from edgeprune.profiles import load_target
 from edgeprune.runners import remote
 from edgeprune.runners.adb import AdbLine
 from edgeprune.runners.config import AdbConfig
@@ -131,7 +130,9 @@ def test_everything_runs_as_an_apps_user_where_one_is_named(
     assert phone.opened
     assert all(script.startswith("run-as com.termux sh -c ") for script in phone.opened)
     message = refusal(phone, graph, app="com.other")
-    assert "runs nothing as com.other (run-as: unknown package: com.other); install a debuggable build" in message
+    assert (
+        "runs nothing as runner.app's user (run-as: unknown package: com.other); install a debuggable build" in message
+    )
 
 
 def test_a_device_that_is_unplugged_is_told(phone: Phone, graph: Path) -> None:
@@ -190,9 +191,4 @@ def test_a_package_is_timed_on_the_device_by_its_profile(phone: Phone, built: Bu
     ],
 )  # fmt: skip
 def test_a_faulty_profile_is_refused_with_the_path_of_its_fault(tmp_path: Path, runner: object, line: str) -> None:
-    path = tmp_path / "there.yaml"
-    path.write_text(target_text("there", runner=runner), encoding="utf-8")
-    with pytest.raises(ProfileError) as caught:
-        load_target(str(path))
-    (found,) = str(caught.value).splitlines()[1:]
-    assert found.strip().startswith(line)
+    assert fault_of(runner, tmp_path).startswith(line)

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import JsonValue  # noqa: TC002
 
 from edgeprune.measuring import Load, Measured, measure
 from edgeprune.profiles import BenchmarkConfig, Workload
@@ -73,7 +72,7 @@ def test_every_process_of_parallel_sessions_begins_at_other_batches(tmp_path: Pa
         def close(self) -> None:
             """Nothing is open."""
 
-    batches: list[JsonValue] = [{"input_ids": [[number]]} for number in range(40)]
+    batches: list[Any] = [{"input_ids": [[number]]} for number in range(40)]
     load = Load(tmp_path / "model.onnx", SessionOptions(threads=1), batches, batches[0])
     measure(
         Device(), {"a": load}, BenchmarkConfig(processes=4), provider="CPUExecutionProvider", parallel=2,

@@ -72,6 +72,16 @@ def runner_of(board: Board, **changes: str) -> RemoteRunner:
     return RemoteRunner(config, lambda: SshLine(config))
 
 
+def fault_of(runner: object, folder: Path) -> str:
+    """What is said of a profile with such a runner: one line."""
+    path = folder / "there.yaml"
+    path.write_text(target_text("there", runner=runner), encoding="utf-8")
+    with pytest.raises(ProfileError) as caught:
+        load_target(str(path))
+    (found,) = str(caught.value).splitlines()[1:]
+    return found.strip()
+
+
 def complaint(runner: RemoteRunner, models: dict[str, Path], request: dict[str, Any]) -> str:
     """The one sentence on why a run fails."""
     try:
@@ -399,12 +409,7 @@ def test_a_machine_without_ssh_says_so(board: Board, graph: Path, monkeypatch: p
     ],
 )  # fmt: skip
 def test_a_faulty_profile_is_refused_with_the_path_of_its_fault(tmp_path: Path, runner: object, line: str) -> None:
-    path = tmp_path / "there.yaml"
-    path.write_text(target_text("there", runner=runner), encoding="utf-8")
-    with pytest.raises(ProfileError) as caught:
-        load_target(str(path))
-    (found,) = str(caught.value).splitlines()[1:]
-    assert found.strip().startswith(line)
+    assert fault_of(runner, tmp_path).startswith(line)
 
 
 def test_a_home_folder_may_stand_before_a_path() -> None:

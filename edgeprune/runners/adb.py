@@ -3,14 +3,11 @@
 Standard input, output and exit codes are told apart by adb's shell protocol 2, which Android has had since 7.0.
 """
 
-import re
 import shlex
+from collections.abc import Mapping
 from subprocess import CompletedProcess
 
-from edgeprune.errors import TargetError
-from edgeprune.runners.answer import last_line
 from edgeprune.runners.config import AdbConfig
-from edgeprune.runners.connection import ConnectionLostError
 
 __all__ = ["AdbLine"]
 
@@ -19,10 +16,10 @@ _ENDED = "edgeprune-ended"
 
 _REFUSALS = {
     r"unauthorized": (
-        "{serial} doesn't trust this machine yet; unlock it, and accept this machine's key in the dialog that adb made it show"
+        "{place} doesn't trust this machine yet; unlock it, and accept this machine's key in the dialog that adb made it show"
     ),
     r"unknown package|not debuggable|not an application": (
-        "{serial} runs nothing as {app} ({last}); install a debuggable build of that app, or leave runner.app out"
+        "{place} runs nothing as runner.app's user ({last}); install a debuggable build of that app, or leave runner.app out"
     ),
 }
 """What adb or run-as says that no second attempt would change, to a sentence."""
@@ -36,6 +33,11 @@ class AdbLine:
     """
 
     program, package = "adb", "Android's platform tools"
+    refusals: Mapping[str, str] = _REFUSALS
+    unanswered = (
+        "adb doesn't reach {place} ({last}); see that it is on, plugged in with USB debugging allowed (or connected with adb "
+        "connect), and listed by adb devices"
+    )
 
     def __init__(self, config: AdbConfig) -> None:
         self.place = config.serial
@@ -46,17 +48,6 @@ class AdbLine:
         marked = f"sh -c {shlex.quote(script)}; code=$?; echo {_ENDED} >&2; exit $code"
         shell = f"sh -c {shlex.quote(marked)}"
         return ["adb", "-s", self.place, "shell", "-T", f"run-as {self._app} {shell}" if self._app else shell]
-
-    def refusal(self, complaint: str) -> TargetError:
-        """See `Line.refusal`."""
-        last = last_line(complaint)
-        for pattern, sentence in _REFUSALS.items():
-            if re.search(pattern, complaint):
-                return TargetError(sentence.format(serial=self.place, app=self._app, last=last))
-        return ConnectionLostError(
-            f"adb doesn't reach {self.place} ({last}); see that it is on, plugged in with USB debugging allowed (or connected "
-            f"with adb connect), and listed by adb devices"
-        )
 
     def ended(self, done: CompletedProcess[str]) -> CompletedProcess[str] | None:
         """See `Line.ended`."""

@@ -46,11 +46,6 @@ class RemoteConfig(Frozen):
     folder: Folder = "/tmp"  # noqa: S108 (mktemp makes a folder of its own there)
     """Where the work folder is made, and removed again."""
 
-    @property
-    def place(self) -> str:
-        """What messages call the device, and how those of one device are told."""
-        raise NotImplementedError
-
 
 class SshConfig(RemoteConfig):
     """A board or a phone that runs an SSH server."""
@@ -61,6 +56,7 @@ class SshConfig(RemoteConfig):
 
     @property
     def place(self) -> str:
+        """What messages call the device, and how one is told from another."""
         return self.host
 
 
@@ -78,6 +74,7 @@ class AdbConfig(RemoteConfig):
 
     @property
     def place(self) -> str:
+        """What messages call the device, and how one is told from another."""
         return self.serial
 
 

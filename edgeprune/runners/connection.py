@@ -5,8 +5,10 @@ standard input to the end, which comes with `close`, with the end of this proces
 Then it kills the agent and removes the folder.
 """
 
+import re
 import shlex
 import subprocess
+from collections.abc import Mapping
 from subprocess import CompletedProcess
 from typing import IO, Protocol
 
@@ -45,13 +47,14 @@ class Line(Protocol):
     """What is run here."""
     package: str
     """What has that program."""
+    refusals: Mapping[str, str]
+    """What the program says that no second attempt would change, as a pattern, to a sentence; {place} and {last}, its last
+    line, are filled in."""
+    unanswered: str
+    """A sentence for everything else that it says, likewise."""
 
     def command(self, script: str, *, first: bool) -> list[str]:
         """What to run here to have a line of POSIX shell run there; the first one opens the connection."""
-        ...
-
-    def refusal(self, complaint: str) -> TargetError:
-        """Why there was no connection, by what the program said; a ConnectionLostError if another attempt may help."""
         ...
 
     def ended(self, done: CompletedProcess[str]) -> CompletedProcess[str] | None:
@@ -96,7 +99,7 @@ class Connection:
             out, complaint = self._keeper.communicate()
             done = line.ended(CompletedProcess([], self._keeper.returncode, out, complaint))
             if done is None:
-                raise line.refusal(complaint)
+                raise _refusal(line, complaint)
             raise TargetError(
                 f"could not make a folder below {folder} on {line.place}: {last_line(done.stderr)}; name another one in "
                 f"runner.folder"
@@ -140,3 +143,12 @@ class Connection:
         except subprocess.TimeoutExpired:
             self._keeper.kill()
             self._keeper.communicate()
+
+
+def _refusal(line: Line, complaint: str) -> TargetError:
+    """Why there was no connection."""
+    last = last_line(complaint)
+    for pattern, sentence in line.refusals.items():
+        if re.search(pattern, complaint):
+            return TargetError(sentence.format(place=line.place, last=last))
+    return ConnectionLostError(line.unanswered.format(place=line.place, last=last))

@@ -3,17 +3,14 @@
 The first ssh process is the master whose connection the later ones share.
 """
 
-import re
 import secrets
 import shlex
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from subprocess import CompletedProcess
 
-from edgeprune.errors import TargetError
-from edgeprune.runners.answer import last_line
 from edgeprune.runners.config import SshConfig
-from edgeprune.runners.connection import ConnectionLostError
 
 __all__ = ["SshLine"]
 
@@ -35,17 +32,17 @@ _OPTIONS = {
 
 _REFUSALS = {
     r"REMOTE HOST IDENTIFICATION HAS CHANGED": (
-        "{host} has another host key than the one that is known here: it was installed anew, or another machine answers in its "
-        "place; if it is yours, remove the old key with ssh-keygen -R, then log in once with: ssh {host}"
+        "{place} has another host key than the one that is known here: it was installed anew, or another machine answers in its "
+        "place; if it is yours, remove the old key with ssh-keygen -R, then log in once with: ssh {place}"
     ),
     r"Host key verification failed": (
-        "the host key of {host} isn't known here; log in once with: ssh {host}, and compare the fingerprint with the device's"
+        "the host key of {place} isn't known here; log in once with: ssh {place}, and compare the fingerprint with the device's"
     ),
     r"Permission denied|Too many authentication failures": (
-        "{host} refuses the login without a password ({last}); put your public key there with: ssh-copy-id {host}"
+        "{place} refuses the login without a password ({last}); put your public key there with: ssh-copy-id {place}"
     ),
     r"Could not resolve hostname": (
-        "no machine is known by the name of {host}; correct runner.host, or give its address"
+        "no machine is known by the name of {place}; correct runner.host, or give its address"
     ),
 }
 """What ssh says that no second attempt would change, to a sentence."""
@@ -59,6 +56,8 @@ class SshLine:
     """
 
     program, package = "ssh", "OpenSSH's client"
+    refusals: Mapping[str, str] = _REFUSALS
+    unanswered = "{place} doesn't answer ({last}); see that it is on, in the network, and runs an SSH server"
 
     def __init__(self, config: SshConfig) -> None:
         self.place = config.host
@@ -76,16 +75,6 @@ class SshLine:
             self.place,
             f"sh -c {shlex.quote(script)}",
         ]
-
-    def refusal(self, complaint: str) -> TargetError:
-        """See `Line.refusal`."""
-        last = last_line(complaint)
-        for pattern, sentence in _REFUSALS.items():
-            if re.search(pattern, complaint):
-                return TargetError(sentence.format(host=self.place, last=last))
-        return ConnectionLostError(
-            f"{self.place} doesn't answer ({last}); see that it is on, in the network, and runs an SSH server"
-        )
 
     def ended(self, done: CompletedProcess[str]) -> CompletedProcess[str] | None:
         """See `Line.ended`: 255 is what ssh itself ends with."""

@@ -6,8 +6,8 @@
 (https://onnx.ai/onnx/operators/onnx__Attention.html, from opset 23 on;
 https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md#com.microsoft.MultiHeadAttention). The four
 transposes go; which kernel is faster, and whether it makes up for what it does instead, is the race's to say. Layers may
-have different numbers of heads; one whose queries, keys and values aren't plainly split into heads (rotary positions, relative positions added
-between) stays as it is.
+have different numbers of heads; one whose queries, keys and values aren't plainly split into heads (rotary positions,
+relative positions added between) stays as it is.
 """
 
 from collections.abc import Callable, Sequence
