@@ -275,16 +275,25 @@ def test_shapes_may_be_worked_out_on_the_cpu(tmp_path: Path) -> None:
     nodes = [
         helper.make_node("Shape", ["input_ids"], ["shape"]),
         helper.make_node("ConstantOfShape", ["shape"], ["zeros"]),
+        helper.make_node("Neg", ["input_ids"], ["negative"]),
     ]
     ids = helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["batch", "tokens"])
-    made = helper.make_graph(nodes, "g", [ids], [helper.make_tensor_value_info("zeros", TensorProto.FLOAT, None)])
+    made = helper.make_graph(
+        nodes,
+        "g",
+        [ids],
+        [
+            helper.make_tensor_value_info("zeros", TensorProto.FLOAT, None),
+            helper.make_tensor_value_info("negative", TensorProto.INT64, None),
+        ],
+    )
     path = tmp_path / "shape.onnx"
     onnx.save(helper.make_model(made, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), path)
     request = REQUEST | {"provider": "AzureExecutionProvider"}
     model = {"name": "a", "path": str(path)}
     counts, elsewhere = agent.placement(request, model, {"input_ids": np.ones((1, 3), np.int64)})
-    assert counts == {"CPUExecutionProvider": 2}
-    assert [name.rpartition(" ")[2] for name in elsewhere] == ["(ConstantOfShape)"]
+    assert counts == {"CPUExecutionProvider": 3}
+    assert sorted(name.rpartition(" ")[2] for name in elsewhere) == ["(ConstantOfShape)", "(Neg)"]
 
 
 def test_sessions_in_parallel_say_how_often_each_ran(tmp_path: Path, graph: Path) -> None:
@@ -300,8 +309,9 @@ def test_sessions_in_parallel_say_how_often_each_ran(tmp_path: Path, graph: Path
 @pytest.mark.parametrize("parallel", [1, 3])
 def test_a_session_that_fails_ends_the_others_wait(tmp_path: Path, graph: Path, parallel: int) -> None:
     asked = {"mode": "throughput", "parallel": parallel, "seconds": 0.05, "models": [{"name": "a", "path": str(graph)}]}
-    faulty = [{"input_ids": [[1]]}, {"input_ids": [[[1]]]}, {"input_ids": [[1]]}]  # of another rank
-    code, lines = ask(tmp_path, json.dumps(REQUEST | asked | {"batches": {"a": faulty}}))
+    # Of another rank, and met by one session only before they run together.
+    faulty = [{"input_ids": [[1]]}] * (parallel - 1) + [{"input_ids": [[[1]]]}]
+    code, lines = ask(tmp_path, json.dumps(REQUEST | asked | {"warmup": 1, "batches": {"a": faulty}}))
     assert code == 1
     assert "rank" in lines[-1]["message"].lower()
 

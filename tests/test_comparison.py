@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from e2e import Built, call, target_text
 
+from edgeprune import package_loads
 from edgeprune.artifacts import file_digest
 from edgeprune.comparison import BenchmarkReport, benchmark, compare, fleet
 from edgeprune.errors import IntegrityError, TargetError, UsageError
@@ -126,6 +127,13 @@ def test_each_package_reads_texts_with_its_own_tokenizer(packages: list[Path], t
     ((longest,),) = memory.values()  # type: ignore[union-attr]
     assert len(longest["input_ids"][0]) == 6  # type: ignore[call-overload, index, arg-type]
     assert runner.requests[1]["batches"] == {name: each[::-1] for name, each in batches.items()}  # type: ignore[index]
+
+
+def test_of_many_batches_of_images_few_differ() -> None:
+    pixels = {"pixel_values": np.zeros((2, 3, 4, 4), np.float32)}
+    drawn = [package_loads._as_json(pixels, number) for number in range(40)]
+    assert len({str(one) for one in drawn}) == 8
+    assert drawn[0] == {"pixel_values": {"seed": 0, "shape": [2, 3, 4, 4]}}
 
 
 def with_workload(target: Target, **workload: Any) -> Target:

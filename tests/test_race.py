@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import onnx_ir
 import onnxruntime
@@ -160,15 +161,17 @@ def test_weights_alone_are_small_for_their_size_not_for_speed(built: Built, tmp_
     assert {row.variant.split(",")[0] for row in rows} == {"int4-weights"}
 
 
-def test_another_place_races_for_itself() -> None:
-    def key(place: str) -> str:
+def test_another_place_or_batch_size_races_for_itself() -> None:
+    def key(place: str, **workload: Any) -> str:
         stage = Race(
-            RaceConfig(), settings=INT8, runtime=Runtime(threads=1), workload=Workload(), size_limit_bytes=None,
+            RaceConfig(), settings=INT8, runtime=Runtime(threads=1), workload=Workload(**workload), size_limit_bytes=None,
             tolerance=TOLERANCE, runner=Told(lambda _name: 1.0), place=place, round_number=1,
         )  # fmt: skip
         return stage.key({"dense": "d", "onnx": "o"}, 0)
 
     assert key("here") == key("here") != key("there")
+    assert key("here") != key("here", batch_size=4)
+    assert key("here") == key("here", text=True, sessions=2), "what else is timed doesn't change which graph is fastest"
 
 
 def test_another_cpu_is_another_place(built: Built, monkeypatch: pytest.MonkeyPatch) -> None:

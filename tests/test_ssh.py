@@ -126,10 +126,26 @@ def test_weights_beside_a_graph_go_with_it(board: Board, tmp_path: Path) -> None
     assert [record["values"] for record in records if record["kind"] == "outputs"] == [[[4, 6]] * 3]
 
 
-def test_answers_are_timed_with_a_packages_own_files(board: Board, built: Built) -> None:
+def test_temporary_files_of_the_agent_lie_in_the_work_folder(board: Board) -> None:
+    python = board.python("""echo "{\\"kind\\": \\"device\\", \\"folder\\": \\"$TMPDIR\\"}" """)
+    runner = runner_of(board, python=python)
+    (record,) = runner.run({"mode": "probe", "provider": "CPUExecutionProvider"}, {})
+    runner.close()
+    assert str(record["folder"]).startswith(f"{board.folder}/edgeprune.")
+
+
+def test_answers_are_timed_with_a_packages_own_files(board: Board, built: Built, tmp_path: Path) -> None:
+    def copies() -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in board.folder.glob("*/*/*.onnx")}
+
+    graph = write_graph(tmp_path / "a" / "model.onnx")
     runner = runner_of(board)
+    runner.run(REQUEST, {"final": graph})
     asked = REQUEST | {"mode": "answers", "batches": {"final": ["good", "bad .", "good"]}}
     records = runner.run(asked, {"final": built.package})
+    before = copies()
+    runner.run(REQUEST, {"final": graph})
+    assert copies() == before, "both are needed again and again"
     runner.close()
     (line,) = (record for record in records if record["kind"] == "answers")
     assert len(line["ns"]) == 3  # type: ignore[arg-type]
