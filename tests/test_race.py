@@ -371,3 +371,25 @@ def test_what_is_timed_and_what_is_shipped_have_the_winners_session(built: Built
     assert (options.intra_op_num_threads, options.enable_cpu_mem_arena) == (2, False)
     assert options.graph_optimization_level == onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+
+
+@pytest.mark.parametrize(("limit_ms", "looks"), [(2.0, 3), (4.0, 1), (0.5, 1), (None, 1)])
+def test_a_build_asks_again_only_while_a_latency_budget_lies_within_the_interval(
+    built: Built, tmp_path: Path, limit_ms: float | None, looks: int
+) -> None:
+    class Wavering(Watched):
+        """Takes 1 ms in one process, and 3 in the next."""
+
+        def run(self, request: Record, models: Mapping[str, Path]) -> list[Record]:
+            found, ns = super().run(request, models), 10**6 * (1 + 2 * (len(self.requests) % 2))
+            return [{**one, "ns": [ns] * len(one["ns"])} if one["kind"] == "samples" else one for one in found]  # type: ignore[arg-type]
+
+    runner = Wavering()
+    benchmark = Benchmark(
+        BenchmarkConfig(processes=7, samples=16, warmup=1), names=("final",), budget=Budget(latency_p50_ms=limit_ms),
+        runtime=Runtime(threads=1), workload=Workload(), runner=runner, place="here",
+    )  # fmt: skip
+    work = work_of(built, tmp_path / "benchmark", baseline=("prepare", 0))
+    work.folder.mkdir()
+    benchmark.run(replace(work, parents={**work.parents, "final": built.artifact("quantize")}))
+    assert sum(one["mode"] == "latency" for one in runner.requests) == looks * 7
