@@ -7,7 +7,7 @@ computes for some batches (`references.safetensors`); above the tolerance nothin
 from pydantic import JsonValue
 
 from edgeprune.artifacts import StageMetrics
-from edgeprune.memory import release_memory
+from edgeprune.memory import discard_weights, release_memory
 from edgeprune.profiles import ExportConfig
 from edgeprune.stage import Stage, Work
 
@@ -62,7 +62,8 @@ class Export(Stage):
         (work.folder / "reader").mkdir()
         reader.save(work.folder / "reader")
         parameters = count_parameters(model)
-        del model  # before ONNX Runtime reads the weights once more
+        discard_weights(model)  # before ONNX Runtime reads them once more
+        del model
         release_memory()
         session = onnx_session(path)
         parity = worst_agreement(session, references)
