@@ -13,13 +13,15 @@ import onnx_ir
 import pytest
 from e2e import Built
 from graphs import export
+from onnxruntime.quantization import quantize_dynamic
 from transformers import BertConfig, BertForMaskedLM
 
 from edgeprune.calibration import feeds_of, mean_distance, outputs_of
 from edgeprune.data import DataSource, DataSpec
 from edgeprune.evaluation import onnx_session
-from edgeprune.graph.quantization import convert, quantized_products
+from edgeprune.graph.quantization import _WEIGHT_TYPES, convert, quantized_products
 from edgeprune.graph.serialization import write_onnx
+from edgeprune.memory import peak_memory_mb, release_memory, reset_peak
 from edgeprune.models.reader import Array
 from edgeprune.precision import EmbeddingsType, Mode, PrecisionSettings, is_quantized, resolve_precision
 from edgeprune.prepared import open_prepared
@@ -131,14 +133,58 @@ def test_embeddings_get_the_type_that_is_asked_for(source: Source, tmp_path: Pat
     assert sizes["fp32"] > sizes["int8"]
 
 
-def test_a_table_that_a_decoder_reads_too_gets_no_copy(tmp_path: Path) -> None:
+def masked_lm(folder: Path, *, tied: bool = True, vocabulary: int = 512) -> Path:
+    """The graph of a tiny model whose decoder reads the table of its tokens, or has one of its own."""
     config = BertConfig(
-        vocab_size=512, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64,
-        tie_word_embeddings=True,
+        vocab_size=vocabulary, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64,
+        tie_word_embeddings=tied,
     )  # fmt: skip
-    exact = tmp_path / "exact" / "model.onnx"
-    exact.parent.mkdir()
-    export(BertForMaskedLM(config).eval(), exact, ["input_ids", "attention_mask"], ["logits"])
+    folder.mkdir()
+    export(BertForMaskedLM(config).eval(), folder / "model.onnx", ["input_ids", "attention_mask"], ["logits"])
+    return folder / "model.onnx"
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("kept", [False, True])
+@pytest.mark.parametrize("weight_type", ["int8", "uint8"])
+def test_tables_get_the_values_that_the_library_gives_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tied: bool, kept: bool, weight_type: str
+) -> None:
+    monkeypatch.setattr("edgeprune.graph.quantization._ROWS_AT_ONCE", 100)
+    exact = masked_lm(tmp_path / "exact", tied=tied)
+    tables = [node for node in onnx.load(exact).graph.node if node.op_type == "Gather"]
+    words = next(node.name for node in tables if node.input[1] == "input_ids")
+    settings = settings_of("int8-dynamic").model_copy(
+        update={"weight_type": weight_type, "keep_fp32": (words,) if kept else ()}
+    )
+    ours, theirs = tmp_path / "model.onnx", tmp_path / "theirs.onnx"
+    convert(exact, ours, settings)
+    quantize_dynamic(
+        exact, theirs, op_types_to_quantize=["MatMul", "Gather"], weight_type=_WEIGHT_TYPES[weight_type],
+        per_channel=True, reduce_range=bool(settings.reduce_range), nodes_to_exclude=[words] if kept else [],
+    )  # fmt: skip
+    found, expected = (onnx.load(path).graph for path in (ours, theirs))
+    assert list(found.node) == list(expected.node)
+    values = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in expected.initializer}
+    assert {tensor.name for tensor in found.initializer} == values.keys()
+    for tensor in found.initializer:
+        np.testing.assert_array_equal(onnx.numpy_helper.to_array(tensor), values[tensor.name], strict=True)
+    assert (next(node.input[0] for node in tables if node.name == words) in values) is kept
+    assert not [path for path in tmp_path.iterdir() if path.is_dir() and path.name != "exact"]
+
+
+def test_a_table_is_not_held_several_times_over(tmp_path: Path) -> None:
+    exact = masked_lm(tmp_path / "exact", vocabulary=1_500_000)
+    convert(masked_lm(tmp_path / "small"), tmp_path / "small.onnx", settings_of("int8-dynamic"))  # imports and pools
+    release_memory()
+    reset_peak()
+    before = peak_memory_mb()
+    convert(exact, tmp_path / "model.onnx", settings_of("int8-dynamic"))
+    assert peak_memory_mb() - before < 3 * exact.stat().st_size / 1e6
+
+
+def test_a_table_that_a_decoder_reads_too_gets_no_copy(tmp_path: Path) -> None:
+    exact = masked_lm(tmp_path / "exact")
     sizes = {}
     for embeddings in ("int8", "int4"):
         path = tmp_path / embeddings / "model.onnx"

@@ -14,11 +14,13 @@ settings an instruction set needs.
 
 ONNX Runtime's `quantize_dynamic` is called without transformers' `OnnxRuntimeQuantizer` around it: that wrapper exists to
 drop stale shapes, which our export doesn't write, and it holds another copy of the model (4.2 times the fp32 file at its
-peak for BERT-base, against 3.2).
+peak for BERT-base, against 3.2). It holds an embedding six times over, too, so that it is given two rows in its place, with
+the same extremes and therefore the same scale, and the table itself is quantized some rows at a time.
 """
 
 import math
 import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -29,6 +31,7 @@ import numpy.typing as npt
 import onnx
 import onnx_ir
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
+from onnxruntime.quantization.quant_utils import TENSOR_NAME_QUANT_SUFFIX, quantize_nparray
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from edgeprune.graph.serialization import write_onnx
@@ -44,6 +47,8 @@ _TABLE_BLOCK = 128
 """Values of an embedding that share a scale. Of 32, 64 and 128, none was nearer to fp32 than the others."""
 _LARGE = 0.25
 """A smaller share of the largest table is not worth the slower operator."""
+_ROWS_AT_ONCE = 4096
+"""Of a table, quantized together."""
 _INT8_ACTIVATIONS = 4
 """`accuracy_level` of MatMulNBits: products in int8."""
 
@@ -119,16 +124,72 @@ def _large_tables(path: Path) -> list[str]:
 def _quantize_dynamic(
     source: Path, destination: Path, settings: PrecisionSettings, op_types: Sequence[str], *, but: Sequence[str]
 ) -> None:
-    quantize_dynamic(
-        source,
-        destination,
-        op_types_to_quantize=list(op_types),
-        weight_type=_WEIGHT_TYPES[settings.weight_type or "int8"],
-        reduce_range=bool(settings.reduce_range),
-        per_channel=bool(settings.per_channel),
-        # The quantizer makes two nodes of a Gemm before it looks at names.
-        nodes_to_exclude=[name for node in but for name in (node, f"{node}_MatMul")],
-    )
+    model = onnx_ir.load(source)
+    tables = _take_tables(model, but) if "Gather" in op_types else {}
+    with tempfile.TemporaryDirectory(dir=destination.parent) as folder:
+        without_tables = Path(folder) / source.name
+        write_onnx(model, without_tables)
+        quantize_dynamic(
+            without_tables,
+            destination,
+            op_types_to_quantize=list(op_types),
+            weight_type=_WEIGHT_TYPES[settings.weight_type or "int8"],
+            reduce_range=bool(settings.reduce_range),
+            per_channel=bool(settings.per_channel),
+            # The quantizer makes two nodes of a Gemm before it looks at names.
+            nodes_to_exclude=[name for node in but for name in (node, f"{node}_MatMul")],
+        )
+    _put_tables(destination, tables)
+
+
+def _take_tables(model: onnx_ir.Model, but: Sequence[str]) -> dict[str, onnx_ir.TensorProtocol]:
+    """Replace the tables that nodes not in `but` take rows of by their extremes; the tables, by name.
+
+    A decoder may read one too, transposed: it is given what the quantized table stands for.
+    """
+    tables = {}
+    for name, value in model.graph.initializers.items():
+        tensor, users = value.const_value, [use.node for use in value.uses()]
+        if tensor is None or tensor.dtype != onnx_ir.DataType.FLOAT or tensor.size == 0:
+            continue
+        taken = [node for node in users if _takes_rows(node, value) and node.name not in but]
+        others = [node for node in users if node not in taken]
+        if taken and all(node.op_type == "Transpose" for node in others):
+            values = tensor.numpy()
+            extremes = np.full((2, *values.shape[1:]), values.min(), values.dtype)
+            extremes[1] = values.max()
+            value.const_value = onnx_ir.tensor(extremes, name=name)
+            value.shape = value.const_value.shape
+            tables[name] = tensor
+    return tables
+
+
+def _takes_rows(node: onnx_ir.Node, table: onnx_ir.Value) -> bool:
+    axis = node.attributes.get("axis")
+    return node.op_type == "Gather" and node.inputs[0] is table and (axis is None or axis.as_int() == 0)
+
+
+def _put_tables(path: Path, tables: Mapping[str, onnx_ir.TensorProtocol]) -> None:
+    """Put the tables into a graph that was quantized without them."""
+    model = onnx_ir.load(path)
+    known = model.graph.initializers
+    for name, tensor in tables.items():
+        scale, zero_point = (_values(known[f"{name}_{what}"]) for what in ("scale", "zero_point"))
+        place, values = known[f"{name}{TENSOR_NAME_QUANT_SUFFIX}"], tensor.numpy()
+        table = np.empty(values.shape, zero_point.dtype)
+        for first in range(0, len(values), _ROWS_AT_ONCE):
+            rows = slice(first, first + _ROWS_AT_ONCE)
+            table[rows] = quantize_nparray(
+                onnx.helper.np_dtype_to_tensor_dtype(table.dtype), values[rows], scale, zero_point
+            )
+        place.const_value = onnx_ir.tensor(table, name=place.name)
+        place.shape = place.const_value.shape
+    write_onnx(model, path)
+
+
+def _values(initializer: onnx_ir.Value) -> npt.NDArray[Any]:
+    assert initializer.const_value is not None  # noqa: S101 (an initializer has values)
+    return np.asarray(initializer.const_value.numpy())
 
 
 def _quantize_static(source: Path, destination: Path, settings: PrecisionSettings, calibration: Sequence[Feed]) -> None:

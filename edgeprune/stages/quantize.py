@@ -32,7 +32,7 @@ class Quantize(Stage):
     """
 
     name = "quantize"
-    version = 5
+    version = 6
     libraries = ("onnx", "onnx-ir", "onnxruntime", "transformers")
     roles = ("dense", "onnx")
     produces = ("model.onnx", VARIANT, "reader", "outputs.safetensors")
