@@ -40,11 +40,16 @@ def to_torch(batch: dict[str, Array]) -> dict[str, torch.Tensor]:
 
 
 def to_batch(examples: Sequence[Example], reader: Reader) -> Batch:
-    """The inputs and, where the examples have them, `targets`; those by token are padded with IGNORED."""
+    """The inputs and, where the examples have them, `targets`; those by token are padded with IGNORED.
+
+    Where only some have one, `labelled` says which, a truth value each.
+    """
     batch = to_torch(reader.collate([example.inputs for example in examples]))
     targets = [torch.as_tensor(example.target) for example in examples if example.target is not None]
     if not targets:
         return batch
+    if len(targets) < len(examples):
+        batch["labelled"] = torch.tensor([example.target is not None for example in examples])
     if targets[0].ndim == 0:
         return {**batch, "targets": torch.stack(targets)}
     return {**batch, "targets": torch.nn.utils.rnn.pad_sequence(targets, batch_first=True, padding_value=IGNORED)}

@@ -112,6 +112,14 @@ class FinetuneConfig(TrainingConfig):
 
     learning_rate: float = Field(default=2e-4, gt=0, lt=1)
     distill: DistillConfig = DistillConfig()
+    augment: float = Field(default=0, ge=0, le=1)
+    """Share of an epoch's texts that are put together from pieces of training texts, where the dense model alone teaches."""
+
+    @model_validator(mode="after")
+    def _taught(self) -> Self:
+        if self.augment and not self.distill.logits + self.distill.hidden:
+            raise ValueError("augment needs the dense model's answers, but distill.logits and distill.hidden are 0")
+        return self
 
 
 class ExportConfig(Frozen):

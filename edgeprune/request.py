@@ -11,7 +11,7 @@ from edgeprune.models.reference import ModelSource
 from edgeprune.profiles import Pipeline, Target
 from edgeprune.runners.config import EmulatedConfig
 from edgeprune.steps import GradientStep, LayersStep, MagnitudeStep, StructuredStep, VocabularyStep
-from edgeprune.tasks import IMAGE_TASKS, TAUGHT_ONLY, TaskName
+from edgeprune.tasks import IMAGE_TASKS, TAUGHT_ONLY, WHOLE_TEXTS, TaskName
 
 __all__ = ["BuildRequest", "check", "command_on_device"]
 
@@ -49,6 +49,7 @@ def check(request: BuildRequest, task: TaskName, model: ModelSource) -> None:
     else:
         _check_workload(request)
     _check_signals(request, task)
+    _check_augmentation(request, task)
     _check_layers(request, model)
 
 
@@ -115,6 +116,15 @@ def _check_signals(request: BuildRequest, task: TaskName) -> None:
                 f"stages.prune.steps.{number}.signal is labels, but this task has none; use divergence, which asks how far the "
                 f"outputs move"
             )
+
+
+def _check_augmentation(request: BuildRequest, task: TaskName) -> None:
+    finetune = request.pipeline.stages.finetune
+    if finetune and finetune.augment and task not in WHOLE_TEXTS:
+        raise UsageError(
+            f"stages.finetune.augment puts texts together from pieces, which only {' and '.join(sorted(WHOLE_TEXTS))} can "
+            f"learn from; set it to 0 for {task}"
+        )
 
 
 def _check_layers(request: BuildRequest, model: ModelSource) -> None:

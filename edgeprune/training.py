@@ -30,6 +30,7 @@ from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainerContr
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from edgeprune.artifacts import file_records, sync_tree, write_text
+from edgeprune.augmentation import Augmentation
 from edgeprune.errors import IntegrityError
 from edgeprune.evaluation import predict_torch, to_batch
 from edgeprune.models.architectures import architecture_of, layers_of, state_positions
@@ -78,6 +79,7 @@ def train(
     folder: Path,
     on_step: Callable[[int, int], None],
     hold_zeros: bool = False,
+    augmentation: Augmentation | None = None,
 ) -> None:
     """Train `model` in place and leave it with its best weights by the selection split.
 
@@ -87,6 +89,7 @@ def train(
         selection: What decides which moment is kept.
         on_step: Called with (steps done, steps in all).
         hold_zeros: Whether projection weights that are zero stay so (unstructured pruning).
+        augmentation: Of `examples`, row by row; None: they stay as they are.
     """
     folder.mkdir(parents=True, exist_ok=True)
     steps_per_epoch = -(-len(examples) // config.batch_size)
@@ -124,6 +127,7 @@ def train(
         reader=reader,
         arguments=arguments,
         steps_per_epoch=steps_per_epoch,
+        augmentation=augmentation,
     )
     checkpoint = _last_whole_checkpoint(folder)
     trainer.add_callback(_Checkpoints(folder, moments, on_step, resumed=checkpoint))
@@ -138,14 +142,19 @@ def train(
 
 
 class _TrainingRows(Dataset[Example]):
-    def __init__(self, examples: Sequence[Example]) -> None:
+    def __init__(
+        self, examples: Sequence[Example], augmentation: Augmentation | None, epoch: Callable[[], int]
+    ) -> None:
         self._examples = examples
+        self._augmentation = augmentation
+        self._epoch = epoch
 
     def __len__(self) -> int:
         return len(self._examples)
 
     def __getitem__(self, index: int) -> Example:
-        return self._examples[index]
+        altered = self._augmentation.draw(index, self._epoch()) if self._augmentation else None
+        return altered or self._examples[index]
 
 
 class _LengthGrouped(Sampler[int]):
@@ -183,11 +192,12 @@ class _Trainer(Trainer):  # type: ignore[misc] # transformers' own types don't p
         reader: Reader,
         arguments: TrainingArguments,
         steps_per_epoch: int,
+        augmentation: Augmentation | None,
     ) -> None:
         super().__init__(
             model=model,
             args=arguments,
-            train_dataset=_TrainingRows(examples),
+            train_dataset=_TrainingRows(examples, augmentation, self._epoch),
             eval_dataset=[],
             data_collator=lambda batch: to_batch(batch, reader),
         )
@@ -204,8 +214,11 @@ class _Trainer(Trainer):  # type: ignore[misc] # transformers' own types don't p
             lengths,
             self.args.per_device_train_batch_size,
             self.args.seed,
-            lambda: self.state.global_step // self._steps_per_epoch,
+            self._epoch,
         )
+
+    def _epoch(self) -> int:
+        return int(self.state.global_step // self._steps_per_epoch)
 
     def _save(self, output_dir: str | None = None, state_dict: object = None) -> None:
         """The weights alone, under the names that resuming looks for: not those that the family was published with."""
@@ -235,7 +248,8 @@ class _Trainer(Trainer):  # type: ignore[misc] # transformers' own types don't p
                 wanted = self._task.among(wanted, self._teacher.tokens)
         loss = weights.logits * self._task.distill_loss(outputs, wanted, weights.temperature, targets)
         if targets is not None and weights.labels:
-            loss = loss + weights.labels * self._task.label_loss(outputs, targets)
+            labelled = outputs[inputs["labelled"]] if "labelled" in inputs else outputs
+            loss = loss + weights.labels * self._task.label_loss(labelled, targets)
         if weights.hidden:
             places = state_positions(self._teacher.model.config, self._teacher.layers)
             errors = [

@@ -26,7 +26,7 @@ from edgeprune.models.checkpoint import load_any
 from edgeprune.models.reader import Encoding
 from edgeprune.models.text_reader import TextReader, load_text_reader
 from edgeprune.tasks import TaskSpec, task_for
-from edgeprune.tasks.base import IGNORED, Example
+from edgeprune.tasks.base import IGNORED, Example, model_inputs
 from edgeprune.variant import SessionOptions
 
 
@@ -94,6 +94,17 @@ def test_targets_come_with_their_batch(targets: list[Any], expected: list[Any] |
     batch = to_batch(examples, READER)
     assert batch["input_ids"].tolist() == [[1, 7, 7], [1, 2, 3]]
     assert (batch["targets"].tolist() if "targets" in batch else None) == expected
+    assert "labelled" not in batch
+
+
+def test_a_batch_says_which_rows_have_targets_where_not_all_do():
+    inputs = encodings_of([1, 3, 2])
+    examples = [Example(inputs[0], np.int64(4)), Example(inputs[1]), Example(inputs[2], np.int64(5))]
+    batch = to_batch(examples, READER)
+    assert batch["targets"].tolist() == [4, 5]
+    assert batch["labelled"].tolist() == [True, False, True]
+    assert len(batch["input_ids"]) == 3
+    assert not {"targets", "labelled"} & model_inputs(batch).keys()
 
 
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=80), st.integers(1, 200))

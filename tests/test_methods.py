@@ -157,6 +157,17 @@ def test_labels_are_not_asked_for_where_there_are_none(built: Built, tmp_path: P
     assert "stages.prune.steps.0.signal is labels, but this task has none; use divergence" in done.complaints[0]
 
 
+def test_texts_are_not_put_together_for_a_task_that_asks_for_their_words(built: Built, tmp_path: Path) -> None:
+    flags = ("--task", "fill-mask", "--set", "stages.finetune.augment=0.5")
+    done = build(built, tmp_path / "store", [HALF], *flags)
+    assert done.code == 2
+    assert (
+        "stages.finetune.augment puts texts together from pieces, which only feature-extraction and"
+        in done.complaints[0]
+    )
+    assert "set it to 0 for fill-mask" in done.complaints[0]
+
+
 @pytest.mark.parametrize(
     ("step", "sentence"),
     [

@@ -10,6 +10,7 @@ import torch
 from conftest import ModelFactory, synthetic_rows
 from transformers import PreTrainedModel, TrainingArguments, set_seed
 
+from edgeprune.augmentation import Augmentation
 from edgeprune.data import Table
 from edgeprune.evaluation import predict_torch, to_torch
 from edgeprune.models.architectures import layers_of
@@ -48,11 +49,11 @@ class Case:
         rows = synthetic_rows(ROWS + SELECTION)
         self.folder = folder
         self.task = task_for(spec)
-        texts = [str(row["text"]) for row in rows]
+        self.texts = [str(row["text"]) for row in rows]
         self.references = np.array(
-            self.task.references(Table(texts, [str(row["label"]) for row in rows]), where="here")
+            self.task.references(Table(self.texts, [str(row["label"]) for row in rows]), where="here")
         )
-        self.examples = self.task.encode(self.reader, texts, self.references)
+        self.examples = self.task.encode(self.reader, self.texts, self.references)
         self.encodings = [example.inputs for example in self.examples]
 
     def train(
@@ -67,6 +68,7 @@ class Case:
         seed: int = 0,
         labelled: bool = True,
         hold_zeros: bool = False,
+        augmentation: Augmentation | None = None,
         selection: np.ndarray | None = None,
         **config: Any,
     ) -> PreTrainedModel:
@@ -99,8 +101,12 @@ class Case:
                 folder=state,
                 on_step=step,
                 hold_zeros=hold_zeros,
+                augmentation=augmentation,
             )
         return model
+
+    def altered(self, share: float) -> Augmentation:
+        return Augmentation(self.task, self.reader, self.texts[:ROWS], share=share, seed=0)
 
     def accuracy(self, model: PreTrainedModel) -> float:
         outputs = predict_torch(model, self.task, self.examples[ROWS:], self.reader)
@@ -288,6 +294,7 @@ def test_the_loss_is_the_weighted_sum_of_its_terms(
         reader=case.reader,
         arguments=TrainingArguments(output_dir=str(tmp_path), use_cpu=True, report_to=[]),
         steps_per_epoch=1,
+        augmentation=None,
     )
     inputs = to_torch(case.reader.collate(case.encodings[:3]))
     read = inputs["attention_mask"].bool()
@@ -295,18 +302,23 @@ def test_the_loss_is_the_weighted_sum_of_its_terms(
     references = torch.as_tensor(case.references[:3])
     with torch.no_grad():
         found = trainer.compute_loss(student, {**inputs, "targets": references})
+        some = {"targets": references[[0, 2]], "labelled": torch.tensor([True, False, True])}
+        partly = trainer.compute_loss(student, {**inputs, **some})
         ours, theirs = (model(**inputs, output_hidden_states=True) for model in (student, teacher))
         distances = [
             (one[read] - two[read]).square().mean()
             for one, two in zip(ours.hidden_states, theirs.hidden_states, strict=True)
         ]
+        every = torch.nn.functional.cross_entropy(ours.logits, references)
+        labelled = torch.nn.functional.cross_entropy(ours.logits[[0, 2]], references[[0, 2]])
         expected = (
             0.7 * case.task.distill_loss(ours.logits, theirs.logits, 2.0)
-            + labels * torch.nn.functional.cross_entropy(ours.logits, references)
+            + labels * every
             + hidden * sum(distances) / len(distances)
         )
     assert len(distances) == 3
     torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(partly, expected + labels * (labelled - every))
 
 
 def test_a_teacher_listens_without_dropout_and_does_not_learn(case: Case, tmp_path: Path):
@@ -399,7 +411,7 @@ def test_a_student_with_fewer_layers_and_tokens_is_compared_with_the_states_it_h
     trainer = _Trainer(
         student, case.task, teacher=Teacher(teacher, config, layers=(1,), tokens=tokens), examples=rows.examples, selection=rows,
         reader=case.reader, arguments=TrainingArguments(output_dir=str(tmp_path), use_cpu=True, report_to=[]),
-        steps_per_epoch=1,
+        steps_per_epoch=1, augmentation=None,
     )  # fmt: skip
     dense = to_torch(case.reader.collate(case.encodings[:3]))
     ours = {**dense, "input_ids": tokens.argsort()[dense["input_ids"]]}
@@ -418,3 +430,27 @@ def test_a_teacher_computes_in_the_precision_of_the_training(case: Case, tmp_pat
     teacher.model.register_forward_hook(lambda _module, _inputs, outputs: seen.add(outputs.logits.dtype))
     case.train(tmp_path, teacher=teacher, bf16=bf16, epochs=1)
     assert seen == {torch.bfloat16 if bf16 else torch.float32}
+
+
+def test_altered_texts_teach_and_an_interrupted_training_draws_the_same_ones(
+    case: Case, whole: dict[str, torch.Tensor], tmp_path: Path
+):
+    teacher = teacher_of(case)
+    teacher.model.load_state_dict(whole)
+    asked = {"teacher": teacher, "augmentation": case.altered(0.5), "evaluations_per_epoch": 3}
+    expected = case.train(tmp_path / "whole", **asked).state_dict()
+    with pytest.raises(Interrupted):
+        case.train(tmp_path / "state", stop_at=9, **asked)
+    assert same(case.train(tmp_path / "state", **asked).state_dict(), expected)
+    plain = case.train(tmp_path / "plain", teacher=teacher, evaluations_per_epoch=3).state_dict()
+    assert not same(plain, expected)
+
+
+def test_every_text_altered_teaches_without_any_label(
+    case: Case, whole: dict[str, torch.Tensor], tiny_model_folder: ModelFactory, tmp_path: Path
+):
+    teacher = teacher_of(case, logits=1.0, hidden=0.0, labels=0.3)
+    teacher.model.load_state_dict(whole)
+    student = load_any(tiny_model_folder(seed=2))
+    case.train(tmp_path, model=student, teacher=teacher, augmentation=case.altered(1.0), epochs=5)
+    assert case.accuracy(student) > 0.9

@@ -36,6 +36,7 @@ class Finetune(Stage):
     def run(self, work: Work) -> StageMetrics:
         from transformers import set_seed
 
+        from edgeprune.augmentation import Augmentation
         from edgeprune.evaluation import predict_torch
         from edgeprune.models.architectures import layers_of
         from edgeprune.models.checkpoint import count_parameters, load_checkpoint, save_checkpoint
@@ -49,7 +50,12 @@ class Finetune(Stage):
         task = prepared.task
         model = load_checkpoint(pruned, task.auto_class)
         teacher = load_checkpoint(dense, task.auto_class).requires_grad_(requires_grad=False)
-        selection = prepared.splits["selection"]
+        learned, selection = prepared.splits["train"], prepared.splits["selection"]
+        augmentation = None
+        if self._config.augment:
+            augmentation = Augmentation(
+                task, prepared.reader, learned.contents, share=self._config.augment, seed=work.seed
+            )
         set_seed(work.seed)
         train(
             model,
@@ -61,7 +67,7 @@ class Finetune(Stage):
                 layers=dense_layers(record, dense_record, len(layers_of(teacher))),
                 tokens=dense_tokens(record, dense_record),
             ),
-            examples=prepared.splits["train"].examples,
+            examples=learned.examples,
             selection=Rows(selection.examples, selection.references),
             reader=prepared.reader,
             numeric=self._numeric,
@@ -69,6 +75,7 @@ class Finetune(Stage):
             folder=work.partial,
             on_step=lambda done, total: work.progress(done, total, "steps"),
             hold_zeros=record is not None and record.sparse,
+            augmentation=augmentation,
         )
         save_checkpoint(model, work.folder / "checkpoint", record=record, reader=prepared.reader)
         outputs = predict_torch(model, task, prepared.test.examples, prepared.reader)

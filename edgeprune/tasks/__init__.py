@@ -22,6 +22,7 @@ __all__ = [
     "POSTPROCESS",
     "PREPROCESS",
     "TAUGHT_ONLY",
+    "WHOLE_TEXTS",
     "ProblemType",
     "TaskName",
     "TaskSpec",
@@ -62,6 +63,9 @@ IMAGE_TASKS: frozenset[TaskName] = frozenset(name for name, columns in COLUMNS.i
 
 TAUGHT_ONLY: frozenset[TaskName] = frozenset({"feature-extraction", "image-feature-extraction"})
 """Tasks without a loss of their own: they learn from the dense model alone."""
+
+WHOLE_TEXTS: frozenset[TaskName] = frozenset({"text-classification", "feature-extraction"})
+"""Tasks with one answer a text, whatever the text: any two pieces make another."""
 
 PREPROCESS: dict[TaskName, str] = {
     name: "preprocess_image" if name in IMAGE_TASKS else "preprocess_text" for name in COLUMNS

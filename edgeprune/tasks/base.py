@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 Batch = dict[str, torch.Tensor]
-"""The model's inputs, and `targets` where there are any."""
+"""The model's inputs, `targets` where there are any, and `labelled` where not every row has one."""
 
 IGNORED = -100
 """In the targets of a token: no loss is taken there."""
@@ -277,7 +277,7 @@ def distinct_labels(labels: Iterable[object]) -> tuple[str, ...]:
 
 def model_inputs(batch: Batch) -> Batch:
     """A batch without its targets."""
-    return {name: value for name, value in batch.items() if name != "targets"}
+    return {name: value for name, value in batch.items() if name not in ("targets", "labelled")}
 
 
 def random_signs(like: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
