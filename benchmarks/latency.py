@@ -177,7 +177,7 @@ def main() -> None:
     show(runs, sizes)
     metric = next(row.metric for row in report.stages if row.stage == "package")
     print(
-        f"\nThe result's {metric.name}: {metric.value:.4f}, {100 * metric.drop:+.2f} points below the dense model's "
+        f"\nThe result's {metric.name}: {metric.value:.4f}, drop from the dense model {100 * metric.drop:+.2f} points "
         "[{:+.2f}, {:+.2f}]".format(*(100 * bound for bound in metric.drop_interval))
     )
 

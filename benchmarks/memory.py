@@ -19,7 +19,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import log
 from pathlib import Path
 
@@ -232,7 +232,9 @@ def main() -> None:
                 "allocation: multiply_adds}, {method: reconstruct}]"
             )
             title = "XLM-RoBERTa-base, fill-mask"
-            measure(Case(title, model, data, None, "fill-mask", rows, [*short, steps]), f"{temporary}/xlm-r-store")
+            # quantize-0: int8 with the whole vocabulary
+            case = Case(title, model, data, None, "fill-mask", rows, [*short, steps])
+            measure(replace(case, nodes=(*case.nodes, "quantize-0")), f"{temporary}/xlm-r-store")
 
 
 if __name__ == "__main__":

@@ -43,6 +43,13 @@ Host *
 """
 
 
+def signal_all(processes: list[int], number: int) -> None:
+    """Kill or stop those that haven't ended by themselves."""
+    for process in processes:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, number)
+
+
 @dataclass
 class Board:
     """A running server. Its hosts: `board`; `stranger`, with a key that it doesn't take; `off`, where nothing listens."""
@@ -81,8 +88,7 @@ class Board:
 
     def signal_sessions(self, number: int) -> None:
         """Kill or stop them."""
-        for session in self.sessions:
-            os.kill(session, number)
+        signal_all(self.sessions, number)
 
     def running(self) -> list[str]:
         """Command lines of what runs on the device below its folder."""

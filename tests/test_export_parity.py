@@ -1,6 +1,8 @@
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -8,7 +10,7 @@ import onnxruntime
 import pytest
 import torch
 from conftest import MODEL_TYPES, ModelFactory
-from e2e import Built, call, contents
+from e2e import Built, call, contents, work_of
 from graphs import uneven
 from onnx import numpy_helper
 from transformers import AutoModelForSequenceClassification
@@ -20,6 +22,7 @@ from edgeprune.errors import ParityError
 from edgeprune.evaluation import onnx_session, predict_onnx, to_torch
 from edgeprune.graph.export import export_onnx
 from edgeprune.graph.quantization import convert
+from edgeprune.memory import discard_weights
 from edgeprune.models.architectures import layers_of
 from edgeprune.models.checkpoint import load_checkpoint, save_checkpoint
 from edgeprune.models.text_reader import TextReader, load_text_reader
@@ -69,6 +72,27 @@ def test_one_perturbed_weight_is_above_the_tolerance(built: Built, tmp_path: Pat
     with pytest.raises(ParityError, match=r"the graph: outputs differ by .* more than the"):
         require_parity(worst_agreement(onnx_session(path), references), 1e-4, what="the graph")
     assert ParityError.exit_code == 5
+
+
+def test_pytorch_gives_its_weights_back_before_onnx_runtime_reads_them(
+    built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+
+    def watched(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def watching(*arguments: Any) -> Any:
+            order.append(name)
+            return call(*arguments)
+
+        return watching
+
+    monkeypatch.setattr("edgeprune.stages.export.discard_weights", watched("discard", discard_weights))
+    monkeypatch.setattr("edgeprune.evaluation.onnx_session", watched("session", onnx_session))
+    work = work_of(built, tmp_path, dense=("prepare", 0), checkpoint=("finetune", 1))
+    with quiet_libraries():
+        metrics = Export(ExportConfig(), round_number=1).run(work)
+    assert metrics.scores["parity_max_error"] < 1e-4
+    assert order == ["discard", "session"]
 
 
 class PerturbedExport(Export):

@@ -17,7 +17,7 @@ import pytest
 import sshd
 from e2e import Built, read_events, target_text
 from onnx import TensorProto, helper, numpy_helper
-from sshd import Board, wait
+from sshd import Board, signal_all, wait
 from test_local import REQUEST
 
 from edgeprune.errors import ProfileError, TargetError
@@ -299,8 +299,7 @@ def test_a_device_that_goes_away_in_the_middle_is_a_sentence_and_runs_nothing_on
         sessions = board.sessions
         board.server.terminate()
         board.server.wait()
-        for session in sessions:
-            os.kill(session, signal.SIGKILL)
+        signal_all(sessions, signal.SIGKILL)
 
     going = threading.Thread(target=go_away)
     going.start()

@@ -446,6 +446,13 @@ def test_altered_texts_teach_and_an_interrupted_training_draws_the_same_ones(
     assert not same(plain, expected)
 
 
+def test_every_epoch_draws_every_row_once(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    seen: list[tuple[int, int]] = []
+    monkeypatch.setattr(Augmentation, "draw", lambda _self, row, epoch: seen.append((row, epoch)))
+    case.train(tmp_path, augmentation=case.altered(1.0), epochs=3, evaluations_per_epoch=2)
+    assert sorted(seen) == [(row, epoch) for row in range(ROWS) for epoch in range(3)]
+
+
 def test_every_text_altered_teaches_without_any_label(
     case: Case, whole: dict[str, torch.Tensor], tiny_model_folder: ModelFactory, tmp_path: Path
 ):

@@ -14,8 +14,8 @@ settings an instruction set needs.
 
 ONNX Runtime's `quantize_dynamic` is called without transformers' `OnnxRuntimeQuantizer` around it: that wrapper exists to
 drop stale shapes, which our export doesn't write, and it holds another copy of the model (4.2 times the fp32 file at its
-peak for BERT-base, against 3.2). It holds an embedding six times over, too, so that it is given two rows in its place, with
-the same extremes and therefore the same scale, and the table itself is quantized some rows at a time.
+peak for BERT-base, against 3.2). It also takes about six times an embedding's size, so that it is given two rows in its place,
+with the same extremes and therefore the same scale, and the table itself is quantized some rows at a time.
 """
 
 import math
@@ -142,7 +142,7 @@ def _quantize_dynamic(
     _put_tables(destination, tables)
 
 
-def _take_tables(model: onnx_ir.Model, but: Sequence[str]) -> dict[str, onnx_ir.TensorProtocol]:
+def _take_tables(model: onnx_ir.Model, but: Sequence[str]) -> dict[str, npt.NDArray[np.float32]]:
     """Replace the tables that nodes not in `but` take rows of by their extremes; the tables, by name.
 
     A decoder may read one too, transposed: it is given what the quantized table stands for.
@@ -152,7 +152,9 @@ def _take_tables(model: onnx_ir.Model, but: Sequence[str]) -> dict[str, onnx_ir.
         tensor, users = value.const_value, [use.node for use in value.uses()]
         if tensor is None or tensor.dtype != onnx_ir.DataType.FLOAT or tensor.size == 0:
             continue
-        taken = [node for node in users if _takes_rows(node, value) and node.name not in but]
+        taken = [
+            node for node in users if node.op_type == "Gather" and node.inputs[0] is value and node.name not in but
+        ]
         others = [node for node in users if node not in taken]
         if taken and all(node.op_type == "Transpose" for node in others):
             values = tensor.numpy()
@@ -160,22 +162,17 @@ def _take_tables(model: onnx_ir.Model, but: Sequence[str]) -> dict[str, onnx_ir.
             extremes[1] = values.max()
             value.const_value = onnx_ir.tensor(extremes, name=name)
             value.shape = value.const_value.shape
-            tables[name] = tensor
+            tables[name] = values  # the tensor would hold the whole model's message
     return tables
 
 
-def _takes_rows(node: onnx_ir.Node, table: onnx_ir.Value) -> bool:
-    axis = node.attributes.get("axis")
-    return node.op_type == "Gather" and node.inputs[0] is table and (axis is None or axis.as_int() == 0)
-
-
-def _put_tables(path: Path, tables: Mapping[str, onnx_ir.TensorProtocol]) -> None:
+def _put_tables(path: Path, tables: Mapping[str, npt.NDArray[np.float32]]) -> None:
     """Put the tables into a graph that was quantized without them."""
     model = onnx_ir.load(path)
     known = model.graph.initializers
-    for name, tensor in tables.items():
+    for name, values in tables.items():
         scale, zero_point = (_values(known[f"{name}_{what}"]) for what in ("scale", "zero_point"))
-        place, values = known[f"{name}{TENSOR_NAME_QUANT_SUFFIX}"], tensor.numpy()
+        place = known[f"{name}{TENSOR_NAME_QUANT_SUFFIX}"]
         table = np.empty(values.shape, zero_point.dtype)
         for first in range(0, len(values), _ROWS_AT_ONCE):
             rows = slice(first, first + _ROWS_AT_ONCE)

@@ -33,6 +33,9 @@ def write_onnx(model: onnx_ir.Model, path: Path) -> None:
             value.shape = value.type = None
         onnx_ir.save(model, path, external_data=f"{path.name}.data")
         return
+    # Nodes and values hold each other: weights would stay until Python's collector comes by.
+    for value in model.graph.initializers.values():
+        value.const_value = None
     model.graph.initializers.clear()
     proto = onnx_ir.to_proto(model)
     # The exporter also lists weights as intermediate values, and quantize_dynamic's shape inference trips over them.
