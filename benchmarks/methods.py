@@ -125,6 +125,7 @@ def main() -> None:
     parser.add_argument("--cases", default=";".join(CASES), help="names, separated by semicolons")
     parser.add_argument("--epochs", type=int, default=2, help="of every fine-tune; 0: none")
     parser.add_argument("--dense-epochs", type=int, default=5)
+    parser.add_argument("--set", action="append", default=[], dest="overrides", help="of every case's pipeline")
     parser.add_argument("--store", type=Path, default=Path(".edgeprune"))
     arguments = parser.parse_args()
     unknown = set(arguments.cases.split(";")) - set(CASES)
@@ -151,7 +152,7 @@ def main() -> None:
                     data=DataSpec(train=train, test=test),
                     task="text-classification",
                     pipeline=pipeline,
-                    set_=[*flags, "target.runner=null"],
+                    set_=[*flags, *arguments.overrides, "target.runner=null"],
                     name=name,
                     store=arguments.store,
                     output=arguments.store / "dist",
