@@ -107,13 +107,19 @@ def read_cpuinfo(text):
     return flags, " + ".join(cores) or model
 
 
+def describe_cpu(machine, cpuinfo):
+    """arch, isa and cpu, of what `uname -m` says and the text of /proc/cpuinfo."""
+    flags, model = read_cpuinfo(cpuinfo)
+    arch = machine.lower()
+    return {"arch": _ARCH_NAMES.get(arch, arch), "isa": [flag for flag in ISA_FLAGS if flag in flags], "cpu": model}
+
+
 def device_info():
     """What this machine is: arch, isa, cpu, cores. A fact that can't be read is None."""
-    machine = platform.machine().lower()
-    flags, model = set(), None
+    cpuinfo = ""
     try:
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
-            flags, model = read_cpuinfo(file.read())
+            cpuinfo = file.read()
     except OSError:
         pass
     try:
@@ -121,9 +127,7 @@ def device_info():
     except AttributeError:
         cores = os.cpu_count()
     return {
-        "arch": _ARCH_NAMES.get(machine, machine),
-        "isa": [flag for flag in ISA_FLAGS if flag in flags],
-        "cpu": model,
+        **describe_cpu(platform.machine(), cpuinfo),
         "cores": cores,
         "system": platform.system(),
         "python": platform.python_version(),
@@ -262,18 +266,22 @@ def _refuse_elsewhere(request, model, feed):
         )
 
 
-def _feeds(request, model, session):
+def input_array(value):
+    """A batch's input, as a request gives it, as a numpy array."""
     import numpy
 
+    if isinstance(value, list):
+        return numpy.array(value, dtype=numpy.int64)
+    return numpy.random.default_rng(value["seed"]).standard_normal(value["shape"], dtype=numpy.float32)
+
+
+def _feeds(request, model, session):
     taken, drawn = {value.name for value in session.get_inputs()}, {}
 
     def array(value):
-        if isinstance(value, list):
-            return numpy.array(value, dtype=numpy.int64)
         key = json.dumps(value, sort_keys=True)
         if key not in drawn:
-            generator = numpy.random.default_rng(value["seed"])
-            drawn[key] = generator.standard_normal(value["shape"], dtype=numpy.float32)
+            drawn[key] = input_array(value)
         return drawn[key]
 
     return [

@@ -84,6 +84,9 @@ def targets_probe(
     ] = None,
     name: Annotated[str | None, typer.Option(help="Of the profile.  [default: made of the CPU's name]")] = None,
     python: Annotated[str | None, typer.Option(help="What runs Python there.  [default: python3]")] = None,
+    perf_test: Annotated[
+        str | None, typer.Option(help="The onnxruntime_perf_test there, for a device without a Python.")
+    ] = None,
     folder: Annotated[str | None, typer.Option(help="Where a work folder may be made there.")] = None,
     app: Annotated[
         str | None, typer.Option(help="By adb: the app whose user runs everything, e.g. com.termux.")
@@ -93,7 +96,8 @@ def targets_probe(
     """A profile of a device, from what it says of itself, on standard output."""
     from edgeprune.probing import place_of, probe
 
-    _write(probe(place_of(device, python=python, folder=folder, app=app), name), as_json=as_json)
+    place = place_of(device, python=python, perf_test=perf_test, folder=folder, app=app)
+    _write(probe(place, name), as_json=as_json)
     return 0
 
 

@@ -63,8 +63,8 @@ class DeviceRow(Frozen):
     cpu: str | None
     cores: int | None
     system: str
-    python: str
-    onnxruntime: str
+    python: str | None
+    onnxruntime: str | None
     before: ConditionsRow | None = None
     """Of the first process that was timed; the next of the last one."""
     after: ConditionsRow | None = None
@@ -92,7 +92,7 @@ class LatencyRow(Frozen):
     p99_interval_ms: tuple[float, float] | None = None
     processes: int = 0
     converged: bool | None = None
-    """Whether times in a process were steady; False: they still rose or fell by more than 5%."""
+    """Whether times in a process were steady; False: they still rose or fell by more than 5%; None: their order isn't known."""
     cold_start_ms: float | None = None
     """Opening the session and the first run, median over processes that run this model alone."""
     peak_memory_mb: float | None

@@ -66,6 +66,8 @@ class Measured:
     rates_per_s: dict[str, list[float]] = field(default_factory=dict)
     """Runs in a second of all parallel sessions, one a process."""
     device: Record = field(default_factory=dict)
+    in_order: bool = True
+    """Whether samples stand in the order in which they were taken."""
 
     @property
     def device_row(self) -> DeviceRow:
@@ -77,7 +79,7 @@ class Measured:
         samples_ms, answers_ms = self.samples_ms[name], self.answers_ms.get(name, [])
         rates = [rate * workload.batch_size for rate in self.rates_per_s.get(name, [])]
         percentiles: dict[str, object] = {}
-        moved = drift(samples_ms)
+        moved = drift(samples_ms) if self.in_order else None
         for q in MINIMUM_SAMPLES:
             percentiles[f"p{q}_ms"] = percentile(samples_ms, q)
             percentiles[f"p{q}_interval_ms"] = percentile_interval(samples_ms, q)
@@ -119,6 +121,7 @@ class Measured:
                     self.device[moment] = told
             case {"kind": "samples", "name": str(name), "ns": list(ns)}:
                 self.samples_ms[name].append(_ms(ns))
+                self.in_order = self.in_order and record.get("in_order") is not False
             case {"kind": "answers", "name": str(name), "ns": list(ns)}:
                 self.answers_ms.setdefault(name, []).append(_ms(ns))
             case {"kind": "throughput", "name": str(name), "runs": list(runs), "ns": list(ns)}:

@@ -34,7 +34,8 @@ def place_of(address: str | None, **settings: str | None) -> RunnerConfig:
     given = {name: value for name, value in settings.items() if value is not None}
     if address is None:
         if given:
-            raise UsageError(f"--{next(iter(given))} is about a device that is reached by ssh or adb; name the device")
+            option = next(iter(given)).replace("_", "-")
+            raise UsageError(f"--{option} is about a device that is reached by ssh or adb; name the device")
         return LocalConfig(type="local")
     kind, separator, place = address.partition("://")
     if not separator or kind not in _KINDS or not place:

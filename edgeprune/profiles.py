@@ -18,7 +18,7 @@ from pydantic import Field, JsonValue, PositiveFloat, PositiveInt, model_validat
 from edgeprune.config import Frozen, apply_overrides, parse_override, read_yaml, validate
 from edgeprune.errors import ProfileError
 from edgeprune.precision import EmbeddingsType, Mode, has_int8_products, is_quantized
-from edgeprune.runners.config import LocalConfig, RunnerConfig
+from edgeprune.runners.config import LocalConfig, RemoteConfig, RunnerConfig
 from edgeprune.steps import Schedule, Step, order_fault
 
 __all__ = [
@@ -297,6 +297,24 @@ class Target(Frozen):
     def _precision_fits_provider(self) -> Self:
         if self.runtime.provider == "CUDAExecutionProvider" and is_quantized(self.precision.mode):
             raise ValueError(f"precision.mode {self.precision.mode} falls back to the CPU under CUDA; use fp16 or fp32")
+        return self
+
+    @model_validator(mode="after")
+    def _perf_test_can_tell(self) -> Self:
+        if not isinstance(self.runner, RemoteConfig) or self.runner.perf_test is None:
+            return self
+        wanted = {
+            "runtime.provider": self.runtime.provider != "CPUExecutionProvider",
+            "workload.text": self.workload.text,
+            "workload.sessions": self.workload.sessions > 1,
+            "budget.latency_text_p90_ms": self.budget.latency_text_p90_ms is not None,
+        }
+        unmeasured = [name for name, is_wanted in wanted.items() if is_wanted]
+        if unmeasured:
+            raise ValueError(
+                f"runner.perf_test times a model alone on the CPU, which is not what {' and '.join(unmeasured)} asks for; "
+                f"name a Python in runner.python instead"
+            )
         return self
 
 

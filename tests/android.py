@@ -27,6 +27,9 @@ _MAX = 64 * 1024
 _NO_SUMS = 0x01000001
 """The protocol's version, from which on messages have no check sums."""
 
+_PUBLIC_KEY = 3
+"""What an AUTH message brings, by its first number."""
+
 _STDIN, _STDOUT, _STDERR, _EXIT, _CLOSE_STDIN = range(5)
 
 
@@ -87,10 +90,12 @@ class _Connection:
         self._sending = threading.Lock()
         self._streams: dict[int, _Stream] = {}
 
-    def serve(self) -> None:
+    def serve(self) -> None:  # noqa: C901 (a branch a kind of message)
         with self._line, contextlib.suppress(OSError, EOFError):
             while True:
                 command, first, second, data = self._receive()
+                if (command, first) == (b"AUTH", _PUBLIC_KEY):
+                    continue  # somebody would have to accept it
                 if command in (b"CNXN", b"AUTH") and not self._phone.trusting:
                     self.send(b"AUTH", 1, 0, bytes(20))  # 1: a token to sign; no signature will do
                 elif command == b"CNXN":

@@ -20,7 +20,9 @@ import numpy as np
 import pytest
 
 if TYPE_CHECKING:
+    from android import Phone
     from e2e import Built
+    from sshd import Board
 
     from edgeprune.tasks import TaskName
 from hypothesis import settings
@@ -402,3 +404,28 @@ def hub(tmp_path: Path) -> Iterator[Hub]:
         yield found
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture
+def phone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "Iterator[Phone]":
+    """A device that adb is connected to."""
+    import android
+    from sshd import free_port
+
+    monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", str(free_port()))
+    monkeypatch.setenv("HOME", str(tmp_path))  # where adb keeps its key
+    monkeypatch.setattr("edgeprune.runners.remote._PAUSES_S", (0.1, 0.2))
+    with android.started(tmp_path) as found:
+        yield found
+
+
+@pytest.fixture
+def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "Iterator[Board]":
+    """A device that ssh can log in to."""
+    import sshd
+
+    with sshd.started(tmp_path) as found:
+        found.know()
+        monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+        monkeypatch.setattr("edgeprune.runners.remote._PAUSES_S", (0.1, 0.2))
+        yield found

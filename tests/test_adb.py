@@ -3,7 +3,6 @@
 import os
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +10,12 @@ import android
 import pytest
 from android import Phone
 from e2e import Built, call, target_text
-from sshd import free_port, wait
+from sshd import wait
 from test_local import REQUEST
 from test_ssh import complaint, fault_of, write_graph
 
 from edgeprune.errors import TargetError
 from edgeprune.probing import probe
-from edgeprune.runners import remote
 from edgeprune.runners.adb import AdbLine
 from edgeprune.runners.config import AdbConfig
 from edgeprune.runners.remote import RemoteRunner
@@ -25,15 +23,6 @@ from edgeprune.runners.remote import RemoteRunner
 pytestmark = pytest.mark.skipif(android.ADB is None, reason="needs adb: apt-get install adb")
 
 ENDLESS = REQUEST | {"warmup": 10**9}
-
-
-@pytest.fixture
-def phone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Phone]:
-    monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", str(free_port()))
-    monkeypatch.setenv("HOME", str(tmp_path))  # where adb keeps its key
-    monkeypatch.setattr(remote, "_PAUSES_S", (0.1, 0.2))
-    with android.started(tmp_path) as found:
-        yield found
 
 
 @pytest.fixture
@@ -102,6 +91,7 @@ def test_a_phone_that_does_not_trust_this_machine_is_told_apart(phone: Phone, gr
     phone.trusting = False
     phone.adb("disconnect", phone.serial)
     phone.adb("connect", phone.serial)
+    wait(lambda: "unauthorized" in phone.adb("devices"))
     assert f"{phone.serial} doesn't trust this machine yet; unlock it" in refusal(phone, graph)
 
 

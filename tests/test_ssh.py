@@ -7,7 +7,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from test_local import REQUEST
 
 from edgeprune.errors import ProfileError, TargetError
 from edgeprune.profiles import load_target
-from edgeprune.runners import remote, ssh
+from edgeprune.runners import ssh
 from edgeprune.runners.config import SshConfig
 from edgeprune.runners.remote import RemoteRunner
 from edgeprune.runners.ssh import SshLine
@@ -30,15 +29,6 @@ from edgeprune.runners.ssh import SshLine
 pytestmark = pytest.mark.skipif(sshd.SSHD is None, reason="needs sshd: apt-get install openssh-server")
 
 ENDLESS = REQUEST | {"warmup": 10**9}
-
-
-@pytest.fixture
-def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Board]:
-    with sshd.started(tmp_path) as found:
-        found.know()
-        monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
-        monkeypatch.setattr(remote, "_PAUSES_S", (0.1, 0.2))
-        yield found
 
 
 @pytest.fixture

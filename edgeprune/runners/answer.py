@@ -8,7 +8,7 @@ from subprocess import CompletedProcess
 from edgeprune.errors import TargetError
 from edgeprune.runners import Record
 
-__all__ = ["last_line", "read_answer"]
+__all__ = ["ended_by", "last_line", "read_answer", "too_old"]
 
 _CAUSES = {
     signal.SIGILL: "its onnxruntime or numpy uses instructions that this CPU lacks; install a build for it",
@@ -65,13 +65,18 @@ def _fault(fault: Record, records: list[Record], place: str, python: str) -> str
             f"{python} on {place} can't import what the benchmark needs: {message}; install onnxruntime and numpy for it (and, "
             f"where answers are timed, what the package's card requires), or name a Python that has them in runner.python"
         )
-    if re.search(r"opset|IR version|INVALID_GRAPH|not a registered function", message, re.IGNORECASE):
-        version = next((record["onnxruntime"] for record in records if record["kind"] == "device"), "")
-        return (
-            f"onnxruntime {version} on {place} is too old for the model: {message}; install a newer one there, or export "
-            f"for it with a lower stages.export.opset"
-        )
-    return f"the benchmark failed on {place}: {message}"
+    version = next((str(record["onnxruntime"]) for record in records if record["kind"] == "device"), None)
+    return too_old(message, version, place) or f"the benchmark failed on {place}: {message}"
+
+
+def too_old(message: str, version: str | None, place: str) -> str | None:
+    """The sentence for an onnxruntime that doesn't know what a model is made of; None: the message is of something else."""
+    if not re.search(r"opset|IR version|INVALID_GRAPH|not a registered function", message, re.IGNORECASE):
+        return None
+    return (
+        f"onnxruntime{f' {version}' if version else ''} on {place} is too old for the model: {message}; install a newer one "
+        f"there, or export for it with a lower stages.export.opset"
+    )
 
 
 def _ending(done: CompletedProcess[str], place: str, python: str) -> str:
@@ -80,9 +85,22 @@ def _ending(done: CompletedProcess[str], place: str, python: str) -> str:
             f"there is no {python} on {place} that can be run; install Python 3.9 or newer there, or name one in "
             f"runner.python"
         )
-    number = done.returncode - 128 if done.returncode > 128 else -done.returncode
+    return (
+        ended_by(done.returncode, last_line(done.stderr), place)
+        or f"the benchmark's process ended with {done.returncode} on {place}: {last_line(done.stderr)}"
+    )
+
+
+def ended_by(code: int, said: str, place: str) -> str | None:
+    """The sentence for a process that a signal ended; None: none did.
+
+    Args:
+        code: The signal's negative number, or 128 above it.
+        said: By the process, in the end.
+        place: What it ran on.
+    """
     try:
-        ended = signal.Signals(number)
+        ended = signal.Signals(code - 128 if code > 128 else -code)
     except ValueError:
-        return f"the benchmark's process ended with {done.returncode} on {place}: {last_line(done.stderr)}"
-    return f"the benchmark's process was ended by {ended.name} on {place}: {_CAUSES.get(ended, last_line(done.stderr))}"
+        return None
+    return f"the benchmark's process was ended by {ended.name} on {place}: {_CAUSES.get(ended, said)}"

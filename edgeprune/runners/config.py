@@ -1,9 +1,9 @@
 """How a target is reached, as a profile says it."""
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from edgeprune.config import Frozen
 
@@ -30,6 +30,9 @@ class LocalConfig(Frozen):
     type: Literal["local"]
 
 
+Command = Annotated[
+    str, _like(r"(~/)?[A-Za-z0-9_./+][A-Za-z0-9_./+-]*", "a command or a path of letters, digits and . _ + - /")
+]
 Folder = Annotated[
     str, _like(r"(~?/)[A-Za-z0-9_./+-]*", "a path that begins with / or ~/, of letters, digits and . _ + - /")
 ]
@@ -38,13 +41,18 @@ Folder = Annotated[
 class RemoteConfig(Frozen):
     """A device that a shell can be had on. No text in here needs quoting there."""
 
-    python: Annotated[
-        str,
-        _like(r"(~/)?[A-Za-z0-9_./+][A-Za-z0-9_./+-]*", "a command or a path of letters, digits and . _ + - /"),
-    ] = "python3"
+    python: Command = "python3"
     """Has onnxruntime and numpy."""
+    perf_test: Command | None = None
+    """ONNX Runtime's own benchmark, onnxruntime_perf_test, to be run in `python`'s place; libonnxruntime.so may lie beside it."""
     folder: Folder = "/tmp"  # noqa: S108 (mktemp makes a folder of its own there)
     """Where the work folder is made, and removed again."""
+
+    @model_validator(mode="after")
+    def _one_program(self) -> Self:
+        if self.perf_test is not None and self.python != RemoteConfig.model_fields["python"].default:
+            raise ValueError("python and perf_test are two ways to run models there; give one of them")
+        return self
 
 
 class SshConfig(RemoteConfig):

@@ -2,7 +2,7 @@
 
 A line (the system's ssh or adb) runs shell scripts on the device. The first one, the keeper, makes the folder and reads its
 standard input to the end, which comes with `close`, with the end of this process, however it ends, and when the line is cut.
-Then it kills the agent and removes the folder.
+Then it kills what `killable` started and removes the folder.
 """
 
 import re
@@ -15,23 +15,34 @@ from typing import IO, Protocol
 from edgeprune.errors import TargetError
 from edgeprune.runners.answer import last_line
 
-__all__ = ["Connection", "ConnectionLostError", "Line"]
+__all__ = ["Connection", "ConnectionLostError", "Line", "killable"]
 
 _CLOSING_S = 10
 """How long the device may take to clean up."""
 
 _MARK = "edgeprune-folder "
 
-# The agent's process is told from a later one of the same number by the folder in its command line; mktemp puts letters in
-# the place of each X.
+# A process is told from a later one of the same number by the folder in its command line; mktemp puts letters in the place of
+# each X. What writes its number after `alive` is gone does not go on; what wrote it before is killed.
 _KEEPER = (
-    'end() {{ p=$(cat "$d/pid") && tr "\\000" " " <"/proc/$p/cmdline" | grep -qF "$d/" && kill -9 "$p"; '
-    'rm -rf "$d"; }} 2>/dev/null; '
+    'end() {{ rm -f "$d/alive"; for p in $(cat "$d/pid"); do '
+    'tr "\\000" " " <"/proc/$p/cmdline" | grep -qF "$d/" && kill -9 "$p"; done; '
+    'rm -rf "$d" || {{ sleep 1; rm -rf "$d"; }}; }} 2>/dev/null; '
     "export LC_ALL=C; {before}"
-    "d=$(mktemp -d {folder}/edgeprune.XXXXXXXX) || exit 1; "
+    'd=$(mktemp -d {folder}/edgeprune.XXXXXXXX) && : >"$d/alive" || exit 1; '
     'trap end EXIT; trap "exit 1" HUP INT TERM PIPE; '
     'echo "{mark}$d"; cat >/dev/null; exit 0'
 )
+
+
+def killable(folder: str, command: str) -> str:
+    """A line of POSIX shell that ends with the connection.
+
+    Args:
+        folder: The work folder.
+        command: A line of its own, with `exec` before what it becomes; the folder is among its words.
+    """
+    return f"sh -c {shlex.quote(f'echo $$ >>{shlex.quote(folder)}/pid && [ -e {shlex.quote(folder)}/alive ] && {command}')}"
 
 
 class ConnectionLostError(TargetError):

@@ -1,10 +1,9 @@
-"""The runner of devices that a shell can be had on, by ssh or adb, and that have Python with onnxruntime.
+"""The runner of devices that a shell can be had on, by ssh or adb.
 
-Files go through `cat` in the connection, so the device needs no SFTP server, and the agent's user owns what it reads. A model
-is copied once for as long as the connection lives, under the digest of its files.
+Files go through `cat` in the connection, so the device needs no SFTP server, and whoever runs models there owns what is read.
+A model is copied once for as long as the connection lives, under the digest of its files.
 """
 
-import json
 import shlex
 import subprocess
 import tempfile
@@ -12,13 +11,14 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from edgeprune import agent
 from edgeprune.artifacts import artifact_key, file_digest
 from edgeprune.errors import TargetError
 from edgeprune.runners import Record
-from edgeprune.runners.answer import last_line, read_answer
+from edgeprune.runners.answer import last_line
 from edgeprune.runners.config import RemoteConfig
 from edgeprune.runners.connection import Connection, ConnectionLostError, Line
+from edgeprune.runners.perf_test import PerfTestProgram
+from edgeprune.runners.program import AgentProgram, Copy, Program
 
 __all__ = ["RemoteRunner"]
 
@@ -27,7 +27,7 @@ _PAUSES_S = (1, 2, 4)
 
 
 class RemoteRunner:
-    """Runs the agent on a device.
+    """Runs models on a device.
 
     Args:
         config: Of the profile. Nothing is connected before the first run.
@@ -37,6 +37,7 @@ class RemoteRunner:
     def __init__(self, config: RemoteConfig, line: Callable[[], Line]) -> None:
         self._config = config
         self._line = line
+        self._program: Program = PerfTestProgram(config.perf_test) if config.perf_test else AgentProgram(config.python)
         self._connection: Connection | None = None
         self._lost: str | None = None
         """The work folder of a connection that was cut."""
@@ -73,22 +74,23 @@ class RemoteRunner:
                 for file in files[name]:
                     self._push(device, file, f"{device.folder}/{key}")
                 self._pushed.add(key)
-        paths = {
-            name: f"{device.folder}/{keys[name]}" + ("" if path.is_dir() else f"/{path.name}")
+        copies = {
+            name: Copy(path, f"{device.folder}/{keys[name]}" + ("" if path.is_dir() else f"/{path.name}"))
             for name, path in models.items()
         }
-        full = {**request, "models": [{"name": name, "path": path} for name, path in paths.items()]}
-        with tempfile.TemporaryFile() as asked:
-            asked.write(json.dumps(full).encode())
-            asked.seek(0)
-            done = device.run(_agent_script(self._config.python, device.folder), asked)
-        return read_answer(done, device.place, self._config.python)
+        asked = self._program.ask(request, copies, device.folder)
+        with tempfile.TemporaryFile() as source:
+            source.write(asked.source)
+            source.seek(0)
+            done = device.run(asked.script, source)
+        return asked.read(done, device.place)
 
     def _connect(self) -> Connection:
         if self._connection is None:
             self._connection = Connection(self._line(), self._config.folder, before=self._lost)
             self._lost = None
-            self._push(self._connection, Path(agent.__file__), self._connection.folder)
+            for file in self._program.files:
+                self._push(self._connection, file, self._connection.folder)
         return self._connection
 
     def _make_room(self, device: Connection, wanted: set[str]) -> None:
@@ -123,12 +125,3 @@ def _files(model: Path) -> list[Path]:
     if model.is_dir():
         return sorted(path for path in model.iterdir() if path.is_file())
     return sorted(path for path in model.parent.iterdir() if path.name.startswith(model.name))
-
-
-def _agent_script(python: str, folder: str) -> str:
-    """Run the agent, say in `pid` which process it is, and tell by the exit code which signal ended it, which ssh hides.
-
-    Temporary files go into the work folder, which is removed however the agent ends. A shell takes a background process's standard input away unless it has another number.
-    """
-    program, pid = shlex.quote(f"{folder}/agent.py"), shlex.quote(f"{folder}/pid")
-    return f"{{ TMPDIR={shlex.quote(folder)} {python} {program} <&3 & }} 3<&0; echo $! >{pid}; wait $!"

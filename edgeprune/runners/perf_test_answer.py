@@ -1,0 +1,200 @@
+"""What `onnxruntime_perf_test` prints and writes, to the agent's lines, or one sentence on why there are none."""
+
+import csv
+import re
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from subprocess import CompletedProcess
+from typing import Any
+
+from edgeprune.agent import describe_cpu
+from edgeprune.errors import TargetError
+from edgeprune.runners import Record
+from edgeprune.runners.answer import ended_by, last_line, too_old
+
+__all__ = ["CONDITIONS", "MARK", "Run", "read_answer"]
+
+MARK = "edgeprune: "
+"""Begins a line that names what follows it."""
+
+CONDITIONS: dict[str, tuple[str, Callable[[str], Any]]] = {
+    "governor": (
+        "cat /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor",
+        lambda text: " ".join(sorted(set(text.split()))),
+    ),
+    "frequency_mhz": (
+        "cat /sys/devices/system/cpu/cpu*/cpufreq/scaling_cur_freq",
+        lambda text: max(map(int, text.split())) / 1000,
+    ),
+    "temperature_c": ("cat /sys/class/thermal/thermal_zone*/temp", lambda text: max(map(int, text.split())) / 1000),
+    "throttle_events": (
+        "cat /sys/devices/system/cpu/cpu*/thermal_throttle/core_throttle_count",
+        lambda text: sum(map(int, text.split())),
+    ),
+    "load_1min": ("cat /proc/loadavg", lambda text: float(text.split()[0])),
+    "quota_cores": ("cat /sys/fs/cgroup/cpu.max", lambda text: _quota(*text.split())),
+    "affinity": ("grep Cpus_allowed_list /proc/self/status", lambda text: _cores(text.split()[1])),
+}
+"""As `agent.conditions` has them: what prints them, and how that is read."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One process of the benchmark: a model, and inputs of one shape."""
+
+    model: str
+    batches: Sequence[int]
+    """Their numbers."""
+    repeats: int
+    """Timed runs, the last ones of which are kept, one a batch."""
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What became of a run."""
+
+    run: Run
+    code: int
+    said: str
+    complaints: str
+    costs: str
+    """A line a timed run: the model, seconds, the process's peak memory in bytes, CPU usage, the run's number."""
+
+    @property
+    def ns(self) -> list[int]:
+        """One a batch."""
+        rows = list(csv.reader(self.costs.splitlines()))
+        return [round(float(row[1]) * 1e9) for row in rows[self.run.repeats - len(self.run.batches) :]]
+
+    @property
+    def peak_bytes(self) -> int:
+        """Of the process."""
+        return int(next(csv.reader(self.costs.splitlines()))[2])
+
+    def duration(self, what: str) -> int:
+        """What a step took, in ns; the first inference is told in whole milliseconds."""
+        found = re.search(rf"{what} time cost: *(\S+) (m?)s", self.said)
+        return round(float(found[1]) * (1e6 if found[2] else 1e9)) if found else 0
+
+    def fault(self, version: str | None, place: str) -> str | None:
+        """Why it has no times; None: it has."""
+        if self.code == 0 and self.costs.strip():
+            return None
+        failed = re.search(r"^Run failed:(.*)$", self.said, re.MULTILINE)
+        message = failed[1] if failed else last_line(self.complaints if self.complaints.strip() else self.said)
+        return (
+            too_old(message, version, place)
+            or ended_by(self.code, message, place)
+            or f"onnxruntime_perf_test failed on {place}: {message}"
+        )
+
+
+def read_answer(done: CompletedProcess[str], place: str, command: str, mode: str, runs: Sequence[Run]) -> list[Record]:
+    """The agent's lines for a request in a mode.
+
+    Args:
+        done: The script that made the runs.
+        place: What it ran on, for the message.
+        command: The benchmark there, for the message.
+        mode: Of the request.
+        runs: In their order.
+
+    Raises:
+        TargetError: There is no benchmark, or it failed.
+    """
+    if done.returncode != 0:
+        raise TargetError(_ending(done, place, command))
+    sections = _sections(done.stdout)
+    version = sections["version"].strip().removeprefix("VERS_") or None
+    told = [
+        _Told(
+            run,
+            int(sections[f"code {number}"]),
+            sections[f"run {number}"],
+            sections[f"complaints {number}"],
+            sections[f"result {number}"],
+        )
+        for number, run in enumerate(runs)
+    ]
+    device: Record = {
+        "kind": "device",
+        "onnxruntime": version,
+        **describe_cpu(sections["machine"].strip(), sections["cpuinfo"]),
+        "cores": int(sections["cores"]),
+        "system": sections["system"].strip(),
+        "python": None,
+    }
+    before, after = (_conditions(sections, moment) for moment in ("before", "after"))
+    if mode == "load":
+        loaded: list[Record] = [
+            {"kind": "loaded", "name": one.run.model, "error": one.fault(version, place)} for one in told
+        ]
+        return [device, before, *loaded, after]
+    fault = next((fault for one in told if (fault := one.fault(version, place))), None)
+    if fault is not None:
+        raise TargetError(fault)
+    return [device, before, *(_memory(told) if mode == "memory" else _samples(told)), after]
+
+
+def _sections(text: str) -> dict[str, str]:
+    """What follows each marked line, by that line."""
+    _, *parts = f"\n{text}".split(f"\n{MARK}")
+    return {head: rest for head, _, rest in (part.partition("\n") for part in parts)}
+
+
+def _samples(told: Sequence[_Told]) -> list[Record]:
+    samples: dict[str, dict[int, int]] = defaultdict(dict)
+    for one in told:
+        samples[one.run.model] |= dict(zip(one.run.batches, one.ns, strict=True))
+    return [
+        {"kind": "samples", "name": name, "ns": [taken[batch] for batch in sorted(taken)], "in_order": False}
+        for name, taken in samples.items()
+    ]
+
+
+def _memory(told: Sequence[_Told]) -> list[Record]:
+    records: list[Record] = []
+    for one in told:
+        started = {
+            "create_ns": one.duration("Session creation"),
+            "first_run_ns": one.duration("First inference"),
+        }
+        records.append({"kind": "session", "name": one.run.model, **started})
+        records.append({"kind": "memory", "name": one.run.model, "peak_bytes": one.peak_bytes})
+    return records
+
+
+def _conditions(sections: Mapping[str, str], moment: str) -> Record:
+    """As `agent.conditions`."""
+    facts: dict[str, Any] = {}
+    reasons: dict[str, str] = {}
+    for name, (command, read) in CONDITIONS.items():
+        text = sections[f"{name} {moment}"].strip()
+        try:
+            facts[name] = read(text) if text else None
+        except (ValueError, IndexError, TypeError):
+            facts[name] = None
+            text = ""
+        if not text:
+            reasons[name] = f"{command}: nothing to be read"
+    return {"kind": "conditions", "moment": moment, **facts, "reasons": reasons}
+
+
+def _quota(limit: str, period: str) -> float | None:
+    return None if limit == "max" else int(limit) / int(period)
+
+
+def _cores(ranges: str) -> list[int]:
+    """0-2,5 → 0, 1, 2, 5."""
+    ends = [part.partition("-") for part in ranges.split(",")]
+    return [core for first, _, last in ends for core in range(int(first), int(last or first) + 1)]
+
+
+def _ending(done: CompletedProcess[str], place: str, command: str) -> str:
+    if done.returncode in (126, 127):
+        return (
+            f"there is no {command} on {place} that can be run; copy one that was built for it there, with its "
+            f"libonnxruntime.so beside it, or name one in runner.perf_test"
+        )
+    return f"the benchmark's shell ended with {done.returncode} on {place}: {last_line(done.stderr or done.stdout)}"
