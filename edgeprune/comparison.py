@@ -14,6 +14,7 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -83,15 +84,12 @@ def fleet(
     reasons = [f"{one.name} can't be timed from here: {why}" for one in targets if (why := why_unreachable(one))]
     if reasons:
         raise TargetError("; ".join(reasons))
-    lock, devices = threading.Lock(), defaultdict(list)
+    together, devices = _Together(emit, len(targets)), defaultdict(list)
     for number, target in enumerate(targets):
         devices[target.runner.place if isinstance(target.runner, SshConfig | AdbConfig) else "here"].append(number)
 
-    def tell(event: Event) -> None:
-        with lock:
-            emit(event)
-
-    def one(target: Target) -> BenchmarkReport | EdgepruneError:
+    def one(number: int) -> BenchmarkReport | EdgepruneError:
+        target = targets[number]
         try:
             with contextlib.closing(runner_of(target)) as runner:
                 return benchmark(
@@ -102,17 +100,66 @@ def fleet(
                     inputs=inputs,
                     max_regression=max_regression,
                     samples=samples,
-                    emit=tell,
+                    emit=together.of(number),
                 )
         except EdgepruneError as error:
             return error
+        finally:
+            together.ended(number)
 
     def device(numbers: list[int]) -> dict[int, BenchmarkReport | EdgepruneError]:
-        return {number: one(targets[number]) for number in numbers}
+        return {number: one(number) for number in numbers}
 
+    emit(StageStarted("benchmark", 0, ""))
+    began = time.perf_counter()
     with ThreadPoolExecutor(len(devices)) as pool:
         found = {number: report for part in pool.map(device, devices.values()) for number, report in part.items()}
+    emit(StageFinished("benchmark", 0, "", False, time.perf_counter() - began))
     return [found[number] for number in range(len(targets))]
+
+
+class _Together:
+    """The progress of several targets as one stage's: those that haven't begun are taken for as long as the others.
+
+    Args:
+        emit: Is handed the events.
+        count: How many targets.
+    """
+
+    def __init__(self, emit: Emit, count: int) -> None:
+        self._emit = emit
+        self._count = count
+        self._lock = threading.Lock()
+        self._parts: dict[int, tuple[int, int]] = {}
+        """Of a target, what is done and what is to be done."""
+
+    def of(self, number: int) -> Emit:
+        """What takes one target's events."""
+
+        def tell(event: Event) -> None:
+            with self._lock:
+                if isinstance(event, Progress):
+                    self._parts[number] = event.done, event.total
+                    self._emit(replace(event, done=self._done, total=self._total))
+                elif not isinstance(event, StageStarted | StageFinished):
+                    self._emit(event)
+
+        return tell
+
+    def ended(self, number: int) -> None:
+        """Nothing more will come of a target."""
+        with self._lock:
+            done, _ = self._parts.get(number, (0, 0))
+            self._parts[number] = done, done
+
+    @property
+    def _done(self) -> int:
+        return sum(done for done, _ in self._parts.values())
+
+    @property
+    def _total(self) -> int:
+        known = [total for _, total in self._parts.values()]
+        return sum(known) + round(sum(known) / len(known)) * (self._count - len(known))
 
 
 def benchmark(

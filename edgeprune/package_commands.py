@@ -79,7 +79,7 @@ def benchmark(
     targets = [
         host_target(device_info(), set_ or ()) if name == "host" else load_target(name, set_ or ()) for name in names
     ]
-    with EventRenderer(err, stages=len(targets)) as renderer:
+    with EventRenderer(err, stages=1) as renderer:
         found = fleet(
             [package] if against is None else [package, against],
             targets,

@@ -16,6 +16,7 @@ from edgeprune import package_loads
 from edgeprune.artifacts import file_digest
 from edgeprune.comparison import BenchmarkReport, benchmark, compare, fleet
 from edgeprune.errors import IntegrityError, TargetError, UsageError
+from edgeprune.events import Event, Progress, StageFinished, StageStarted
 from edgeprune.profiles import BenchmarkConfig, Target, Workload, load_target
 from edgeprune.runners import Record
 from edgeprune.runners.config import LocalConfig
@@ -254,11 +255,24 @@ def test_devices_are_timed_at_once_and_one_devices_jobs_one_after_the_other(
         path = tmp_path / f"{name}.yaml"
         path.write_text(target_text(name, runner=runner), encoding="utf-8")
         targets.append(load_target(str(path)))
-    first, second, third = fleet(packages[:1], targets, config=CONFIG)
+    told: list[Event] = []
+    first, second, third = fleet(packages[:1], targets, config=CONFIG, emit=told.append)
     assert isinstance(first, BenchmarkReport)
     assert isinstance(second, BenchmarkReport)
     assert (first.target, second.target) == ("a", "b")
     assert isinstance(third, TargetError)
+    # One stage, whose progress is of all three together; the board went away long before its end.
+    begun, *between, ended = told
+    assert isinstance(begun, StageStarted)
+    assert isinstance(ended, StageFinished)
+    progress = [event for event in between if isinstance(event, Progress)]
+    assert len(progress) == len(between)
+    assert [event.done for event in progress] == sorted(event.done for event in progress)
+    assert all(event.done <= event.total for event in progress)
+    assert progress[-1].done == progress[-1].total
+    assert progress[0].total == 3 * (CONFIG.processes + 3), (
+        "those that haven't begun are taken for as long as the first"
+    )
     # The command says both, and exits with the failure's code.
     done = call(
         "benchmark", packages[0], "--targets", ",".join(str(tmp_path / f"{name}.yaml") for name in "ac"), "--json"

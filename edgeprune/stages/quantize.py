@@ -14,6 +14,7 @@ from pydantic import JsonValue
 from edgeprune.agent import device_info
 from edgeprune.artifacts import StageMetrics
 from edgeprune.events import Note
+from edgeprune.memory import release_memory
 from edgeprune.precision import is_quantized, saturates
 from edgeprune.stage import Stage, Work
 from edgeprune.variant import CHOICE, VARIANT, Variant
@@ -100,6 +101,7 @@ class Quantize(Stage):
         shutil.rmtree(exact.parent)
         variant = wanted.model_copy(update={"rewrites": rewritten.applied, "precision": settings})
         (work.folder / VARIANT).write_text(variant.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        release_memory()
         session = onnx_session(path, variant.session)
         parity = worst_agreement(session, references, with_padding="unpadded" not in variant.rewrites)
         outputs = predict_onnx(session, task, prepared.test.examples, prepared.reader)
