@@ -7,6 +7,7 @@ from typing import Any
 
 import android
 import pytest
+import test_adb
 import yaml
 from android import Phone
 from e2e import Built, call, target_text
@@ -14,13 +15,11 @@ from perftest import write_stand_in
 from sshd import Board, wait
 from test_adb import assert_clean
 from test_local import REQUEST
-from test_ssh import complaint, fault_of, write_graph
+from test_ssh import fault_of, write_graph
 
 from edgeprune.agent import conditions, device_info
 from edgeprune.errors import ProfileError
 from edgeprune.profiles import load_target
-from edgeprune.runners.adb import AdbLine
-from edgeprune.runners.config import AdbConfig
 from edgeprune.runners.remote import RemoteRunner
 
 pytestmark = pytest.mark.skipif(android.ADB is None, reason="needs adb: apt-get install adb")
@@ -34,14 +33,13 @@ def graph(tmp_path: Path) -> Path:
     return write_graph(tmp_path / "a" / "model.onnx", external=True)
 
 
-def config_of(phone: Phone, **changes: Any) -> AdbConfig:
-    values = {"type": "adb", "serial": phone.serial, "folder": str(phone.folder)}
-    return AdbConfig.model_validate({**values, "perf_test": str(write_stand_in(phone.root)), **changes})
-
-
 def runner_of(phone: Phone, **changes: Any) -> RemoteRunner:
-    config = config_of(phone, **changes)
-    return RemoteRunner(config, lambda: AdbLine(config))
+    return test_adb.runner_of(phone, **(program(phone) | changes))
+
+
+def program(phone: Phone) -> dict[str, str]:
+    """Of a runner: the stand-in."""
+    return {"python": "python3", "perf_test": str(write_stand_in(phone.root))}
 
 
 def calls(folder: Path) -> list[dict[str, Any]]:
@@ -50,9 +48,7 @@ def calls(folder: Path) -> list[dict[str, Any]]:
 
 
 def refusal(phone: Phone, graph: Path, request: dict[str, Any] = ASKED, **changes: Any) -> str:
-    said = complaint(runner_of(phone, **changes), {"final": graph}, request)
-    assert_clean(phone)
-    return said
+    return test_adb.refusal(phone, graph, request, **(program(phone) | changes))
 
 
 def test_models_take_turns_shape_by_shape_and_samples_stand_where_their_batches_do(phone: Phone, graph: Path) -> None:
