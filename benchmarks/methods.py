@@ -5,7 +5,8 @@
 Prints a Markdown table, a row a case: the drop from the dense model in points, median over seeds and range, and the paired
 95% interval of the first seed. Cost is the encoder's multiply-adds for a text of 128 tokens, as a fraction of the dense
 model's. All cases of a seed share its dense model, which is trained for --dense-epochs and taken at its best epoch by the
-selection split, so that no pruned model wins by longer training. Builds go through --store: a second run is read from there.
+selection split, so that no pruned model wins by longer training. `--set` changes every case's pipeline, its fine-tune where
+it has one. Builds go through --store: a second run is read from there.
 """
 
 import argparse
@@ -125,7 +126,7 @@ def main() -> None:
     parser.add_argument("--cases", default=";".join(CASES), help="names, separated by semicolons")
     parser.add_argument("--epochs", type=int, default=2, help="of every fine-tune; 0: none")
     parser.add_argument("--dense-epochs", type=int, default=5)
-    parser.add_argument("--set", action="append", default=[], dest="overrides", help="of every case's pipeline")
+    parser.add_argument("--set", action="append", default=[], dest="overrides", metavar="KEY=VALUE")
     parser.add_argument("--store", type=Path, default=Path(".edgeprune"))
     arguments = parser.parse_args()
     unknown = set(arguments.cases.split(";")) - set(CASES)
@@ -134,7 +135,8 @@ def main() -> None:
     for item in arguments.data:
         name, _, files = item.partition("=")
         train, _, test = files.partition(",")
-        print(f"\n{name}: points below the dense model\n")
+        settings = f" ({', '.join(arguments.overrides)})" if arguments.overrides else ""
+        print(f"\n{name}: points below the dense model{settings}\n")
         print("| case | cost | pruned | recovered | int8 | 95% interval (int8) | package MB | seconds |")
         print("|---|---|---|---|---|---|---|---|", flush=True)
         for case in arguments.cases.split(";"):
@@ -143,6 +145,11 @@ def main() -> None:
             found = []
             for seed in arguments.seeds.split(","):
                 flags = [f"seed={seed}", f"stages.prepare.epochs={arguments.dense_epochs}", *overrides]
+                others = [
+                    one
+                    for one in arguments.overrides
+                    if (tuned and arguments.epochs) or not one.startswith("stages.finetune.")
+                ]
                 if tuned:
                     flags.append(
                         f"stages.finetune.epochs={arguments.epochs}" if arguments.epochs else "stages.finetune=null"
@@ -152,7 +159,7 @@ def main() -> None:
                     data=DataSpec(train=train, test=test),
                     task="text-classification",
                     pipeline=pipeline,
-                    set_=[*flags, *arguments.overrides, "target.runner=null"],
+                    set_=[*flags, *others, "target.runner=null"],
                     name=name,
                     store=arguments.store,
                     output=arguments.store / "dist",

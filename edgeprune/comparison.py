@@ -130,8 +130,8 @@ class _Together:
         self._emit = emit
         self._count = count
         self._lock = threading.Lock()
-        self._parts: dict[int, tuple[int, int]] = {}
-        """Of a target, what is done and what is to be done."""
+        self._parts: dict[int, Progress] = {}
+        """The last of each target."""
 
     def of(self, number: int) -> Emit:
         """What takes one target's events."""
@@ -139,8 +139,8 @@ class _Together:
         def tell(event: Event) -> None:
             with self._lock:
                 if isinstance(event, Progress):
-                    self._parts[number] = event.done, event.total
-                    self._emit(replace(event, done=self._done, total=self._total))
+                    self._parts[number] = event
+                    self._tell(event)
                 elif not isinstance(event, StageStarted | StageFinished):
                     self._emit(event)
 
@@ -149,17 +149,16 @@ class _Together:
     def ended(self, number: int) -> None:
         """Nothing more will come of a target."""
         with self._lock:
-            done, _ = self._parts.get(number, (0, 0))
-            self._parts[number] = done, done
+            if (last := self._parts.get(number)) is not None and last.done < last.total:
+                self._parts[number] = replace(last, total=last.done)
+                self._tell(last)
+            elif last is None:
+                self._count -= 1
 
-    @property
-    def _done(self) -> int:
-        return sum(done for done, _ in self._parts.values())
-
-    @property
-    def _total(self) -> int:
-        known = [total for _, total in self._parts.values()]
-        return sum(known) + round(sum(known) / len(known)) * (self._count - len(known))
+    def _tell(self, event: Progress) -> None:
+        totals = [one.total for one in self._parts.values()]
+        total = sum(totals) + round(sum(totals) / len(totals)) * (self._count - len(totals))
+        self._emit(replace(event, done=sum(one.done for one in self._parts.values()), total=total))
 
 
 def benchmark(

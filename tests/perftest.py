@@ -13,6 +13,9 @@ _PROGRAM = """#!{python}
 # OrtGetApiBase@VERS_1.21: what a linker writes into the real one
 import getopt, glob, json, os, random, resource, sys, time
 
+if not sys.argv[1:]:
+    print("perf_test [options...] model_path [result_file]")
+    sys.exit(255)
 options, rest = getopt.getopt(sys.argv[1:], "m:e:r:x:y:o:C:A")
 given = dict(options)
 model, *result = rest

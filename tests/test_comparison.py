@@ -14,7 +14,7 @@ from e2e import Built, call, target_text
 
 from edgeprune import package_loads
 from edgeprune.artifacts import file_digest
-from edgeprune.comparison import BenchmarkReport, benchmark, compare, fleet
+from edgeprune.comparison import BenchmarkReport, _Together, benchmark, compare, fleet
 from edgeprune.errors import IntegrityError, TargetError, UsageError
 from edgeprune.events import Event, Progress, StageFinished, StageStarted
 from edgeprune.profiles import BenchmarkConfig, Target, Workload, load_target
@@ -324,3 +324,20 @@ def test_what_cannot_be_timed_is_said(
     assert done.code == code
     assert message in done.err
     assert "Traceback" not in done.err
+
+
+def test_targets_that_fail_leave_the_others_progress_whole() -> None:
+    told: list[Event] = []
+    together = _Together(told.append, 3)
+    first, second, third = (together.of(number) for number in range(3))
+    together.ended(0)  # never reached
+    second(Progress("benchmark", 0, 0, 16, "processes"))
+    third(Progress("benchmark", 0, 4, 16, "processes"))
+    second(Progress("benchmark", 0, 16, 16, "processes"))
+    together.ended(1)
+    together.ended(2)  # in the middle
+    first(StageFinished("benchmark", 0, "", False, 1.0))
+    assert [(event.done, event.total) for event in told if isinstance(event, Progress)] == [
+        (0, 32), (4, 32), (20, 32), (20, 20)
+    ]  # fmt: skip
+    assert len(told) == 4

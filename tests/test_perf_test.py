@@ -1,7 +1,9 @@
 """edgeprune/runners/perf_test.py: ONNX Runtime's own benchmark on a device, through adb and ssh; a stand-in for its binary."""
 
 import json
+import os
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,17 @@ def program(phone: Phone) -> dict[str, str]:
     return {"python": "python3", "perf_test": str(write_stand_in(phone.root))}
 
 
+STARTED = 'echo "Session creation time cost: 0.5 s"; echo "First inference time cost: 12 ms"'
+
+
+def program_of(phone: Phone, body: str) -> str:
+    """A benchmark of a line of shell; `$result` is the file that it should write."""
+    path = phone.root / "program"
+    path.write_text(f"#!/bin/sh\n[ $# = 0 ] && exit 255\nfor result; do :; done\n{body}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
 def calls(folder: Path) -> list[dict[str, Any]]:
     """What the benchmark was called with, and the data sets that it found."""
     return [json.loads(line) for line in (folder / "calls").read_text().splitlines()]
@@ -72,17 +85,39 @@ def test_models_take_turns_shape_by_shape_and_samples_stand_where_their_batches_
 
 
 def test_samples_are_the_benchmarks_own_without_the_warm_up(phone: Phone, graph: Path) -> None:
-    program = phone.root / "counting"
-    program.write_text(
-        f'#!/bin/sh\nfor result; do :; done\n{{ [ -e {phone.root}/met ] || for n in 1 2 3 4 5; do echo "m,0.$n,7,1,$n"; '
-        f'done; }} >"$result"\n[ -s "$result" ] || printf "m,1,7,1,1\\nm,2,7,1,1\\nm,3e-3,7,1,1\\nm,4,7,1,1\\n" >"$result"\n'
-        f"touch {phone.root}/met\n"
-    )
-    program.chmod(0o755)
-    runner = runner_of(phone, perf_test=str(program))
+    rows = "m,0.1,7,1,0\\nm,0.2,7,1,1\\nm,0.3,7,1,2\\nm,3e-3,7,1,3\\nm,4,7,1,4\\n"
+    fewer = "m,1,7,1,0\\nm,2,7,1,1\\nm,5e-3,7,1,2\\nm,6,7,1,3\\n"
+    body = f'{STARTED}; case "$*" in *"-r 5 "*) printf "{rows}" ;; *) printf "{fewer}" ;; esac >"$result"'
+    runner = runner_of(phone, perf_test=program_of(phone, body))
     (line,) = (record for record in runner.run(ASKED, {"final": graph}) if record["kind"] == "samples")
     runner.close()
-    assert line["ns"] == [300_000_000, 3_000_000, 400_000_000, 4_000_000_000, 500_000_000]
+    assert line["ns"] == [300_000_000, 5_000_000, 3_000_000, 6_000_000_000, 4_000_000_000]
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (f'{STARTED}; printf "m,1,7,1,0\\nm,2,7,1,1\\n" >"$result"', "wrote 2 of 5 times, and all of the start"),
+        (f'{STARTED}; printf "m,1,7,1,0\\nm,2," >"$result"', "wrote 1 of 5 times"),
+        ("exit 0", "wrote 0 of 5 times, and nothing of the start"),
+        ('for n in 1 2 3 4 5; do echo "m,1,7,1,$n"; done >"$result"', "wrote 5 of 5 times, and nothing of the start"),
+        ("printf unfinished; exit 3", "onnxruntime_perf_test failed on {serial}: unfinished"),
+        ("echo warned >&2; echo Run failed:odd shape; exit 255", "failed on {serial}: Run failed:odd shape"),
+        ("echo no test data; echo Run failed:failed to initialize.; exit 255", "failed on {serial}: no test data"),
+        ("kill -ILL $$", "was ended by SIGILL on"),
+    ],
+)
+def test_an_odd_answer_is_one_sentence(phone: Phone, graph: Path, body: str, message: str) -> None:
+    assert message.format(serial=phone.serial) in refusal(phone, graph, perf_test=program_of(phone, body))
+
+
+def test_a_last_line_without_an_end_is_read_all_the_same(phone: Phone, graph: Path) -> None:
+    body = f'{STARTED}; printf unfinished; for n in 1 2 3 4 5; do echo "m,1,7,1,$n"; done >"$result"'
+    runner = runner_of(phone, perf_test=program_of(phone, body))
+    asked = ASKED | {"batches": {"final": BATCHES[:1] * 3}}
+    (line,) = (record for record in runner.run(asked, {"final": graph}) if record["kind"] == "samples")
+    runner.close()
+    assert line["ns"] == [10**9] * 3
 
 
 def test_a_session_is_made_as_the_request_says(phone: Phone, graph: Path) -> None:
@@ -146,11 +181,43 @@ def test_a_runtime_that_is_too_old_says_so(phone: Phone, tmp_path: Path) -> None
     assert message.endswith("lower stages.export.opset")
 
 
-def test_a_benchmark_that_a_signal_ended_is_told(phone: Phone, graph: Path) -> None:
-    program = phone.root / "dying"
-    program.write_text("#!/bin/sh\nkill -ILL $$\n")
-    program.chmod(0o755)
-    assert "was ended by SIGILL on" in refusal(phone, graph, perf_test=str(program))
+def test_a_benchmark_for_another_machine_is_not_taken_for_one(phone: Phone, graph: Path) -> None:
+    other = phone.root / "other"
+    other.write_bytes(b"\x7fELF" + bytes(64))
+    for mode, mask in (("load", 0o755), ("probe", 0o755), ("latency", 0o644)):
+        other.chmod(mask)
+        message = refusal(phone, graph, ASKED | {"mode": mode}, perf_test=str(other))
+        assert message.startswith(f"there is no {other} on {phone.serial} that can be run (")
+        assert "copy one that was built for it there" in message
+
+
+def test_a_path_begins_where_the_devices_shell_does(phone: Phone, graph: Path) -> None:
+    write_stand_in(phone.root)
+    runner = runner_of(phone, perf_test="../onnxruntime_perf_test")
+    assert runner.run(ASKED, {"final": graph})
+    runner.close()
+    assert_clean(phone)
+
+
+def test_a_device_without_space_is_told(phone: Phone, graph: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tar = phone.root / "bin" / "tar"
+    tar.parent.mkdir()
+    tar.write_text('#!/bin/sh\necho "tar: write error: No space left on device" >&2\nexit 2\n')
+    tar.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tar.parent}:{os.environ['PATH']}")
+    assert f"found no space left in {phone.folder}; free some, or name another folder" in refusal(phone, graph)
+
+
+def test_leaving_is_quick_after_many_processes(phone: Phone, graph: Path) -> None:
+    runner = runner_of(phone)
+    runner.run(ASKED, {"final": graph})
+    (folder,) = phone.folder.iterdir()
+    with (folder / "pid").open("a") as file:
+        file.writelines(f"{2**22 + number}\n" for number in range(3000))  # above what Linux gives to processes
+    began = time.monotonic()
+    runner.close()
+    assert time.monotonic() - began < 5
+    assert_clean(phone)
 
 
 def test_nothing_runs_on_when_the_cable_is_pulled(phone: Phone, graph: Path) -> None:

@@ -13,7 +13,7 @@ Record = dict[str, JsonValue]
 
 
 class Runner(Protocol):
-    """Runs the agent in a fresh process on the target, as often as it is asked to."""
+    """Answers the agent's requests in fresh processes on the target, as often as it is asked to."""
 
     def run(self, request: Record, models: Mapping[str, Path]) -> list[Record]:
         """The agent's lines for `request`.

@@ -1,4 +1,4 @@
-"""Android devices, by the system's adb: the keeper and the agent run in its shell, or as an app's user (Termux's).
+"""Android devices, by the system's adb: everything runs in its shell, or as an app's user (Termux's).
 
 Standard input, output and exit codes are told apart by adb's shell protocol 2, which Android has had since 7.0.
 """

@@ -83,7 +83,7 @@ def _ending(done: CompletedProcess[str], place: str, python: str) -> str:
     if done.returncode in (126, 127):
         return (
             f"there is no {python} on {place} that can be run; install Python 3.9 or newer there, or name one in "
-            f"runner.python"
+            f"runner.python (for a device without a Python there is runner.perf_test)"
         )
     return (
         ended_by(done.returncode, last_line(done.stderr), place)

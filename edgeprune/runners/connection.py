@@ -25,24 +25,27 @@ _MARK = "edgeprune-folder "
 # A process is told from a later one of the same number by the folder in its command line; mktemp puts letters in the place of
 # each X. What writes its number after `alive` is gone does not go on; what wrote it before is killed.
 _KEEPER = (
-    'end() {{ rm -f "$d/alive"; for p in $(cat "$d/pid"); do '
+    'end() {{ trap "" HUP INT TERM PIPE; rm -f "$d/alive"; for p in $(cat "$d/pid"); do [ -d "/proc/$p" ] && '
     'tr "\\000" " " <"/proc/$p/cmdline" | grep -qF "$d/" && kill -9 "$p"; done; '
     'rm -rf "$d" || {{ sleep 1; rm -rf "$d"; }}; }} 2>/dev/null; '
     "export LC_ALL=C; {before}"
-    'd=$(mktemp -d {folder}/edgeprune.XXXXXXXX) && : >"$d/alive" || exit 1; '
-    'trap end EXIT; trap "exit 1" HUP INT TERM PIPE; '
+    "d=$(mktemp -d {folder}/edgeprune.XXXXXXXX) || exit 1; "
+    'trap end EXIT; trap "exit 1" HUP INT TERM PIPE; : >"$d/alive" || exit 1; '
     'echo "{mark}$d"; cat >/dev/null; exit 0'
 )
 
 
-def killable(folder: str, command: str) -> str:
-    """A line of POSIX shell that ends with the connection.
+def killable(folder: str, command: str, words: str = "") -> str:
+    """A line of POSIX shell that ends with the connection; its exit code tells which signal ended it, which ssh hides.
 
     Args:
         folder: The work folder.
-        command: A line of its own, with `exec` before what it becomes; the folder is among its words.
+        command: A line of its own, with `exec` before what it becomes; the folder is among that one's words.
+        words: `$0`, `$1`, … of that line, each quoted where it needs it.
     """
-    return f"sh -c {shlex.quote(f'echo $$ >>{shlex.quote(folder)}/pid && [ -e {shlex.quote(folder)}/alive ] && {command}')}"
+    place = shlex.quote(folder)
+    inner = f"echo $$ >>{place}/pid && [ -e {place}/alive ] && {command}"
+    return f"{{ sh -c {shlex.quote(inner)} {words}; (exit $?); }}"
 
 
 class ConnectionLostError(TargetError):

@@ -2,15 +2,18 @@
 
 It draws from the inputs that lie beside a model, without saying which it drew, so that inputs of one shape are timed in a
 process of their own. Models take turns shape by shape. What it can't tell is left out: outputs, where nodes ran, and how times
-developed from one shape to the next.
+developed from one shape to the next. Its peak memory is above the agent's, by about half of a model whose weights are inside
+its file: it reads the whole file once more.
 """
 
+import hashlib
 import io
 import itertools
 import shlex
 import tarfile
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,20 +29,24 @@ _LEVELS = {"basic": "1", "extended": "2", "all": "99"}
 _PROVIDERS = {"CPUExecutionProvider": "cpu"}
 
 _SCRIPT = """\
-section() {{ echo "{mark}$*"; }}
+section() {{ printf '\\n{mark}%s\\n' "$*"; }}
 conditions() {{ :{conditions}; }}
-# A number, the model's folder, its file, and options: times what lies in inputs/NUMBER.
+benchmark() {benchmark}
+# A number, data sets, the model's folder, its file, and options.
 run() {{
-  number=$1; at=$2; model=$3; shift 3
-  rm -rf result "$at"/test_data_set_*; cp -r "inputs/$number/." "$at/" || exit 1
+  number=$1; sets=$2; at=$3; model=$4; shift 4
+  rm -f result "$at"/test_data_set_*
+  for one in $sets; do ln -s "$PWD/sets/$one" "$at/test_data_set_$one" || exit 1; done
   section run "$number"
-  {start} sh "$program" "$@" "$at/$model" "$PWD/result" 2>complaints; code=$?
+  benchmark "$@" "$at/$model" "$PWD/result" 2>complaints; code=$?
   section code "$number"; echo $code
   section result "$number"; [ ! -e result ] || cat result
   section complaints "$number"; tail -n 5 complaints
+  rm -f "$at"/test_data_set_*
 }}
-program=$(command -v {program}) || exit 127
 export LC_ALL=C libraries="${{program%/*}}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}"
+benchmark >usage 2>&1; code=$?
+section starts; echo $code; tail -n 5 usage
 section machine; uname -m
 section system; uname -s
 section cores; nproc
@@ -48,7 +55,18 @@ section version; grep -aoE 'VERS_[0-9.]+[0-9]' "$program" | head -n 1
 conditions before
 {runs}
 conditions after
+section end
 """
+
+
+@dataclass(frozen=True)
+class _Set:
+    """A batch, as it is looked for beside a model."""
+
+    name: str
+    """Made of its content: many runs share it."""
+    tensors: Sequence[bytes]
+    """Serialized TensorProto."""
 
 
 class PerfTestProgram:
@@ -62,6 +80,8 @@ class PerfTestProgram:
 
     def __init__(self, command: str) -> None:
         self._command = command
+        self._inputs: dict[str, list[str]] = {}
+        """Names of what a model takes, by its copy's path, which is its digest."""
 
     def ask(self, request: Record, models: Mapping[str, Copy], folder: str) -> Asked:
         """See `Program.ask`.
@@ -70,23 +90,40 @@ class PerfTestProgram:
             ValueError: The request is for what this benchmark can't tell.
         """
         runs = list(_runs(request, models))
+        sets = {name: self._sets(request, name, model) for name, model in models.items()}
+        lines = [
+            _line(request, number, run, [sets[run.model][batch].name for batch in run.batches], models[run.model])
+            for number, run in enumerate(runs)
+        ]
         script = _SCRIPT.format(
             mark=MARK,
             conditions="".join(
                 f'; section {name} "$1"; {command} 2>/dev/null' for name, (command, _) in CONDITIONS.items()
             ),
-            program=self._command,
-            start=killable(folder, 'export LD_LIBRARY_PATH="$libraries" && exec "$@"'),
-            runs="\n".join(_line(request, number, run, models[run.model]) for number, run in enumerate(runs)),
+            benchmark=killable(folder, 'export LD_LIBRARY_PATH="$libraries" && exec "$@"', 'sh "$program" "$@"'),
+            runs="\n".join(lines),
         )
-        feeds = {name: _feeds(request, name, copy) for name, copy in models.items()}
-        script_there = shlex.quote(f"{folder}/task/run.sh")
-        unpack = "rm -rf task && mkdir task && cd task && tar xf -"
+        # Looked for where a shell begins, as runner.python is.
+        find = (
+            f"program=$(command -v {self._command}) || program=; case $program in [!/]*) program=$PWD/$program;; esac"
+        )
+        unpack = f"cd {shlex.quote(folder)} && rm -rf task && mkdir task && cd task && tar xf -"
+        begin = killable(folder, f"exec sh {shlex.quote(f'{folder}/task/run.sh')}")
         return Asked(
-            f"cd {shlex.quote(folder)} && {unpack} && {killable(folder, f'exec sh {script_there}')}",
-            _archive(script, [[feeds[run.model][batch] for batch in run.batches] for run in runs]),
+            f"{find}; export program; {unpack} && {begin}",
+            _archive(script, {one.name: one.tensors for each in sets.values() for one in each}),
             lambda done, place: read_answer(done, place, self._command, str(request["mode"]), runs),
         )
+
+    def _sets(self, request: Record, name: str, copy: Copy) -> list[_Set]:
+        """Of each batch, the inputs that the model takes."""
+        import onnx
+
+        if copy.there not in self._inputs:
+            graph = onnx.load(copy.here, load_external_data=False).graph
+            self._inputs[copy.there] = [value.name for value in graph.input]
+        batches = cast("dict[str, list[Record]]", request["batches"])[name]
+        return [_set([(one, batch[one]) for one in self._inputs[copy.there] if one in batch]) for batch in batches]
 
 
 def _runs(request: Record, models: Mapping[str, Copy]) -> Iterator[Run]:
@@ -118,12 +155,12 @@ def _shape(value: Any) -> tuple[int, ...]:
     return (len(value), len(value[0])) if isinstance(value, list) else tuple(value["shape"])
 
 
-def _line(request: Record, number: int, run: Run, model: Copy) -> str:
+def _line(request: Record, number: int, run: Run, sets: Sequence[str], model: Copy) -> str:
     session = cast("dict[str, dict[str, Any]]", request["sessions"])[run.model]
     config = " ".join(f"{key}|{value}" for key, value in session["config"].items())
     folder, _, file = model.there.rpartition("/")
     words = [
-        *("run", str(number), folder, file),
+        *("run", str(number), " ".join(dict.fromkeys(sets)), folder, file),
         *("-m", "times", "-r", str(run.repeats), "-e", _PROVIDERS[str(request["provider"])]),
         *("-x", str(session["threads"]), "-y", "1", "-o", _LEVELS[session["level"]]),
         *([] if session["arena"] else ["-A"]),
@@ -132,21 +169,15 @@ def _line(request: Record, number: int, run: Run, model: Copy) -> str:
     return shlex.join(words)
 
 
-def _feeds(request: Record, name: str, copy: Copy) -> list[list[bytes]]:
-    """Of each batch, the inputs that the model takes, as serialized TensorProto."""
-    import onnx
+def _set(inputs: Sequence[tuple[str, Any]]) -> _Set:
     from onnx import numpy_helper
 
-    taken = [value.name for value in onnx.load(copy.here, load_external_data=False).graph.input]
-    batches = cast("dict[str, list[Record]]", request["batches"])[name]
-    return [
-        [numpy_helper.from_array(input_array(batch[one]), one).SerializeToString() for one in taken if one in batch]
-        for batch in batches
-    ]
+    tensors = [numpy_helper.from_array(input_array(value), name).SerializeToString() for name, value in inputs]
+    return _Set(hashlib.sha256(b"".join(tensors)).hexdigest()[:16], tensors)
 
 
-def _archive(script: str, runs: Sequence[Sequence[Sequence[bytes]]]) -> bytes:
-    """run.sh, and the inputs of each run as they are looked for beside a model."""
+def _archive(script: str, sets: Mapping[str, Sequence[bytes]]) -> bytes:
+    """run.sh, and data sets."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as archive:
 
@@ -156,8 +187,7 @@ def _archive(script: str, runs: Sequence[Sequence[Sequence[bytes]]]) -> bytes:
             archive.addfile(member, io.BytesIO(content))
 
         add("run.sh", script.encode())
-        for run, batches in enumerate(runs):
-            for number, batch in enumerate(batches):
-                for index, tensor in enumerate(batch):
-                    add(f"inputs/{run}/test_data_set_{number}/input_{index}.pb", tensor)
+        for name, tensors in sets.items():
+            for index, tensor in enumerate(tensors):
+                add(f"sets/{name}/input_{index}.pb", tensor)
     return packed.getvalue()

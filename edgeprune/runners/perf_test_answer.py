@@ -36,7 +36,7 @@ CONDITIONS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "quota_cores": ("cat /sys/fs/cgroup/cpu.max", lambda text: _quota(*text.split())),
     "affinity": ("grep Cpus_allowed_list /proc/self/status", lambda text: _cores(text.split()[1])),
 }
-"""As `agent.conditions` has them: what prints them, and how that is read."""
+"""As `agent.conditions` has them, but of all cores: what prints them, and how that is read."""
 
 
 @dataclass(frozen=True)
@@ -50,44 +50,73 @@ class Run:
     """Timed runs, the last ones of which are kept, one a batch."""
 
 
-@dataclass(frozen=True)
 class _Told:
-    """What became of a run."""
+    """What became of a run.
 
-    run: Run
-    code: int
-    said: str
-    complaints: str
-    costs: str
-    """A line a timed run: the model, seconds, the process's peak memory in bytes, CPU usage, the run's number."""
+    Args:
+        run: What was asked for.
+        sections: What the script said.
+        number: The run's.
+    """
+
+    def __init__(self, run: Run, sections: Mapping[str, str], number: int) -> None:
+        self.run = run
+        self._code = int(sections[f"code {number}"])
+        self._said = sections[f"run {number}"]
+        self._complaints = sections[f"complaints {number}"]
+        rows = [_cost(row) for row in csv.reader(sections[f"result {number}"].splitlines()) if row]
+        self._costs = [row for row in rows if row is not None]
+        starts = [_duration(what, self._said) for what in ("Session creation", "First inference")]
+        self.start = None if None in starts else starts
+        """What opening the model and the first run took, in ns; the second is told in whole milliseconds."""
 
     @property
     def ns(self) -> list[int]:
         """One a batch."""
-        rows = list(csv.reader(self.costs.splitlines()))
-        return [round(float(row[1]) * 1e9) for row in rows[self.run.repeats - len(self.run.batches) :]]
+        return [ns for ns, _ in self._costs[-len(self.run.batches) :]]
 
     @property
     def peak_bytes(self) -> int:
         """Of the process."""
-        return int(next(csv.reader(self.costs.splitlines()))[2])
-
-    def duration(self, what: str) -> int:
-        """What a step took, in ns; the first inference is told in whole milliseconds."""
-        found = re.search(rf"{what} time cost: *(\S+) (m?)s", self.said)
-        return round(float(found[1]) * (1e6 if found[2] else 1e9)) if found else 0
+        return self._costs[0][1]
 
     def fault(self, version: str | None, place: str) -> str | None:
         """Why it has no times; None: it has."""
-        if self.code == 0 and self.costs.strip():
+        if self._code == 0 and len(self._costs) == self.run.repeats and self.start is not None:
             return None
-        failed = re.search(r"^Run failed:(.*)$", self.said, re.MULTILINE)
-        message = failed[1] if failed else last_line(self.complaints if self.complaints.strip() else self.said)
+        if self._code == 0:
+            return (
+                f"onnxruntime_perf_test on {place} wrote {len(self._costs)} of {self.run.repeats} times, and "
+                f"{'nothing' if self.start is None else 'all'} of the start; see that it is ONNX Runtime's own and that "
+                f"runner.folder has space"
+            )
+        *before, message = ["no message", *(line for line in self._explained().splitlines() if line.strip())]
+        if message == "Run failed:failed to initialize.":
+            message = before[-1]
         return (
             too_old(message, version, place)
-            or ended_by(self.code, message, place)
+            or ended_by(self._code, message, place)
             or f"onnxruntime_perf_test failed on {place}: {message}"
         )
+
+    def _explained(self) -> str:
+        """Where it says what is wrong: standard output if that is about a run, which warnings on the other accompany."""
+        return self._said if "Run failed:" in self._said or not self._complaints.strip() else self._complaints
+
+
+def _cost(row: Sequence[str]) -> tuple[int, int] | None:
+    """ns and the process's peak memory in bytes, of a line: the model, seconds, that memory, CPU usage, the run's number."""
+    try:
+        _, seconds, peak, _, _ = row
+        return round(float(seconds) * 1e9), int(peak)
+    except ValueError:
+        return None
+
+
+def _duration(what: str, said: str) -> int | None:
+    """In ns."""
+    found = re.search(rf"{what} time cost: *([0-9.e+-]+) (m?)s", said)
+    return round(float(found[1]) * (1e6 if found[2] else 1e9)) if found else None
 
 
 def read_answer(done: CompletedProcess[str], place: str, command: str, mode: str, runs: Sequence[Run]) -> list[Record]:
@@ -103,25 +132,22 @@ def read_answer(done: CompletedProcess[str], place: str, command: str, mode: str
     Raises:
         TargetError: There is no benchmark, or it failed.
     """
-    if done.returncode != 0:
-        raise TargetError(_ending(done, place, command))
     sections = _sections(done.stdout)
-    version = sections["version"].strip().removeprefix("VERS_") or None
-    told = [
-        _Told(
-            run,
-            int(sections[f"code {number}"]),
-            sections[f"run {number}"],
-            sections[f"complaints {number}"],
-            sections[f"result {number}"],
+    if "starts" in sections:
+        code, *said = sections["starts"].split("\n", 1)
+        _require_start(int(code), last_line("".join(said)), place, command)
+    if done.returncode != 0 or "end" not in sections:
+        raise TargetError(
+            f"the benchmark's shell ended with {done.returncode} on {place}: {last_line(done.stderr or done.stdout)}"
         )
-        for number, run in enumerate(runs)
-    ]
+    version = sections["version"].strip().removeprefix("VERS_") or None
+    told = [_Told(run, sections, number) for number, run in enumerate(runs)]
+    cores = sections["cores"].strip()
     device: Record = {
         "kind": "device",
         "onnxruntime": version,
         **describe_cpu(sections["machine"].strip(), sections["cpuinfo"]),
-        "cores": int(sections["cores"]),
+        "cores": int(cores) if cores.isdigit() else None,
         "system": sections["system"].strip(),
         "python": None,
     }
@@ -135,6 +161,17 @@ def read_answer(done: CompletedProcess[str], place: str, command: str, mode: str
     if fault is not None:
         raise TargetError(fault)
     return [device, before, *(_memory(told) if mode == "memory" else _samples(told)), after]
+
+
+def _require_start(code: int, said: str, place: str, command: str) -> None:
+    """Without arguments the benchmark explains itself, and ends with 255."""
+    if code in (126, 127):
+        raise TargetError(
+            f"there is no {command} on {place} that can be run ({said}); copy one that was built for it there, with its "
+            f"libonnxruntime.so beside it, or name one in runner.perf_test"
+        )
+    if (signalled := ended_by(code, said, place)) is not None:
+        raise TargetError(signalled)
 
 
 def _sections(text: str) -> dict[str, str]:
@@ -156,11 +193,9 @@ def _samples(told: Sequence[_Told]) -> list[Record]:
 def _memory(told: Sequence[_Told]) -> list[Record]:
     records: list[Record] = []
     for one in told:
-        started = {
-            "create_ns": one.duration("Session creation"),
-            "first_run_ns": one.duration("First inference"),
-        }
-        records.append({"kind": "session", "name": one.run.model, **started})
+        assert one.start is not None  # noqa: S101 (else it is a fault)
+        created, first = one.start
+        records.append({"kind": "session", "name": one.run.model, "create_ns": created, "first_run_ns": first})
         records.append({"kind": "memory", "name": one.run.model, "peak_bytes": one.peak_bytes})
     return records
 
@@ -189,12 +224,3 @@ def _cores(ranges: str) -> list[int]:
     """0-2,5 → 0, 1, 2, 5."""
     ends = [part.partition("-") for part in ranges.split(",")]
     return [core for first, _, last in ends for core in range(int(first), int(last or first) + 1)]
-
-
-def _ending(done: CompletedProcess[str], place: str, command: str) -> str:
-    if done.returncode in (126, 127):
-        return (
-            f"there is no {command} on {place} that can be run; copy one that was built for it there, with its "
-            f"libonnxruntime.so beside it, or name one in runner.perf_test"
-        )
-    return f"the benchmark's shell ended with {done.returncode} on {place}: {last_line(done.stderr or done.stdout)}"

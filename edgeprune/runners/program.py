@@ -70,9 +70,6 @@ class AgentProgram:
 
 
 def _agent_script(python: str, folder: str) -> str:
-    """Run the agent, and tell by the exit code which signal ended it, which ssh hides.
-
-    Temporary files go into the work folder, which is removed however the agent ends.
-    """
+    """Run the agent; its temporary files go into the work folder, which is removed however it ends."""
     program = shlex.quote(f"{folder}/agent.py")
-    return f"export TMPDIR={shlex.quote(folder)}; {killable(folder, f'exec {python} {program}')}; exit $?"
+    return f"export TMPDIR={shlex.quote(folder)}; {killable(folder, f'exec {python} {program}')}"

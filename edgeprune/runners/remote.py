@@ -82,8 +82,14 @@ class RemoteRunner:
         with tempfile.TemporaryFile() as source:
             source.write(asked.source)
             source.seek(0)
-            done = device.run(asked.script, source)
+            done = device.run(f": >{shlex.quote(f'{device.folder}/pid')}; {asked.script}", source)
+        if _is_full(done.stderr):
+            raise TargetError(f"the benchmark on {device.place} found {self._no_space}")
         return asked.read(done, device.place)
+
+    @property
+    def _no_space(self) -> str:
+        return f"no space left in {self._config.folder}; free some, or name another folder in runner.folder"
 
     def _connect(self) -> Connection:
         if self._connection is None:
@@ -110,14 +116,15 @@ class RemoteRunner:
         if done.returncode == 0:
             return
         what = f"could not copy {file.name} ({file.stat().st_size / 1e6:.1f} MB) to {device.place}"
-        if "No space left" in done.stderr or "quota exceeded" in done.stderr:
-            raise TargetError(
-                f"{what}: the device has no space left in {self._config.folder}; free some, or name another folder in "
-                f"runner.folder"
-            )
+        if _is_full(done.stderr):
+            raise TargetError(f"{what}: the device has {self._no_space}")
         raise TargetError(
             f"{what}: {last_line(done.stderr)}; if the folder is the cause, name another in runner.folder"
         )
+
+
+def _is_full(complaint: str) -> bool:
+    return "No space left" in complaint or "quota exceeded" in complaint
 
 
 def _files(model: Path) -> list[Path]:
