@@ -69,7 +69,7 @@ def probe(place: RunnerConfig, name: str | None = None) -> Target:
             "runtime": {"provider": _PROVIDER, "threads": device["cores"] or 1},
             "precision": {"mode": "int8-dynamic"},
             "budget": {"metric_drop": 0.01},
-            "runner": place.model_dump(mode="json", exclude_unset=True),
+            "runner": place.model_dump(mode="json"),
         },
         source="what was probed",
         kind="target profile",
