@@ -61,7 +61,7 @@ def main() -> None:
     """Build for every data set and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", nargs="+", metavar="NAME=TRAIN,TEST")
-    parser.add_argument("--pipeline", default="structured")
+    parser.add_argument("--pipeline", default="embeddings")
     parser.add_argument("--store", type=Path, default=Path(".edgeprune"))
     parser.add_argument("--set", action="append", default=[], dest="overrides")
     arguments = parser.parse_args()
