@@ -27,7 +27,8 @@ from onnx import TensorProto, helper
 
 from edgeprune.agent import device_info
 from edgeprune.comparison import BenchmarkReport, benchmark
-from edgeprune.profiles import BenchmarkConfig, Target, host_target
+from edgeprune.matching import host_target
+from edgeprune.profiles import BenchmarkConfig, Target
 from edgeprune.reaching import runner_of
 
 ADDED = 0.05

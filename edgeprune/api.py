@@ -9,9 +9,10 @@ from edgeprune.artifacts import default_store
 from edgeprune.data import DataSpec
 from edgeprune.errors import ModelError
 from edgeprune.events import Emit, ignore
+from edgeprune.matching import host_target
 from edgeprune.pipeline import build as run_build
 from edgeprune.plan import make_plan
-from edgeprune.profiles import host_target, load_pipeline, load_target
+from edgeprune.profiles import load_pipeline, load_target
 from edgeprune.request import BuildRequest
 from edgeprune.results import BuildReport
 

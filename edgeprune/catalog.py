@@ -63,7 +63,8 @@ def targets_match(as_json: Json = False) -> int:
     import onnxruntime
 
     from edgeprune.agent import device_info
-    from edgeprune.profiles import load_target, mismatches, shipped_names
+    from edgeprune.matching import mismatches
+    from edgeprune.profiles import load_target, shipped_names
 
     device, providers = device_info(), onnxruntime.get_available_providers()
     found = {name: mismatches(load_target(name), device, providers) for name in shipped_names("targets")}

@@ -64,7 +64,8 @@ def benchmark(
     """Time a package on a target, or two by turns: faster, slower, or can't tell."""
     from edgeprune.agent import device_info
     from edgeprune.comparison import BenchmarkReport, fleet
-    from edgeprune.profiles import BenchmarkConfig, host_target, load_target
+    from edgeprune.matching import host_target
+    from edgeprune.profiles import BenchmarkConfig, load_target
 
     share = None if max_regression is None else share_of(max_regression)
     if share is not None and against is None:

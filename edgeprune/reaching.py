@@ -4,7 +4,8 @@ import os
 
 from edgeprune.agent import device_info
 from edgeprune.errors import TargetError
-from edgeprune.profiles import Target, mismatches
+from edgeprune.matching import mismatches
+from edgeprune.profiles import Target
 from edgeprune.runners import Runner
 from edgeprune.runners.config import EmulatedConfig, LocalConfig
 from edgeprune.runners.emulated import EmulatedRunner

@@ -9,8 +9,9 @@ from e2e import call
 
 from edgeprune.agent import device_info
 from edgeprune.errors import TargetError
+from edgeprune.matching import mismatches
 from edgeprune.probing import place_of, probe
-from edgeprune.profiles import load_target, mismatches
+from edgeprune.profiles import load_target
 from edgeprune.runners import Record
 from edgeprune.runners.config import AdbConfig, LocalConfig, SshConfig
 

@@ -5,15 +5,14 @@ from typing import Any
 import pytest
 
 from edgeprune.errors import ProfileError
+from edgeprune.matching import host_target, mismatches
 from edgeprune.profiles import (
     Budget,
     Kind,
     Pipeline,
     Target,
-    host_target,
     load_pipeline,
     load_target,
-    mismatches,
     schema,
     shipped,
     shipped_names,

@@ -23,6 +23,7 @@ from edgeprune.errors import ProfileError, TargetError
 from edgeprune.profiles import load_target
 from edgeprune.runners import ssh
 from edgeprune.runners.config import SshConfig
+from edgeprune.runners.connection import killable
 from edgeprune.runners.remote import RemoteRunner
 from edgeprune.runners.ssh import SshLine
 
@@ -105,6 +106,19 @@ def test_the_agents_lines_come_back_and_nothing_stays_on_the_device(board: Board
     assert runner.run({"mode": "probe", "provider": "CPUExecutionProvider"}, {})[0]["kind"] == "device"
     runner.close()
     board.assert_clean()
+
+
+def test_what_begins_after_a_line_was_cut_does_not_go_on(tmp_path: Path) -> None:
+    def run(command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["sh", "-c", killable(str(tmp_path), command)], capture_output=True, text=True, check=False
+        )
+
+    assert run("exec echo ran").stdout == ""
+    (tmp_path / "alive").touch()
+    assert run("exec echo ran").stdout == "ran\n"
+    assert len((tmp_path / "pid").read_text().splitlines()) == 2
+    assert run("kill -9 $$").returncode == 128 + 9, "ssh would hide a signal"
 
 
 def test_weights_beside_a_graph_go_with_it(board: Board, tmp_path: Path) -> None:
