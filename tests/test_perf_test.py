@@ -213,7 +213,7 @@ def test_leaving_is_quick_after_many_processes(phone: Phone, graph: Path) -> Non
     runner.run(ASKED, {"final": graph})
     (folder,) = phone.folder.iterdir()
     with (folder / "pid").open("a") as file:
-        file.writelines(f"{2**22 + number}\n" for number in range(3000))  # above what Linux gives to processes
+        file.writelines(f"{2**22 + number}\n" for number in range(20_000))  # above what Linux gives to processes
     began = time.monotonic()
     runner.close()
     assert time.monotonic() - began < 5

@@ -45,7 +45,7 @@ def killable(folder: str, command: str, words: str = "") -> str:
     """
     place = shlex.quote(folder)
     inner = f"echo $$ >>{place}/pid && [ -e {place}/alive ] && {command}"
-    return f"{{ sh -c {shlex.quote(inner)} {words}; (exit $?); }}"
+    return f"{{ sh -c {shlex.quote(inner)} {words}; }}"  # a shell would become a lone command
 
 
 class ConnectionLostError(TargetError):
