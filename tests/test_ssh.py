@@ -110,9 +110,8 @@ def test_the_agents_lines_come_back_and_nothing_stays_on_the_device(board: Board
 
 def test_what_begins_after_a_line_was_cut_does_not_go_on(tmp_path: Path) -> None:
     def run(command: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            ["sh", "-c", killable(str(tmp_path), command)], capture_output=True, text=True, check=False
-        )
+        line = ["bash", "-c", killable(str(tmp_path), command)]  # bash becomes a lone command
+        return subprocess.run(line, capture_output=True, text=True, check=False)
 
     assert run("exec echo ran").stdout == ""
     (tmp_path / "alive").touch()
