@@ -397,7 +397,9 @@ def _load(request):
         error = None
         try:
             session = _session(request, model)
-            _refuse_elsewhere(request, model, _feeds(request, model, session)[0])
+            feed = _feeds(request, model, session)[0]
+            session.run(None, feed)  # some of what a runtime lacks it only says then
+            _refuse_elsewhere(request, model, feed)
         except Exception as fault:  # onnxruntime has a class for every way in which a graph can be refused
             error = str(fault).strip().partition("\n")[0]
         _say(kind="loaded", name=model["name"], error=error)

@@ -339,6 +339,24 @@ def test_sessions_in_parallel_start_at_different_batches(monkeypatch: pytest.Mon
     assert all(session.given[:3] == [session.given[0] + step for step in range(3)] for session in sessions)
 
 
+def test_a_model_that_opens_and_does_not_run_cannot_be_loaded(tmp_path: Path) -> None:
+    """As MultiHeadAttention with a mask in onnxruntime 1.19."""
+    made = helper.make_graph(
+        [helper.make_node("Reshape", ["input_ids", "shape"], ["logits"])],
+        "g",
+        [helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["batch", "tokens"])],
+        [helper.make_tensor_value_info("logits", TensorProto.INT64, None)],
+        [helper.make_tensor("shape", TensorProto.INT64, [2], [2, 2])],
+    )
+    path = tmp_path / "model.onnx"
+    onnx.save(helper.make_model(made, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), path)
+    request = REQUEST | {"mode": "load", "models": [{"name": "a", "path": str(path)}]}
+    code, lines = ask(tmp_path, json.dumps(request))
+    assert code == 0
+    (loaded,) = (line for line in lines if line["kind"] == "loaded")
+    assert "reshape" in loaded["error"].lower()
+
+
 def test_a_model_that_runs_elsewhere_cannot_be_loaded_where_it_should(tmp_path: Path, graph: Path) -> None:
     request = {"mode": "load", "provider": "AzureExecutionProvider", "models": [{"name": "a", "path": str(graph)}]}
     code, lines = ask(tmp_path, json.dumps(REQUEST | request))
