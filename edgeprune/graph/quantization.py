@@ -72,7 +72,9 @@ def convert(source: Path, destination: Path, settings: PrecisionSettings, calibr
             for file in sorted(source.parent.glob(f"{source.name}*")):  # above 2 GB, weights are beside the graph
                 shutil.copyfile(file, destination.parent / file.name)
         case "fp16":
-            _write(convert_float_to_float16(onnx.load(source), keep_io_types=True), destination)
+            # Shapes are inferred from the file where its weights are beside it: a message ends at 2 GB.
+            model = str(source) if _has_weights_outside(source) else onnx.load(source)
+            _write(convert_float_to_float16(model, keep_io_types=True), destination)
         case "int8-dynamic":
             _quantize_dynamic(source, destination, settings, ["MatMul", *rows], but=others)
         case "int8-static":
@@ -201,6 +203,7 @@ def _quantize_static(source: Path, destination: Path, settings: PrecisionSetting
         weight_type=_WEIGHT_TYPES[settings.weight_type or "int8"],
         reduce_range=bool(settings.reduce_range),
         per_channel=bool(settings.per_channel),
+        use_external_data_format=_has_weights_outside(source),
         extra_options={"OpTypesToExcludeOutputQuantization": ["MatMul"]},
     )
 
