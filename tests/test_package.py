@@ -1,6 +1,7 @@
 import gzip
 import json
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -315,6 +316,22 @@ def test_run_py_on_a_very_long_text(bare_python: Path, package: Path) -> None:
     done = run_bare(bare_python, package / "run.py", "great " * 5000)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["label"] == "pos"
+
+
+@pytest.mark.parametrize(("oldest", "fits"), [("1.9", True), ("99.0", False)])
+def test_run_py_needs_an_onnxruntime_that_is_new_enough(
+    bare_python: Path, package: Path, oldest: str, fits: bool
+) -> None:
+    edit_json(package / "edgeprune.json", lambda config: config.update(oldest_onnxruntime=oldest))
+    done = run_bare(bare_python, package / "run.py", "great")
+    assert done.returncode == (0 if fits else 2), done.stderr
+    assert fits or re.fullmatch(
+        r"onnxruntime [\d.]+ is too old for this package; install 99\.0 or newer\n", done.stderr
+    )
+    resum(package)
+    verified = call("verify", package)
+    assert verified.code == (0 if fits else 5)
+    assert fits or "is too old for this package; install 99.0 or newer" in verified.err
 
 
 def test_run_py_check_replays_the_goldens(bare_python: Path, package: Path) -> None:

@@ -29,15 +29,25 @@ import numpy as np
 import onnxruntime
 
 
+class OldRuntimeError(ImportError):
+    """The installed onnxruntime can't run this package."""
+
+
 class Model:
     """The package's model: texts or images to outputs, one unpadded row at a time.
 
     Dynamic quantization chooses its scales over a whole batch; a row alone always gets the same outputs.
+    Raises OldRuntimeError where onnxruntime is too old.
     """
 
     def __init__(self, folder, threads=None, provider=None, preprocess=None, postprocess=None):
         self.folder = Path(folder)
         self.config = json.loads((self.folder / "edgeprune.json").read_text(encoding="utf-8"))
+        oldest = self.config["oldest_onnxruntime"]
+        if _version(onnxruntime.__version__) < _version(oldest):
+            raise OldRuntimeError(
+                "onnxruntime %s is too old for this package; install %s or newer" % (onnxruntime.__version__, oldest)
+            )
         self.preprocess = preprocess or _module(self.folder / "preprocess.py")
         self.postprocess = postprocess or _module(self.folder / "postprocess.py")
         self.inputs = self.preprocess.Inputs(self.folder, self.config)
@@ -102,6 +112,10 @@ class Model:
         return same, np.array_equal(expected, found), float(error) if np.isfinite(error) else float("inf")
 
 
+def _version(text):
+    return tuple(int(part) for part in text.split(".")[:2])
+
+
 def _module(path):
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
@@ -129,7 +143,11 @@ def main():
     parser.add_argument("inputs", nargs="*", help="texts, or paths of images; none: one a line from standard input")
     parser.add_argument("--check", action="store_true", help="replay the goldens instead")
     arguments = parser.parse_args()
-    model = Model(Path(__file__).resolve().parent)
+    try:
+        model = Model(Path(__file__).resolve().parent)
+    except OldRuntimeError as error:
+        print(error, file=sys.stderr)
+        return 2
     if arguments.check:
         faults = check(model)
         for fault in faults:
