@@ -38,7 +38,8 @@ def rewrite(
 ) -> Rewritten:
     """Write the fp32 graph `source` rewritten.
 
-    Rewrites are left out from the last one on until the graph agrees with the references; the export itself does.
+    Rewrites go in all at once; where the graph then doesn't agree with the references, one after the other, and those with
+    which it doesn't are left out. The export itself agrees.
 
     Args:
         source: The export.
@@ -48,24 +49,46 @@ def rewrite(
         tolerance: Largest relative difference of outputs.
     """
     wanted = [name for name in REWRITES if name in rewrites]
+    found = _tried(source, destination, wanted, references, tolerance)
+    if isinstance(found, Rewritten):
+        return found
+    kept: list[RewriteName] = []
     dropped: list[str] = []
-    while True:
-        applied = _apply(source, destination, wanted)
-        try:
-            found = worst_agreement(onnx_session(destination), references, with_padding="unpadded" not in applied)
-            fault = f"outputs differ from PyTorch's by {found.relative_error:.1e}, allowed are {tolerance:.0e}"
-        except Exception as error:  # onnxruntime has a class for every way in which a graph can be refused
-            if not wanted:
-                raise
-            found, fault = None, f"onnxruntime refuses the graph: {str(error).splitlines()[0]}"
-        if found is not None and (found.relative_error <= tolerance or not wanted):
-            return Rewritten(applied, found, tuple(dropped))
-        dropped.append(f"the rewrite {wanted.pop()} was left out: {fault}")
-        remove_graph(destination)
+    for name in wanted:
+        found = _tried(source, destination, [*kept, name], references, tolerance)
+        if isinstance(found, Rewritten):
+            kept.append(name)
+        else:
+            dropped.append(f"the rewrite {name} was left out: {found}")
+    applied, agreement = _apply(source, destination, kept, references)
+    return Rewritten(applied, agreement, tuple(dropped))
 
 
-def _apply(source: Path, destination: Path, wanted: Sequence[RewriteName]) -> tuple[RewriteName, ...]:
+def _tried(
+    source: Path,
+    destination: Path,
+    wanted: Sequence[RewriteName],
+    references: Sequence[Reference],
+    tolerance: float,
+) -> Rewritten | str:
+    """The graph with these rewrites, or what is wrong with it."""
+    try:
+        applied, found = _apply(source, destination, wanted, references)
+    except Exception as error:  # onnxruntime has a class for every way in which a graph can be refused
+        if isinstance(error, OSError) or not wanted:
+            raise
+        return f"{type(error).__name__}: {(str(error).splitlines() or ['no message'])[0]}"
+    if found.relative_error <= tolerance:
+        return Rewritten(applied, found, ())
+    return f"outputs differ from PyTorch's by {found.relative_error:.1e}, allowed are {tolerance:.0e}"
+
+
+def _apply(
+    source: Path, destination: Path, wanted: Sequence[RewriteName], references: Sequence[Reference]
+) -> tuple[tuple[RewriteName, ...], Agreement]:
+    remove_graph(destination)
     model = onnx_ir.load(source)
     applied = tuple(name for name in wanted if REWRITES[name](model))
     write_onnx(model, destination)
-    return applied
+    session = onnx_session(destination)
+    return applied, worst_agreement(session, references, with_padding="unpadded" not in applied)

@@ -56,9 +56,9 @@ def test_a_rewritten_graph_computes_the_same(exported_graph: Exported, model_typ
 
 
 @pytest.mark.parametrize("model_type", MODEL_TYPES)
-@pytest.mark.parametrize("rewrite", REWRITES.values(), ids=ALL)
+@pytest.mark.parametrize("name", ALL)
 def test_fixed_shapes_and_nodes_without_names_change_nothing_of_what_is_computed(
-    exported_graph: Exported, model_type: str, rewrite: Callable[[onnx_ir.Model], int]
+    exported_graph: Exported, model_type: str, name: RewriteName
 ):
     proto = onnx.load(exported_graph(model_type))
     for value in [*proto.graph.input, *proto.graph.output]:
@@ -69,9 +69,10 @@ def test_fixed_shapes_and_nodes_without_names_change_nothing_of_what_is_computed
     del proto.graph.value_info[:]
     proto = onnx.shape_inference.infer_shapes(proto, data_prop=True)
     before, model = session_of(onnx_ir.from_proto(proto)), onnx_ir.from_proto(proto)
-    rewrite(model)
+    place = ALL.index(name)
+    assert bool(REWRITES[name](model)) == bool(COUNTS[model_type][place]) or "attention" in name
     after = session_of(model)
-    values = feed([one.name for one in before.get_inputs()], 3, 7, padded=rewrite is not REWRITES["unpadded"])
+    values = feed([one.name for one in before.get_inputs()], 3, 7, padded=name != "unpadded")
     (expected,) = before.run(None, values)
     (found,) = after.run(None, {one.name: values[one.name] for one in after.get_inputs()})
     np.testing.assert_allclose(found, expected, atol=5e-6)
