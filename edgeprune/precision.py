@@ -14,6 +14,7 @@ __all__ = [
     "EmbeddingsType",
     "Mode",
     "PrecisionSettings",
+    "furthest_from_fp32",
     "has_int8_products",
     "is_quantized",
     "resolve_precision",
@@ -26,6 +27,8 @@ EmbeddingsType = Literal["fp32", "int8", "int4"]
 
 _TOLERANCE_ELSEWHERE: dict[Mode, float] = {"fp32": 1e-4, "fp16": 2e-2}
 _QUANTIZED_TOLERANCE_ELSEWHERE = 1.5e-1
+_FURTHEST: dict[Mode, float] = {"fp32": 1e-3, "fp16": 5e-2, "int4-weights": 0.75}
+_FURTHEST_INT8 = 0.5
 _EXACT_INT8 = {"avx512_vnni", "avx_vnni", "amx_int8"}
 
 
@@ -70,6 +73,11 @@ def saturates(arch: str, isa: Sequence[str]) -> bool:
 def tolerance_elsewhere(mode: Mode) -> float:
     """How far outputs may lie from another instruction set's, relative to max(1, largest)."""
     return _TOLERANCE_ELSEWHERE.get(mode, _QUANTIZED_TOLERANCE_ELSEWHERE)
+
+
+def furthest_from_fp32(mode: Mode) -> float:
+    """How far a sound graph's outputs may lie from fp32's, as `parity.Agreement.distance`: what is beyond is no rounding."""
+    return _FURTHEST.get(mode, _FURTHEST_INT8)
 
 
 def resolve_precision(

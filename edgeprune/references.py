@@ -1,7 +1,7 @@
 """What PyTorch computes for a few real batches, kept beside an export so that every later graph is compared with it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -63,7 +63,7 @@ def reference_outputs(
 def worst_agreement(
     session: InferenceSession, references: Sequence[Reference], *, with_padding: bool = True
 ) -> Agreement:
-    """The agreement of an ONNX graph with the references that is worst.
+    """The agreement of an ONNX graph with the references: of each figure the worst of all batches.
 
     Args:
         with_padding: Whether the graph takes padded texts; those without are compared all the same.
@@ -71,7 +71,7 @@ def worst_agreement(
     answers = answered_by(session, references, with_padding=with_padding)
     compared = [one for one in references if with_padding or not one.padded]
     found = [agreement(one.outputs, answer.outputs) for one, answer in zip(compared, answers, strict=True)]
-    return max(found, key=lambda one: one.relative_error)
+    return Agreement(*map(max, zip(*map(astuple, found), strict=True)))
 
 
 def answered_by(session: InferenceSession, references: Sequence[Reference], *, with_padding: bool) -> list[Reference]:

@@ -15,7 +15,7 @@ from edgeprune.agent import device_info
 from edgeprune.artifacts import StageMetrics
 from edgeprune.events import Note
 from edgeprune.memory import release_memory
-from edgeprune.precision import is_quantized, saturates
+from edgeprune.precision import furthest_from_fp32, is_quantized, saturates
 from edgeprune.stage import Stage, Work
 from edgeprune.variant import CHOICE, VARIANT, Variant
 
@@ -33,7 +33,7 @@ class Quantize(Stage):
     """
 
     name = "quantize"
-    version = 6
+    version = 7
     libraries = ("onnx", "onnx-ir", "onnxruntime", "transformers")
     roles = ("dense", "onnx")
     produces = ("model.onnx", VARIANT, "reader", "outputs.safetensors")
@@ -62,7 +62,7 @@ class Quantize(Stage):
         from edgeprune.calibration import feeds_of
         from edgeprune.evaluation import onnx_session, predict_onnx
         from edgeprune.graph.quantization import convert
-        from edgeprune.parity import agreement
+        from edgeprune.parity import agreement, require_nearness
         from edgeprune.prepared import OUTPUTS, load_outputs, open_prepared, report
         from edgeprune.references import REFERENCES, load_references, worst_agreement
         from edgeprune.rewriting import rewrite
@@ -104,6 +104,7 @@ class Quantize(Stage):
         release_memory()
         session = onnx_session(path, variant.session)
         parity = worst_agreement(session, references, with_padding="unpadded" not in variant.rewrites)
+        require_nearness(parity, furthest_from_fp32(settings.mode), what=settings.words)
         outputs = predict_onnx(session, task, prepared.test.examples, prepared.reader)
         fp32_outputs = load_outputs(onnx.file(OUTPUTS))["test"]
         found = agreement(*(np.concatenate([task.values(row) for row in rows]) for rows in (fp32_outputs, outputs)))
