@@ -21,7 +21,7 @@ from pydantic import Field
 from edgeprune.config import Frozen
 
 __all__ = [
-    "FEWEST_PROCESSES", "LEVEL", "LOOKS", "MINIMUM_SAMPLES", "STEADY", "ConditionsRow", "DeviceRow", "LatencyRow", "drift", "order_interval", "percentile",
+    "FEWEST_PROCESSES", "FEWEST_TURNS", "LEVEL", "LOOKS", "MINIMUM_SAMPLES", "STEADY", "ConditionsRow", "DeviceRow", "LatencyRow", "drift", "order_interval", "percentile",
     "percentile_interval", "process_ratio", "ratio_interval"
 ]  # fmt: skip
 
@@ -32,6 +32,9 @@ LOOKS = 3
 LEVEL = 1 - 0.05 / LOOKS
 FEWEST_PROCESSES = 7
 """The smallest and the largest of so many hold the median with a probability of 1 - 2 · 0.5^7 = 98.4%."""
+
+FEWEST_TURNS = 6
+"""The same for the 95% of `ratio_interval`: 1 - 2 · 0.5^6 = 96.9%."""
 
 _TAIL = 0.7
 """Samples of a process that should lie beyond a percentile: about where the estimate stops being the largest sample."""
@@ -190,8 +193,8 @@ def ratio_interval(
     """How many times as long as `b` does `a` take: the median ratio of turns, and its 95% interval.
 
     The two took turns, `block` samples each on the same inputs: turns that met the same disturbance are compared. The
-    interval is over turns, as if processes didn't differ: for races, in which there are too few of them. None for fewer than
-    six turns.
+    interval is over turns, as if processes didn't differ: for races, in which there are too few of them. None for fewer
+    than `FEWEST_TURNS`.
 
     Args:
         a_ms: One sequence of samples a process, in ms.

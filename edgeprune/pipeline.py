@@ -10,7 +10,7 @@ import contextlib
 import os
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from edgeprune.artifacts import (
@@ -29,13 +29,14 @@ from edgeprune.comparison import benchmark
 from edgeprune.errors import StorageError, TargetError, UsageError, storage_error
 from edgeprune.events import Emit, Note, ignore
 from edgeprune.execution import measure_node, run_node
-from edgeprune.latency import LatencyRow
+from edgeprune.latency import LatencyRow, process_ratio
 from edgeprune.plan import Node, Plan
 from edgeprune.profiles import Target
 from edgeprune.request import BuildRequest, command_on_device
 from edgeprune.results import BuildReport, EmulationRow, MobileRow, PackageRow, StageRow
 from edgeprune.runners.config import LocalConfig
-from edgeprune.stages.benchmark import read_device, read_latency
+from edgeprune.runners.turns import BLOCK
+from edgeprune.stages.benchmark import read_device, read_latency, read_samples
 from edgeprune.stages.emulate import read_emulation
 from edgeprune.stages.mobile import OPERATORS, ORT_MODEL
 from edgeprune.stages.prune import Prune
@@ -81,7 +82,7 @@ def _build(plan: Plan, request: BuildRequest, emit: Emit) -> BuildReport:
         emit(Note(f"{found or f'not measured: {plan.unreachable}'}; on the device: {command_on_device(request)}"))
     latency = [] if plan.benchmark is None else read_latency(artifacts[plan.benchmark.id])
     notes = [note for artifact in artifacts.values() for note in artifact.manifest.metrics.notes]
-    if no_gain := _no_gain(plan, latency):
+    if no_gain := _no_gain(plan, artifacts):
         emit(Note(no_gain))
         notes.append(no_gain)
     return _publish(request, plan, artifacts, cached, latency, _regression(request, plan, artifacts, emit), notes)
@@ -168,6 +169,7 @@ def _publish(
     name = plan.name.folder
     size_bytes = total_bytes([package.file(name)])
     shipped = next((row for row in latency if row.artifact == "final"), None)
+    variant = read_variant(artifacts[plan.shipped.id])
     rows = judge(request.target.budget, size_mb=size_bytes / 1e6, metric=final.metric, latency=shipped) + regression
     output = request.output
     report = BuildReport(
@@ -181,6 +183,7 @@ def _publish(
         package=PackageRow(
             path=str(output / name),
             archive=str(output / f"{name}.tar.gz"),
+            archive_bytes=package.file(f"{name}.tar.gz").stat().st_size,
             size_bytes=size_bytes,
             sha256=package.digest(f"{name}.tar.gz"),
         ),
@@ -189,7 +192,8 @@ def _publish(
         stages=[_stage_row(node, artifacts[node.id].manifest, cached=cached[node.id]) for node in plan.nodes],
         linear=artifacts["prepare"].manifest.metrics.linear,
         device=None if plan.benchmark is None else read_device(artifacts[plan.benchmark.id]),
-        variant=read_variant(artifacts[plan.shipped.id]),
+        variant=variant,
+        session_calls=variant.session.calls if variant and variant.session else {},
         race=[
             row for artifact in artifacts.values() if artifact.manifest.stage == "race" for row in read_race(artifact)
         ],
@@ -248,18 +252,19 @@ def _mobile_row(package: Path, artifact: Artifact | None) -> MobileRow | None:
     )
 
 
-def _no_gain(plan: Plan, latency: Sequence[LatencyRow]) -> str | None:
-    """A sentence where removing units bought no latency against the dense model in the same precision."""
-    by_name = {row.artifact: row for row in latency}
-    dense, final = by_name.get("dense"), by_name.get("final")
+def _no_gain(plan: Plan, artifacts: Mapping[str, Artifact]) -> str | None:
+    """A sentence where removing units bought no latency against the dense model in the same precision that can be told."""
     removes = any(isinstance(node.stage, Prune) and node.stage.removes_units for node in plan.nodes)
-    if not removes or dense is None or final is None or dense.p50_ms is None or final.p50_ms is None:
+    samples = {} if plan.benchmark is None else read_samples(artifacts[plan.benchmark.id])
+    if not removes or not {"dense", "final"} <= samples.keys():
         return None
-    if final.p50_ms < dense.p50_ms:
+    ratio, interval = process_ratio(samples["final"], samples["dense"], block=BLOCK)
+    if (interval[1] if interval else ratio) < 1:
         return None
+    within = "[{:.2f}, {:.2f}]".format(*interval) if interval else "no interval"
     return (
-        f"pruning bought no latency here: p50 is {final.p50_ms:.2f} ms, that of the dense model in the same precision "
-        f"{dense.p50_ms:.2f} ms"
+        f"pruning bought no latency here that can be told: the result takes {ratio:.2f} times ({within}) as long as the dense "
+        f"model in the same precision"
     )
 
 

@@ -17,8 +17,10 @@ from pydantic import Field, JsonValue, PositiveFloat, PositiveInt, model_validat
 
 from edgeprune.config import Frozen, apply_overrides, parse_override, read_yaml, validate
 from edgeprune.errors import ProfileError
+from edgeprune.latency import FEWEST_TURNS
 from edgeprune.precision import EmbeddingsType, Mode, has_int8_products, is_quantized
 from edgeprune.runners.config import RemoteConfig, RunnerConfig
+from edgeprune.runners.turns import BLOCK
 from edgeprune.steps import Schedule, Step, order_fault
 
 __all__ = [
@@ -136,6 +138,16 @@ class RaceConfig(Frozen):
     """Fresh processes in which the last few variants take turns."""
     samples: int = Field(default=30, ge=10)
     """Timed runs of each variant in each process; in the rounds before, as many times the round's number."""
+
+    @model_validator(mode="after")
+    def _can_be_told_apart(self) -> Self:
+        turns = self.processes * -(-self.samples // BLOCK)
+        if turns < FEWEST_TURNS:
+            raise ValueError(
+                f"{self.processes} process(es) of {self.samples} samples are {turns} turns of {BLOCK}; variants are told apart "
+                f"by {FEWEST_TURNS} or more: raise samples or processes"
+            )
+        return self
 
 
 class QuantizeConfig(Frozen):

@@ -2,8 +2,9 @@
 
 Everything is measured through a callback, so that a verdict is a function of samples alone. A rung takes few samples of
 many entrants and leaves out the slower half, the next takes more of fewer (Jamieson and Talwalkar,
-https://arxiv.org/abs/1502.07943). Of those that the final can't tell from the fastest the simplest wins, so a twin never
-does, whatever the order.
+https://arxiv.org/abs/1502.07943); but not one that may be as fast as the fastest and has nothing before it that is both
+simpler and faster. Of those that the final can't tell from the fastest the simplest wins, so a twin never does, however
+many there are and whatever the order.
 """
 
 import statistics
@@ -30,8 +31,8 @@ class Entrant:
     """One variant."""
 
     name: str
-    complexity: int
-    """The lower is taken where two are equally fast."""
+    complexity: tuple[int, ...]
+    """The lower is taken where two are equally fast; the first number counts most."""
 
 
 class RaceRow(Frozen):
@@ -39,10 +40,9 @@ class RaceRow(Frozen):
 
     variant: str
     p50_ms: float | None
-    """Median of the last samples taken; None: the target refused it."""
+    """Median of the last samples taken; None: it was not timed, `why` says for which reason."""
     ratio: float | None
-    """Its time through the winner's, of turns on the same inputs; of one that didn't reach the final, through that of the
-    fastest in its last round."""
+    """Its time through that of the variant that `why` names, of turns on the same inputs."""
     ratio_interval: tuple[float, float] | None
     """95% interval of `ratio`; None: too few turns for one."""
     samples: int
@@ -68,30 +68,47 @@ def race(
     while len(left) > _FINALISTS:
         rung += 1
         found = measure([one.name for one in left], 1, samples * rung)
-        medians = {one.name: _median(found[one.name]) for one in left}
-        ranked = sorted(left, key=lambda one: medians[one.name])
-        kept = ranked[: max(_FINALISTS, len(left) // 2)]
-        best = ranked[0].name
-        for one in ranked[len(kept) :]:
-            row = _row(one.name, best, found, block)
-            why = f"left out after round {rung}: {_percent(row)} than the fastest there"
-            rows[one.name] = row.model_copy(update={"why": why})
-        left = [one for one in left if one in kept]
+        ranked = _ranked(left, found)
+        ties = _ties(ranked, found, block)
+        kept = {one.name for one in [*ranked[: max(_FINALISTS, len(left) // 2)], *_unbeaten(ties)]}
+        if len(kept) == len(left):
+            break
+        for one in left:
+            if one.name not in kept:
+                row = _row(one.name, ranked[0].name, found, block)
+                why = f"left out after round {rung}: {_percent(row)} than {ranked[0].name}"
+                rows[one.name] = row.model_copy(update={"why": why})
+        left = [one for one in left if one.name in kept]
     found = measure([one.name for one in left], processes, samples)
-    medians = {one.name: _median(found[one.name]) for one in left}
-    fastest = min(left, key=lambda one: (medians[one.name], one.complexity, one.name))
-
-    def ties_with_fastest(one: Entrant) -> bool:
-        _, interval = ratio_interval(found[one.name], found[fastest.name], block=block)
-        return interval is None or interval[0] <= 1 + _NOISE
-
-    ties = [one for one in left if ties_with_fastest(one)]
+    ties = _ties(_ranked(left, found), found, block)
     winner = min(ties, key=lambda one: (one.complexity, one.name))
     for one in left:
         row = _row(one.name, winner.name, found, block)
         why = _why(one, winner, row, len(ties), tied=one in ties)
         rows[one.name] = row.model_copy(update={"why": why})
     return winner.name, [rows[one.name] for one in entrants]
+
+
+def _ranked(entrants: Sequence[Entrant], found: Samples) -> list[Entrant]:
+    """The fastest first."""
+    return sorted(entrants, key=lambda one: (_median(found[one.name]), one.complexity, one.name))
+
+
+def _ties(ranked: Sequence[Entrant], found: Samples, block: int) -> list[Entrant]:
+    """Those that may be as fast as the first, in their order."""
+
+    def may_be(one: Entrant) -> bool:
+        _, interval = ratio_interval(found[one.name], found[ranked[0].name], block=block)
+        return interval is None or interval[0] <= 1 + _NOISE
+
+    return [one for one in ranked if may_be(one)]
+
+
+def _unbeaten(ranked: Sequence[Entrant]) -> list[Entrant]:
+    """Those before which, the fastest first, none is at most as complex."""
+    return [
+        one for place, one in enumerate(ranked) if all(one.complexity < other.complexity for other in ranked[:place])
+    ]
 
 
 def _row(name: str, other: str, found: Samples, block: int) -> RaceRow:
@@ -111,8 +128,8 @@ def _why(one: Entrant, winner: Entrant, row: RaceRow, ties: int, *, tied: bool) 
     if one is winner:
         return "won" if ties == 1 else "won: the simplest of those that can't be told apart"
     if tied:
-        return "can't be told from the winner, which is simpler or comes first by name"
-    return f"{_percent(row)} than the winner"
+        return f"can't be told from {winner.name}, which is simpler or comes first by name"
+    return f"{_percent(row)} than {winner.name}"
 
 
 def _percent(row: RaceRow) -> str:

@@ -209,6 +209,7 @@ def print_report(console: Console, report: BuildReport) -> None:
         console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
     console.print()
     made = [(report.package.path, report.package.size_bytes)]
+    made += [(report.package.archive, report.package.archive_bytes)] if report.package.archive_bytes else []
     made += [(report.mobile.path, report.mobile.size_bytes)] if report.mobile else []
     for path, size_bytes in made:
         console.print(f"{path}  {size_bytes / 1e6:.1f} MB", highlight=False, markup=False, soft_wrap=True)

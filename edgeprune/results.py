@@ -6,7 +6,7 @@ Keys never change their meaning within a schema_version.
 from pathlib import Path
 from typing import Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from edgeprune.artifacts import Metric
 from edgeprune.budget import BudgetRow
@@ -26,6 +26,8 @@ class PackageRow(Frozen):
     archive: str
     size_bytes: int
     """All files of the folder."""
+    archive_bytes: int | None = None
+    """Compressed; None: made before this was kept."""
     sha256: str
     """Of the archive."""
 
@@ -98,8 +100,10 @@ class BuildReport(Frozen):
     """None: not measured."""
     variant: Variant | None = None
     """What is shipped: the rewrites of its graph, its precision, its session options."""
+    session_calls: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """By language, how its interface of ONNX Runtime is told the session options that won; empty: not raced."""
     race: tuple[RaceRow, ...] = ()
-    """Every variant that was timed for it, and why it won or lost; empty: not raced."""
+    """Every variant that was thought of, and why it won, lost or wasn't timed; empty: not raced."""
     latency: list[LatencyRow]
     budget: list[BudgetRow]
     notes: list[str]

@@ -11,7 +11,17 @@ from edgeprune.artifacts import Artifact
 from edgeprune.config import Frozen
 from edgeprune.precision import PrecisionSettings
 
-__all__ = ["CHOICE", "NO_SKIP_FUSION", "PLAIN", "VARIANT", "RewriteName", "SessionOptions", "Variant", "read_variant"]
+__all__ = [
+    "CHOICE",
+    "DISABLED_FUSIONS",
+    "PLAIN",
+    "SKIP_FUSION",
+    "VARIANT",
+    "RewriteName",
+    "SessionOptions",
+    "Variant",
+    "read_variant",
+]
 
 RewriteName = Literal["narrow-reads", "unpadded", "packed-projections", "standard-attention", "fused-attention"]
 
@@ -25,12 +35,44 @@ VARIANT = "variant.json"
 PLAIN: tuple[RewriteName, ...] = ("narrow-reads",)
 """Rewrites that need no measurement: they leave operations out and change no other."""
 
-NO_SKIP_FUSION = ("optimization.disable_specified_optimizers", "SkipLayerNormFusion")
+DISABLED_FUSIONS = "optimization.disable_specified_optimizers"
+"""The key of a session's configuration whose value names ONNX Runtime's optimizers that it does without, `;` between them."""
+
+SKIP_FUSION = "SkipLayerNormFusion"
 """ONNX Runtime's CPU kernel for the fused operator was slower than the two that it replaces where that was measured."""
 
 
+_INTERFACES = {
+    "C++": (
+        "SetIntraOpNumThreads({})",
+        "SetGraphOptimizationLevel(ORT_ENABLE_{})",
+        "DisableCpuMemArena()",
+        'AddConfigEntry("{}", "{}")',
+    ),
+    "Java": (
+        "setIntraOpNumThreads({})",
+        "setOptimizationLevel(OptLevel.{}_OPT)",
+        "setCPUArenaAllocator(false)",
+        'addConfigEntry("{}", "{}")',
+    ),
+    "C#": (
+        "IntraOpNumThreads = {}",
+        "GraphOptimizationLevel = GraphOptimizationLevel.ORT_ENABLE_{}",
+        "EnableCpuMemArena = false",
+        'AddSessionConfigEntry("{}", "{}")',
+    ),
+    "Python": (
+        "intra_op_num_threads = {}",
+        "graph_optimization_level = GraphOptimizationLevel.ORT_ENABLE_{}",
+        "enable_cpu_mem_arena = False",
+        'add_session_config_entry("{}", "{}")',
+    ),
+}
+"""Language to what sets the threads, the optimization level, no arena and an entry (https://onnxruntime.ai/docs/api)."""
+
+
 class SessionOptions(Frozen):
-    """What an ONNX Runtime session is opened with, in words that its C, C++, Java and Python interfaces share."""
+    """What an ONNX Runtime session is opened with, nothing that one language's interface lacks."""
 
     threads: int
     """`SetIntraOpNumThreads`."""
@@ -42,12 +84,35 @@ class SessionOptions(Frozen):
     """`AddConfigEntry`: keys and values of onnxruntime_session_options_config_keys.h."""
 
     @property
+    def disabled_fusions(self) -> tuple[str, ...]:
+        """ONNX Runtime's optimizers that this session does without."""
+        return tuple(name for name in self.config.get(DISABLED_FUSIONS, "").split(";") if name)
+
+    def toggled(self, fusion: str) -> "SessionOptions":
+        """The same without one of ONNX Runtime's optimizers, or with it where this is without."""
+        disabled = self.disabled_fusions
+        names = [name for name in disabled if name != fusion] if fusion in disabled else [*disabled, fusion]
+        config = {key: value for key, value in self.config.items() if key != DISABLED_FUSIONS}
+        return self.model_copy(update={"config": config | ({DISABLED_FUSIONS: ";".join(names)} if names else {})})
+
+    @property
+    def calls(self) -> dict[str, tuple[str, ...]]:
+        """By language, how its interface of ONNX Runtime is told what isn't its default, and the threads."""
+        return {
+            language: (
+                threads.format(self.threads),
+                *[level.format(self.level.upper())] * (self.level != "all"),
+                *[no_arena] * (not self.arena),
+                *(entry.format(key, value) for key, value in self.config.items()),
+            )
+            for language, (threads, level, no_arena, entry) in _INTERFACES.items()
+        }
+
+    @property
     def words(self) -> list[str]:
         """For people, what isn't ONNX Runtime's default, and the threads."""
-        words = [
-            f"without {value.replace(';', ', ')}" if key == NO_SKIP_FUSION[0] else f"{key} {value}"
-            for key, value in self.config.items()
-        ]
+        words = [f"without {name}" for name in self.disabled_fusions]
+        words += [f"{key} {value}" for key, value in self.config.items() if key != DISABLED_FUSIONS]
         words += [f"optimization {self.level}"] * (self.level != "all")
         words += ["no arena"] * (not self.arena)
         return [*words, f"{self.threads} thread{'s' * (self.threads > 1)}"]
@@ -62,10 +127,17 @@ class Variant(Frozen):
     """None: not raced; ONNX Runtime's defaults on the target's threads."""
 
     @property
+    def raced_session(self) -> SessionOptions:
+        """The session of a variant that races: all of them have one."""
+        assert self.session is not None  # noqa: S101
+        return self.session
+
+    @property
     def complexity(self) -> int:
         """How much it differs from an export that is just run; of two that are equally fast the lower is better."""
         session = self.session or SessionOptions(threads=1)
-        return len(self.rewrites) + len(session.config) + (session.level != "all") + (not session.arena)
+        options = len(session.disabled_fusions) + len(session.config.keys() - {DISABLED_FUSIONS})
+        return len(self.rewrites) + options + (session.level != "all") + (not session.arena)
 
     @property
     def words(self) -> str:

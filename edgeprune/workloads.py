@@ -1,8 +1,7 @@
-"""What is timed: batches of real test rows, as the target's profile asks for them."""
+"""What is timed: batches of real rows, as the target's profile asks for them."""
 
 from collections.abc import Sequence
 from importlib import import_module
-from pathlib import Path
 
 from pydantic import JsonValue
 
@@ -11,7 +10,7 @@ from edgeprune.drawing import draw
 from edgeprune.images import ImageFile
 from edgeprune.models.reader import Inputs, Reader
 from edgeprune.models.text_reader import TextReader
-from edgeprune.prepared import open_prepared
+from edgeprune.prepared import Split, open_prepared
 from edgeprune.profiles import Workload
 from edgeprune.stage import Work
 from edgeprune.tasks import PREPROCESS
@@ -20,20 +19,19 @@ __all__ = ["answered_rows", "batches_of"]
 
 
 def batches_of(
-    work: Work, baseline: Artifact, folder: Path, workload: Workload, count: int
+    split: Split, reader: Reader, workload: Workload, count: int, *, seed: int
 ) -> tuple[list[JsonValue], JsonValue]:
-    """`count` batches of test rows in a seeded order, and the one of the longest; as the agent reads them.
+    """`count` batches of a split's rows in a seeded order, and the one of the longest; as the agent reads them.
 
     Args:
-        baseline: The prepare artifact.
-        folder: Of the model's reader.
+        split: Where a choice follows from the times, not test.
+        reader: The model's.
         workload: Batch size and lengths.
         count: How many batches.
+        seed: Of the order.
     """
-    prepared = open_prepared(baseline, work.data, splits=("test",), reader=folder)
-    reader = prepared.reader
-    rows = _rows(prepared.test.inputs, reader, workload)
-    groups, longest = draw(rows, reader.length, batch_size=workload.batch_size, count=count, seed=work.seed)
+    rows = _rows(split.inputs, reader, workload)
+    groups, longest = draw(rows, reader.length, batch_size=workload.batch_size, count=count, seed=seed)
     return [reader.timed(group, number) for number, group in enumerate(groups)], reader.timed(longest, 0)
 
 

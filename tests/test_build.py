@@ -23,7 +23,7 @@ from edgeprune.tasks import COLUMNS
 
 DOCUMENT = {
     "schema_version", "name", "release", "target", "pipeline", "task", "verdict", "exit_code", "package", "stages",
-    "emulation", "mobile", "linear", "device", "variant", "race", "latency", "budget", "notes",
+    "emulation", "mobile", "linear", "device", "variant", "session_calls", "race", "latency", "budget", "notes",
 }  # fmt: skip
 STAGE_ROW = {
     "stage", "round", "key", "cached", "duration_s", "peak_memory_mb", "parameters", "size_bytes", "metric",

@@ -1,6 +1,7 @@
 """edgeprune/stages/race.py on an export of the shared build, with runners that say what the test wants."""
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,11 +16,13 @@ from test_methods import Watched, work_of
 from edgeprune.agent import device_info
 from edgeprune.artifacts import Artifact, Manifest, file_records
 from edgeprune.assets.run import Model
-from edgeprune.errors import TargetError
+from edgeprune.errors import ParityError, TargetError
 from edgeprune.graph.rewrites import REWRITES
 from edgeprune.precision import PrecisionSettings
 from edgeprune.profiles import BenchmarkConfig, Budget, PackageConfig, RaceConfig, Runtime, Workload
 from edgeprune.racing import RaceRow
+from edgeprune.references import REFERENCES, load_references
+from edgeprune.rewriting import rewrite
 from edgeprune.runners import Record
 from edgeprune.stages.benchmark import Benchmark
 from edgeprune.stages.package import Package, PackageName
@@ -87,9 +90,14 @@ def test_the_fastest_wins_and_every_variant_has_a_row(built: Built, tmp_path: Pa
     assert sum(name.startswith("int8-dynamic, ") for name in names) == 8 * 2 + 3 + 2
     # Sets of rewrites, with ONNX Runtime's fusion and without; then the winner's sessions, and two of it without a rewrite.
     assert sum(name.startswith("fp32") for name in names) == 1
+    assert {row.variant.partition(",")[0] for row in rows} == {
+        "fp32", "int8-dynamic", "int8-dynamic (a scale a tensor)", "int8-static", "int8-weights",
+    }  # fmt: skip
     assert [row.why for row in rows if row.variant == wanted] == ["won"]
-    assert all(row.max_error is not None and row.max_error < TOLERANCE for row in rows)
-    assert all("slower" in row.why for row in rows if row.variant != wanted)
+    timed = [row for row in rows if row.p50_ms is not None]
+    assert all(row.max_error is not None and row.max_error < TOLERANCE for row in timed)
+    assert all("% slower than int8-dynamic, " in row.why for row in timed if row.variant != wanted)
+    assert all(row.why.startswith("not timed: its outputs are ") for row in rows if row not in timed)
 
 
 class Older(Told):
@@ -107,10 +115,10 @@ def test_what_the_targets_runtime_refuses_loses_and_says_so(
     monkeypatch.setattr("test_race.Told", Older)
     winner, rows, _ = raced(built, tmp_path, lambda name: 1.0 if "standard" in name else 2.0)
     assert "standard-attention" not in winner.rewrites
-    refused = [row for row in rows if row.p50_ms is None]
+    refused = [row for row in rows if row.why == "the target refuses it: Attention(23) is not implemented"]
     assert refused
-    assert all("standard-attention" in row.variant for row in refused)
-    assert {row.why for row in refused} == {"the target refuses it: Attention(23) is not implemented"}
+    assert all(row.p50_ms is None for row in refused)
+    assert [row for row in rows if "standard-attention" in row.variant] == refused
 
 
 def test_a_target_that_refuses_everything_is_no_winner(
@@ -132,12 +140,19 @@ def test_fp32_that_is_faster_is_shipped_unless_size_decides(built: Built, tmp_pa
     def fp32_first(name: str) -> float:
         return 1.0 if name.startswith("fp32") else 2.0
 
-    for limit, mode in ((None, "fp32"), (1e9, "fp32"), (1000.0, "int8-dynamic")):
+    graph_alone = built.artifact("export", 1).file("model.onnx").stat().st_size + 50_000.0
+    for limit, mode in ((None, "fp32"), (1e9, "fp32"), (graph_alone, "int8-dynamic"), (1000.0, "int8-dynamic")):
         folder = tmp_path / str(limit)
         folder.mkdir()
         winner, rows, _ = raced(built, folder, fp32_first, size_limit_bytes=limit)
         assert winner.precision.mode == mode
-        assert any(row.variant.startswith("fp32") for row in rows) is (mode == "fp32")
+        in_fp32 = [row for row in rows if row.variant.startswith("fp32")]
+        assert in_fp32
+        for row in in_fp32:
+            too_large = re.fullmatch(
+                r"not timed: a package of \d+\.\d MB would be above the budget of \d+\.\d MB", row.why
+            )
+            assert (row.p50_ms is None) == bool(too_large) == (mode != "fp32")
 
 
 @pytest.mark.parametrize("nearer", [True, False])
@@ -145,9 +160,9 @@ def test_another_int8_races_only_if_it_is_as_near_to_fp32(
     built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nearer: bool
 ) -> None:
     distances = iter([1.0, *([0.9] * 3 if nearer else [1.1] * 3)])  # the profile's own precision comes first
-    monkeypatch.setattr("edgeprune.calibration.mean_distance", lambda *_: next(distances))
+    monkeypatch.setattr("edgeprune.candidates.mean_distance", lambda *_: next(distances))
     winner, rows, _ = raced(built, tmp_path, lambda name: 1.0 if name.startswith("int8-static") else 2.0)
-    others = {row.variant.split(",")[0] for row in rows}
+    others = {row.variant.split(",")[0] for row in rows if row.p50_ms is not None}
     assert others == {"int8-dynamic", "fp32"} | (
         {"int8-static", "int8-weights", "int8-dynamic (a scale a tensor)"} if nearer else set()
     )
@@ -189,7 +204,7 @@ def test_texts_in_batches_may_be_padded(built: Built, tmp_path: Path) -> None:
     winner, rows, runner = raced(
         built, tmp_path, lambda name: 1.0 if "packed" in name else 2.0, workload=Workload(batch_size=4)
     )
-    assert winner.rewrites == ("narrow-reads", "packed-projections"), "an attention that buys nothing isn't shipped"
+    assert winner.rewrites == ("packed-projections",), "what buys nothing isn't shipped"
     assert not any("unpadded" in row.variant for row in rows)
     (batch, *_) = next(iter(runner.requests[0]["batches"].values()))  # type: ignore[union-attr]
     assert len(batch["input_ids"]) == 4  # type: ignore[index, call-overload, arg-type]
@@ -201,6 +216,20 @@ def test_more_threads_are_raced_against_fewer(built: Built, tmp_path: Path) -> N
     )
     assert winner.session.threads == 2
     assert any("allow_spinning 0" in row.variant for row in rows)
+
+
+def test_what_gains_twice_is_found_by_racing_the_winner_again(built: Built, tmp_path: Path) -> None:
+    def time_ms(name: str) -> float:
+        return 4.0 - ("2 threads" in name) - ("allow_spinning 0" in name) - ("BiasGeluFusion" in name)
+
+    winner, rows, _ = raced(built, tmp_path, time_ms, runtime=Runtime(threads=3))
+    assert winner.rewrites == ()
+    assert winner.session == SessionOptions(threads=2, config={"session.intra_op.allow_spinning": "0"}).toggled(
+        "BiasGeluFusion"
+    )
+    assert winner.session.disabled_fusions == ("BiasGeluFusion",), "the other fusion bought nothing and stays"
+    assert len({row.variant for row in rows}) == len(rows)
+    assert sum(row.why.startswith("won") for row in rows) == 1
 
 
 def test_a_rewrite_that_is_not_exact_is_dropped_with_a_note(
@@ -237,15 +266,59 @@ def test_a_rewrite_that_onnxruntime_refuses_is_dropped(
         return 1
 
     monkeypatch.setitem(REWRITES, "packed-projections", broken)
-    winner, _, _ = raced(built, tmp_path, lambda name: 1.0 if "packed" in name else 2.0)
-    assert "packed-projections" not in winner.rewrites
+    winner, rows, _ = raced(built, tmp_path, lambda name: 1.0 if "packed" in name or "fused-" in name else 2.0)
+    assert winner.rewrites == ("fused-attention",), "those after it are none the worse for it"
+    assert not any("packed-projections" in row.variant for row in rows)
+
+
+@pytest.mark.parametrize("fault", ["wrong", "raises"])
+def test_only_the_rewrite_at_fault_is_left_out(
+    built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+):
+    def faulty(model: onnx_ir.Model) -> int:
+        if fault == "raises":
+            raise AssertionError
+        model.graph.initializers["classifier.bias"].const_value = onnx_ir.tensor([9.0, -9.0], name="classifier.bias")
+        return 1
+
+    monkeypatch.setitem(REWRITES, "narrow-reads", faulty)
+    export = built.artifact("export", 1)
+    references = load_references(export.file(REFERENCES))
+    found = rewrite(
+        export.file("model.onnx"), tmp_path / "model.onnx", tuple(REWRITES), references, tolerance=TOLERANCE
+    )
+    assert found.applied == ("unpadded", "packed-projections", "standard-attention")
+    (sentence,) = found.dropped
+    assert sentence.startswith("the rewrite narrow-reads was left out: ")
+    assert sentence.endswith({"wrong": "allowed are 1e-04", "raises": "AssertionError: no message"}[fault])
+    assert found.agreement.relative_error < TOLERANCE
+
+
+def test_a_quantized_graph_that_rounding_does_not_explain_is_not_shipped(
+    built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edgeprune.graph import quantization
+
+    def with_a_broken_scale(source: Path, destination: Path, *others: Any) -> None:
+        whole(source, destination, *others)
+        model = onnx_ir.load(destination)
+        scale = model.graph.initializers["classifier.weight_scale"]
+        scale.const_value = onnx_ir.tensor(-5 * scale.const_value.numpy(), name=scale.name)  # type: ignore[union-attr]
+        onnx_ir.save(model, destination)
+
+    whole = quantization.convert
+    monkeypatch.setattr(quantization, "convert", with_a_broken_scale)
+    variant = Variant(rewrites=(), precision=INT8, session=SessionOptions(threads=1))
+    work = work_of(built, tmp_path, dense=("prepare", 0), onnx=("export", 1))
+    with pytest.raises(ParityError, match=r"int8-dynamic: outputs are \d+% of their own size away .* at most 50% are"):
+        Quantize(variant, tolerance=TOLERANCE, drop_limit=None, round_number=1)(work)
 
 
 def test_a_build_races_once_ships_the_verdict_and_refuses_a_mask(built: Built, tmp_path: Path) -> None:
     store = built.copied_store(tmp_path)
     target = tmp_path / "here.yaml"
     target.write_text(target_text("here"), encoding="utf-8")
-    race = ["--set", "stages.race={processes: 1, samples: 10}", "--target", target, "--store", store, "--json"]
+    race = ["--set", "stages.race={processes: 1, samples: 60}", "--target", target, "--store", store, "--json"]
     planned = call(*built.arguments, *race, "--plan").document["stages"]
     assert [row["key"] is None for row in planned if row["stage"] in ("race", "quantize", "package")] == [
         False, True, True, True,
@@ -275,7 +348,7 @@ def test_a_build_races_once_ships_the_verdict_and_refuses_a_mask(built: Built, t
 def test_another_verdict_makes_another_model(built: Built, tmp_path: Path) -> None:
     """The keys of what is made by a race follow its verdict, not its own key."""
     store = built.copied_store(tmp_path)
-    race = ["--set", "stages.race={processes: 1, samples: 10}", "--store", store, "--json"]
+    race = ["--set", "stages.race={processes: 1, samples: 60}", "--store", store, "--json"]
     report = call(*built.arguments, *race, "--output", tmp_path / "dist").document
     (key,) = (row["key"] for row in report["stages"] if row["stage"] == "race")
     manifest = store / "race" / key / "manifest.json"

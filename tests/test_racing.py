@@ -35,7 +35,7 @@ def run(
 ) -> tuple[str, dict[str, RaceRow], Course]:
     course = Course(times_ms, seed=seed)
     names = sorted(times_ms, reverse=reverse)
-    entrants = [Entrant(name, (complexity or {}).get(name, 0)) for name in names]
+    entrants = [Entrant(name, ((complexity or {}).get(name, 0),)) for name in names]
     winner, rows = race(entrants, course, processes=3, samples=30, block=BLOCK)
     assert [row.variant for row in rows] == names
     return winner, {row.variant: row for row in rows}, course
@@ -51,7 +51,7 @@ def test_a_variant_slowed_down_on_purpose_loses(seed: int, reverse: bool):
     assert rows["b"].ratio_interval is not None
     low, high = rows["b"].ratio_interval
     assert 1.01 < low <= rows["b"].ratio <= high < 1.2
-    assert "slower than the winner" in rows["b"].why
+    assert rows["b"].why.endswith("% slower than a")
 
 
 @pytest.mark.parametrize("reverse", [False, True])
@@ -60,8 +60,49 @@ def test_an_identical_twin_ties_and_the_simpler_wins(seed: int, reverse: bool):
     winner, rows, _ = run({"a": 1.0, "b": 1.0, "slow": 1.3}, {"a": 2, "b": 1}, seed=seed, reverse=reverse)
     assert winner == "b"
     assert rows["b"].why == "won: the simplest of those that can't be told apart"
-    assert "can't be told from the winner" in rows["a"].why
-    assert "slower than the winner" in rows["slow"].why
+    assert rows["a"].why == "can't be told from b, which is simpler or comes first by name"
+    assert rows["slow"].why.endswith("% slower than b")
+
+
+@pytest.mark.parametrize("count", [5, 9, 16])
+def test_of_many_twins_the_simplest_wins(count: int):
+    names = [f"v{number:02}" for number in range(count)]
+    for seed in range(10):
+        generator = np.random.default_rng(seed)
+        entrants = [Entrant(names[place], (place,)) for place in generator.permutation(count)]
+        winner, rows = race(
+            entrants, Course(dict.fromkeys(names, 1.0), seed=seed), processes=3, samples=30, block=BLOCK
+        )
+        assert winner == "v00", seed
+        assert all(row.why for row in rows)
+
+
+def test_what_a_rewrite_gains_is_told_among_many_that_gain_nothing():
+    """As of a first heat: one thing gains 12%, another 10%, a third 3%, three more nothing."""
+    times, complexity = {}, {}
+    for fusion, gain in (("", 1.0), (" unfused", 0.9)):
+        for base, time_ms in (("", 1.0), ("narrow", 0.88), ("narrow unpadded", 0.88 * 0.97)):
+            for more in ("", " packed", " fused", " packed fused") if "unpadded" in base else ("",):
+                name = f"{base}{more}{fusion}"
+                times[name] = time_ms * gain
+                complexity[name] = len(name.split())
+    winners = [run(times, complexity, seed=seed)[0] for seed in range(20)]
+    assert winners.count("narrow unpadded unfused") >= 18, winners
+
+
+def test_a_simpler_one_that_is_clearly_slower_is_left_out_before_the_final():
+    times = {f"v{number:02}": 1.0 for number in range(12)} | {"plain": 1.5}
+    winner, rows, _ = run(times, {name: 1 for name in times if name != "plain"})
+    assert winner == "v00"
+    assert rows["plain"].why.startswith("left out after round 2: ")
+
+
+def test_the_first_number_of_complexity_counts_most():
+    entrants = [Entrant("other precision", (1, 0)), Entrant("own precision", (0, 5))]
+    times = {one.name: 1.0 for one in entrants}
+    for seed in range(5):
+        winner, _ = race(entrants, Course(times, seed=seed), processes=3, samples=30, block=BLOCK)
+        assert winner == "own precision"
 
 
 def test_twins_that_are_equally_simple_are_told_apart_by_name():

@@ -345,7 +345,7 @@ def test_a_build_is_raced_and_measured_on_the_device(board: Board, built: Built,
     target = profile(board, tmp_path, "there")
     events = tmp_path / "events.jsonl"
     done = built.again(
-        "--target", target, "--set", "stages.race={processes: 1, samples: 10}", "--events", events, "--json",
+        "--target", target, "--set", "stages.race={processes: 1, samples: 60}", "--events", events, "--json",
         output=tmp_path / "dist",
     )  # fmt: skip
     assert done.code == 0, done.err

@@ -12,11 +12,10 @@ import onnxruntime
 
 from edgeprune.agent import session_options
 from edgeprune.silence import logging_kept
-from edgeprune.variant import NO_SKIP_FUSION, SessionOptions
+from edgeprune.variant import DISABLED_FUSIONS, SessionOptions
 
 __all__ = ["write_ort_format"]
 
-_DISABLED, _ = NO_SKIP_FUSION
 _ONE_CPUS_LAYOUT = "NchwcTransformer"
 
 
@@ -29,8 +28,8 @@ def write_ort_format(source: Path, destination: Path, operators: Path, session: 
         operators: The file that a build of ONNX Runtime is given as `--include_ops_by_config`.
         session: What the model is run with.
     """
-    disabled = ";".join([*filter(None, [session.config.get(_DISABLED)]), _ONE_CPUS_LAYOUT])
-    wanted = session.model_copy(update={"config": {**session.config, _DISABLED: disabled}})
+    disabled = ";".join([*session.disabled_fusions, _ONE_CPUS_LAYOUT])
+    wanted = session.model_copy(update={"config": {**session.config, DISABLED_FUSIONS: disabled}})
     options = session_options(wanted.model_dump(mode="json"))
     options.add_session_config_entry("session.save_model_format", "ORT")
     options.optimized_model_filepath = str(destination)

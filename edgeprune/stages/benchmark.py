@@ -6,6 +6,7 @@ Writes `samples.jsonl` (every sample, in ns, by process and model), `latency.jso
 processes, three times in all.
 """
 
+import json
 from dataclasses import replace
 
 from pydantic import JsonValue, TypeAdapter
@@ -72,6 +73,7 @@ class Benchmark(Stage):
         }
 
     def run(self, work: Work) -> StageMetrics:
+        from edgeprune.prepared import open_prepared
         from edgeprune.workloads import batches_of
 
         names = self._names
@@ -82,9 +84,11 @@ class Benchmark(Stage):
             files = work.parents[name].manifest.files
             digests = " ".join(file.sha256 for file in files if file.path.startswith("reader/"))
             if digests not in workloads:  # most often all models share one
-                reader = work.parents[name].file("reader")
+                prepared = open_prepared(
+                    work.parents["baseline"], work.data, splits=("test",), reader=work.parents[name].file("reader")
+                )
                 workloads[digests] = batches_of(
-                    work, work.parents["baseline"], reader, self._workload, self._config.samples
+                    prepared.test, prepared.reader, self._workload, self._config.samples, seed=work.seed
                 )
             loads[name] = Load(work.parents[name].file("model.onnx"), sessions[name], *workloads[digests])
         if "package" in work.parents:
@@ -141,3 +145,13 @@ def read_device(run: Artifact) -> DeviceRow:
 def read_latency(run: Artifact) -> list[LatencyRow]:
     """What a benchmark run found."""
     return _ROWS.validate_json(run.file("latency.json").read_bytes())
+
+
+def read_samples(run: Artifact) -> dict[str, list[list[float]]]:
+    """By model its samples in ms, one list a process."""
+    taken: dict[str, list[list[float]]] = {}
+    for line in run.file("samples.jsonl").read_text(encoding="utf-8").splitlines():
+        record = json.loads(line)
+        if record["kind"] == "samples":
+            taken.setdefault(record["name"], []).append([ns / 1e6 for ns in record["ns"]])
+    return taken

@@ -202,7 +202,7 @@ class Package(Stage):
             task=spec.task + (f" ({spec.problem_type})" if spec.problem_type else ""),
             labels=", ".join(spec.labels) or "none",
             precision=variant.precision.words,
-            session=_session_words(session),
+            session=_session_table(session),
             graph=_graph_words(variant),
             kind=task.kind,
             reads=task.reading_notes(reader),
@@ -231,13 +231,11 @@ class Package(Stage):
         )
 
 
-def _session_words(session: SessionOptions) -> str:
-    """The session options as ONNX Runtime's interfaces name them."""
-    calls = [f"SetIntraOpNumThreads({session.threads})"]
-    calls += [] if session.level == "all" else [f"SetGraphOptimizationLevel(ORT_ENABLE_{session.level.upper()})"]
-    calls += [] if session.arena else ["DisableCpuMemArena()"]
-    calls += [f'AddConfigEntry("{key}", "{value}")' for key, value in session.config.items()]
-    return ", ".join(f"`{call}`" for call in calls)
+def _session_table(session: SessionOptions) -> str:
+    """Rows of the session options as each language names them."""
+    return "".join(
+        f"| {language} | {', '.join(f'`{call}`' for call in calls)} |\n" for language, calls in session.calls.items()
+    )
 
 
 def _graph_words(variant: Variant) -> str:
