@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import pytest
 import torch
 from conftest import ModelFactory
@@ -51,7 +53,8 @@ def test_by_layer_every_layer_has_its_own_sparsity(
     scale = layers_of(context.pruned.model)[0].attention_inputs[0].linear.weight
     with torch.no_grad():
         scale.mul_(100)  # one ranking of all would spare this layer
-    prune_magnitude(MagnitudeStep(method="magnitude", sparsity=sparsity, scope="layer"), context.pruned, context)
+    scope = "layer" if isinstance(sparsity, float) else "global"  # a list is by layer of itself
+    prune_magnitude(MagnitudeStep(method="magnitude", sparsity=sparsity, scope=scope), context.pruned, context)
     assert [zeros(layer) for layer in weights(context)] == pytest.approx(expected, abs=1e-4)
 
 
@@ -111,3 +114,45 @@ def test_two_of_every_four_neighbours_stay(context: TinyContext):
 def test_n_of_m_needs_widths_that_m_divides(context: TinyContext):
     with pytest.raises(UsageError, match=r"has 32 inputs, which 5 doesn't divide"):
         prune_n_m(NMStep(method="n_m", n=2, m=5), context.pruned)
+
+
+def test_zeros_are_the_zeros_that_compress_best(context: TinyContext):
+    prune_magnitude(MagnitudeStep(method="magnitude", sparsity=0.5), context.pruned, context)
+    zero = torch.cat([one.flatten() for layer in weights(context) for one in layer])
+    assert not torch.signbit(zero[zero == 0]).any()
+
+
+def empty(context: TinyContext, *positions: int) -> None:
+    """Take all heads and neurons of these layers."""
+    keep = tuple(
+        layer.model_copy(update={"heads": (), "neurons": ()}) if position in positions else layer
+        for position, layer in enumerate(context.pruned.record.layers)
+    )
+    context.pruned.record = cut(context.pruned.model, context.pruned.record, keep)
+
+
+STEPS = [
+    lambda context: prune_magnitude(
+        MagnitudeStep(method="magnitude", sparsity=0.5, scope="layer"), context.pruned, context
+    ),
+    lambda context: prune_magnitude(MagnitudeStep(method="magnitude", sparsity=(0.5, 0.5)), context.pruned, context),
+    lambda context: prune_gradient(
+        GradientStep(method="gradient", sparsity=0.5, scope="layer", batches=2), context.pruned, context
+    ),
+    lambda context: prune_n_m(NMStep(method="n_m"), context.pruned),
+]
+
+
+@pytest.mark.parametrize("prune", STEPS)
+def test_a_layer_without_units_is_passed_over(context: TinyContext, prune: Callable[[TinyContext], None]):
+    empty(context, 0)
+    prune(context)
+    assert sparsity_of(context.pruned.model) == pytest.approx(0.5, abs=1e-4)
+
+
+@pytest.mark.parametrize("prune", STEPS)
+def test_a_model_without_units_is_refused(context: TinyContext, prune: Callable[[TinyContext], None]):
+    empty(context, 0, 1)
+    with pytest.raises(UsageError, match="no layer has heads or neurons left whose weights could be set to zero"):
+        prune(context)
+    assert sparsity_of(context.pruned.model) == 0

@@ -69,13 +69,20 @@ def prune_n_m(step: NMStep, pruned: Pruned) -> None:
 
 
 def _projections(pruned: Pruned) -> dict[str, nn.Linear]:
-    """Tensor names to the encoder's projections."""
+    """Tensor names to the encoder's projections that have weights.
+
+    Raises:
+        UsageError: None has.
+    """
     linears = {id(linear): linear for linears in _by_layer(pruned.model) for linear in linears}
-    return {
+    found = {
         f"{name}.weight": linears[id(module)]
         for name, module in pruned.model.named_modules()
         if id(module) in linears and module.weight.numel()
     }
+    if not found:
+        raise UsageError("no layer has heads or neurons left whose weights could be set to zero")
+    return found
 
 
 def _by_layer(model: PreTrainedModel) -> list[list[nn.Linear]]:
@@ -104,7 +111,8 @@ def _masks(
     masks: dict[str, torch.Tensor] = {}
     for linears, fraction in zip(layers, fractions, strict=True):
         ids = {id(linear) for linear in linears}
-        masks |= _ranked({name: score for name, score in scores.items() if id(projections[name]) in ids}, fraction)
+        own = {name: score for name, score in scores.items() if id(projections[name]) in ids}
+        masks |= _ranked(own, fraction) if own else {}
     return masks
 
 
@@ -120,11 +128,11 @@ def _ranked(scores: Mapping[str, torch.Tensor], sparsity: float) -> dict[str, to
 def _apply(masks: Mapping[str, torch.Tensor], pruned: Pruned) -> None:
     weights = _weights(pruned)
     for name, mask in masks.items():
-        weights[name].mul_(mask)
+        weights[name].masked_fill_(~mask, 0.0)  # a product would leave -0.0, which compresses worse
     pruned.record = pruned.record.model_copy(update={"sparse": True})
 
 
 def sparsity_of(model: PreTrainedModel) -> float:
-    """Fraction of the encoder's projection weights that is zero."""
+    """Fraction of the encoder's projection weights that is zero; 0 where there are none."""
     weights = [linear.weight for linears in _by_layer(model) for linear in linears]
-    return sum(int((weight == 0).sum()) for weight in weights) / sum(map(torch.numel, weights))
+    return sum(int((weight == 0).sum()) for weight in weights) / max(1, sum(map(torch.numel, weights)))

@@ -53,7 +53,7 @@ class Prune(Stage):
     """
 
     name = "prune"
-    version = 4
+    version = 5
     libraries = ("torch", "transformers", "tokenizers")
     roles = ("dense", "checkpoint")
     produces = (_WEIGHTS, "checkpoint/pruning.json", "scores.safetensors", "outputs.safetensors")
@@ -100,10 +100,14 @@ class Prune(Stage):
         notes = []
         if any(isinstance(step, MagnitudeStep | GradientStep | NMStep) for step in self._steps):
             compressed, sparsity = _compressed_bytes(weights), sparsity_of(pruned.model)
-            pruned.facts |= {"compressed_bytes": compressed, "sparsity": sparsity}
+            dense_compressed = _compressed_bytes(work.parents["dense"].file(_WEIGHTS))
+            pruned.facts |= {
+                "compressed_bytes": compressed, "dense_compressed_bytes": dense_compressed, "sparsity": sparsity
+            }  # fmt: skip
             notes.append(
                 f"{sparsity:.0%} of the encoder's weights are zero (round {self.round}): no latency gain on dense "
-                f"kernels; compressed, the fp32 checkpoint takes {compressed / 1e6:.1f} MB of {weights.stat().st_size / 1e6:.1f}"
+                f"kernels; compressed, the fp32 checkpoint takes {compressed / 1e6:.1f} MB, the dense one "
+                f"{dense_compressed / 1e6:.1f} MB"
             )
             work.emit(Note(notes[-1]))
         return StageMetrics(
