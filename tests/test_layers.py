@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from conftest import ModelFactory
@@ -5,6 +6,7 @@ from pruning_context import TinyContext
 
 from edgeprune.errors import UsageError
 from edgeprune.models.architectures import layers_of
+from edgeprune.models.resize import without_layer
 from edgeprune.pruning.layers import block_influence, prune_layers
 from edgeprune.steps import LayersStep
 
@@ -49,18 +51,43 @@ def test_the_layer_that_does_least_goes_first(context: TinyContext, useless: int
     assert f"the metric on selection is {metric:.4f}" in context.notes[0]
 
 
-def test_trying_changes_nothing_but_the_layer_that_goes(context: TinyContext):
-    tried: list[float] = []
-    measured = context.metric
+def scripted(context: TinyContext, by_layer: dict[int, float]) -> list[int]:
+    """Have the metric be what is said for the layer that is silenced while it is measured; the layers that were tried."""
+    dense = context.outputs()
+    without = {}
+    for position in by_layer:
+        with without_layer(context.pruned.model, position):
+            without[position] = context.outputs()
+    tried: list[int] = []
 
-    def metric(samples: int) -> float:
-        tried.append(measured(samples))
-        return tried[-1]
+    def metric(_samples: int) -> float:
+        now = context.outputs()
+        assert not np.array_equal(now, dense)
+        tried.append(next(position for position, outputs in without.items() if np.array_equal(now, outputs)))
+        return by_layer[tried[-1]]
 
     context.metric = metric  # type: ignore[method-assign]
+    return tried
+
+
+@pytest.mark.parametrize("missed_least", [0, 1])
+@pytest.mark.parametrize("shortlist", [None, 2])
+def test_the_layer_without_which_the_metric_is_highest_goes(
+    context: TinyContext, missed_least: int, shortlist: int | None
+):
+    tried = scripted(context, {missed_least: 0.8, 1 - missed_least: 0.7})
+    prune_layers(LayersStep(method="layers", remove=1, shortlist=shortlist), context.pruned, context)
+    assert sorted(tried) == [0, 1]
+    assert left(context) == [1 - missed_least]
+    assert context.pruned.facts == {f"metric_without_layer_{missed_least}": 0.8}
+
+
+@pytest.mark.parametrize("useless", [0, 1])
+def test_where_the_metric_is_the_same_the_layer_that_does_least_goes(context: TinyContext, useless: int):
+    silence(context, useless)
+    context.metric = lambda _samples: 0.5  # type: ignore[method-assign]
     prune_layers(LayersStep(method="layers", remove=1, shortlist=None), context.pruned, context)
-    assert len(tried) == 2
-    assert measured(512) == max(tried)
+    assert left(context) == [1 - useless]
 
 
 def test_a_second_round_removes_what_is_still_to_go(context: TinyContext):

@@ -73,13 +73,11 @@ def block_influence(pruned: Pruned, context: Context) -> list[float]:
 
 
 def _least_missed(step: LayersStep, pruned: Pruned, context: Context) -> tuple[int, float]:
-    """The position of the layer without which the metric is highest, and that metric."""
-    positions = list(range(len(pruned.record.layers)))
-    if step.shortlist is not None and step.shortlist < len(positions):
-        influence = block_influence(pruned, context)
-        positions = sorted(positions, key=lambda position: influence[position])[: step.shortlist]
+    """The position of the layer without which the metric is highest, and that metric; of several, of least influence."""
+    influence = block_influence(pruned, context)
+    positions = sorted(range(len(influence)), key=lambda position: influence[position])[: step.shortlist]
     tried = {}
-    for position in sorted(positions):
+    for position in positions:
         with without_layer(pruned.model, position):
             tried[position] = context.metric(step.samples)
         context.progress(len(tried), len(positions), "tries")
