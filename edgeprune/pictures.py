@@ -6,6 +6,7 @@ Drawn with matplotlib (extra `report`) and bertviz (extra `viz`), which are impo
 import base64
 import html
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from itertools import pairwise
@@ -49,13 +50,14 @@ class ImportanceMap:
     """What pruning left; None: nothing was pruned."""
 
 
-def importance_map(scores: Scores, dense: PruningRecord, kept: PruningRecord | None) -> ImportanceMap:
-    """Spread scores over the dense model's layers, heads and neurons."""
+def importance_map(steps: Sequence[Scores], dense: PruningRecord, kept: PruningRecord | None) -> ImportanceMap:
+    """Spread scores over the dense model's layers, heads and neurons; of several steps' a unit has its last."""
     heads = np.full((len(dense.layers), max(len(layer.heads) for layer in dense.layers)), np.nan)
     neurons = np.full((len(dense.layers), max(len(layer.neurons) for layer in dense.layers)), np.nan)
-    for position, layer in enumerate(scores.layers):
-        heads[layer.index, list(layer.heads)] = scores.heads[position]
-        neurons[layer.index, list(layer.neurons)] = scores.neurons[position]
+    for scores in steps:
+        for position, layer in enumerate(scores.layers):
+            heads[layer.index, list(layer.heads)] = scores.heads[position]
+            neurons[layer.index, list(layer.neurons)] = scores.neurons[position]
     return ImportanceMap(heads, neurons, kept)
 
 
@@ -135,10 +137,10 @@ def _figure(found: ImportanceMap, title: str) -> Any:
     figure = Figure(figsize=(11, 1.4 + 0.42 * layers), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.5))
     figure.suptitle(title, x=0.01, ha="left")
-    columns = _sorted_bins(found.neurons)
+    columns = _sorted_bins(found)
     for axes, values, name in (
         (left, found.heads, "attention heads"),
-        (right, columns, "FFN neurons, most important first"),
+        (right, columns, f"FFN neurons, {'those kept first, ' if found.kept else ''}most important first"),
     ):
         positive = values[np.isfinite(values) & (values > 0)]
         low, high = (positive.min(), positive.max()) if positive.size else (0.1, 1.0)
@@ -169,9 +171,13 @@ def _figure(found: ImportanceMap, title: str) -> Any:
     return figure
 
 
-def _sorted_bins(neurons: FloatArray) -> FloatArray:
-    """Every layer's scores in descending order, averaged into equally many columns; NaN last."""
-    ordered = -np.sort(-neurons, axis=1)
+def _sorted_bins(found: ImportanceMap) -> FloatArray:
+    """Every layer's scores in descending order, those kept first, averaged into equally many columns; NaN last."""
+    gone = np.zeros(found.neurons.shape, bool) if found.kept is None else np.ones(found.neurons.shape, bool)
+    for layer in found.kept.layers if found.kept else ():
+        gone[layer.index, list(layer.neurons)] = False
+    order = np.lexsort((-found.neurons, gone), axis=1)
+    ordered = np.take_along_axis(found.neurons, order, axis=1)
     edges = np.linspace(0, ordered.shape[1], min(_NEURON_BINS, ordered.shape[1]) + 1).astype(int)
     return np.stack([ordered[:, first:last].mean(1) for first, last in pairwise(edges)], 1)
 

@@ -154,7 +154,7 @@ def _saved(path: Path, store: Store) -> ImportanceMap | None:
     if pruned is None:
         return None
     scores = open_scores(pruned.file(_SCORES)).scores
-    return _map(next(iter(scores.values())), pruned.file("checkpoint")) if scores else None
+    return _map(list(scores.values()), pruned.file("checkpoint")) if scores else None
 
 
 def _computed(request: BuildRequest, emit: Emit) -> ImportanceMap:
@@ -166,14 +166,14 @@ def _computed(request: BuildRequest, emit: Emit) -> ImportanceMap:
         if node.stage.name in ("prepare", "prune"):
             artifacts[node.id], _ = run_node(node, plan, store, artifacts, seed=request.pipeline.seed, emit=emit)
     pruned = artifacts["prune-1"]
-    return _map(open_scores(pruned.file(_SCORES)).scores[0], pruned.file("checkpoint"))
+    return _map([open_scores(pruned.file(_SCORES)).scores[0]], pruned.file("checkpoint"))
 
 
-def _map(scores: Scores, checkpoint: Path) -> ImportanceMap:
+def _map(steps: list[Scores], checkpoint: Path) -> ImportanceMap:
     record = read_pruning(checkpoint)
     dense = PruningRecord.dense(empty_model(load_config(checkpoint), None), "")
     removed = record is not None and record.layers != dense.layers
-    return importance_map(scores, dense, record if removed else None)
+    return importance_map(steps, dense, record if removed else None)
 
 
 def _prune_artifact(path: Path, store: Store) -> Artifact | None:
@@ -181,5 +181,6 @@ def _prune_artifact(path: Path, store: Store) -> Artifact | None:
     checkpoint = checkpoint_folder(path, store)
     artifact = None if checkpoint is None else Store.open(checkpoint.parent)
     if artifact is not None and artifact.manifest.stage == "finetune":
-        artifact = Store.open(artifact.path.parents[1] / "prune" / artifact.manifest.parents["checkpoint"])
+        pruned = artifact.path.parents[1] / "prune" / artifact.manifest.parents["checkpoint"]
+        artifact = Store.open(pruned) if pruned.is_dir() else None  # else nothing was pruned before it
     return artifact if artifact is not None and artifact.manifest.stage == "prune" else None

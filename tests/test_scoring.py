@@ -11,7 +11,7 @@ from conftest import ModelFactory
 from e2e import Built, call
 
 from edgeprune.models.record import LayerRecord, PruningRecord
-from edgeprune.pictures import importance_map
+from edgeprune.pictures import _sorted_bins, importance_map
 from edgeprune.pruning.importance import Scores, open_scores
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -23,10 +23,29 @@ def test_scores_are_spread_over_the_dense_model() -> None:
         base_digest="", head_dim=8, layers=tuple(LayerRecord(index=i, heads=units, neurons=units) for i in range(3))
     )
     scores = Scores([np.array([5.0, 6.0])], [np.array([1.0])], (LayerRecord(index=2, heads=(1, 3), neurons=(0,)),))
-    found = importance_map(scores, dense, None)
+    found = importance_map([scores], dense, None)
     nan = np.nan
     np.testing.assert_array_equal(found.heads, [[nan] * 4, [nan] * 4, [nan, 5, nan, 6]])
     np.testing.assert_array_equal(found.neurons, [[nan] * 4, [nan] * 4, [1, nan, nan, nan]])
+
+
+def test_of_several_steps_a_unit_has_the_last_scores() -> None:
+    whole = tuple(LayerRecord(index=i, heads=(0, 1), neurons=(0, 1)) for i in range(2))
+    dense = PruningRecord(base_digest="", head_dim=8, layers=whole)
+    first = Scores([np.array([1.0, 2.0])] * 2, [np.array([3.0, 4.0])] * 2, whole)
+    second = Scores([np.array([9.0])], [np.array([8.0, 7.0])], (LayerRecord(index=1, heads=(1,), neurons=(0, 1)),))
+    found = importance_map([first, second], dense, None)
+    np.testing.assert_array_equal(found.heads, [[1, 2], [1, 9]])
+    np.testing.assert_array_equal(found.neurons, [[3, 4], [8, 7]])
+
+
+def test_neurons_that_were_kept_are_drawn_first_whatever_their_scores() -> None:
+    whole = (LayerRecord(index=0, heads=(0, 1), neurons=(0, 1, 2, 3)),)
+    kept = PruningRecord(base_digest="", head_dim=8, layers=(LayerRecord(index=0, heads=(1,), neurons=(0, 2)),))
+    scores = Scores([np.array([1.0, 2.0])], [np.array([1.0, 4.0, 3.0, 2.0])], whole)
+    dense = PruningRecord(base_digest="", head_dim=8, layers=whole)
+    assert _sorted_bins(importance_map([scores], dense, kept)).tolist() == [[3, 1, 4, 2]]
+    assert _sorted_bins(importance_map([scores], dense, None)).tolist() == [[4, 3, 2, 1]]
 
 
 @pytest.mark.parametrize("what", ["prune", "finetune", "package"])
