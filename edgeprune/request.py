@@ -9,8 +9,9 @@ from edgeprune.errors import UsageError
 from edgeprune.models.record import read_pruning
 from edgeprune.models.reference import ModelSource
 from edgeprune.profiles import Pipeline, Target
+from edgeprune.pruning.masks import read_masks
 from edgeprune.runners.config import EmulatedConfig
-from edgeprune.steps import GradientStep, LayersStep, MagnitudeStep, StructuredStep, VocabularyStep
+from edgeprune.steps import GradientStep, LayersStep, MasksStep, StructuredStep, VocabularyStep
 from edgeprune.tasks import IMAGE_TASKS, TAUGHT_ONLY, WHOLE_TEXTS, TaskName
 
 __all__ = ["BuildRequest", "check", "command_on_device"]
@@ -129,28 +130,33 @@ def _check_augmentation(request: BuildRequest, task: TaskName) -> None:
 
 def _check_layers(request: BuildRequest, model: ModelSource) -> None:
     """Raises UsageError for a step that names layers the model doesn't have, or would leave it none."""
-    record = read_pruning(model.folder)
+    record, config = read_pruning(model.folder), model.config
     if record is not None:
         numbers = [layer.index for layer in record.layers]
     else:
-        numbers = list(range(model.config.get("num_hidden_layers") or model.config.get("n_layers") or 0))
-    prune = request.pipeline.stages.prune
+        # Where all layers are one, that one is the only group.
+        count = config.get("num_hidden_groups") or config.get("num_hidden_layers") or config.get("n_layers") or 0
+        numbers = list(range(count))
+    prune, left = request.pipeline.stages.prune, set(numbers)
     for number, step in enumerate(prune.steps if prune and numbers else ()):
         where = f"stages.prune.steps.{number}"
-        lists: dict[str, object] = {}
-        match step:
-            case LayersStep(drop=tuple(drop)) if not set(drop) <= set(numbers):
-                raise UsageError(f"{where}.drop names layers of {sorted(drop)}, the model has {numbers}")
-            case LayersStep(remove=int(count)) if count >= len(numbers):
-                raise UsageError(
-                    f"{where}.remove is {count}, the model has {len(numbers)} layers; one at least must stay"
-                )
-            case StructuredStep():
-                lists = {"keep_heads": step.keep_heads, "keep_ffn": step.keep_ffn}
-            case MagnitudeStep() | GradientStep():
-                lists = {"sparsity": step.sparsity}
-            case _:
-                pass
-        for name, values in lists.items():
+        if isinstance(step, LayersStep):
+            _check_removal(step, where, numbers, left)
+            left -= set(step.drop or ())
+        elif isinstance(step, MasksStep):
+            read_masks(step.file, len(numbers))
+        for name in ("keep_heads", "keep_ffn", "sparsity"):
+            values = getattr(step, name, None)
             if isinstance(values, tuple) and len(values) != len(numbers):
                 raise UsageError(f"{where}.{name} lists {len(values)} values, the model has {len(numbers)} layers")
+
+
+def _check_removal(step: LayersStep, where: str, numbers: list[int], left: set[int]) -> None:
+    if step.drop is not None and not set(step.drop) <= set(numbers):
+        raise UsageError(f"{where}.drop names layers of {sorted(step.drop)}, the model has {numbers}")
+    if step.drop is not None and left <= set(step.drop):
+        raise UsageError(f"{where}.drop names every layer that is left; a model needs at least one")
+    if step.remove is not None and step.remove >= len(numbers):
+        raise UsageError(
+            f"{where}.remove is {step.remove}, the model has {len(numbers)} layers; one at least must stay"
+        )

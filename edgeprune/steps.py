@@ -44,6 +44,14 @@ class Schedule(Frozen):
     start: float = Field(default=0.0, ge=0, lt=1)
     """Fraction of the final amount that is gone at once, before the shape begins."""
 
+    @model_validator(mode="after")
+    def _starts(self) -> Self:
+        if self.start and self.shape == "constant":
+            raise ValueError(
+                "start has no effect on constant, which takes all in the first round; leave one of them out"
+            )
+        return self
+
     def amount(self, round_number: int, rounds: int) -> float:
         """Fraction of the final amount that is gone after a round (from 1)."""
         power = {"constant": 0, "linear": 1, "cubic": 3}[self.shape]
@@ -65,17 +73,31 @@ class StructuredStep(Frozen):
     """What the gradient criteria differentiate: the loss on labels, or the divergence from the outputs that the model has
     before the step (the dense model's, in a first step); auto is labels where the task has them."""
     allocation: Literal["uniform", "global", "multiply_adds"] = "uniform"
-    """uniform: the same fractions in every layer; global: all layers' heads ranked together, and all neurons;
+    """uniform: the same fractions in every layer, rounded so that the sum is right; global: all layers' heads ranked together, and all neurons;
     multiply_adds: heads and neurons ranked together by score per multiply-add, so many kept as cost what uniform's would.
     A list, which says what each layer keeps, leaves global nothing to do."""
     allow_empty: bool = False
-    """Whether `global` may leave a layer without heads or without neurons."""
+    """Whether `global` and `multiply_adds` may leave a layer without heads or without neurons."""
     align: PositiveInt = 64
     """FFN widths are multiples of this."""
     samples: PositiveInt = 1024
     """Training texts that taylor, fisher and activation read."""
     scores: Path | None = None
-    """A pruned artifact's `scores.safetensors` to prune by, instead of computing scores again."""
+    """A pruned artifact's `scores.safetensors` to prune by, instead of computing them again: of the same checkpoint,
+    criterion and place among the steps."""
+
+    @model_validator(mode="after")
+    def _has_effect(self) -> Self:
+        idle = [
+            ("signal", self.signal != "auto", self.importance in ("fisher", "taylor")),
+            ("samples", self.samples != 1024, self.importance in ("fisher", "taylor", "activation")),
+        ]
+        for name, given, read in idle:
+            if given and not read:
+                raise ValueError(f"{name} has no effect on {self.importance} scores; leave it out")
+        if self.allow_empty and self.allocation == "uniform":
+            raise ValueError("allow_empty has no effect on uniform, which empties no layer; leave it out")
+        return self
 
     @model_validator(mode="after")
     def _comparable(self) -> Self:
@@ -105,10 +127,11 @@ class LayersStep(Frozen):
     """Drop whole layers: named ones, or the ones whose loss hurts the metric least, one after the other."""
 
     method: Literal["layers"]
-    drop: tuple[Annotated[int, Field(ge=0)], ...] | None = None
+    drop: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] | None = None
     """Numbers of the dense model's layers, from 0."""
     remove: PositiveInt | None = None
-    """How many are gone after the last round, chosen greedily by the metric on the selection split."""
+    """How many are gone after the last round, those that a step before has dropped among them, chosen greedily by the metric
+    on the selection split."""
     shortlist: PositiveInt | None = 3
     """Try only so many in each turn, those with the least block influence; null tries all."""
     samples: PositiveInt = 512
@@ -136,6 +159,8 @@ class MagnitudeStep(Frozen):
     def _one_way(self) -> Self:
         if (self.sparsity is None) == (self.threshold is None):
             raise ValueError("give either sparsity or threshold")
+        if self.scope == "layer" and not isinstance(self.sparsity, float):
+            raise ValueError("scope has no effect on a threshold or a list of sparsities; leave it out")
         return self
 
 
@@ -184,7 +209,7 @@ class ReconstructStep(Frozen):
     method: Literal["reconstruct"]
     samples: PositiveInt = 512
     """Training texts for calibration."""
-    ridge: PositiveFloat = 1e-2
+    ridge: float = Field(default=1e-2, ge=1e-6, le=1e6)
     """Weight of staying near the present projection, relative to the activations' mean square."""
 
 

@@ -13,7 +13,7 @@ from edgeprune.evaluation import to_batch
 from edgeprune.models.architectures import LayerParts, layers_of
 from edgeprune.models.checkpoint import load_any
 from edgeprune.models.text_reader import load_text_reader
-from edgeprune.pruning.importance import Batch, Scores, fisher, magnitude, taylor
+from edgeprune.pruning.importance import Batch, Scores, activation, fisher, magnitude, taylor
 from edgeprune.tasks import TaskSpec, task_for
 
 HEAD_DIM = 8
@@ -33,6 +33,10 @@ def loss_of(model: PreTrainedModel) -> Callable[[Batch], torch.Tensor]:
         return torch.nn.functional.cross_entropy(model(**inputs).logits, batch["targets"], reduction="sum")
 
     return loss
+
+
+def run_on(model: PreTrainedModel, batch: Batch) -> object:
+    return model(**{name: value for name, value in batch.items() if name != "targets"})
 
 
 @pytest.fixture(scope="module")
@@ -157,6 +161,35 @@ def test_magnitude_is_the_norm_of_what_goes_with_a_unit(tiny_model_folder: Model
             assert heads[head] == pytest.approx(norm("head", slice(head * HEAD_DIM, (head + 1) * HEAD_DIM)), rel=1e-5)
         for unit in range(128):
             assert neurons[unit] == pytest.approx(norm("neuron", slice(unit, unit + 1)), rel=1e-5)
+
+
+@pytest.mark.parametrize("model_type", MODEL_TYPES)
+def test_activation_is_the_size_of_what_the_weights_are_given(tiny_model_folder: ModelFactory, model_type: str):
+    model = load_any(tiny_model_folder(model_type)).double()
+    batches = batches_of(tiny_model_folder, [[0, 1, 2, 3], [4, 5], [6]], model_type)
+    alone = batches_of(tiny_model_folder, [[row] for row in range(EXAMPLES)], model_type)
+    found = activation(model, HEAD_DIM, batches, lambda batch: run_on(model, batch))
+    given: dict[int, list[torch.Tensor]] = {}
+    linears = [one.linear for parts in layers_of(model) for one in (parts.attention_output, parts.ffn_out)]
+    handles = [
+        linear.register_forward_pre_hook(lambda _, inputs, at=at: given.setdefault(at, []).append(inputs[0][0]))
+        for at, linear in enumerate(linears)
+    ]
+    with torch.no_grad():
+        for example in alone:
+            run_on(model, example)
+    for handle in handles:
+        handle.remove()
+    for at, linear in enumerate(linears):
+        states = torch.cat(given[at])
+        tokens = sum(example["input_ids"].numel() for example in alone)  # each in several turns, where layers are one
+        of_weights = (linear.weight.square() * states.square().sum(0) / tokens).detach()
+        expected = of_weights.sum(0).view(-1, HEAD_DIM if at % 2 == 0 else 1).sum(1).sqrt()
+        scores = (found.neurons if at % 2 else found.heads)[at // 2]
+        np.testing.assert_allclose(scores, expected, rtol=1e-6)
+        if at % 2:  # a neuron's is the size of what it adds
+            added = states[:, :, None] * linear.weight.T[None]
+            np.testing.assert_allclose(scores, (added.square().sum((0, 2)) / tokens).sqrt().detach(), rtol=1e-6)
 
 
 @pytest.mark.parametrize("criterion", [taylor, fisher])

@@ -27,7 +27,8 @@ STEP: TypeAdapter[Step] = TypeAdapter(Step)
     st.integers(1, 12),
 )
 def test_a_schedule_grows_and_ends_with_everything(shape: str, start: float, rounds: int):
-    schedule = Schedule(shape=shape, start=start)  # type: ignore[arg-type]
+    schedule = Schedule(shape=shape, start=0 if shape == "constant" else start)  # type: ignore[arg-type]
+    start = schedule.start
     amounts = [schedule.amount(number, rounds) for number in range(1, rounds + 1)]
     assert amounts == sorted(amounts)
     assert amounts[-1] == 1
@@ -114,3 +115,26 @@ def test_a_gradient_is_never_of_one_batch_by_default():
 def test_multiply_adds_needs_scores_that_compare_and_fractions(values: dict[str, object], message: str):
     with pytest.raises(ValidationError, match=message):
         STEP.validate_python({"method": "structured", "allocation": "multiply_adds", **values})
+
+
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        ({"method": "structured", "importance": "magnitude", "signal": "labels"}, "signal has no effect on magnitude"),
+        ({"method": "structured", "importance": "random", "samples": 8}, "samples has no effect on random scores"),
+        ({"method": "structured", "allow_empty": True}, "allow_empty has no effect on uniform"),
+        ({"method": "magnitude", "threshold": 0.1, "scope": "layer"}, "scope has no effect on a threshold"),
+        ({"method": "magnitude", "sparsity": [0.1], "scope": "layer"}, "scope has no effect on a threshold or a list"),
+        ({"method": "layers", "drop": []}, "at least 1 item"),
+        ({"method": "reconstruct", "ridge": 1e-9}, "greater than or equal to"),
+        ({"method": "reconstruct", "ridge": float("inf")}, "less than or equal to"),
+    ],
+)
+def test_what_would_be_ignored_is_refused(step: dict[str, object], message: str):
+    with pytest.raises(ValidationError, match=message):
+        STEP.validate_python(step)
+
+
+def test_a_start_of_all_at_once_is_refused():
+    with pytest.raises(ValidationError, match="start has no effect on constant"):
+        Schedule(shape="constant", start=0.5)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -5,7 +7,8 @@ import pytest
 import yaml
 from conftest import ModelFactory
 from pruning_context import TinyContext
-from safetensors.numpy import save_file
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 
 from edgeprune.errors import UsageError
 from edgeprune.models.record import PruningRecord
@@ -24,8 +27,13 @@ def sizes(record: PruningRecord) -> list[tuple[int, int]]:
     return [(len(layer.heads), len(layer.neurons)) for layer in record.layers]
 
 
-@pytest.mark.parametrize("signal", ["labels", "divergence"])
-@pytest.mark.parametrize("importance", ["random", "magnitude", "taylor", "fisher", "activation"])
+@pytest.mark.parametrize(
+    ("importance", "signal"),
+    [
+        *product(["taylor", "fisher"], ["labels", "divergence"]),
+        *product(["random", "magnitude", "activation"], ["auto"]),
+    ],
+)
 def test_half_of_everything_by_every_criterion(context: TinyContext, importance: str, signal: str):
     step = StructuredStep(
         method="structured",
@@ -68,9 +76,10 @@ def test_a_list_is_by_the_dense_models_layers(context: TinyContext):
 
 
 def saved_scores(context: TinyContext, path: Path, digest: str) -> None:
-    """Random scores, in a file."""
+    """Random numbers in a file, as Fisher scores."""
     step = StructuredStep(method="structured", keep_heads=1, keep_ffn=1, importance="random", align=8)
     prune_structured(step, 0, context.pruned, context)
+    context.pruned.scores[0] = replace(context.pruned.scores[0], criterion="fisher")
     write_scores(context.pruned.scores, path, digest)
 
 
@@ -96,9 +105,33 @@ def test_scores_of_something_else_are_refused(context: TinyContext, tmp_path: Pa
     saved_scores(context, path, context.checkpoint_digest)
     with pytest.raises(UsageError, match="holds no scores for step 1"):
         prune_structured(step, 1, context.pruned, context)
+    other = step.model_copy(update={"importance": "magnitude"})
+    with pytest.raises(UsageError, match="holds fisher scores, the step's importance is magnitude"):
+        prune_structured(other, 0, context.pruned, context)
     path.write_bytes(b"no scores")
     with pytest.raises(UsageError, match="is not a readable file of scores"):
         prune_structured(step, 0, context.pruned, context)
+
+
+@pytest.mark.parametrize("damage", ["a tensor is missing", "a tensor is short"])
+def test_scores_that_are_not_whole_are_refused(context: TinyContext, tmp_path: Path, damage: str):
+    path = tmp_path / "scores.safetensors"
+    saved_scores(context, path, context.checkpoint_digest)
+    with safe_open(path, framework="np") as file:
+        metadata = file.metadata()
+    tensors = load_file(path)
+    whole = tensors.pop("0.1.heads")
+    save_file(tensors if "missing" in damage else {**tensors, "0.1.heads": whole[1:]}, path, metadata=metadata)
+    step = StructuredStep(method="structured", keep_heads=0.5, scores=path)
+    with pytest.raises(UsageError, match="is not a readable file of scores"):
+        prune_structured(step, 0, context.pruned, context)
+
+
+def test_nothing_is_left_to_score_where_no_layer_has_units(context: TinyContext):
+    keep = tuple(layer.model_copy(update={"heads": (), "neurons": ()}) for layer in context.pruned.record.layers)
+    context.pruned.record = cut(context.pruned.model, context.pruned.record, keep)
+    with pytest.raises(UsageError, match="no layer has heads or neurons left that could be pruned"):
+        prune_structured(StructuredStep(method="structured", keep_heads=0.5), 0, context.pruned, context)
 
 
 @pytest.mark.parametrize(("allow_empty", "expected"), [(False, [(1, 8), (3, 120)]), (True, [(0, 0), (4, 128)])])
@@ -175,7 +208,11 @@ def test_masks_are_of_the_dense_model_whatever_is_gone_already(context: TinyCont
         ("{head_masks: [[1]]}", "but holds head_masks"),
         ("{head_mask: [[1, 1, 1, 1]]}", "a row for each of the 2 layers"),
         ("{head_mask: [[1, 1, 1, 1], [1, 1, 1]]}", "row 1: expected 4 values of 0 or 1"),
-        ("{head_mask: [[1, 1, 1, 1], [1, 1, 1, 2]]}", "row 1: expected 4 values of 0 or 1"),
+        ("{head_mask: [[1, 1, 1, 1], [1, 1, 1, 2]]}", "row 1: expected values of 0 or 1"),
+        ("{head_mask: [[1, 1, 1, 1], [1, [0], 1, 1]]}", "row 1: expected values of 0 or 1"),
+        ("{head_mask: [[[1], [1], [1], [1]], [[1], [1], [0], [0]]]}", "row 0: expected values of 0 or 1"),
+        ("{head_mask: [[1, 1, 1, 1], [1, 1, 1, yes please]]}", "row 1: expected values of 0 or 1"),
+        ("{1: [[1]]}", "but holds 1"),
     ],
 )
 def test_masks_that_do_not_fit_are_refused(context: TinyContext, tmp_path: Path, content: str, message: str):
@@ -184,6 +221,9 @@ def test_masks_that_do_not_fit_are_refused(context: TinyContext, tmp_path: Path,
     with pytest.raises(UsageError, match=message):
         prune_masks(MasksStep(method="masks", file=path), context.pruned, context)
     broken = tmp_path / "masks.safetensors"
+    save_file({"head_mask": np.ones((2, 4, 1, 1), np.int64)}, broken)
+    with pytest.raises(UsageError, match="head_mask, row 0: expected values of 0 or 1"):
+        prune_masks(MasksStep(method="masks", file=broken), context.pruned, context)
     broken.write_bytes(b"x")
     with pytest.raises(UsageError, match="is not a readable safetensors file"):
         prune_masks(MasksStep(method="masks", file=broken), context.pruned, context)

@@ -51,6 +51,7 @@ class _Origin(Frozen):
     """What a file of scores says about itself."""
 
     checkpoint: str
+    criteria: dict[int, str]
     layers: dict[int, tuple[LayerRecord, ...]]
 
 
@@ -62,6 +63,8 @@ class Scores:
     neurons: list[FloatArray]
     layers: tuple[LayerRecord, ...] = ()
     """Which of the dense model's units the scores are of; empty where nobody has said so yet."""
+    criterion: str = ""
+    """A structured step's `importance`; empty likewise."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,11 @@ def write_scores(scores: Mapping[int, Scores], path: Path, checkpoint_digest: st
         checkpoint_digest: SHA-256 of the weights that the steps were given.
     """
     tensors = {}
-    origin = _Origin(checkpoint=checkpoint_digest, layers={step: found.layers for step, found in scores.items()})
+    origin = _Origin(
+        checkpoint=checkpoint_digest,
+        criteria={step: found.criterion for step, found in scores.items()},
+        layers={step: found.layers for step, found in scores.items()},
+    )
     for step, found in scores.items():
         for layer, (heads, neurons) in enumerate(zip(found.heads, found.neurons, strict=True)):
             tensors[f"{step}.{layer}.heads"], tensors[f"{step}.{layer}.neurons"] = heads, neurons
@@ -99,28 +106,37 @@ def open_scores(path: Path) -> SavedScores:
         with safe_open(path, framework="np") as file:
             origin = _Origin.model_validate_json((file.metadata() or {}).get("origin", ""))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-    except (OSError, SafetensorError, ValidationError) as error:
-        raise UsageError(f"{path} is not a readable file of scores: {str(error).splitlines()[0]}") from error
-    scores = {
-        step: Scores(
-            [tensors[f"{step}.{layer}.heads"] for layer in range(len(layers))],
-            [tensors[f"{step}.{layer}.neurons"] for layer in range(len(layers))],
-            layers,
-        )
-        for step, layers in origin.layers.items()
-    }
+        scores = {
+            step: Scores(
+                [_of_units(tensors[f"{step}.{number}.heads"], layer.heads) for number, layer in enumerate(layers)],
+                [_of_units(tensors[f"{step}.{number}.neurons"], layer.neurons) for number, layer in enumerate(layers)],
+                layers,
+                origin.criteria[step],
+            )
+            for step, layers in origin.layers.items()
+        }
+    except (OSError, SafetensorError, ValidationError, KeyError, ValueError) as error:
+        said = (str(error).splitlines() or ["it is damaged"])[0]
+        raise UsageError(f"{path} is not a readable file of scores: {said}") from error
     return SavedScores(origin.checkpoint, scores)
 
 
-def read_scores(path: Path, step: int, left: tuple[LayerRecord, ...], checkpoint_digest: str) -> Scores:
+def _of_units(values: FloatArray, units: Sequence[int]) -> FloatArray:
+    if values.shape != (len(units),):
+        raise ValueError(f"scores of shape {values.shape} for {len(units)} units")
+    return values
+
+
+def read_scores(path: Path, criterion: str, step: int, left: tuple[LayerRecord, ...], checkpoint_digest: str) -> Scores:
     """A step's scores from a file that `write_scores` wrote.
 
     Args:
+        criterion: What the step asks for.
         left: The units that are there to be scored.
         checkpoint_digest: SHA-256 of the weights that are to be pruned by these scores.
 
     Raises:
-        UsageError: No such file, or scores of another model or step.
+        UsageError: No such file, or scores of another model, step or criterion.
     """
     saved = open_scores(path)
     if saved.checkpoint_digest != checkpoint_digest:
@@ -129,7 +145,12 @@ def read_scores(path: Path, step: int, left: tuple[LayerRecord, ...], checkpoint
         )
     if step not in saved.scores or saved.scores[step].layers != left:
         raise UsageError(f"{path} holds no scores for step {step} of this pipeline")
-    return saved.scores[step]
+    found = saved.scores[step]
+    if found.criterion != criterion:
+        raise UsageError(
+            f"{path} holds {found.criterion} scores, the step's importance is {criterion}; say that it is {found.criterion}"
+        )
+    return found
 
 
 def random(model: PreTrainedModel, head_dim: int, seed: int) -> Scores:
@@ -163,10 +184,10 @@ def _squares(inputs: Sequence[Projection], output: Projection) -> torch.Tensor:
 def activation(
     model: PreTrainedModel, head_dim: int, batches: Iterable[Batch], run: Callable[[Batch], object]
 ) -> Scores:
-    """Root mean square over tokens of what a unit adds to its layer's output: its activation's norm times its weights'.
+    """Root of the sum over a unit's weights of (weight · root mean square over tokens of its input)².
 
-    Sun et al., "A Simple and Effective Pruning Approach for Large Language Models" (Wanda),
-    https://arxiv.org/abs/2306.11695, summed over a unit's weights.
+    For a neuron, the root mean square of what it adds to its layer's output. Sun et al., "A Simple and Effective Pruning
+    Approach for Large Language Models" (Wanda), https://arxiv.org/abs/2306.11695, have the score of one weight.
 
     Args:
         run: Computes the model on a batch.

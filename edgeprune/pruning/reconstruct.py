@@ -97,9 +97,15 @@ def ridge(gram: torch.Tensor, cross: torch.Tensor, strength: float) -> torch.Ten
         gram: XᵀX, [inputs, inputs]; changed in place, for it is large.
         cross: XᵀY, [inputs, outputs].
         strength: Relative weight of the penalty, above 0.
+
+    Raises:
+        UsageError: The penalty is too weak for sums of so few rows.
     """
     gram.diagonal().add_(strength * gram.diagonal().mean())
-    solution: torch.Tensor = torch.cholesky_solve(cross, torch.linalg.cholesky(gram))
+    factor, fault = torch.linalg.cholesky_ex(gram)
+    if fault:
+        raise UsageError(f"reconstruct: a ridge of {strength:g} is too small for so few samples; raise either")
+    solution: torch.Tensor = torch.cholesky_solve(cross, factor)
     return solution
 
 

@@ -1,13 +1,7 @@
 """`structured` and `masks`: remove whole attention heads and FFN neurons."""
 
 from dataclasses import replace
-from pathlib import Path
 
-import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
-
-from edgeprune.config import read_yaml
 from edgeprune.errors import UsageError
 from edgeprune.models.architectures import image_tokens, layers_of, unit_multiply_adds
 from edgeprune.models.record import LayerRecord, dense_layers
@@ -15,6 +9,7 @@ from edgeprune.pruning import importance
 from edgeprune.pruning.allocation import FloatArray, keep_by_cost, keep_counts, strongest
 from edgeprune.pruning.context import Context, Pruned, by_layer
 from edgeprune.pruning.importance import Scores
+from edgeprune.pruning.masks import read_masks
 from edgeprune.pruning.surgery import cut
 from edgeprune.steps import MasksStep, StructuredStep
 
@@ -25,8 +20,14 @@ _TOKENS = 128
 
 
 def prune_structured(step: StructuredStep, number: int, pruned: Pruned, context: Context) -> None:
-    """Keep the units with the highest scores."""
-    scores = replace(_scores(step, number, pruned, context), layers=pruned.record.layers)
+    """Keep the units with the highest scores.
+
+    Raises:
+        UsageError: No layer has units, or the step's saved scores are of something else.
+    """
+    if not any(layer.heads or layer.neurons for layer in pruned.record.layers):
+        raise UsageError("structured: no layer has heads or neurons left that could be pruned")
+    scores = replace(_scores(step, number, pruned, context), layers=pruned.record.layers, criterion=step.importance)
     places = dense_layers(pruned.record, context.dense, len(context.dense.layers))
     dense = [context.dense.layers[place] for place in places]
     if step.allocation == "multiply_adds":
@@ -59,8 +60,8 @@ def prune_masks(step: MasksStep, pruned: Pruned, context: Context) -> None:
     Raises:
         UsageError: The file can't be read, or its masks don't have the dense model's sizes.
     """
-    masks = _read_masks(step.file)
-    where, layers = context.dense.positions(), len(context.dense.layers)
+    masks = read_masks(step.file, len(context.dense.layers))
+    where = context.dense.positions()
     keep = []
     for layer in pruned.record.layers:
         position = where[layer.index]
@@ -68,7 +69,11 @@ def prune_masks(step: MasksStep, pruned: Pruned, context: Context) -> None:
         kept = {"head_mask": layer.heads, "ffn_mask": layer.neurons}
         for name, all_units in (("head_mask", whole.heads), ("ffn_mask", whole.neurons)):
             if name in masks:
-                row = _mask_row(masks[name], position, layers, len(all_units), f"{step.file}: {name}")
+                row = masks[name][position]
+                if len(row) != len(all_units):
+                    raise UsageError(
+                        f"{step.file}: {name}, row {position}: expected {len(all_units)} values of 0 or 1, got {len(row)}"
+                    )
                 wanted = {unit for unit, flag in zip(all_units, row, strict=True) if flag}
                 kept[name] = tuple(unit for unit in kept[name] if unit in wanted)
         keep.append(LayerRecord(index=layer.index, heads=kept["head_mask"], neurons=kept["ffn_mask"]))
@@ -78,7 +83,9 @@ def prune_masks(step: MasksStep, pruned: Pruned, context: Context) -> None:
 def _scores(step: StructuredStep, number: int, pruned: Pruned, context: Context) -> Scores:
     model, head_dim = pruned.model, pruned.record.head_dim
     if step.scores is not None:
-        return importance.read_scores(step.scores, number, pruned.record.layers, context.checkpoint_digest)
+        return importance.read_scores(
+            step.scores, step.importance, number, pruned.record.layers, context.checkpoint_digest
+        )
     match step.importance:
         case "random":
             return importance.random(model, head_dim, context.seed)
@@ -131,26 +138,3 @@ def _by_cost(
         align=step.align,
         allow_empty=step.allow_empty,
     )
-
-
-def _read_masks(path: Path) -> dict[str, list[list[int]]]:
-    if path.suffix == ".safetensors":
-        try:
-            found = {name: values.tolist() for name, values in load_file(path).items()}
-        except (OSError, SafetensorError, KeyError) as error:  # KeyError: a type that numpy lacks
-            raise UsageError(f"{path} is not a readable safetensors file: {error}") from error
-    else:
-        found = dict(read_yaml(path))
-    unknown = sorted(set(found) - {"head_mask", "ffn_mask"})
-    if unknown or not found:
-        raise UsageError(f"{path} should hold head_mask and/or ffn_mask, but holds {', '.join(unknown) or 'nothing'}")
-    return found
-
-
-def _mask_row(mask: object, position: int, layers: int, units: int, where: str) -> list[int]:
-    if not isinstance(mask, list) or len(mask) != layers:
-        raise UsageError(f"{where} should have a row for each of the {layers} layers")
-    row = mask[position]
-    if not isinstance(row, list) or len(row) != units or not np.isin(row, (0, 1)).all():
-        raise UsageError(f"{where}, row {position}: expected {units} values of 0 or 1")
-    return row

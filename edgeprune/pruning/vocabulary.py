@@ -32,6 +32,7 @@ from edgeprune.steps import VocabularyStep
 __all__ = ["kept_tokens", "prune_vocabulary", "shrink_tokenizer"]
 
 _CHECKED_TEXTS = 1000
+_TEXTS_AT_ONCE = 1000
 
 
 def prune_vocabulary(step: VocabularyStep, pruned: Pruned, context: Context) -> None:
@@ -45,7 +46,10 @@ def prune_vocabulary(step: VocabularyStep, pruned: Pruned, context: Context) -> 
         raise UsageError("vocabulary: the model reads images; it has no vocabulary that could be pruned")
     tokenizer = pruned.reader.tokenizer
     texts = flat(cast("Sequence[Text]", context.contents)) if step.corpus is None else _read_corpus(step.corpus)
-    counts = Counter(token for row in tokenizer(texts)["input_ids"] for token in row)
+    counts: Counter[int] = Counter()
+    for first in range(0, len(texts), _TEXTS_AT_ONCE):  # encodings take much more memory than texts
+        for row in tokenizer(texts[first : first + _TEXTS_AT_ONCE])["input_ids"]:
+            counts.update(row)
     rows = pruned.model.get_input_embeddings().num_embeddings
     if len(tokenizer) > rows:
         raise ModelError(f"the tokenizer has {len(tokenizer)} tokens, the model's embedding {rows} rows")
