@@ -35,7 +35,14 @@ SOLVED = "method: reconstruct"
 CASES: dict[str, tuple[str, list[str]]] = {
     "half": ("structured", []),
     "a quarter, three rounds": ("iterative", []),
-    "three layers, half width": ("structured", [steps("method: layers, remove: 3", f"{HALF}, {BY_COST}", SOLVED)]),
+    "three layers, half width": (
+        "structured",
+        [steps("method: layers, drop: [1, 3, 5]", f"{HALF}, {BY_COST}", SOLVED)],
+    ),
+    "three layers greedily, half width": (
+        "structured",
+        [steps("method: layers, remove: 3", f"{HALF}, {BY_COST}", SOLVED)],
+    ),
     "one shot, 1.5x": ("structured-oneshot", []),
     "one shot, 1.5x, masks alone": (
         "structured-oneshot",

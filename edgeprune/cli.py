@@ -242,7 +242,7 @@ def inspect(
     label_column: LabelColumn = None,
     task: Task = None,
     criterion: Annotated[
-        str | None, typer.Option(help="magnitude, taylor, fisher or activation.  [default: fisher]")
+        str | None, typer.Option(help="random, magnitude, taylor, fisher or activation.  [default: fisher]")
     ] = None,
     output: Annotated[Path, typer.Option(help="Folder that pictures are written to.")] = Path(),
     store: StoreOption = None,
@@ -254,6 +254,8 @@ def inspect(
     from edgeprune.inspection import inspect_model
     from edgeprune.render import print_inspection
 
+    if not importance and (data is not None or criterion is not None):
+        raise UsageError("--data and --criterion say how importance is computed; add --importance, or leave them out")
     opened = Store(store_folder(store))
     found = inspect_model(model, tokens=tokens, store=opened, offline=offline)
     written: list[Path] = []

@@ -111,6 +111,12 @@ class Artifact:
         return json.loads(description.read_text(encoding="utf-8"))["session"] if description.is_file() else None
 
     @property
+    def stages(self) -> dict[str, float]:
+        """CPU seconds by stage of a build of ours; empty for others."""
+        found = self.path.parents[2] / "stages.json"
+        return json.loads(found.read_text(encoding="utf-8")) if found.is_file() else {}
+
+    @property
     def size_bytes(self) -> int:
         """Of the model alone: graph and weights, without tokenizer."""
         if self.path.is_dir():

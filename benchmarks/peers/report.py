@@ -67,6 +67,7 @@ def entry(artifact: Artifact, quality: dict, worker: dict, samples: Samples, ref
             "cpu_seconds": sum(cost.cpu_seconds for cost in artifact.costs),
             "peak_memory_mb": max((cost.peak_memory_mb for cost in artifact.costs), default=0.0),
             "steps": [asdict(cost) for cost in artifact.costs],
+            "cpu_seconds_by_stage": artifact.stages,
         },
         **quality,
         "latency": latency,
@@ -92,6 +93,10 @@ def table(artifacts: dict[str, dict], failures: dict[str, str], workloads: list[
         cells += [
             f"{build[name]:.0f}" if build["steps"] else "" for name in ("seconds", "cpu_seconds", "peak_memory_mb")
         ]
+        if stages := build["cpu_seconds_by_stage"]:
+            cells[-2] += (
+                f" (race {stages['race']:.0f}, export and quantize {stages['export'] + stages['quantize']:.0f})"
+            )
         lines.append(f"| {' | '.join(cells)} |")
     lines += [f"| {name} | failed: {why} |{' |' * (len(columns) - 2)}" for name, why in failures.items()]
     return "\n".join(lines)
