@@ -3,6 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from edgeprune.errors import ProfileError
 from edgeprune.matching import host_target, mismatches
@@ -10,6 +11,7 @@ from edgeprune.profiles import (
     Budget,
     Kind,
     Pipeline,
+    RaceConfig,
     Target,
     load_pipeline,
     load_target,
@@ -258,3 +260,14 @@ def test_the_schema_refuses_what_the_loader_refuses(kind: Kind, required: str):
 def test_shipped_folders_hold_yaml():
     assert (shipped("pipelines") / "structured.yaml").is_file()
     assert (shipped("targets") / "cpu-x86-avx2.yaml").is_file()
+
+
+@pytest.mark.parametrize(
+    ("processes", "samples", "enough"), [(1, 60, True), (3, 11, True), (6, 10, True), (1, 50, False), (2, 20, False)]
+)
+def test_a_race_has_turns_enough_to_tell_variants_apart(processes: int, samples: int, enough: bool):
+    if enough:
+        RaceConfig(processes=processes, samples=samples)
+        return
+    with pytest.raises(ValidationError, match=r"turns of 10; variants are told apart by 6 or more: raise samples"):
+        RaceConfig(processes=processes, samples=samples)

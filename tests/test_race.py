@@ -19,6 +19,7 @@ from edgeprune.assets.run import Model
 from edgeprune.errors import ParityError, TargetError
 from edgeprune.graph.rewrites import REWRITES
 from edgeprune.precision import PrecisionSettings
+from edgeprune.prepared import open_prepared
 from edgeprune.profiles import BenchmarkConfig, Budget, PackageConfig, RaceConfig, Runtime, Workload
 from edgeprune.racing import RaceRow
 from edgeprune.references import REFERENCES, load_references
@@ -208,6 +209,18 @@ def test_texts_in_batches_may_be_padded(built: Built, tmp_path: Path) -> None:
     assert not any("unpadded" in row.variant for row in rows)
     (batch, *_) = next(iter(runner.requests[0]["batches"].values()))  # type: ignore[union-attr]
     assert len(batch["input_ids"]) == 4  # type: ignore[index, call-overload, arg-type]
+
+
+def test_the_choice_reads_selection_and_not_what_is_reported(built: Built, tmp_path: Path) -> None:
+    _, _, runner = raced(built, tmp_path, lambda _name: 1.0)
+    timed = {tuple(batch["input_ids"][0]) for batch in next(iter(runner.requests[0]["batches"].values()))}  # type: ignore[union-attr, index, call-overload, arg-type]
+    work = work_of(built, tmp_path / "other", dense=("prepare", 0), onnx=("export", 1))
+    prepared = open_prepared(
+        work.parents["dense"], work.data, splits=("selection", "test"), reader=work.parents["onnx"].file("reader")
+    )
+    rows = {name: {tuple(row["input_ids"]) for row in split.inputs} for name, split in prepared.splits.items()}
+    assert timed <= rows["selection"]
+    assert not timed <= rows["test"]
 
 
 def test_more_threads_are_raced_against_fewer(built: Built, tmp_path: Path) -> None:
