@@ -134,7 +134,7 @@ class ExportConfig(Frozen):
 class RaceConfig(Frozen):
     """How the fastest variant of the graph is found on the target."""
 
-    processes: PositiveInt = 3
+    processes: PositiveInt = 6
     """Fresh processes in which the last few variants take turns."""
     samples: int = Field(default=30, ge=10)
     """Timed runs of each variant in each process; in the rounds before, as many times the round's number."""

@@ -7,6 +7,7 @@ simpler and faster. Of those that the final can't tell from the fastest the simp
 many there are and whatever the order.
 """
 
+import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ Measure = Callable[[Sequence[str], int, int], Samples]
 _FINALISTS = 3
 _NOISE = 0.01
 """A gain below this share is none: it would change with the day."""
+_TIE = 0.02
+"""What seems slower by more is none the better for being simpler, even where few turns can't be sure of it."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ def race(
                 rows[one.name] = row.model_copy(update={"why": why})
         left = [one for one in left if one.name in kept]
     found = measure([one.name for one in left], processes, samples)
-    ties = _ties(_ranked(left, found), found, block)
+    ties = _ties(_ranked(left, found), found, block, most=1 + _TIE)
     winner = min(ties, key=lambda one: (one.complexity, one.name))
     for one in left:
         row = _row(one.name, winner.name, found, block)
@@ -94,12 +97,12 @@ def _ranked(entrants: Sequence[Entrant], found: Samples) -> list[Entrant]:
     return sorted(entrants, key=lambda one: (_median(found[one.name]), one.complexity, one.name))
 
 
-def _ties(ranked: Sequence[Entrant], found: Samples, block: int) -> list[Entrant]:
-    """Those that may be as fast as the first, in their order."""
+def _ties(ranked: Sequence[Entrant], found: Samples, block: int, *, most: float = math.inf) -> list[Entrant]:
+    """Those that may be as fast as the first, and seem to take at most `most` times as long; in their order."""
 
     def may_be(one: Entrant) -> bool:
-        _, interval = ratio_interval(found[one.name], found[ranked[0].name], block=block)
-        return interval is None or interval[0] <= 1 + _NOISE
+        ratio, interval = ratio_interval(found[one.name], found[ranked[0].name], block=block)
+        return ratio <= most and (interval is None or interval[0] <= 1 + _NOISE)
 
     return [one for one in ranked if may_be(one)]
 
