@@ -1,6 +1,6 @@
 """The variants that race, and the files of their graphs.
 
-A variant's neighbours differ from it in one thing: a rewrite less, another session option, another precision.
+A variant's neighbours differ from it in one thing: a rewrite less, another session option.
 """
 
 from collections.abc import Sequence

@@ -2,9 +2,9 @@
 
 Everything is measured through a callback, so that a verdict is a function of samples alone. A rung takes few samples of
 many entrants and leaves out the slower half, the next takes more of fewer (Jamieson and Talwalkar,
-https://arxiv.org/abs/1502.07943); but not one that may be as fast as the fastest and has nothing before it that is both
-simpler and faster. Of those that the final can't tell from the fastest the simplest wins, so a twin never does, however
-many there are and whatever the order.
+https://arxiv.org/abs/1502.07943); but not one that may be as fast as the fastest and has nothing faster before it that is
+at most as complex. Of those that the final can't tell from the fastest the least complex wins, so a twin never does,
+however many there are and whatever the order.
 """
 
 import math
@@ -129,9 +129,9 @@ def _row(name: str, other: str, found: Samples, block: int) -> RaceRow:
 
 def _why(one: Entrant, winner: Entrant, row: RaceRow, ties: int, *, tied: bool) -> str:
     if one is winner:
-        return "won" if ties == 1 else "won: the simplest of those that can't be told apart"
+        return "won" if ties == 1 else "won: the plainest of those that can't be told apart"
     if tied:
-        return f"can't be told from {winner.name}, which is simpler or comes first by name"
+        return f"can't be told from {winner.name}, which is plainer (by precision, by what it changes, by name)"
     return f"{_percent(row)} than {winner.name}"
 
 

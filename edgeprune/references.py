@@ -63,7 +63,7 @@ def reference_outputs(
 def worst_agreement(
     session: InferenceSession, references: Sequence[Reference], *, with_padding: bool = True
 ) -> Agreement:
-    """The agreement of an ONNX graph with the references: of each figure the worst of all batches.
+    """The agreement of an ONNX graph with the references: of each figure the worst of all batches, the distance of all together.
 
     Args:
         with_padding: Whether the graph takes padded texts; those without are compared all the same.
@@ -71,7 +71,10 @@ def worst_agreement(
     answers = answered_by(session, references, with_padding=with_padding)
     compared = [one for one in references if with_padding or not one.padded]
     found = [agreement(one.outputs, answer.outputs) for one, answer in zip(compared, answers, strict=True)]
-    return Agreement(*map(max, zip(*map(astuple, found), strict=True)))
+    worst = Agreement(*map(max, zip(*map(astuple, found), strict=True)))
+    # One text whose outputs are near 0 is far from them by any rounding.
+    whole, ours = (np.concatenate([one.outputs.ravel() for one in each]) for each in (compared, answers))
+    return replace(worst, distance=agreement(whole, ours).distance)
 
 
 def answered_by(session: InferenceSession, references: Sequence[Reference], *, with_padding: bool) -> list[Reference]:

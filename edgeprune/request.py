@@ -141,6 +141,8 @@ def _check_layers(request: BuildRequest, model: ModelSource) -> None:
     for number, step in enumerate(prune.steps if prune and numbers else ()):
         where = f"stages.prune.steps.{number}"
         if isinstance(step, LayersStep):
+            if "num_hidden_groups" in config:
+                raise UsageError(f"{where} drops layers, but all layers of this model are one; leave the step out")
             _check_removal(step, where, numbers, left)
             left -= set(step.drop or ())
         elif isinstance(step, MasksStep):

@@ -93,8 +93,9 @@ class StructuredStep(Frozen):
             ("samples", self.samples != 1024, self.importance in ("fisher", "taylor", "activation")),
         ]
         for name, given, read in idle:
-            if given and not read:
-                raise ValueError(f"{name} has no effect on {self.importance} scores; leave it out")
+            if given and (not read or self.scores):
+                what = "saved" if self.scores else self.importance
+                raise ValueError(f"{name} has no effect on {what} scores; leave it out")
         if self.allow_empty and self.allocation == "uniform":
             raise ValueError("allow_empty has no effect on uniform, which empties no layer; leave it out")
         return self
@@ -141,6 +142,8 @@ class LayersStep(Frozen):
     def _one_way(self) -> Self:
         if (self.drop is None) == (self.remove is None):
             raise ValueError("give either drop (which layers) or remove (how many)")
+        if self.drop is not None and (self.shortlist, self.samples) != (3, 512):
+            raise ValueError("shortlist and samples have no effect on drop, which names the layers; leave them out")
         return self
 
 
@@ -175,6 +178,12 @@ class GradientStep(Frozen):
     signal: Literal["auto", "labels", "divergence"] = "auto"
     batches: PositiveInt = 32
     batch_size: PositiveInt = 16
+
+    @model_validator(mode="after")
+    def _has_effect(self) -> Self:
+        if self.scope == "layer" and not isinstance(self.sparsity, float):
+            raise ValueError("scope has no effect on a list of sparsities; leave it out")
+        return self
 
 
 class NMStep(Frozen):

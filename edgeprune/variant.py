@@ -93,7 +93,9 @@ class SessionOptions(Frozen):
         disabled = self.disabled_fusions
         names = [name for name in disabled if name != fusion] if fusion in disabled else [*disabled, fusion]
         config = {key: value for key, value in self.config.items() if key != DISABLED_FUSIONS}
-        return self.model_copy(update={"config": config | ({DISABLED_FUSIONS: ";".join(names)} if names else {})})
+        return self.model_copy(
+            update={"config": config | ({DISABLED_FUSIONS: ";".join(sorted(names))} if names else {})}
+        )
 
     @property
     def calls(self) -> dict[str, tuple[str, ...]]:

@@ -59,8 +59,8 @@ def test_a_variant_slowed_down_on_purpose_loses(seed: int, reverse: bool):
 def test_an_identical_twin_ties_and_the_simpler_wins(seed: int, reverse: bool):
     winner, rows, _ = run({"a": 1.0, "b": 1.0, "slow": 1.3}, {"a": 2, "b": 1}, seed=seed, reverse=reverse)
     assert winner == "b"
-    assert rows["b"].why == "won: the simplest of those that can't be told apart"
-    assert rows["a"].why == "can't be told from b, which is simpler or comes first by name"
+    assert rows["b"].why == "won: the plainest of those that can't be told apart"
+    assert rows["a"].why == "can't be told from b, which is plainer (by precision, by what it changes, by name)"
     assert rows["slow"].why.endswith("% slower than b")
 
 

@@ -1,5 +1,6 @@
 """edgeprune/references.py on the shared build's export."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +8,10 @@ import pytest
 from conftest import ModelFactory
 from e2e import Built
 
+from edgeprune import references
 from edgeprune.evaluation import onnx_session
 from edgeprune.models.text_reader import load_text_reader
-from edgeprune.references import REFERENCES, load_references, save_references, worst_agreement
+from edgeprune.references import REFERENCES, Reference, load_references, save_references, worst_agreement
 
 
 @pytest.mark.parametrize(("longest", "expected"), [(64, 64), (2048, 100)])
@@ -46,3 +48,13 @@ def test_a_graph_that_takes_no_padding_is_compared_on_whole_texts_only(built: Bu
         one.outputs[...] += 1
     assert worst_agreement(session, references).max_error == pytest.approx(1, abs=1e-3)
     assert worst_agreement(session, references, with_padding=False).max_error < 1e-5
+
+
+def test_a_text_whose_outputs_are_near_zero_is_not_far_by_itself(monkeypatch: pytest.MonkeyPatch):
+    inputs = {"input_ids": np.array([[1, 2]])}
+    expected = [Reference(inputs, np.array(values)) for values in ([[0.02, -0.02]], [[3.0, -4.0]])]
+    rounded = [replace(one, outputs=one.outputs + 0.05) for one in expected]
+    monkeypatch.setattr(references, "answered_by", lambda *_, **__: rounded)
+    found = worst_agreement(None, expected)  # type: ignore[arg-type]
+    assert found.distance == pytest.approx(0.02, rel=0.01)
+    assert found.max_error == pytest.approx(0.05)

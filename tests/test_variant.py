@@ -17,6 +17,7 @@ def test_a_fusion_is_left_out_and_comes_back():
     both = PLAIN.toggled(GELU).toggled(SKIP_FUSION)
     assert both.config == {DISABLED_FUSIONS: f"{GELU};{SKIP_FUSION}"}
     assert both.disabled_fusions == (GELU, SKIP_FUSION)
+    assert both == PLAIN.toggled(SKIP_FUSION).toggled(GELU), "one set has one name"
     assert both.toggled(GELU) == PLAIN.toggled(SKIP_FUSION)
     assert both.toggled(GELU).toggled(SKIP_FUSION) == PLAIN
 

@@ -66,7 +66,7 @@ class Package(Stage):
     """
 
     name = "package"
-    version = 6
+    version = 7
     libraries = ("onnxruntime", "tokenizers", "numpy")
     roles = ("dense", "model")
 

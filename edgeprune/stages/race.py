@@ -2,7 +2,7 @@
 
 Sets of exact rewrites, with ONNX Runtime's own fusions and without the one that is often slower, in the target's precision;
 then the winner against its neighbours: without one of its rewrites, with another session option, in other precisions; and
-as long as one of these wins, that against its own. Rows are of the selection split, and all take turns on the same.
+as long as one of these wins, that against its own, of other rewrites and sessions, a few heats at most. Rows are of the selection split, and all take turns on the same.
 Writes `choice.json` (the verdict, no figures: it enters the keys of what is made by it), `race.json` (a row a variant:
 time, parity, why it lost) and `samples.jsonl`.
 
