@@ -145,7 +145,7 @@ def _check_layers(request: BuildRequest, model: ModelSource) -> None:
                 raise UsageError(f"{where} drops layers, but all layers of this model are one; leave the step out")
             _check_removal(step, where, numbers, left)
             left -= set(step.drop or ())
-        elif isinstance(step, MasksStep):
+        elif isinstance(step, MasksStep) and step.file.is_file():  # else the stage says that it can't be read
             read_masks(step.file, len(numbers))
         for name in ("keep_heads", "keep_ffn", "sparsity"):
             values = getattr(step, name, None)
