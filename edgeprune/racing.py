@@ -45,7 +45,7 @@ class RaceRow(Frozen):
     p50_ms: float | None
     """Median of the last samples taken; None: it was not timed, `why` says for which reason."""
     ratio: float | None
-    """Its time through that of the variant that `why` names, of turns on the same inputs."""
+    """Its time through that of the variant that `why` names (the winner's own: 1), of turns on the same inputs."""
     ratio_interval: tuple[float, float] | None
     """95% interval of `ratio`; None: too few turns for one."""
     samples: int

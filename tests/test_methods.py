@@ -189,7 +189,7 @@ def test_layers_that_are_not_there_are_said_before_anything_runs(
     assert not (tmp_path / "store").exists()
 
 
-@pytest.mark.parametrize(("ratio", "said"), [(2.0, True), (1.0, True), (0.9, False)])
+@pytest.mark.parametrize(("ratio", "said"), [(2.0, True), (0.99, True), (0.9, False)])
 def test_a_step_that_bought_no_latency_is_said(
     built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ratio: float, said: bool
 ) -> None:
@@ -207,7 +207,7 @@ def test_a_step_that_bought_no_latency_is_said(
     done = built.again("--json", output=tmp_path)
     notes = [note for note in done.document["notes"] if note.startswith("pruning bought no latency here")]
     assert len(notes) == said
-    assert all(note in done.err and f"takes {ratio:.2f} times [" in note.replace("(", "") for note in notes)
+    assert all(note in done.err and f"takes {ratio:.2f} times ([" in note for note in notes)
 
 
 def test_what_a_file_is_called_says_how_it_is_read_so_it_is_in_the_key(built: Built, tmp_path: Path) -> None:

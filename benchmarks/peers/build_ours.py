@@ -29,7 +29,7 @@ def keep(event: Event) -> None:
 
 request = json.load(sys.stdin)
 output = Path(request["output"])
-report = edgeprune.build(
+edgeprune.build(
     request["checkpoint"],
     data=DataSpec(train=request["train"], test=request["test"], max_rows=request["max_rows"]),
     task="text-classification",
@@ -40,5 +40,4 @@ report = edgeprune.build(
     output=output / "dist",
     emit=keep,
 )
-(output / "build.json").write_text(report.model_dump_json(indent=2), encoding="utf-8")
 (output / "stages.json").write_text(json.dumps(stages), encoding="utf-8")

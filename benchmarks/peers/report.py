@@ -95,7 +95,7 @@ def table(artifacts: dict[str, dict], failures: dict[str, str], workloads: list[
         ]
         if stages := build["cpu_seconds_by_stage"]:
             cells[-2] += (
-                f" (race {stages['race']:.0f}, export and quantize {stages['export'] + stages['quantize']:.0f})"
+                f" (race {stages.get('race', 0.0):.0f}, export and quantize {stages['export'] + stages['quantize']:.0f})"
             )
         lines.append(f"| {' | '.join(cells)} |")
     lines += [f"| {name} | failed: {why} |{' |' * (len(columns) - 2)}" for name, why in failures.items()]

@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from torch import nn
@@ -115,7 +114,7 @@ def open_scores(path: Path) -> SavedScores:
             )
             for step, layers in origin.layers.items()
         }
-    except (OSError, SafetensorError, ValidationError, KeyError, ValueError) as error:
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
         said = (str(error).splitlines() or ["it is damaged"])[0]
         raise UsageError(f"{path} is not a readable file of scores: {said}") from error
     return SavedScores(origin.checkpoint, scores)
