@@ -63,7 +63,7 @@ def reference_outputs(
 def worst_agreement(
     session: InferenceSession, references: Sequence[Reference], *, with_padding: bool = True
 ) -> Agreement:
-    """The agreement of an ONNX graph with the references: of each figure the worst of all batches, the distance of all together.
+    """The agreement of an ONNX graph with the references: of each figure the worst batch's, the distance of all together.
 
     Args:
         with_padding: Whether the graph takes padded texts; those without are compared all the same.

@@ -73,9 +73,9 @@ class StructuredStep(Frozen):
     """What the gradient criteria differentiate: the loss on labels, or the divergence from the outputs that the model has
     before the step (the dense model's, in a first step); auto is labels where the task has them."""
     allocation: Literal["uniform", "global", "multiply_adds"] = "uniform"
-    """uniform: the same fractions in every layer, rounded so that the sum is right; global: all layers' heads ranked together, and all neurons;
-    multiply_adds: heads and neurons ranked together by score per multiply-add, so many kept as cost what uniform's would.
-    A list, which says what each layer keeps, leaves global nothing to do."""
+    """uniform: the same fractions in every layer, rounded so that the sum is right; global: all layers' heads ranked
+    together, and all neurons; multiply_adds: heads and neurons ranked together by score per multiply-add, so many kept as
+    cost what uniform's would. A list, which says what each layer keeps, leaves global nothing to do."""
     allow_empty: bool = False
     """Whether `global` and `multiply_adds` may leave a layer without heads or without neurons."""
     align: PositiveInt = 64
