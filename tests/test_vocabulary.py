@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerFast
 
 from edgeprune.errors import ModelError, UsageError
 from edgeprune.models.checkpoint import load_any, load_checkpoint, load_tokenizer, save_checkpoint
+from edgeprune.pruning import vocabulary
 from edgeprune.pruning.vocabulary import kept_tokens, prune_vocabulary, shrink_tokenizer
 from edgeprune.steps import VocabularyStep
 
@@ -92,6 +93,22 @@ def test_a_corpus_of_ones_own(tiny_model_folder: ModelFactory, tmp_path: Path):
     prune_vocabulary(VocabularyStep(method="vocabulary", corpus=path, floor=1), context.pruned, context)
     assert {"good", "film", "bad", "plot"} <= set(context.pruned.reader.tokenizer.get_vocab())
     assert "superb" not in context.pruned.reader.tokenizer.get_vocab()
+
+
+def test_a_corpus_is_read_to_its_end_in_parts(
+    tiny_model_folder: ModelFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(vocabulary, "_TEXTS_AT_ONCE", 2)
+    context = TinyContext(tiny_model_folder(), rows=4)
+    path = tmp_path / "corpus.txt"
+    path.write_text("good\ngood\nfilm\nbad\nplot\n", encoding="utf-8")
+    prune_vocabulary(VocabularyStep(method="vocabulary", corpus=path, floor=1, min_count=2), context.pruned, context)
+    kept = context.pruned.reader.tokenizer.get_vocab()
+    assert "good" in kept
+    assert not {"film", "bad", "plot"} & set(kept), "counts are of the whole corpus"
+    other = TinyContext(tiny_model_folder(), rows=4)
+    prune_vocabulary(VocabularyStep(method="vocabulary", corpus=path, floor=1), other.pruned, other)
+    assert {"good", "film", "bad", "plot"} <= set(other.pruned.reader.tokenizer.get_vocab())
 
 
 @pytest.mark.parametrize(
