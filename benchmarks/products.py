@@ -23,7 +23,7 @@ from onnx import TensorProto, helper
 from edgeprune.graph.quantization import convert, quantized_products
 from edgeprune.graph.rewrites import REWRITES
 from edgeprune.graph.serialization import write_onnx
-from edgeprune.precision import PrecisionSettings
+from edgeprune.profiles.precision import PrecisionSettings
 
 INT8 = PrecisionSettings(
     mode="int8-dynamic", weight_type="int8", reduce_range=False, per_channel=True, embeddings="int8"

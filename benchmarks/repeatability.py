@@ -25,11 +25,11 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper
 
-from edgeprune.agent import device_info
-from edgeprune.comparison import BenchmarkReport, benchmark
-from edgeprune.matching import host_target
-from edgeprune.profiles import BenchmarkConfig, Target
-from edgeprune.reaching import runner_of
+from edgeprune.benchmark.compare import BenchmarkReport, benchmark
+from edgeprune.devices.match import host_target
+from edgeprune.devices.reaching import runner_of
+from edgeprune.ondevice.agent import device_info
+from edgeprune.profiles.pipeline import BenchmarkConfig, Target
 
 ADDED = 0.05
 

@@ -23,7 +23,7 @@ import onnxruntime
 from edgeprune.graph.quantization import convert
 from edgeprune.graph.rewrites import REWRITES
 from edgeprune.graph.serialization import write_onnx
-from edgeprune.precision import PrecisionSettings
+from edgeprune.profiles.precision import PrecisionSettings
 
 FEWEST = ("narrow-reads", "unpadded")
 SUBSETS = [

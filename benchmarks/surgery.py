@@ -25,15 +25,15 @@ from transformers import (
     PreTrainedModel,
 )
 
-from edgeprune.memory import peak_memory_mb, reset_peak
+from edgeprune.base.memory import peak_memory_mb, reset_peak
 from edgeprune.models.checkpoint import count_parameters, load_any, save_checkpoint
 from edgeprune.models.reader import Reader
 from edgeprune.models.record import PruningRecord
 from edgeprune.models.text_reader import load_text_reader
+from edgeprune.profiles.steps import StructuredStep
 from edgeprune.pruning import importance
 from edgeprune.pruning.context import Pruned
 from edgeprune.pruning.structured import prune_structured
-from edgeprune.steps import StructuredStep
 
 TOKENS, BATCH = 128, 32
 

@@ -9,7 +9,7 @@ model = edgeprune.load(".edgeprune/finetune/<key>")     # an ordinary PreTrained
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edgeprune.api import build, load
+    from edgeprune.pipeline.api import build, load
 
 __all__ = ["build", "load"]
 
@@ -17,7 +17,7 @@ __all__ = ["build", "load"]
 def __getattr__(name: str) -> Any:
     """`build` and `load` are imported when they are asked for, so that `import edgeprune` is quick."""
     if name in __all__:
-        from edgeprune import api
+        from edgeprune.pipeline import api
 
         return getattr(api, name)
     raise AttributeError(f"module 'edgeprune' has no attribute {name!r}")

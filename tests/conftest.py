@@ -20,11 +20,10 @@ import numpy as np
 import pytest
 
 if TYPE_CHECKING:
-    from android import Phone
-    from e2e import Built
-    from sshd import Board
-
     from edgeprune.tasks import TaskName
+    from tests.support.android import Phone
+    from tests.support.e2e import Built
+    from tests.support.sshd import Board
 from hypothesis import settings
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -266,7 +265,7 @@ def _tiny_tokenizer(model_type: str, spare: int):  # noqa: ANN202 (the import is
 @pytest.fixture(scope="session")
 def exported_graph(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """`exported_graph(model_type)` → the fp32 graph of a classifier whose layers are pruned unevenly; shared: don't write to it."""
-    from graphs import export_uneven
+    from tests.support.graphs import export_uneven
 
     made: dict[str, Path] = {}
 
@@ -332,7 +331,7 @@ def tiny_pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: ModelFactory) -> "Built":
     """One finished build by the command line, shared by the end-to-end tests of every xdist worker; see e2e.py."""
-    from e2e import build_once
+    from tests.support.e2e import build_once
 
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
@@ -410,11 +409,12 @@ def hub(tmp_path: Path) -> Iterator[Hub]:
 def phone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "Iterator[Phone]":
     """A device that adb is connected to."""
     import android
-    from sshd import free_port
+
+    from tests.support.sshd import free_port
 
     monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", str(free_port()))
     monkeypatch.setenv("HOME", str(tmp_path))  # where adb keeps its key
-    monkeypatch.setattr("edgeprune.runners.remote._PAUSES_S", (0.1, 0.2))
+    monkeypatch.setattr("edgeprune.devices.remote._PAUSES_S", (0.1, 0.2))
     with android.started(tmp_path) as found:
         yield found
 
@@ -427,5 +427,5 @@ def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "Iterator[Board]":
     with sshd.started(tmp_path) as found:
         found.know()
         monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
-        monkeypatch.setattr("edgeprune.runners.remote._PAUSES_S", (0.1, 0.2))
+        monkeypatch.setattr("edgeprune.devices.remote._PAUSES_S", (0.1, 0.2))
         yield found

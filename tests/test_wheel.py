@@ -6,7 +6,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from e2e import MAIN
+
+from tests.support.e2e import MAIN
 
 CHECKOUT = Path(__file__).parent.parent
 
@@ -37,7 +38,10 @@ def run_installed(installed: Path, *arguments: str) -> str:
 @pytest.mark.parametrize("kind", ["targets", "pipelines"])
 def test_the_wheel_finds_its_own_definitions(installed: Path, kind: str) -> None:
     in_checkout = sorted(path.name for path in (CHECKOUT / kind).glob("*.yaml"))
-    assert sorted(path.name for path in (installed / "edgeprune" / "shipped" / kind).glob("*.yaml")) == in_checkout
+    assert (
+        sorted(path.name for path in (installed / "edgeprune" / "profiles" / "definitions" / kind).glob("*.yaml"))
+        == in_checkout
+    )
     listed = json.loads(run_installed(installed, kind, "list", "--json"))
     assert sorted(f"{one['name']}.yaml" for one in listed) == in_checkout
     for name in in_checkout:
@@ -45,7 +49,7 @@ def test_the_wheel_finds_its_own_definitions(installed: Path, kind: str) -> None
 
 
 def test_the_wheel_has_what_packages_carry(installed: Path) -> None:
-    for name in ("assets/run.py", "assets/model_card.md", "assets/preprocess_image.py", "agent.py"):
+    for name in ("ondevice/run.py", "ondevice/model_card.md", "ondevice/preprocess_image.py", "ondevice/agent.py"):
         assert (installed / "edgeprune" / name).read_bytes() == (CHECKOUT / "edgeprune" / name).read_bytes()
 
 

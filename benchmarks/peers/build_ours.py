@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 import edgeprune
-from edgeprune.data import DataSpec
-from edgeprune.events import Event, StageFinished, StageStarted
+from edgeprune.base.events import Event, StageFinished, StageStarted
+from edgeprune.data.source import DataSpec
 
 began: dict[str, float] = {}
 stages: dict[str, float] = {}

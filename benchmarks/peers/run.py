@@ -32,8 +32,8 @@ from inputs import read_inputs
 from report import agreement, entry, table
 from turns import judge, time_by_turns
 
-from edgeprune.agent import device_info
-from edgeprune.precision import saturates
+from edgeprune.ondevice.agent import device_info
+from edgeprune.profiles.precision import saturates
 
 DENSE = "torch"
 """The recipe whose answers are the dense model's."""

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import onnxruntime
 
-from edgeprune.agent import session_options
-from edgeprune.silence import logging_kept
-from edgeprune.variant import DISABLED_FUSIONS, SessionOptions
+from edgeprune.base.quiet_libraries import logging_kept
+from edgeprune.ondevice.agent import session_options
+from edgeprune.profiles.variant import DISABLED_FUSIONS, SessionOptions
 
 __all__ = ["write_ort_format"]
 

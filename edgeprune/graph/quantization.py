@@ -9,7 +9,7 @@
 
 Products are MatMul nodes with weights; int8-dynamic quantizes a pooler's and a classifier's Gemm too, which the others leave
 in fp32. Embeddings are tables that rows are taken of: int8, or the large ones int4 in blocks of 128 (`GatherBlockQuantized`). What
-projects an image's patches, a convolution, stays in fp32: it is small beside the rest. `edgeprune.precision` says which
+projects an image's patches, a convolution, stays in fp32: it is small beside the rest. `edgeprune.profiles.precision` says which
 settings an instruction set needs.
 
 ONNX Runtime's `quantize_dynamic` is called without transformers' `OnnxRuntimeQuantizer` around it: that wrapper exists to
@@ -34,9 +34,9 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from onnxruntime.quantization.quant_utils import TENSOR_NAME_QUANT_SUFFIX, quantize_nparray
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
+from edgeprune.base.quiet_libraries import logging_kept
 from edgeprune.graph.serialization import write_onnx
-from edgeprune.precision import PrecisionSettings
-from edgeprune.silence import logging_kept
+from edgeprune.profiles.precision import PrecisionSettings
 
 __all__ = ["Feed", "convert", "quantized_products"]
 

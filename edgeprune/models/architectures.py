@@ -11,7 +11,7 @@ from typing import Literal
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from edgeprune.errors import ModelError
+from edgeprune.base.errors import ModelError
 from edgeprune.models.reference import reads_images
 
 __all__ = [

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from torch import nn
 from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
-from edgeprune.errors import ModelError
+from edgeprune.base.errors import ModelError
 from edgeprune.models.architectures import architecture_of, require_known
 from edgeprune.models.reader import Reader
 from edgeprune.models.record import PruningRecord, read_pruning, write_pruning

@@ -1,6 +1,6 @@
 """Images, as the checkpoint's preprocessor_config.json says: resized, rescaled and normalized.
 
-The computing is `assets/preprocess_image.py`, which packages carry too: there is no other that could drift from it.
+The computing is `ondevice/preprocess_image.py`, which packages carry too: there is no other that could drift from it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,12 +11,12 @@ import numpy as np
 from pydantic import JsonValue
 from transformers import PreTrainedConfig
 
-from edgeprune.assets.preprocess_image import pixel_values, read_settings, shrunk_png
-from edgeprune.drawing import DIFFERENT_IMAGES
-from edgeprune.errors import DataError, ModelError
-from edgeprune.images import ImageFile
+from edgeprune.base.errors import DataError, ModelError
+from edgeprune.data.batches import DIFFERENT_IMAGES
+from edgeprune.data.images import ImageFile
 from edgeprune.models.architectures import image_shape
 from edgeprune.models.reader import Array, Inputs, Reader
+from edgeprune.ondevice.preprocess_image import pixel_values, read_settings, shrunk_png
 
 __all__ = ["ImageReader", "load_image_reader"]
 

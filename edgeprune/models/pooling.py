@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from edgeprune.errors import ModelError
+from edgeprune.base.errors import ModelError
 
 __all__ = ["Pooling", "read_pooling"]
 

@@ -13,7 +13,7 @@ import torch
 from pydantic import JsonValue
 from transformers import PreTrainedConfig
 
-from edgeprune.images import ImageFile
+from edgeprune.data.images import ImageFile
 
 __all__ = ["Array", "Encoding", "Inputs", "Reader", "unpadded"]
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from edgeprune.config import Frozen
-from edgeprune.errors import ModelError, SchemaVersionError
+from edgeprune.base.errors import ModelError, SchemaVersionError
+from edgeprune.base.strict_yaml import Frozen
 
 if TYPE_CHECKING:
     import torch

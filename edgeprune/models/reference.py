@@ -15,8 +15,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from edgeprune.artifacts import file_digest
-from edgeprune.errors import ModelError
+from edgeprune.base.errors import ModelError
+from edgeprune.store.store import file_digest
 
 __all__ = ["ModelSource", "reads_images", "resolve_model"]
 

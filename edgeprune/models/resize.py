@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from edgeprune.errors import ModelError
+from edgeprune.base.errors import ModelError
 from edgeprune.models.architectures import Projection, architecture_of, layers_of
 from edgeprune.models.record import PruningRecord
 

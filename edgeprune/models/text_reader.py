@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import JsonValue
 from transformers import PreTrainedConfig, PreTrainedTokenizerFast
 
-from edgeprune.errors import ModelError
+from edgeprune.base.errors import ModelError
 from edgeprune.models.architectures import longest_text
 from edgeprune.models.checkpoint import load_tokenizer
 from edgeprune.models.reader import Array, Encoding, Inputs, Reader

@@ -7,8 +7,8 @@ from typing import Literal, Protocol
 import torch
 from transformers import PreTrainedModel
 
-from edgeprune.data import Content
-from edgeprune.errors import UsageError
+from edgeprune.base.errors import UsageError
+from edgeprune.data.source import Content
 from edgeprune.models.reader import Reader
 from edgeprune.models.record import PruningRecord
 from edgeprune.pruning.importance import Batch, Scores

@@ -22,8 +22,8 @@ from safetensors.numpy import save_file
 from torch import nn
 from transformers import PreTrainedModel
 
-from edgeprune.config import Frozen
-from edgeprune.errors import UsageError
+from edgeprune.base.errors import UsageError
+from edgeprune.base.strict_yaml import Frozen
 from edgeprune.models.architectures import LayerParts, Projection, layers_of
 from edgeprune.models.reader import unpadded
 from edgeprune.models.record import LayerRecord

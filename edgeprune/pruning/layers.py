@@ -10,13 +10,13 @@ from itertools import pairwise
 import torch
 from torch.nn import functional
 
-from edgeprune.errors import UsageError
+from edgeprune.base.errors import UsageError
 from edgeprune.models.architectures import depth_of
 from edgeprune.models.reader import unpadded
 from edgeprune.models.resize import without_layer
+from edgeprune.profiles.steps import LayersStep
 from edgeprune.pruning.context import Context, Pruned
 from edgeprune.pruning.surgery import cut
-from edgeprune.steps import LayersStep
 
 __all__ = ["block_influence", "prune_layers"]
 

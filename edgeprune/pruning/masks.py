@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from edgeprune.config import read_yaml
-from edgeprune.errors import UsageError
+from edgeprune.base.errors import UsageError
+from edgeprune.base.strict_yaml import read_yaml
 
 __all__ = ["read_masks"]
 

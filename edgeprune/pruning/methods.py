@@ -1,12 +1,6 @@
 """The closed table of pruning methods: what each step of a pipeline does to a model."""
 
-from edgeprune.pruning.context import Context, Pruned
-from edgeprune.pruning.layers import prune_layers
-from edgeprune.pruning.reconstruct import prune_reconstruct
-from edgeprune.pruning.sparse import prune_gradient, prune_magnitude, prune_n_m
-from edgeprune.pruning.structured import prune_masks, prune_structured
-from edgeprune.pruning.vocabulary import prune_vocabulary
-from edgeprune.steps import (
+from edgeprune.profiles.steps import (
     GradientStep,
     LayersStep,
     MagnitudeStep,
@@ -17,6 +11,12 @@ from edgeprune.steps import (
     StructuredStep,
     VocabularyStep,
 )
+from edgeprune.pruning.context import Context, Pruned
+from edgeprune.pruning.layers import prune_layers
+from edgeprune.pruning.reconstruct import prune_reconstruct
+from edgeprune.pruning.sparse import prune_gradient, prune_magnitude, prune_n_m
+from edgeprune.pruning.structured import prune_masks, prune_structured
+from edgeprune.pruning.vocabulary import prune_vocabulary
 
 __all__ = ["apply_step"]
 

@@ -21,12 +21,12 @@ import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
-from edgeprune.errors import UsageError
+from edgeprune.base.errors import UsageError
 from edgeprune.models.architectures import LayerParts, depth_of, layers_of
 from edgeprune.models.reader import unpadded
+from edgeprune.profiles.steps import ReconstructStep
 from edgeprune.pruning.context import Context, Pruned
 from edgeprune.pruning.importance import Batch
-from edgeprune.steps import ReconstructStep
 
 __all__ = ["prune_reconstruct", "ridge"]
 

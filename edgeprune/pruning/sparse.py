@@ -10,11 +10,11 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from edgeprune.errors import UsageError
+from edgeprune.base.errors import UsageError
 from edgeprune.models.architectures import layers_of
 from edgeprune.models.record import dense_layers
+from edgeprune.profiles.steps import GradientStep, MagnitudeStep, NMStep
 from edgeprune.pruning.context import Context, Pruned, by_layer
-from edgeprune.steps import GradientStep, MagnitudeStep, NMStep
 
 __all__ = ["prune_gradient", "prune_magnitude", "prune_n_m", "sparsity_of"]
 

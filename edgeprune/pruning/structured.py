@@ -2,16 +2,16 @@
 
 from dataclasses import replace
 
-from edgeprune.errors import UsageError
+from edgeprune.base.errors import UsageError
 from edgeprune.models.architectures import image_tokens, layers_of, unit_multiply_adds
 from edgeprune.models.record import LayerRecord, dense_layers
+from edgeprune.profiles.steps import MasksStep, StructuredStep
 from edgeprune.pruning import importance
 from edgeprune.pruning.allocation import FloatArray, keep_by_cost, keep_counts, strongest
 from edgeprune.pruning.context import Context, Pruned, by_layer
 from edgeprune.pruning.importance import Scores
 from edgeprune.pruning.masks import read_masks
 from edgeprune.pruning.surgery import cut
-from edgeprune.steps import MasksStep, StructuredStep
 
 __all__ = ["prune_masks", "prune_structured"]
 

@@ -20,14 +20,14 @@ from typing import Any, cast
 
 from transformers import PreTrainedTokenizerFast
 
-from edgeprune.data import Text, flat
-from edgeprune.errors import ModelError, UsageError
+from edgeprune.base.errors import ModelError, UsageError
+from edgeprune.data.source import Text, flat
 from edgeprune.models.architectures import architecture_of
 from edgeprune.models.checkpoint import load_tokenizer
 from edgeprune.models.resize import keep_tokens
 from edgeprune.models.text_reader import TextReader
+from edgeprune.profiles.steps import VocabularyStep
 from edgeprune.pruning.context import Context, Pruned
-from edgeprune.steps import VocabularyStep
 
 __all__ = ["kept_tokens", "prune_vocabulary", "shrink_tokenizer"]
 

@@ -7,9 +7,9 @@ torch, is imported by `resolve_spec` and `task_for`.
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from edgeprune.config import Frozen
-from edgeprune.data import Columns
-from edgeprune.errors import ModelError, UsageError
+from edgeprune.base.errors import ModelError, UsageError
+from edgeprune.base.strict_yaml import Frozen
+from edgeprune.data.source import Columns
 from edgeprune.models.reference import reads_images
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ WHOLE_TEXTS: frozenset[TaskName] = frozenset({"text-classification", "feature-ex
 PREPROCESS: dict[TaskName, str] = {
     name: "preprocess_image" if name in IMAGE_TASKS else "preprocess_text" for name in COLUMNS
 }
-"""The module of `edgeprune/assets` that makes the model's inputs in a package."""
+"""The module of `edgeprune/ondevice` that makes the model's inputs in a package."""
 
 POSTPROCESS: dict[TaskName, str] = {
     "text-classification": "postprocess_classification",

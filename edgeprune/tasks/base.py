@@ -18,8 +18,8 @@ from torch import nn
 from torch.nn import functional
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from edgeprune.data import Content, SplitName, Table
-from edgeprune.errors import DataError
+from edgeprune.base.errors import DataError
+from edgeprune.data.source import Content, SplitName, Table
 from edgeprune.models.reader import Array, Inputs, Reader
 from edgeprune.tasks import ProblemType, TaskSpec
 

@@ -10,10 +10,10 @@ import torch
 from scipy.stats import spearmanr
 from torch.nn import functional
 
-from edgeprune.artifacts import recall_of
-from edgeprune.data import Label, Table
-from edgeprune.errors import DataError
+from edgeprune.base.errors import DataError
+from edgeprune.data.source import Label, Table
 from edgeprune.models.reader import Array
+from edgeprune.store.store import recall_of
 from edgeprune.tasks import ProblemType, TaskName, TaskSpec
 from edgeprune.tasks.base import Reduction, Source, Task, distinct_labels, random_signs
 

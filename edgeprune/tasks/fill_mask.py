@@ -15,8 +15,8 @@ import torch
 from torch import nn
 from transformers import PreTrainedTokenizerFast
 
-from edgeprune.data import Table, Text
-from edgeprune.errors import ModelError
+from edgeprune.base.errors import ModelError
+from edgeprune.data.source import Table, Text
 from edgeprune.models.reader import Array
 from edgeprune.tasks import TaskSpec
 from edgeprune.tasks.base import IGNORED, Batch, Example, Source

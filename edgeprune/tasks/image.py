@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from pydantic import JsonValue
 
-from edgeprune.data import Content
+from edgeprune.data.source import Content
 from edgeprune.models.image_reader import ImageReader, load_image_reader
 from edgeprune.models.reader import Reader
 from edgeprune.tasks.base import Example, Source, Task
 
 if TYPE_CHECKING:
-    from edgeprune.images import ImageFile
+    from edgeprune.data.images import ImageFile
 
 __all__ = ["ImageTask", "require_images"]
 

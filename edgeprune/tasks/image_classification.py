@@ -5,8 +5,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from edgeprune.data import Table
-from edgeprune.images import ImageFile
+from edgeprune.data.images import ImageFile
+from edgeprune.data.source import Table
 from edgeprune.models.reader import Array
 from edgeprune.tasks import TaskSpec
 from edgeprune.tasks.base import Source

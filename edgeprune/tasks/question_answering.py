@@ -15,10 +15,10 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from edgeprune.assets.postprocess_question_answering import best_span
-from edgeprune.data import Content, Label, Table, Text
-from edgeprune.errors import DataError
+from edgeprune.base.errors import DataError
+from edgeprune.data.source import Content, Label, Table, Text
 from edgeprune.models.reader import Array, Reader
+from edgeprune.ondevice.postprocess_question_answering import best_span
 from edgeprune.tasks import TaskSpec
 from edgeprune.tasks.base import IGNORED, Batch, Example, Source, model_inputs
 from edgeprune.tasks.text import TextTask, Tokenized, tokenizer_of

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from edgeprune.assets.postprocess_token_classification import first_tokens, has_spans, spans
-from edgeprune.data import Table, flat
-from edgeprune.errors import DataError
+from edgeprune.base.errors import DataError
+from edgeprune.data.source import Table, flat
 from edgeprune.models.reader import Array
+from edgeprune.ondevice.postprocess_token_classification import first_tokens, has_spans, spans
 from edgeprune.tasks import TaskSpec
 from edgeprune.tasks.base import IGNORED, Example, Source, distinct_labels
 from edgeprune.tasks.text import TextTask, Tokenized

@@ -8,7 +8,7 @@ from edgeprune.graph.rewrites.fused_attention import fused_attention, standard_a
 from edgeprune.graph.rewrites.narrow_reads import narrow_reads
 from edgeprune.graph.rewrites.packed_projections import packed_projections
 from edgeprune.graph.rewrites.unpadded import unpadded
-from edgeprune.variant import RewriteName
+from edgeprune.profiles.variant import RewriteName
 
 __all__ = ["REWRITES"]
 

@@ -1,0 +1,256 @@
+"""Strict YAML: a file becomes a frozen pydantic model, or one error that lists everything wrong with it.
+
+Keys that stand twice, keys that nobody reads and numbers out of range are refused, each with its path in the YAML and,
+for a misspelt key, the nearest known one:
+
+    pipelines/mine.yaml is not a valid pipeline:
+      stages.prune.steps.0.keep_heads: 1.4 is above 1
+      stages.finetune.epoch: unknown key; did you mean 'epochs'?
+"""
+
+import re
+from collections.abc import Hashable, Iterable, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
+from pydantic_core import ErrorDetails
+
+from edgeprune.base.errors import ProfileError
+
+__all__ = ["Frozen", "apply_overrides", "parse_override", "read_yaml", "validate"]
+
+
+class Frozen(BaseModel):
+    """Base of every model in the project: immutable, and unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+
+
+ModelT = TypeVar("ModelT", bound=Frozen)
+
+
+class _StrictLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """The safe loader (libyaml's where PyYAML was built with it), but it refuses a key given twice in one mapping."""
+
+
+def _mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+    seen: set[object] = set()
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node, deep=True)
+        if not isinstance(key, Hashable):
+            raise yaml.MarkedYAMLError(problem=f"the key {key!r} is no text", problem_mark=key_node.start_mark)
+        if key in seen:
+            raise yaml.MarkedYAMLError(problem=f"the key {key!r} stands twice", problem_mark=key_node.start_mark)
+        seen.add(key)
+    return loader.construct_mapping(node, deep=True)
+
+
+_StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+
+
+def read_yaml(path: Path) -> dict[str, JsonValue]:
+    """The mapping in a YAML file.
+
+    Raises:
+        ProfileError: The file is missing, not YAML, or not a mapping.
+    """
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)  # noqa: S506 (a SafeLoader)
+    except FileNotFoundError as error:
+        raise ProfileError(f"no file {path}; give the path of a YAML file or the name of a shipped one") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ProfileError(f"{path} could not be read as UTF-8 text: {error}") from error
+    except yaml.MarkedYAMLError as error:
+        line = f" line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise ProfileError(f"{path}{line} is not valid YAML: {error.problem}") from error
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that isn't one
+        raise ProfileError(f"{path} is not valid YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise ProfileError(f"{path} should hold a mapping of keys to values, but holds {type(content).__name__}")
+    return content
+
+
+def parse_override(text: str) -> tuple[list[str], JsonValue]:
+    """`stages.prune.steps.0.keep_ffn=0.4` as (path, value); the value is read as YAML.
+
+    Raises:
+        ProfileError: No `=`, an empty path, or a value that is not YAML.
+    """
+    path, separator, raw = text.partition("=")
+    if not separator or not all(path.split(".")):
+        raise ProfileError(f"--set needs path.to.key=value, got {text!r}")
+    if path == "target":
+        raise ProfileError(f"--set target.… changes values of the target; to choose another one, use --target {raw}")
+    try:
+        return path.split("."), yaml.load(raw, Loader=_StrictLoader)  # noqa: S506 (a SafeLoader)
+    except (yaml.YAMLError, ValueError) as error:
+        raise ProfileError(f"--set {path}: {raw!r} is not a YAML value") from error
+
+
+def apply_overrides(
+    content: dict[str, JsonValue], overrides: Iterable[tuple[list[str], JsonValue]]
+) -> dict[str, JsonValue]:
+    """A copy of `content` with every override in its place.
+
+    Raises:
+        ProfileError: A path that leads through a value or past the end of a list.
+    """
+    result: Any = _copy(content)
+    for path, value in overrides:
+        node: Any = result
+        for depth, part in enumerate(path):
+            last = depth == len(path) - 1
+            here = ".".join(path[:depth]) or "the top"
+            if isinstance(node, list):
+                if not part.isdecimal() or int(part) >= len(node):
+                    raise ProfileError(
+                        f"--set {'.'.join(path)}: {here} is a list of {len(node)}, it has no item {part!r}"
+                    )
+                index: Any = int(part)
+            elif isinstance(node, dict):
+                index = part
+                if not last and node.get(part) is None:
+                    node[part] = {}
+            else:
+                raise ProfileError(f"--set {'.'.join(path)}: {here} is a value, it has no key {part!r}")
+            if last:
+                node[index] = value
+            else:
+                node = node[index]
+    return dict(result)
+
+
+def _copy(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _copy(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_copy(item) for item in value]
+    return value
+
+
+def validate(model: type[ModelT], content: Mapping[str, JsonValue], *, source: str, kind: str) -> ModelT:
+    """`content` as `model`.
+
+    Args:
+        source: Where the content comes from, for the message.
+        kind: What it should be ("pipeline", "target profile"), for the message.
+
+    Raises:
+        ProfileError: With every fault, its path, and a suggestion for a misspelt key.
+    """
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        lines: dict[str, list[ErrorDetails]] = {}
+        for item in error.errors():
+            lines.setdefault(_path(model, item), []).append(item)
+        shown = "\n".join(
+            f"  {path or 'the whole'}: {', or '.join(_sentence(model, item) for item in _telling(items))}"
+            for path, items in lines.items()
+            if not _follows_from_another(path, lines)
+        )
+        raise ProfileError(f"{source} is not a valid {kind}:\n{shown}") from error
+
+
+def _follows_from_another(path: str, paths: Iterable[str]) -> bool:
+    """Whether a fault below this place is listed too: a list whose only item is invalid is also reported as too short."""
+    return any(other.startswith(f"{path}.") for other in paths)
+
+
+def _telling(items: list[ErrorDetails]) -> list[ErrorDetails]:
+    """Where a value may be of several types, only what is wrong with it as the type that it has."""
+    return [item for item in items if not item["type"].endswith("_type")] or items
+
+
+_COMPARISONS = {
+    "greater_than": ("is not above", "gt"),
+    "greater_than_equal": ("is below", "ge"),
+    "less_than": ("is not below", "lt"),
+    "less_than_equal": ("is above", "le"),
+}
+
+
+def _sentence(model: type[BaseModel], item: ErrorDetails) -> str:
+    kind, value = item["type"], item["input"]
+    if kind in ("missing", "union_tag_not_found"):
+        return "required, but missing"
+    if kind == "extra_forbidden":
+        known = _fields_at(model, item["loc"][:-1])
+        near = get_close_matches(str(item["loc"][-1]), known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(sorted(known)) or 'nothing'}"
+        return f"unknown key; {hint}"
+    if kind in _COMPARISONS:
+        words, bound = _COMPARISONS[kind]
+        return f"{value} {words} {item.get('ctx', {})[bound]}"
+    if kind in ("literal_error", "union_tag_invalid"):
+        context = item.get("ctx", {})
+        return _not_one_of(context.get("tag", value), context.get("expected", context.get("expected_tags", "")))
+    if kind == "value_error":
+        return item["msg"].removeprefix("Value error, ")
+    wanted = re.sub(r"^(Input|String|Keys|Tuple|List) should ", "", item["msg"]).removesuffix(f", not {_size(value)}")
+    return f"{value!r} should {wanted}"
+
+
+def _not_one_of(value: object, expected: str) -> str:
+    words = [word.strip("'") for word in expected.replace(" or ", ", ").split(", ")]
+    near = get_close_matches(str(value), words, n=1)
+    return f"{value!r} is not one of {expected}" + (f"; did you mean {near[0]!r}?" if near else "")
+
+
+def _path(model: type[BaseModel], item: ErrorDetails) -> str:
+    """The path in the YAML: pydantic adds a part for each of several types or models that a value may have."""
+    location = item["loc"]
+    parts = [
+        str(part)
+        for depth, part in enumerate(location)
+        if isinstance(part, int)
+        or part in _fields_at(model, location[:depth])
+        or not _is_choice(model, location, depth)
+    ]
+    if item["type"].startswith("union_tag"):
+        parts.append(item["ctx"]["discriminator"].strip("'"))
+    return ".".join(parts)
+
+
+def _is_choice(model: type[BaseModel], location: tuple[int | str, ...], depth: int) -> bool:
+    part = str(location[depth])
+    if re.match(r"^(literal\[|constrained-|(int|float|str|bool|none|tuple|list|dict|nullable)\b)", part):
+        return True
+    return any(_is_tagged(one, part) for one in _models_at(model, location[:depth]))
+
+
+def _is_tagged(model: type[BaseModel], tag: str) -> bool:
+    """Whether a model of a discriminated union goes by this tag."""
+    return any(get_args(field.annotation) == (tag,) for field in model.model_fields.values())
+
+
+def _size(value: object) -> str:
+    return str(len(value)) if isinstance(value, list | tuple | dict | str) else ""
+
+
+def _fields_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
+    """The field names of the models that may stand at `location` below `model`."""
+    return [name for one in _models_at(model, location) for name in one.model_fields]
+
+
+def _models_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[type[BaseModel]]:
+    current = [model]
+    for part in location:
+        if isinstance(part, int):
+            continue
+        fields = [one.model_fields[part] for one in current if part in one.model_fields]
+        if fields:
+            current = [found for field in fields for found in _models_in(field.annotation)]
+        else:
+            current = [one for one in current if _is_tagged(one, part)] or current
+    return current
+
+
+def _models_in(annotation: object) -> list[type[BaseModel]]:
+    """All pydantic models in a (possibly nested) annotation."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [found for item in get_args(annotation) for found in _models_in(item)]

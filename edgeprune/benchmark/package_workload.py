@@ -1,0 +1,116 @@
+"""What a package is given when it is timed: texts or images as its own tokenizer and preprocessing make them. Light: no torch."""
+
+import json
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import JsonValue
+
+from edgeprune.base.errors import UsageError
+from edgeprune.benchmark.measure import Load
+from edgeprune.data.batches import DIFFERENT_IMAGES, draw
+from edgeprune.profiles.pipeline import Target
+from edgeprune.profiles.variant import SessionOptions
+from edgeprune.tasks import PREPROCESS
+
+__all__ = ["contents_of", "package_load"]
+
+Feed = Mapping[str, Any]
+"""A session's inputs by name; arrays whose first dimension is the row."""
+
+
+def contents_of(folder: Path, described: Mapping[str, Any], inputs: Sequence[str] | None) -> list[Any]:
+    """The texts or images of lines, as run.py reads them, or of a package's goldens.
+
+    Raises:
+        UsageError: The lines don't fit the package's task.
+    """
+    module = import_module(f"edgeprune.ondevice.{PREPROCESS[described['task']]}")
+    if inputs is not None:
+        try:
+            return list(module.contents(inputs, described))
+        except ValueError as error:
+            raise UsageError(f"the inputs can't be read: {error}") from error
+    record = json.loads((folder / "goldens.json").read_text(encoding="utf-8"))
+    return [module.from_json(golden[module.KIND]) for golden in record["goldens"]]
+
+
+def package_load(
+    folder: Path, described: Mapping[str, Any], contents: Sequence[Any], samples: int, target: Target
+) -> Load:
+    """A package and what it makes of some inputs, in a seeded order.
+
+    Args:
+        folder: The package's.
+        described: Its `edgeprune.json`.
+        contents: Texts or images.
+        samples: How many batches.
+        target: Its workload says how large they are, how long texts are, and whether answers are timed too.
+
+    Raises:
+        UsageError: The package can't be given these, or not as the workload asks.
+    """
+    module = import_module(f"edgeprune.ondevice.{PREPROCESS[described['task']]}")
+    inputs = module.Inputs(folder, described)
+    try:
+        feeds = [inputs.feed(inputs.encode(content)) for content in contents]
+        feeds = [_of_length(feed, target.workload.lengths, described) for feed in feeds]
+        groups, longest = draw(
+            range(len(feeds)),
+            lambda row: sum(values.size for values in feeds[row].values()),
+            batch_size=target.workload.batch_size,
+            count=samples,
+            seed=0,
+        )
+        batches = [_together([feeds[row] for row in group]) for group in groups]
+        return Load(
+            folder / "model.onnx",
+            SessionOptions.model_validate(described["session"]),
+            [_as_json(batch, number) for number, batch in enumerate(batches)],
+            _as_json(_together([feeds[row] for row in longest]), 0),
+            package=folder if target.times_answers else None,
+            contents=[module.to_json(contents[row]) for row, *_ in groups] if target.times_answers else [],
+        )
+    except ValueError as error:
+        raise UsageError(f"{folder.name} can't be given the inputs: {error}") from error
+
+
+def _of_length(feed: Feed, length: int | str, described: Mapping[str, Any]) -> Feed:
+    """A text cut or repeated to a number of tokens. Raises ValueError where it can't be."""
+    if not isinstance(length, int):
+        return feed
+    limit = described.get("max_length")
+    if limit is None:
+        raise ValueError(f"workload.lengths is {length} tokens, and it reads images, which all have one size")
+    if length > limit:
+        raise ValueError(f"workload.lengths is {length} tokens, and it cuts texts to {limit}")
+    return {name: np.resize(values, (1, length)) for name, values in feed.items()}
+
+
+def _together(feeds: Sequence[Feed]) -> Feed:
+    """One batch, padded on the right. Raises ValueError where the package takes no padding."""
+    widths = {values.shape[1] for feed in feeds for values in feed.values()}
+    if len(widths) == 1:
+        return {name: np.concatenate([feed[name] for feed in feeds]) for name in feeds[0]}
+    if "attention_mask" not in feeds[0]:
+        raise ValueError(
+            "workload.batch_size is above 1, and its graph takes no padding (rewrite unpadded); build it for batches"
+        )
+    padded = {
+        name: [np.pad(feed[name], [(0, 0), (0, max(widths) - feed[name].shape[1])]) for feed in feeds]
+        for name in feeds[0]
+    }
+    return {name: np.concatenate(rows) for name, rows in padded.items()}
+
+
+def _as_json(feed: Feed, number: int) -> dict[str, JsonValue]:
+    """A session's inputs as the agent reads them; of images, whose pixels take the same time whatever they are, drawn."""
+    return {
+        name: values.tolist()
+        if values.dtype == np.int64
+        else {"seed": number % DIFFERENT_IMAGES, "shape": list(values.shape)}
+        for name, values in feed.items()
+    }

@@ -1,0 +1,131 @@
+"""The commands about packages: `edgeprune verify`, `edgeprune benchmark`."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgeprune.base.errors import EdgepruneError, UsageError, first_exit_code
+from edgeprune.cli.profiles import Json
+from edgeprune.cli.render import EventRenderer, budget_misses, err, out, print_benchmark
+
+__all__ = ["Set", "benchmark", "share_of", "verify"]
+
+Set = Annotated[
+    list[str] | None, typer.Option("--set", help="Override, e.g. stages.finetune.epochs=1 or target.budget.size_mb=30.")
+]
+
+
+def verify(
+    package: Annotated[Path, typer.Argument(help="A package's folder or .tar.gz.")],
+    as_json: Json = False,
+) -> int:
+    """Check every digest of a package and replay its goldens."""
+    from edgeprune.pipeline.verify import verify as check
+
+    found = check(package)
+    if as_json:
+        sys.stdout.write(found.model_dump_json(indent=2) + "\n")
+    else:
+        how = "bit by bit" if found.exact else f"within {found.max_error:.1e}, with the same answers"
+        out.print(f"{package}: {found.files} files as they were made, {found.goldens} goldens equal {how}")
+    return 0
+
+
+def benchmark(
+    package: Annotated[Path, typer.Argument(help="A package's folder or .tar.gz.")],
+    against: Annotated[Path | None, typer.Option(help="Another package, which takes turns with the first.")] = None,
+    target: Annotated[
+        str,
+        typer.Option(
+            "--target",
+            "--targets",
+            help="Shipped target, path, or host; several, separated by commas, are timed at once.",
+        ),
+    ] = "host",
+    inputs: Annotated[
+        Path | None, typer.Option(help="One text, or image path, a line.  [default: the package's goldens]")
+    ] = None,
+    max_regression: Annotated[
+        str | None, typer.Option(help="With --against: how much slower the first may be, e.g. 5%.")
+    ] = None,
+    processes: Annotated[
+        int, typer.Option(help="Fresh processes; fewer than 7 allow no interval and no verdict.", min=1)
+    ] = 8,
+    samples: Annotated[int, typer.Option(help="Timed runs of each package in each process.", min=16)] = 40,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Override of the target, e.g. target.budget.latency_p90_ms=10.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option(help="File that every sample is written to, as JSON lines.")] = None,
+    as_json: Json = False,
+) -> int:
+    """Time a package on a target, or two by turns: faster, slower, or can't tell."""
+    from edgeprune.benchmark.compare import BenchmarkReport, fleet
+    from edgeprune.devices.match import host_target
+    from edgeprune.ondevice.agent import device_info
+    from edgeprune.profiles.pipeline import BenchmarkConfig, load_target
+
+    share = None if max_regression is None else share_of(max_regression)
+    if share is not None and against is None:
+        raise UsageError("--max-regression is of one package against another; give --against")
+    names = [name.strip() for name in target.split(",")]
+    if other := next((one for one in set_ or () if not one.startswith("target.")), None):
+        raise UsageError(f"--set {other} is of no effect here; a benchmark takes overrides of the target: target.…=")
+    if output is not None and len(names) > 1:
+        raise UsageError(
+            "--output is one file, and there are several targets; time them one by one to keep the samples"
+        )
+    targets = [
+        host_target(device_info(), set_ or ()) if name == "host" else load_target(name, set_ or ()) for name in names
+    ]
+    with EventRenderer(err, stages=1) as renderer:
+        found = fleet(
+            [package] if against is None else [package, against],
+            targets,
+            config=BenchmarkConfig(processes=processes, samples=samples),
+            inputs=None if inputs is None else _lines(inputs),
+            max_regression=share,
+            samples=output,
+            emit=renderer,
+        )
+    reports = [one for one in found if isinstance(one, BenchmarkReport)]
+    failed = [(one.name, error) for one, error in zip(targets, found, strict=True) if isinstance(error, EdgepruneError)]
+    if len(targets) == 1 and failed:
+        raise failed[0][1]
+    if as_json:
+        documents = [report.model_dump(mode="json") for report in reports]
+        documents += [{"target": name, "exit_code": one.exit_code, "error": str(one)} for name, one in failed]
+        sys.stdout.write(json.dumps(documents if len(targets) > 1 else documents[0], indent=2) + "\n")
+    else:
+        for report in reports:
+            print_benchmark(out, report)
+    for report in reports:
+        for sentence in budget_misses(report.budget, report.target):
+            err.print(f"edgeprune: {sentence}", style="red")
+    for name, error in failed:
+        err.print(f"edgeprune: {name}: {error}", style="red")
+    codes = {report.exit_code for report in reports} | {error.exit_code for _, error in failed}
+    return first_exit_code(codes - {0})
+
+
+def share_of(text: str) -> float:
+    """The share that `5%` or `0.05` is."""
+    try:
+        value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1:
+        raise UsageError(f"--max-regression is {text}; give a share below 1, such as 5% or 0.05")
+    return value
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        found = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} can't be read: {error}") from error
+    if not found:
+        raise UsageError(f"{path} has no lines; give one text, or the path of one image, a line")
+    return found

@@ -1,0 +1,247 @@
+"""The commands about what there is: `edgeprune targets`, `edgeprune pipelines`, `edgeprune store`."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from edgeprune.base.errors import EdgepruneError, first_exit_code
+from edgeprune.cli.render import err, out, table
+
+if TYPE_CHECKING:
+    from edgeprune.profiles.pipeline import Pipeline, Target
+
+__all__ = ["Json", "StoreOption", "group", "pipelines_app", "store_app", "store_folder", "targets_app"]
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+StoreOption = Annotated[
+    Path | None, typer.Option("--store", help="Where artifacts are kept.  [default: $EDGEPRUNE_STORE or .edgeprune]")
+]
+
+
+def group(help_text: str) -> typer.Typer:
+    """A group of commands; without one it shows its help."""
+    return typer.Typer(help=help_text, no_args_is_help=True, rich_markup_mode=None, add_completion=False)
+
+
+targets_app = group("Device profiles.")
+pipelines_app = group("Pipeline definitions.")
+store_app = group("What builds left behind, to be used again.")
+
+
+def store_folder(asked: Path | None) -> Path:
+    """The store asked for, or the default one."""
+    from edgeprune.store.store import default_store
+
+    return asked or default_store()
+
+
+@targets_app.command("list")
+def targets_list(as_json: Json = False) -> int:
+    """The shipped targets."""
+    from edgeprune.profiles.pipeline import load_target, shipped_names
+
+    found = [load_target(name) for name in shipped_names("targets")]
+    if as_json:
+        sys.stdout.write(json.dumps([target.model_dump(mode="json") for target in found], indent=2) + "\n")
+        return 0
+    rows = [
+        [one.name, one.device.arch, one.precision.mode, one.runner.type if one.runner else "null", one.description]
+        for one in found
+    ]
+    out.print(table(None, ["target", "arch", "precision", "runner", "description"], rows))
+    return 0
+
+
+@targets_app.command("match")
+def targets_match(as_json: Json = False) -> int:
+    """Which targets fit this machine, and why the others don't."""
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    import onnxruntime
+
+    from edgeprune.devices.match import mismatches
+    from edgeprune.ondevice.agent import device_info
+    from edgeprune.profiles.pipeline import load_target, shipped_names
+
+    device, providers = device_info(), onnxruntime.get_available_providers()
+    found = {name: mismatches(load_target(name), device, providers) for name in shipped_names("targets")}
+    if as_json:
+        document = [{"target": name, "fits": not reasons, "reasons": reasons} for name, reasons in found.items()]
+        sys.stdout.write(json.dumps({"device": device, "targets": document}, indent=2) + "\n")
+        return 0
+    out.print(f"{device['cpu'] or 'this CPU'}: {device['arch']}, {device['cores']} cores, {' '.join(device['isa'])}")
+    rows = [[name, "no" if reasons else "fits", "; ".join(reasons)] for name, reasons in found.items()]
+    out.print(table(None, ["target", "", "why not"], rows))
+    return 0
+
+
+@targets_app.command("probe")
+def targets_probe(
+    device: Annotated[
+        str | None, typer.Argument(help="ssh://user@host or adb://serial.  [default: this machine]")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Of the profile.  [default: made of the CPU's name]")] = None,
+    python: Annotated[str | None, typer.Option(help="What runs Python there.  [default: python3]")] = None,
+    perf_test: Annotated[
+        str | None, typer.Option(help="The onnxruntime_perf_test there, for a device without a Python.")
+    ] = None,
+    folder: Annotated[str | None, typer.Option(help="Where a work folder may be made there.")] = None,
+    app: Annotated[
+        str | None, typer.Option(help="By adb: the app whose user runs everything, e.g. com.termux.")
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """A profile of a device, from what it says of itself, on standard output."""
+    from edgeprune.devices.probe import place_of, probe
+
+    place = place_of(device, python=python, perf_test=perf_test, folder=folder, app=app)
+    _write(probe(place, name), as_json=as_json)
+    return 0
+
+
+@pipelines_app.command("list")
+def pipelines_list(as_json: Json = False) -> int:
+    """The shipped pipelines."""
+    from edgeprune.profiles.pipeline import load_pipeline, shipped_names
+
+    found = [load_pipeline(name) for name in shipped_names("pipelines")]
+    if as_json:
+        sys.stdout.write(json.dumps([pipeline.model_dump(mode="json") for pipeline in found], indent=2) + "\n")
+        return 0
+    out.print(
+        table(
+            None, ["pipeline", "rounds", "description"], [[one.name, str(one.rounds), one.description] for one in found]
+        )
+    )
+    return 0
+
+
+def _write(definition: "Pipeline | Target", *, as_json: bool) -> None:
+    """A definition on standard output, every default filled in."""
+    import yaml
+
+    content = definition.model_dump(mode="json")
+    sys.stdout.write(
+        json.dumps(content, indent=2) + "\n" if as_json else yaml.safe_dump(content, sort_keys=False, width=110)
+    )
+
+
+def _definition_commands(group: typer.Typer, kind: Literal["targets", "pipelines"]) -> None:
+    """show, validate and schema, alike for both kinds of definition."""
+
+    @group.command("show")
+    def show(name: Annotated[str, typer.Argument(help="A shipped name or a path.")], as_json: Json = False) -> int:
+        """A definition with every default filled in."""
+        _write(_load(kind, name), as_json=as_json)
+        return 0
+
+    @group.command("validate")
+    def validate(paths: Annotated[list[str], typer.Argument(help="Shipped names or paths.")]) -> int:
+        """Check definitions, naming every fault."""
+        faults = []
+        for name in paths:
+            try:
+                _load(kind, name)
+                out.print(f"{name}: valid")
+            except EdgepruneError as error:
+                faults.append(error)
+                err.print(str(error))
+        return first_exit_code({fault.exit_code for fault in faults})
+
+    @group.command("schema")
+    def schema() -> int:
+        """The JSON Schema, for editors."""
+        from edgeprune.profiles import pipeline as profiles
+
+        sys.stdout.write(profiles.schema(kind))
+        return 0
+
+
+_definition_commands(targets_app, "targets")
+_definition_commands(pipelines_app, "pipelines")
+
+
+@store_app.command("list")
+def store_list(store: StoreOption = None, as_json: Json = False) -> int:
+    """Every artifact in the store."""
+    from edgeprune.store.store import Store
+
+    found = list(Store(store_folder(store)).artifacts())
+    if as_json:
+        sys.stdout.write(json.dumps([one.manifest.model_dump(mode="json") for one in found], indent=2) + "\n")
+        return 0
+    rows = [
+        [
+            one.manifest.stage,
+            one.key[:12],
+            one.manifest.started_at,
+            f"{sum(record.size_bytes for record in one.manifest.files) / 1e6:.1f}",
+            f"{one.manifest.duration_s:.1f}",
+        ]
+        for one in sorted(found, key=lambda artifact: artifact.manifest.started_at)
+    ]
+    out.print(table(None, ["stage", "key", "made", "MB", "seconds"], rows))
+    return 0
+
+
+@store_app.command("size")
+def store_size(store: StoreOption = None, as_json: Json = False) -> int:
+    """How much the store holds, by stage."""
+    from edgeprune.store.store import total_bytes
+
+    root = store_folder(store)
+    sizes = {
+        folder.name: total_bytes([folder])
+        for folder in sorted(root.glob("*"))
+        if folder.is_dir() and folder.name != "locks"
+    }
+    if as_json:
+        sys.stdout.write(
+            json.dumps({"store": str(root), "size_bytes": sum(sizes.values()), "stages": sizes}, indent=2) + "\n"
+        )
+        return 0
+    rows = [[name, f"{size / 1e6:.1f}"] for name, size in sizes.items()]
+    out.print(table(None, [str(root), "MB"], [*rows, ["total", f"{sum(sizes.values()) / 1e6:.1f}"]]))
+    return 0
+
+
+@store_app.command("gc")
+def store_gc(
+    store: StoreOption = None,
+    older_than_days: Annotated[
+        float | None, typer.Option("--older-than", help="Also delete artifacts not used for so many days.", min=0)
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Delete what killed builds left; with --older-than, also what hasn't been used for long."""
+    from edgeprune.base.errors import storage_error
+    from edgeprune.store.store import Store, total_bytes
+
+    opened = Store(store_folder(store))
+    doomed, freed = [], 0
+    try:
+        for folder in opened.garbage(older_than_days):
+            doomed.append(folder)
+            freed += total_bytes([folder])
+            if not dry_run:
+                opened.remove(folder)
+    except OSError as error:
+        raise (storage_error(error, opened.root) or error) from error
+    if as_json:
+        document = {"removed": [str(path) for path in doomed], "size_bytes": freed, "dry_run": dry_run}
+        sys.stdout.write(json.dumps(document, indent=2) + "\n")
+    else:
+        out.print(
+            f"{len(doomed)} folders, {freed / 1e6:.1f} MB {'would be' if dry_run else ''} deleted".replace("  ", " ")
+        )
+    return 0
+
+
+def _load(kind: Literal["targets", "pipelines"], name: str) -> "Pipeline | Target":
+    from edgeprune.profiles.pipeline import load_pipeline, load_target
+
+    return load_target(name) if kind == "targets" else load_pipeline(name)

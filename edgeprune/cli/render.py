@@ -1,0 +1,350 @@
+"""Events and results for people: progress bars on a terminal, plain lines elsewhere, tables at the end.
+
+Progress, notes and errors go to standard error, results to standard output. rich honours NO_COLOR.
+"""
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from pydantic import JsonValue
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from edgeprune.base import events
+from edgeprune.benchmark.statistics import FEWEST_PROCESSES, LatencyRow
+from edgeprune.benchmark.verdicts import BudgetRow
+from edgeprune.pipeline.report import BuildReport, EmulationRow
+
+if TYPE_CHECKING:
+    from edgeprune.benchmark.compare import BenchmarkReport
+    from edgeprune.models.sizes import Inspection
+
+__all__ = [
+    "EventRenderer",
+    "budget_misses",
+    "err",
+    "misses",
+    "out",
+    "print_benchmark",
+    "print_comparison",
+    "print_inspection",
+    "print_plan",
+    "print_report",
+    "table",
+]
+
+_PACE_SECONDS = 30
+_PIPE_WIDTH = 200
+"""Columns of a table that doesn't go to a terminal; rich would cut it to 80."""
+
+out = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
+err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+
+
+class EventRenderer:
+    """An `Emit` that shows a build on standard error.
+
+    On a terminal the running stage has a bar with elapsed and estimated remaining time; elsewhere every stage gives a
+    line when it starts, one every half minute with the time that is left at its pace so far, and one when it ends.
+    """
+
+    def __init__(self, console: Console, *, stages: int) -> None:
+        self._console = console
+        self._stages = stages
+        self._done = 0
+        self._started = self._spoke = time.monotonic()
+        self._progress = Progress(
+            TextColumn("{task.description}", style="bold", markup=False),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[unit]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._bar = self._progress.add_task("starting", total=None, unit="")
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def __call__(self, event: events.Event) -> None:
+        """Show one event."""
+        match event:
+            case events.StageStarted(stage, round_number):
+                self._started = self._spoke = time.monotonic()
+                self._progress.reset(self._bar, description=self._title(stage, round_number), total=None, unit="")
+                if not self._console.is_terminal:
+                    self._say(f"{self._title(stage, round_number)} …")
+            case events.Progress(done=done, total=total, unit=unit):
+                self._progress.update(self._bar, completed=done, total=total, unit=unit)
+                self._say_pace(event)
+            case events.StageWaiting(stage, round_number):
+                self._say(f"{self._title(stage, round_number)}: another build is making it; waiting")
+            case events.StageFinished(stage, round_number, _, cached, duration_s):
+                how = "from the store" if cached else f"{duration_s:.1f} s"
+                self._say(f"{self._title(stage, round_number)}: {how}")
+                self._done += 1
+            case events.Note(message, level):
+                self._say(f"{level}: {message}", style="yellow" if level == "warning" else "")
+            case _:
+                pass
+
+    def _say_pace(self, event: events.Progress) -> None:
+        now = time.monotonic()
+        if self._console.is_terminal or now - self._spoke < _PACE_SECONDS or event.done == 0:
+            return
+        self._spoke = now
+        left_s = (now - self._started) / event.done * (event.total - event.done)
+        title = self._title(event.stage, event.round)
+        self._say(f"{title}: {event.done} of {event.total} {event.unit}, about {left_s:.0f} s left")
+
+    def _say(self, line: str, *, style: str = "") -> None:
+        self._console.print(line, style=style, highlight=False, markup=False, soft_wrap=True)
+
+    def _title(self, stage: str, round_number: int) -> str:
+        which = f" {round_number}" if round_number else ""
+        return f"[{self._done + 1}/{self._stages}] {stage}{which}"
+
+
+def table(title: str | None, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """A plain table; every column but the first is right-aligned if its cells are numbers."""
+    result = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for index, name in enumerate(columns):
+        numeric = all(row[index][:1] in "+-.0123456789–" for row in rows if row[index])
+        last = index == len(columns) - 1
+        result.add_column(name, justify="right" if numeric and index else "left", no_wrap=not last)
+    for row in rows:
+        result.add_row(*row)
+    return result
+
+
+def print_table(console: Console, title: str | None, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table; where the terminal is too narrow, in parts below one another, each with the first column."""
+    whole = table(title, columns, rows)
+    unlimited = console.options.update(max_width=10_000)
+    count = len(columns)
+    while count > 2 and whole.__rich_measure__(console, unlimited).maximum > console.width:
+        count -= 1
+        whole = table(title, columns[:count], [row[:count] for row in rows])
+    console.print(whole, markup=False)
+    if count < len(columns):
+        console.print()
+        print_table(console, None, [columns[0], *columns[count:]], [[row[0], *row[count:]] for row in rows])
+
+
+def print_plan(console: Console, rows: Sequence[Mapping[str, JsonValue]], not_measured: str | None) -> None:
+    """A row a stage: its key, and whether it would run."""
+    shown = [
+        [
+            str(row["stage"]),
+            str(row["round"]),
+            "after the race" if row["key"] is None else str(row["key"])[:12],
+            "in the store" if row["in_store"] else "would run",
+        ]
+        for row in rows
+    ]
+    console.print(table(None, ["stage", "round", "key", ""], shown))
+    if not_measured:
+        console.print(f"benchmark: not measured, {not_measured}")
+
+
+def print_report(console: Console, report: BuildReport) -> None:
+    """The end of a build: stages, latency, budgets, and where the package is."""
+    last = max(row.round for row in report.stages)
+    measured = {row.artifact: row for row in report.latency}
+    timing = {("export", 0): "dense-fp32", ("quantize", 0): "dense", ("quantize", last): "final"}
+    rows = []
+    for stage in report.stages:
+        latency = measured.get(timing.get((stage.stage, stage.round), ""))
+        metric = stage.metric
+        rows.append(
+            [
+                f"{stage.stage} {stage.round}" if stage.round else f"{stage.stage} (dense)",
+                _millions(stage.parameters),
+                _megabytes(stage.size_bytes),
+                f"{metric.value:.4f}" if metric else "",
+                f"{metric.drop:+.4f}" if metric and metric.drop is not None else "",
+                "[{:+.3f}, {:+.3f}]".format(*metric.drop_interval) if metric and metric.drop_interval else "",
+                f"{latency.p50_ms:.2f}" if latency and latency.p50_ms else "",
+                f"{latency.p90_ms:.2f}" if latency and latency.p90_ms else "",
+                "store" if stage.cached else f"{stage.duration_s:.1f}",
+                f"{stage.peak_memory_mb:.0f}",
+            ]
+        )
+    name = report.linear.name if report.linear else next((s.metric.name for s in report.stages if s.metric), "metric")
+    if report.linear:
+        from edgeprune.tasks import IMAGE_TASKS
+
+        features = "16 x 16 pixels" if report.task in IMAGE_TASKS else "TF-IDF"
+        rows.append([f"{features} + linear model", "", "", f"{report.linear.value:.4f}", "", "", "", "", "", ""])
+    columns = ["stage", "parameters", "MB", name, "drop", "95% interval", "p50 ms", "p90 ms", "seconds", "peak MB"]
+    print_table(console, f"{report.name} {report.release} for {report.target} ({report.pipeline})", columns, rows)
+    if report.budget:
+        console.print()
+        _print_budget(console, report.budget)
+    for row in report.latency:
+        _print_beyond(console, row)
+    if report.variant is not None:
+        timed = sum(row.p50_ms is not None for row in report.race)
+        how = f"the fastest of {timed} that were timed" if report.race else "not raced"
+        console.print()
+        console.print(f"graph: {report.variant.words} ({how})", highlight=False, markup=False, soft_wrap=True)
+    if report.emulation is not None:
+        console.print()
+        console.print(_emulation_words(report.emulation), highlight=False, markup=False, soft_wrap=True)
+    for note in report.notes:
+        console.print()
+        console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
+    console.print()
+    made = [(report.package.path, report.package.size_bytes)]
+    made += [(report.package.archive, report.package.archive_bytes)] if report.package.archive_bytes else []
+    made += [(report.mobile.path, report.mobile.size_bytes)] if report.mobile else []
+    for path, size_bytes in made:
+        console.print(f"{path}  {size_bytes / 1e6:.1f} MB", highlight=False, markup=False, soft_wrap=True)
+
+
+def _emulation_words(row: EmulationRow) -> str:
+    same = f"{row.same_answers:.0%} of {row.rows} answers the same, largest difference {row.max_error:.1e}"
+    return f"emulated {row.core}: {same}; not timed"
+
+
+def print_comparison(console: Console, reports: Sequence[BuildReport]) -> None:
+    """A row a target."""
+    rows = []
+    for report in reports:
+        metric = next((stage.metric for stage in report.stages if stage.stage == "package"), None)
+        final = next((row for row in report.latency if row.artifact == "final"), None)
+        dense = next((row for row in report.latency if row.artifact == "dense-fp32"), None)
+        rows.append(
+            [
+                report.target,
+                f"{metric.value:.4f}" if metric else "",
+                f"{metric.drop:+.4f}" if metric and metric.drop is not None else "",
+                f"{report.package.size_bytes / 1e6:.1f}",
+                f"{final.p50_ms:.2f}" if final and final.p50_ms else "not measured",
+                f"{final.p90_ms:.2f}" if final and final.p90_ms else "not measured",
+                f"{dense.p50_ms / final.p50_ms:.1f}x" if final and dense and final.p50_ms and dense.p50_ms else "",
+                report.verdict,
+                str(report.exit_code),
+                (report.device.cpu or "unknown") if report.device else "",
+            ]
+        )
+    columns = ["target", "metric", "drop", "MB", "p50 ms", "p90 ms", "against dense", "verdict", "exit", "measured on"]
+    print_table(console, None, columns, rows)
+
+
+def print_inspection(console: Console, found: "Inspection") -> None:
+    """A row a part; what is pruned beside what was there."""
+    rows = []
+    for row in [*found.parts, found.total]:
+        now, before = (row.heads, row.dense_heads) if row.heads is not None else (row.neurons, row.dense_neurons)
+        unit = "heads" if row.heads is not None else "neurons"
+        units = "" if now is None else f"{now} of {before} {unit}" if found.pruned else f"{now} {unit}"
+        if row.kept is not None and row.heads is not None and row.kept:
+            units += f": {' '.join(map(str, row.kept))}"
+        cells = [row.part, units, f"{row.parameters:,}", f"{row.multiply_adds / 1e6:,.1f}"]
+        if found.pruned:
+            cells += [f"{row.dense_parameters:,}", f"{row.dense_multiply_adds / 1e6:,.1f}"]
+        rows.append(cells)
+    columns = ["part", "units", "parameters", "M multiply-adds"]
+    if found.pruned:
+        columns += ["dense parameters", "dense M multiply-adds"]
+    title = f"{found.model}: {found.architecture}, one text of {found.tokens} tokens"
+    print_table(console, title, columns, rows)
+
+
+def misses(report: BuildReport) -> list[str]:
+    """A sentence for every budget that a build did not meet."""
+    return budget_misses(report.budget, report.target)
+
+
+def budget_misses(rows: Sequence[BudgetRow], target: str) -> list[str]:
+    """A sentence for every budget that was not met."""
+    sentences = []
+    for row in rows:
+        if row.verdict == "fail":
+            sentences.append(f"{row.name} is {_value(row)}, the budget of {target} is {row.limit:g}")
+        elif row.verdict == "not_measured":
+            sentences.append(f"{row.name} was not measured, the budget of {target} is {row.limit:g}")
+        elif row.verdict == "inconclusive" and row.interval is None:
+            sentences.append(
+                f"{row.name} could not be told: an interval needs {FEWEST_PROCESSES} processes and enough samples, more than "
+                f"were taken"
+            )
+        elif row.verdict == "inconclusive":
+            low, high = row.interval or (0.0, 0.0)
+            sentences.append(
+                f"{row.name} is between {low:.4g} and {high:.4g}, the budget of {target} is {row.limit:g}: too close to tell; "
+                f"measure on a quieter machine or with more processes"
+            )
+    return sentences
+
+
+def print_benchmark(console: Console, report: "BenchmarkReport") -> None:
+    """A row a package, their ratio, and the budgets."""
+    rows = []
+    for row in report.latency:
+        cells = [row.artifact]
+        for q in (50, 90, 95, 99):
+            value, interval = getattr(row, f"p{q}_ms"), getattr(row, f"p{q}_interval_ms")
+            cells.append(
+                "" if value is None else f"{value:.2f}" + (" [{:.2f}, {:.2f}]".format(*interval) if interval else "")
+            )
+        cells.append("" if row.cold_start_ms is None else f"{row.cold_start_ms:.0f}")
+        cells.append("" if row.peak_memory_mb is None else f"{row.peak_memory_mb:.0f}")
+        rows.append([*cells, str(row.samples), str(row.processes), "not steady" if row.converged is False else ""])
+    columns = ["package", "p50 ms", "p90 ms", "p95 ms", "p99 ms", "cold ms", "peak MB", "samples", "processes", ""]
+    print_table(console, f"{report.target}, {report.device.cpu}", columns, rows)
+    for row in report.latency:
+        _print_beyond(console, row)
+    if report.ratio is not None:
+        interval = "[{:.3f}, {:.3f}]".format(*report.ratio_interval) if report.ratio_interval else "no interval"
+        console.print()
+        words = (
+            "can't tell which is faster" if report.comparison == "can't tell" else f"the first is {report.comparison}"
+        )
+        console.print(f"{words}: {report.ratio:.3f} {interval} times the second's time", highlight=False)
+    if report.budget:
+        console.print()
+        _print_budget(console, report.budget)
+
+
+def _print_beyond(console: Console, row: LatencyRow) -> None:
+    """What was measured of a model beside its own runs."""
+    if row.text_p50_ms is not None:
+        times = [f"p50 {row.text_p50_ms:.2f}"] + ([] if row.text_p90_ms is None else [f"p90 {row.text_p90_ms:.2f}"])
+        console.print(f"{row.artifact}, from input to answer: {', '.join(times)} ms", highlight=False)
+    if row.throughput_per_s is not None:
+        console.print(
+            f"{row.artifact}, {row.sessions} sessions in parallel: {row.throughput_per_s:.4g} inputs in a second",
+            highlight=False,
+        )
+
+
+def _print_budget(console: Console, rows: Sequence[BudgetRow]) -> None:
+    cells = [[row.name, f"{row.limit:g}", _value(row), row.verdict] for row in rows]
+    print_table(console, None, ["budget", "limit", "value", "verdict"], cells)
+
+
+def _value(row: BudgetRow) -> str:
+    return "–" if row.value is None else f"{row.value:.4g}"
+
+
+def _millions(count: int | None) -> str:
+    return "" if count is None else f"{count / 1e6:.2f} M"
+
+
+def _megabytes(size: int | None) -> str:
+    return "" if size is None else f"{size / 1e6:.1f}"

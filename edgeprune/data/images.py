@@ -1,0 +1,96 @@
+"""The images of a data set: files or encoded bytes, which are decoded when a batch needs them.
+
+Ten thousand photographs fit in memory as files or as JPEG bytes, not as arrays of floats.
+"""
+
+import hashlib
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgeprune.base.errors import DataError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from PIL.Image import Image
+
+__all__ = ["ImageFile", "read_images"]
+
+
+@dataclass(frozen=True, eq=False)
+class ImageFile:
+    """One image; those with the same bytes are equal."""
+
+    source: Path | bytes
+    """The file, or what would be in it."""
+    where: str
+    """What a message calls it: the data's name and the row's number."""
+
+    def read(self) -> bytes:
+        """The encoded bytes.
+
+        Raises:
+            DataError: The file can't be read.
+        """
+        if isinstance(self.source, bytes):
+            return self.source
+        try:
+            return self.source.read_bytes()
+        except OSError as error:
+            raise DataError(f"{self.where}: the image {self.source} can't be read: {error.strerror}") from error
+
+    def decode(self) -> "Image":
+        """The image upright and in RGB.
+
+        Raises:
+            DataError: It can't be read, or is no whole image.
+        """
+        from edgeprune.ondevice.preprocess_image import decode
+
+        try:
+            return decode(self.read())  # type: ignore[no-any-return] # assets are untyped
+        except ValueError as error:
+            name = "" if isinstance(self.source, bytes) else f" {self.source}"
+            raise DataError(f"{self.where}: the image{name} can't be used: {error}") from error
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the encoded bytes."""
+        return hashlib.sha256(self.read()).hexdigest()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ImageFile) and self.digest == other.digest
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+
+def read_images(dataset: "Dataset", column: str, name: str, folder: Path) -> list[ImageFile]:
+    """A column of images: paths (relative ones from `folder` on), encoded bytes, or both as `datasets` keeps them.
+
+    Raises:
+        DataError: A row that holds none of these.
+    """
+    from datasets import Image
+
+    if isinstance(dataset.features[column], Image):
+        dataset = dataset.cast_column(column, Image(decode=False))
+    found = []
+    for row, value in enumerate(dataset[column], start=1):
+        where = f"{name} row {row}"
+        source = _source(value, folder)
+        if source is None:
+            shown = repr(value)[:60]
+            raise DataError(f"{where}: the column {column!r} should hold an image's path or its bytes, got {shown}")
+        found.append(ImageFile(source, where))
+    return found
+
+
+def _source(value: Any, folder: Path) -> Path | bytes | None:
+    if isinstance(value, dict):
+        value = value.get("bytes") or value.get("path")
+    if isinstance(value, str) and value.strip():
+        return folder / os.path.expanduser(value)  # noqa: PTH111 (Path.expanduser raises for an unknown user)
+    return value if isinstance(value, bytes) and value else None

@@ -1,0 +1,56 @@
+"""Which machine a target profile describes, and which profile describes this one. Light: no torch."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from edgeprune.base.errors import ProfileError
+from edgeprune.profiles.pipeline import LATENCY_BUDGETS, Target, load_target, shipped_names
+from edgeprune.profiles.runners import LocalConfig
+
+__all__ = ["host_target", "mismatches"]
+
+
+def mismatches(target: Target, device: Mapping[str, Any], providers: Sequence[str] | None = None) -> list[str]:
+    """Why this machine isn't the target; empty if it is.
+
+    Args:
+        device: `agent.device_info()`.
+        providers: ONNX Runtime's execution providers here; None doesn't check them.
+    """
+    reasons = []
+    if target.device.arch != device["arch"]:
+        reasons.append(f"needs {target.device.arch}, this is {device['arch']}")
+    else:
+        lacking = [feature for feature in target.device.isa if feature not in device["isa"]]
+        if lacking:
+            reasons.append(f"needs {', '.join(lacking)}, which this CPU lacks")
+    if target.device.cpu is not None and target.device.cpu.lower() not in (device["cpu"] or "").lower():
+        reasons.append(f"is a {target.device.cpu}, this is {device['cpu'] or 'unknown'}")
+    if target.runtime.threads > (device["cores"] or 1):
+        reasons.append(f"uses {target.runtime.threads} threads, this machine has {device['cores']} cores")
+    if providers is not None and target.runtime.provider not in providers:
+        reasons.append(f"needs {target.runtime.provider}, onnxruntime here has {', '.join(providers)}")
+    return reasons
+
+
+def host_target(device: Mapping[str, Any], overrides: Sequence[str] = ()) -> Target:
+    """The shipped local profile that fits this machine and uses most of its instruction set, without latency budget.
+
+    Raises:
+        ProfileError: None fits.
+    """
+    candidates = [load_target(name) for name in shipped_names("targets")]
+    fitting = [
+        target
+        for target in candidates
+        if isinstance(target.runner, LocalConfig)
+        and target.runtime.provider == "CPUExecutionProvider"
+        and not mismatches(target, device)
+    ]
+    if not fitting:
+        raise ProfileError(
+            "no shipped target fits this machine (edgeprune targets match says why); write a profile for it"
+        )
+    best = max(fitting, key=lambda target: (len(target.device.isa), target.name))
+    loosened = [f"target.budget.{name}=null" for name in LATENCY_BUDGETS]
+    return load_target(best.name, [*loosened, *overrides])

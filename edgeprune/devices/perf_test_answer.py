@@ -1,0 +1,226 @@
+"""What `onnxruntime_perf_test` prints and writes, to the agent's lines, or one sentence on why there are none."""
+
+import csv
+import re
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from subprocess import CompletedProcess
+from typing import Any
+
+from edgeprune.base.errors import TargetError
+from edgeprune.devices import Record
+from edgeprune.devices.agent_answer import ended_by, last_line, too_old
+from edgeprune.ondevice.agent import describe_cpu
+
+__all__ = ["CONDITIONS", "MARK", "Run", "read_answer"]
+
+MARK = "edgeprune: "
+"""Begins a line that names what follows it."""
+
+CONDITIONS: dict[str, tuple[str, Callable[[str], Any]]] = {
+    "governor": (
+        "cat /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor",
+        lambda text: " ".join(sorted(set(text.split()))),
+    ),
+    "frequency_mhz": (
+        "cat /sys/devices/system/cpu/cpu*/cpufreq/scaling_cur_freq",
+        lambda text: max(map(int, text.split())) / 1000,
+    ),
+    "temperature_c": ("cat /sys/class/thermal/thermal_zone*/temp", lambda text: max(map(int, text.split())) / 1000),
+    "throttle_events": (
+        "cat /sys/devices/system/cpu/cpu*/thermal_throttle/core_throttle_count",
+        lambda text: sum(map(int, text.split())),
+    ),
+    "load_1min": ("cat /proc/loadavg", lambda text: float(text.split()[0])),
+    "quota_cores": ("cat /sys/fs/cgroup/cpu.max", lambda text: _quota(*text.split())),
+    "affinity": ("grep Cpus_allowed_list /proc/self/status", lambda text: _cores(text.split()[1])),
+}
+"""As `agent.conditions` has them, but of all cores: what prints them, and how that is read."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One process of the benchmark: a model, and inputs of one shape."""
+
+    model: str
+    batches: Sequence[int]
+    """Their numbers."""
+    repeats: int
+    """Timed runs, the last ones of which are kept, one a batch."""
+
+
+class _Told:
+    """What became of a run.
+
+    Args:
+        run: What was asked for.
+        sections: What the script said.
+        number: The run's.
+    """
+
+    def __init__(self, run: Run, sections: Mapping[str, str], number: int) -> None:
+        self.run = run
+        self._code = int(sections[f"code {number}"])
+        self._said = sections[f"run {number}"]
+        self._complaints = sections[f"complaints {number}"]
+        rows = [_cost(row) for row in csv.reader(sections[f"result {number}"].splitlines()) if row]
+        self._costs = [row for row in rows if row is not None]
+        starts = [_duration(what, self._said) for what in ("Session creation", "First inference")]
+        self.start = None if None in starts else starts
+        """What opening the model and the first run took, in ns; the second is told in whole milliseconds."""
+
+    @property
+    def ns(self) -> list[int]:
+        """One a batch."""
+        return [ns for ns, _ in self._costs[-len(self.run.batches) :]]
+
+    @property
+    def peak_bytes(self) -> int:
+        """Of the process."""
+        return self._costs[0][1]
+
+    def fault(self, version: str | None, place: str) -> str | None:
+        """Why it has no times; None: it has."""
+        if self._code == 0 and len(self._costs) == self.run.repeats and self.start is not None:
+            return None
+        if self._code == 0:
+            return (
+                f"onnxruntime_perf_test on {place} wrote {len(self._costs)} of {self.run.repeats} times, and "
+                f"{'nothing' if self.start is None else 'all'} of the start; see that it is ONNX Runtime's own and that "
+                f"runner.folder has space"
+            )
+        *before, message = ["no message", *(line for line in self._explained().splitlines() if line.strip())]
+        if message == "Run failed:failed to initialize.":
+            message = before[-1]
+        return (
+            too_old(message, version, place)
+            or ended_by(self._code, message, place)
+            or f"onnxruntime_perf_test failed on {place}: {message}"
+        )
+
+    def _explained(self) -> str:
+        """Where it says what is wrong: standard output if that is about a run, which warnings on the other accompany."""
+        return self._said if "Run failed:" in self._said or not self._complaints.strip() else self._complaints
+
+
+def _cost(row: Sequence[str]) -> tuple[int, int] | None:
+    """ns and the process's peak memory in bytes, of a line: the model, seconds, that memory, CPU usage, the run's number."""
+    try:
+        _, seconds, peak, _, _ = row
+        return round(float(seconds) * 1e9), int(peak)
+    except ValueError:
+        return None
+
+
+def _duration(what: str, said: str) -> int | None:
+    """In ns."""
+    found = re.search(rf"{what} time cost: *([0-9.e+-]+) (m?)s", said)
+    return round(float(found[1]) * (1e6 if found[2] else 1e9)) if found else None
+
+
+def read_answer(done: CompletedProcess[str], place: str, command: str, mode: str, runs: Sequence[Run]) -> list[Record]:
+    """The agent's lines for a request in a mode.
+
+    Args:
+        done: The script that made the runs.
+        place: What it ran on, for the message.
+        command: The benchmark there, for the message.
+        mode: Of the request.
+        runs: In their order.
+
+    Raises:
+        TargetError: There is no benchmark, or it failed.
+    """
+    sections = _sections(done.stdout)
+    if "starts" in sections:
+        code, *said = sections["starts"].split("\n", 1)
+        _require_start(int(code), last_line("".join(said)), place, command)
+    if done.returncode != 0 or "end" not in sections:
+        raise TargetError(
+            f"the benchmark's shell ended with {done.returncode} on {place}: {last_line(done.stderr or done.stdout)}"
+        )
+    version = sections["version"].strip().removeprefix("VERS_") or None
+    told = [_Told(run, sections, number) for number, run in enumerate(runs)]
+    cores = sections["cores"].strip()
+    device: Record = {
+        "kind": "device",
+        "onnxruntime": version,
+        **describe_cpu(sections["machine"].strip(), sections["cpuinfo"]),
+        "cores": int(cores) if cores.isdigit() else None,
+        "system": sections["system"].strip(),
+        "python": None,
+    }
+    before, after = (_conditions(sections, moment) for moment in ("before", "after"))
+    if mode == "load":
+        loaded: list[Record] = [
+            {"kind": "loaded", "name": one.run.model, "error": one.fault(version, place)} for one in told
+        ]
+        return [device, before, *loaded, after]
+    fault = next((fault for one in told if (fault := one.fault(version, place))), None)
+    if fault is not None:
+        raise TargetError(fault)
+    return [device, before, *(_memory(told) if mode == "memory" else _samples(told)), after]
+
+
+def _require_start(code: int, said: str, place: str, command: str) -> None:
+    """Without arguments the benchmark explains itself, and ends with 255."""
+    if code in (126, 127):
+        raise TargetError(
+            f"there is no {command} on {place} that can be run ({said}); copy one that was built for it there, with its "
+            f"libonnxruntime.so beside it, or name one in runner.perf_test"
+        )
+    if (signalled := ended_by(code, said, place)) is not None:
+        raise TargetError(signalled)
+
+
+def _sections(text: str) -> dict[str, str]:
+    """What follows each marked line, by that line."""
+    _, *parts = f"\n{text}".split(f"\n{MARK}")
+    return {head: rest for head, _, rest in (part.partition("\n") for part in parts)}
+
+
+def _samples(told: Sequence[_Told]) -> list[Record]:
+    samples: dict[str, dict[int, int]] = defaultdict(dict)
+    for one in told:
+        samples[one.run.model] |= dict(zip(one.run.batches, one.ns, strict=True))
+    return [
+        {"kind": "samples", "name": name, "ns": [taken[batch] for batch in sorted(taken)], "in_order": False}
+        for name, taken in samples.items()
+    ]
+
+
+def _memory(told: Sequence[_Told]) -> list[Record]:
+    records: list[Record] = []
+    for one in told:
+        assert one.start is not None  # noqa: S101 (else it is a fault)
+        created, first = one.start
+        records.append({"kind": "session", "name": one.run.model, "create_ns": created, "first_run_ns": first})
+        records.append({"kind": "memory", "name": one.run.model, "peak_bytes": one.peak_bytes})
+    return records
+
+
+def _conditions(sections: Mapping[str, str], moment: str) -> Record:
+    """As `agent.conditions`."""
+    facts: dict[str, Any] = {}
+    reasons: dict[str, str] = {}
+    for name, (command, read) in CONDITIONS.items():
+        text = sections[f"{name} {moment}"].strip()
+        try:
+            facts[name] = read(text) if text else None
+        except (ValueError, IndexError, TypeError):
+            facts[name] = None
+            text = ""
+        if not text:
+            reasons[name] = f"{command}: nothing to be read"
+    return {"kind": "conditions", "moment": moment, **facts, "reasons": reasons}
+
+
+def _quota(limit: str, period: str) -> float | None:
+    return None if limit == "max" else int(limit) / int(period)
+
+
+def _cores(ranges: str) -> list[int]:
+    """0-2,5 → 0, 1, 2, 5."""
+    ends = [part.partition("-") for part in ranges.split(",")]
+    return [core for first, _, last in ends for core in range(int(first), int(last or first) + 1)]

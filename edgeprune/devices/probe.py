@@ -1,0 +1,85 @@
+"""A target profile from what a device says of itself. Light: no torch."""
+
+import contextlib
+import re
+from typing import Any
+
+from edgeprune.base.errors import TargetError, UsageError
+from edgeprune.base.strict_yaml import validate
+from edgeprune.devices import Record, Runner
+from edgeprune.devices.runner import runner_for
+from edgeprune.profiles.pipeline import Target
+from edgeprune.profiles.runners import AdbConfig, LocalConfig, RunnerConfig, SshConfig
+
+__all__ = ["place_of", "probe"]
+
+_ARCHITECTURES = ("x86_64", "aarch64")
+_KINDS: dict[str, tuple[type[SshConfig] | type[AdbConfig], str]] = {
+    "ssh": (SshConfig, "host"),
+    "adb": (AdbConfig, "serial"),
+}
+_PROVIDER = "CPUExecutionProvider"
+
+
+def place_of(address: str | None, **settings: str | None) -> RunnerConfig:
+    """How a device is reached: `ssh://user@host`, `adb://serial`, or None, this machine.
+
+    Args:
+        address: Of the device.
+        settings: Of its runner, as a profile has them; None is left out.
+
+    Raises:
+        UsageError: The address or a setting can't be one.
+    """
+    given = {name: value for name, value in settings.items() if value is not None}
+    if address is None:
+        if given:
+            option = next(iter(given)).replace("_", "-")
+            raise UsageError(f"--{option} is about a device that is reached by ssh or adb; name the device")
+        return LocalConfig(type="local")
+    kind, separator, place = address.partition("://")
+    if not separator or kind not in _KINDS or not place:
+        raise UsageError(f"{address!r} is no device; give ssh://user@host, adb://serial, or nothing for this machine")
+    model, named = _KINDS[kind]
+    return validate(model, {"type": kind, named: place, **given}, source=address, kind="device")
+
+
+def probe(place: RunnerConfig, name: str | None = None) -> Target:
+    """The profile of a device as it is: its CPU, every core, int8, no latency budget.
+
+    Args:
+        place: How it is reached.
+        name: Of the profile; None: made of the CPU's name.
+
+    Raises:
+        TargetError: It can't be reached, or is of a kind that no profile describes.
+    """
+    with contextlib.closing(runner_for(place, "device", lambda _: [])) as runner:
+        device = _device(runner)
+    if device["arch"] not in _ARCHITECTURES:
+        raise TargetError(f"the device is {device['arch']}; profiles describe {' and '.join(_ARCHITECTURES)}")
+    cpu = device["cpu"]
+    return validate(
+        Target,
+        {
+            "schema_version": 1,
+            "name": name or _slug(cpu or device["arch"]),
+            "description": f"{cpu or device['arch']}, {device['cores']} cores, as it was when it was probed",
+            "device": {"arch": device["arch"], "isa": device["isa"], "cpu": cpu},
+            "runtime": {"provider": _PROVIDER, "threads": device["cores"] or 1},
+            "precision": {"mode": "int8-dynamic"},
+            "budget": {"metric_drop": 0.01},
+            "runner": place.model_dump(mode="json"),
+        },
+        source="what was probed",
+        kind="target profile",
+    )
+
+
+def _device(runner: Runner) -> dict[str, Any]:
+    request: Record = {"mode": "probe", "provider": _PROVIDER}
+    return next(record for record in runner.run(request, {}) if record["kind"] == "device")
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "device"

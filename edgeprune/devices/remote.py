@@ -1,0 +1,134 @@
+"""The runner of devices that a shell can be had on, by ssh or adb.
+
+Files go through `cat` in the connection, so the device needs no SFTP server, and whoever runs models there owns what is read.
+A model is copied once for as long as the connection lives, under the digest of its files.
+"""
+
+import shlex
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from edgeprune.base.errors import TargetError
+from edgeprune.devices import Record
+from edgeprune.devices.agent_answer import last_line
+from edgeprune.devices.connection import Connection, ConnectionLostError, Line
+from edgeprune.devices.perf_test import PerfTestProgram
+from edgeprune.devices.program import AgentProgram, Copy, Program
+from edgeprune.profiles.runners import RemoteConfig
+from edgeprune.store.store import artifact_key, file_digest
+
+__all__ = ["RemoteRunner"]
+
+_PAUSES_S = (1, 2, 4)
+"""Before each new attempt after a lost connection."""
+
+
+class RemoteRunner:
+    """Runs models on a device.
+
+    Args:
+        config: Of the profile. Nothing is connected before the first run.
+        line: Makes a line to the device, a new one for each connection.
+    """
+
+    def __init__(self, config: RemoteConfig, line: Callable[[], Line]) -> None:
+        self._config = config
+        self._line = line
+        self._program: Program = PerfTestProgram(config.perf_test) if config.perf_test else AgentProgram(config.python)
+        self._connection: Connection | None = None
+        self._lost: str | None = None
+        """The work folder of a connection that was cut."""
+        self._pushed: set[str] = set()
+        self._wanted: set[str] = set()
+        """By the last run."""
+
+    def run(self, request: Record, models: Mapping[str, Path]) -> list[Record]:
+        """See `Runner.run`; what a cut connection interrupted is run again from its beginning."""
+        for pause_s in _PAUSES_S:
+            try:
+                return self._run(request, models)
+            except ConnectionLostError:
+                if self._connection is not None:
+                    self._lost = self._connection.folder
+                self.close()
+                time.sleep(pause_s)
+        return self._run(request, models)
+
+    def close(self) -> None:
+        """See `Runner.close`."""
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None
+        self._pushed.clear()
+
+    def _run(self, request: Record, models: Mapping[str, Path]) -> list[Record]:
+        device = self._connect()
+        files = {name: _files(path) for name, path in models.items()}
+        keys = {name: artifact_key([[one.name, file_digest(one)] for one in found]) for name, found in files.items()}
+        self._make_room(device, set(keys.values()))
+        for name, key in keys.items():
+            if key not in self._pushed:
+                for file in files[name]:
+                    self._push(device, file, f"{device.folder}/{key}")
+                self._pushed.add(key)
+        copies = {
+            name: Copy(path, f"{device.folder}/{keys[name]}" + ("" if path.is_dir() else f"/{path.name}"))
+            for name, path in models.items()
+        }
+        asked = self._program.ask(request, copies, device.folder)
+        with tempfile.TemporaryFile() as source:
+            source.write(asked.source)
+            source.seek(0)
+            done = device.run(f": >{shlex.quote(f'{device.folder}/pid')}; {asked.script}", source)
+        if _is_full(done.stderr):
+            raise TargetError(f"the benchmark on {device.place} found {self._no_space}")
+        return asked.read(done, device.place)
+
+    @property
+    def _no_space(self) -> str:
+        return f"no space left in {self._config.folder}; free some, or name another folder in runner.folder"
+
+    def _connect(self) -> Connection:
+        if self._connection is None:
+            self._connection = Connection(self._line(), self._config.folder, before=self._lost)
+            self._lost = None
+            for file in self._program.files:
+                self._push(self._connection, file, self._connection.folder)
+        return self._connection
+
+    def _make_room(self, device: Connection, wanted: set[str]) -> None:
+        """Before more is copied, remove what neither this run nor the last needs: a race goes through dozens of graphs."""
+        needed = wanted | self._wanted
+        self._wanted = wanted
+        if wanted <= self._pushed:
+            return
+        for key in self._pushed - needed:
+            device.run(f"rm -rf {shlex.quote(f'{device.folder}/{key}')}", subprocess.DEVNULL)
+        self._pushed &= needed
+
+    def _push(self, device: Connection, file: Path, folder: str) -> None:
+        place = shlex.quote(f"{folder}/{file.name}")
+        with file.open("rb") as source:
+            done = device.run(f"export LC_ALL=C; mkdir -p {shlex.quote(folder)} && cat >{place}", source)
+        if done.returncode == 0:
+            return
+        what = f"could not copy {file.name} ({file.stat().st_size / 1e6:.1f} MB) to {device.place}"
+        if _is_full(done.stderr):
+            raise TargetError(f"{what}: the device has {self._no_space}")
+        raise TargetError(
+            f"{what}: {last_line(done.stderr)}; if the folder is the cause, name another in runner.folder"
+        )
+
+
+def _is_full(complaint: str) -> bool:
+    return "No space left" in complaint or "quota exceeded" in complaint
+
+
+def _files(model: Path) -> list[Path]:
+    """A package's, or a graph and the files beside it that hold its weights: model.onnx.data beside model.onnx."""
+    if model.is_dir():
+        return sorted(path for path in model.iterdir() if path.is_file())
+    return sorted(path for path in model.parent.iterdir() if path.name.startswith(model.name))

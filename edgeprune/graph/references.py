@@ -1,0 +1,113 @@
+"""What PyTorch computes for a few real batches, kept beside an export so that every later graph is compared with it."""
+
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from onnxruntime import InferenceSession
+from safetensors.numpy import load_file, save_file
+from transformers import PreTrainedModel
+
+from edgeprune.graph.parity import Agreement, agreement
+from edgeprune.models.reader import Array, Inputs, Reader
+from edgeprune.tasks.base import Task
+from edgeprune.tasks.evaluation import raw_output, to_torch
+
+__all__ = [
+    "REFERENCES",
+    "Reference",
+    "answered_by",
+    "load_references",
+    "reference_outputs",
+    "save_references",
+    "worst_agreement",
+]
+
+REFERENCES = "references.safetensors"
+
+_COMPARED = 1000
+
+
+@dataclass(frozen=True)
+class Reference:
+    """One batch, and what the PyTorch model gives for it."""
+
+    inputs: dict[str, Array]
+    outputs: Array
+    """As `_compared` leaves them."""
+
+    @property
+    def padded(self) -> bool:
+        """Whether a text of the batch has padding."""
+        mask = self.inputs.get("attention_mask")
+        return mask is not None and not bool(mask.all())
+
+
+def reference_outputs(
+    model: PreTrainedModel, task: Task, rows: Sequence[Inputs], reader: Reader, *, longest: int | None
+) -> list[Reference]:
+    """What a PyTorch model computes for real batches that differ as much as inputs can.
+
+    Args:
+        longest: Most tokens that the model takes; None: its inputs have one size.
+    """
+    with torch.inference_mode():
+        return [
+            Reference(batch, _compared(task.forward(model, to_torch(batch))[0].numpy(), batch))
+            for batch in reader.varied(rows, task.max_batch_tokens, longest)
+        ]
+
+
+def worst_agreement(
+    session: InferenceSession, references: Sequence[Reference], *, with_padding: bool = True
+) -> Agreement:
+    """The agreement of an ONNX graph with the references: of each figure the worst batch's, the distance of all together.
+
+    Args:
+        with_padding: Whether the graph takes padded texts; those without are compared all the same.
+    """
+    answers = answered_by(session, references, with_padding=with_padding)
+    compared = [one for one in references if with_padding or not one.padded]
+    found = [agreement(one.outputs, answer.outputs) for one, answer in zip(compared, answers, strict=True)]
+    worst = Agreement(*map(max, zip(*map(astuple, found), strict=True)))
+    # One text whose outputs are near 0 is far from them by any rounding.
+    whole, ours = (np.concatenate([one.outputs.ravel() for one in each]) for each in (compared, answers))
+    return replace(worst, distance=agreement(whole, ours).distance)
+
+
+def answered_by(session: InferenceSession, references: Sequence[Reference], *, with_padding: bool) -> list[Reference]:
+    """The batches that a graph takes, with its own outputs in place of PyTorch's."""
+    return [
+        replace(one, outputs=_compared(raw_output(session, one.inputs), one.inputs))
+        for one in references
+        if with_padding or not one.padded
+    ]
+
+
+def save_references(references: Sequence[Reference], path: Path) -> None:
+    """Keep them in a safetensors file."""
+    tensors: dict[str, Array] = {}
+    for number, one in enumerate(references):
+        tensors |= {f"{number}.inputs.{name}": values for name, values in one.inputs.items()}
+        tensors[f"{number}.outputs"] = np.ascontiguousarray(one.outputs)
+    save_file(tensors, path)
+
+
+def load_references(path: Path) -> list[Reference]:
+    """What `save_references` wrote."""
+    tensors = load_file(path)
+    found: list[Reference] = []
+    while (outputs := tensors.get(f"{len(found)}.outputs")) is not None:
+        prefix = f"{len(found)}.inputs."
+        inputs = {name.removeprefix(prefix): values for name, values in tensors.items() if name.startswith(prefix)}
+        found.append(Reference(inputs, outputs))
+    return found
+
+
+def _compared(raw: Array, inputs: dict[str, Array]) -> Array:
+    """Of outputs by token those that aren't padding, and of a vocabulary's logits a part: all would not fit in memory."""
+    if raw.ndim < 3:
+        return raw
+    return raw[..., :: max(1, raw.shape[-1] // _COMPARED)][inputs["attention_mask"] > 0]

@@ -1,0 +1,207 @@
+"""How large a model is, by layer and part: parameters and multiply-adds, dense beside pruned.
+
+Counted on a model without weights (the meta device), so a checkpoint of any size is inspected in a moment. A
+multiply-add is one product and one sum; softmax, norms and activations are not counted.
+"""
+
+import json
+from pathlib import Path
+
+from torch import nn
+from transformers import PreTrainedModel
+
+from edgeprune.base.errors import ModelError, UsageError
+from edgeprune.base.strict_yaml import Frozen
+from edgeprune.models.architectures import (
+    architecture_of,
+    depth_of,
+    head_dim_of,
+    image_tokens,
+    layers_of,
+    unit_multiply_adds,
+)
+from edgeprune.models.checkpoint import count_parameters, empty_model, load_config
+from edgeprune.models.record import PruningRecord, read_pruning
+from edgeprune.models.reference import resolve_model
+from edgeprune.store.store import Store
+
+__all__ = ["Inspection", "PartRow", "checkpoint_folder", "inspect_model"]
+
+
+_TOKENS = 128
+
+
+class PartRow(Frozen):
+    """One part of the dense model and what is left of it."""
+
+    part: str
+    heads: int | None = None
+    neurons: int | None = None
+    dense_heads: int | None = None
+    dense_neurons: int | None = None
+    kept: tuple[int, ...] | None = None
+    """The heads or neurons left, by their numbers in the dense model; None: nothing was pruned, or it has neither."""
+    parameters: int
+    dense_parameters: int
+    multiply_adds: int
+    dense_multiply_adds: int
+
+
+class Inspection(Frozen):
+    """A model's parts, and their sum."""
+
+    model: str
+    architecture: str
+    tokens: int
+    """Length of the one text that multiply-adds are counted for, or an image's."""
+    pruned: bool
+    parts: list[PartRow]
+    total: PartRow
+
+
+def inspect_model(reference: str, *, tokens: int | None, store: Store, offline: bool = False) -> Inspection:
+    """Count a model reference's, an artifact's or a package's parts.
+
+    Args:
+        reference: A model reference, an artifact's folder in the store, or a package's folder.
+        tokens: Length of the text that multiply-adds are counted for; None: 128, or that of an image.
+        store: Where a package's checkpoint is looked up.
+        offline: Never ask the hub.
+
+    Raises:
+        ModelError: There is no checkpoint to be found.
+        UsageError: `tokens` for a model that reads images.
+    """
+    folder = checkpoint_folder(Path(reference), store) or resolve_model(reference, offline=offline).folder
+    config = load_config(folder)
+    record = read_pruning(folder)
+    of_image = image_tokens(config)
+    if of_image is not None and tokens is not None:
+        raise UsageError(f"--tokens is the length of a text, but {reference} reads images, of {of_image} tokens each")
+    tokens = of_image or tokens or _TOKENS
+    dense = _parts(empty_model(config, None), tokens, None)
+    parts = _parts(empty_model(config, record), tokens, record) if record else dense
+    kept = _kept(record)
+    rows = [
+        PartRow(
+            part=name,
+            kept=kept.get(name),
+            heads=now.heads,
+            neurons=now.neurons,
+            dense_heads=before.heads,
+            dense_neurons=before.neurons,
+            parameters=now.parameters,
+            dense_parameters=before.parameters,
+            multiply_adds=now.multiply_adds,
+            dense_multiply_adds=before.multiply_adds,
+        )
+        for name, before in dense.items()
+        for now in [parts.get(name, before.gone())]
+    ]
+    total = PartRow(
+        part="total",
+        parameters=sum(row.parameters for row in rows),
+        dense_parameters=sum(row.dense_parameters for row in rows),
+        multiply_adds=sum(row.multiply_adds for row in rows),
+        dense_multiply_adds=sum(row.dense_multiply_adds for row in rows),
+    )
+    name = (config.architectures or [config.model_type])[0]
+    return Inspection(
+        model=reference, architecture=name, tokens=tokens, pruned=record is not None, parts=rows, total=total
+    )
+
+
+class _Count(Frozen):
+    parameters: int
+    multiply_adds: int
+    heads: int | None = None
+    neurons: int | None = None
+
+    def gone(self) -> "_Count":
+        """The count of the same part where it was dropped."""
+        return _Count(
+            parameters=0,
+            multiply_adds=0,
+            heads=None if self.heads is None else 0,
+            neurons=None if self.neurons is None else 0,
+        )
+
+
+def _kept(record: PruningRecord | None) -> dict[str, tuple[int, ...]]:
+    return {
+        f"layer {layer.index} {part}": units
+        for layer in (record.layers if record else ())
+        for part, units in (("attention", layer.heads), ("ffn", layer.neurons))
+    }
+
+
+def _parts(model: PreTrainedModel, tokens: int, record: PruningRecord | None) -> dict[str, _Count]:
+    """Embeddings, every layer's attention and FFN under its number in the dense model, and the rest (head, pooler)."""
+    architecture = architecture_of(model.config)
+    base = model.base_model
+    embedding = base.get_submodule(architecture.embeddings)
+    embeddings = count_parameters(embedding)
+    # Looking up tokens costs none; patches are projected, all but the token that classifies.
+    patches = [module.weight.numel() for module in embedding.modules() if isinstance(module, nn.Conv2d)]
+    rows = {"embeddings": _Count(parameters=embeddings, multiply_adds=(tokens - 1) * sum(patches))}
+    counted = embeddings
+    head_dim, depth = head_dim_of(model.config), depth_of(model.config)
+    layers = zip(base.get_submodule(architecture.layers), layers_of(model), strict=True)
+    for position, (layer, parts) in enumerate(layers):
+        index = record.layers[position].index if record else position
+        ffn = sum(count_parameters(one.linear) for one in parts.projections if one.unit == "neuron")
+        attention = count_parameters(layer) - ffn  # norms are counted with the attention
+        heads, neurons = parts.attention_output.linear.in_features // head_dim, parts.ffn_out.linear.in_features
+        head_cost, neuron_cost = unit_multiply_adds(model.config, parts, head_dim, tokens)
+        rows[f"layer {index} attention"] = _Count(
+            parameters=attention, multiply_adds=depth * heads * head_cost, heads=heads
+        )
+        rows[f"layer {index} ffn"] = _Count(
+            parameters=ffn, multiply_adds=depth * neurons * neuron_cost, neurons=neurons
+        )
+        counted += attention + ffn
+    done = {id(module) for module in base.get_submodule(architecture.layers).modules()}
+    pooler = getattr(base, architecture.pooler or "", None)
+    once = {id(module) for module in pooler.modules()} if isinstance(pooler, nn.Module) else set()
+    if type(model).__name__.endswith(("ForSequenceClassification", "ForImageClassification")):
+        once |= {id(module) for module in model.modules()} - {id(module) for module in base.modules()}
+    # A pooler and what classifies a text are computed for one position, everything else for every token.
+    multiply_adds = sum(
+        (1 if id(module) in once else tokens) * module.in_features * module.out_features
+        for module in model.modules()
+        if isinstance(module, nn.Linear) and id(module) not in done
+    )
+    return rows | {"head": _Count(parameters=count_parameters(model) - counted, multiply_adds=multiply_adds)}
+
+
+def checkpoint_folder(path: Path, store: Store) -> Path | None:
+    """The checkpoint that an artifact is, or was made from; None if `path` is neither artifact nor package."""
+    if (path / "lineage.json").is_file():
+        stages = json.loads((path / "lineage.json").read_text(encoding="utf-8"))["stages"]
+        with_weights = [stage for stage in stages if "checkpoint/model.safetensors" in stage["files"]]
+        folder = store.folder(with_weights[-1]["stage"], with_weights[-1]["key"])
+        if not folder.is_dir():
+            raise ModelError(f"{path} was made from {folder}, which is not in the store; give the right --store")
+        return folder / "checkpoint"
+    while (path / "manifest.json").is_file():
+        if (path / "checkpoint").is_dir():
+            return path / "checkpoint"
+        artifact = Store.open(path)
+        root = path.absolute().parents[2 if artifact.manifest.stage == "benchmark" else 1]
+        stages_by_role = {
+            "checkpoint": ("finetune", "prune", "prepare"),
+            "onnx": ("export",),
+            "model": ("quantize",),
+            "final": ("quantize",),
+        }
+        candidates = [
+            root / stage / artifact.manifest.parents[role]
+            for role, stages in stages_by_role.items()
+            if role in artifact.manifest.parents
+            for stage in stages
+        ]
+        found = next((candidate for candidate in candidates if candidate.is_dir()), None)
+        if found is None:
+            raise ModelError(f"{path} names no checkpoint that is in the store")
+        path = found
+    return None

@@ -1,0 +1,157 @@
+"""benchmark: the dense model, in fp32 and in the result's precision, and the result, timed by turns on the target.
+
+Writes `samples.jsonl` (every sample, in ns, by process and model), `latency.json` (what was made of them) and `device.json`
+(what they were taken on). A measurement is no function of its inputs, so every build makes its own: the store keeps them at
+`benchmark/<key>/<run id>/`. A latency budget that lies inside the result's interval is asked for again with as many more
+processes, three times in all.
+"""
+
+import json
+from dataclasses import replace
+
+from pydantic import JsonValue, TypeAdapter
+
+from edgeprune.benchmark.measure import Load, Measured, measure
+from edgeprune.benchmark.statistics import DeviceRow, LatencyRow
+from edgeprune.benchmark.verdicts import BudgetRow, judge, undecided
+from edgeprune.devices import Runner
+from edgeprune.pipeline.stages.base import Stage, Work
+from edgeprune.profiles.pipeline import LATENCY_BUDGETS, BenchmarkConfig, Budget, Runtime, Workload
+from edgeprune.profiles.variant import SessionOptions, read_variant
+from edgeprune.store.store import Artifact, StageMetrics
+
+__all__ = ["Benchmark", "read_device", "read_latency"]
+
+_ROWS = TypeAdapter(list[LatencyRow])
+
+
+class Benchmark(Stage):
+    """Times several graphs by turns.
+
+    Args:
+        config: The pipeline's `stages.benchmark`.
+        names: Of the graphs, each the role of a parent; the last is the one that is shipped.
+        budget: The target's.
+        runtime: The target's provider and threads.
+        workload: The target's workload.
+        runner: How the target is reached.
+        place: What the measurement holds for.
+    """
+
+    name = "benchmark"
+    version = 6
+    libraries = ("onnxruntime",)
+    roles = ("baseline",)
+    produces = ("samples.jsonl", "latency.json", "device.json")
+
+    def __init__(
+        self,
+        config: BenchmarkConfig,
+        *,
+        names: tuple[str, ...],
+        budget: Budget,
+        runtime: Runtime,
+        workload: Workload,
+        runner: Runner,
+        place: JsonValue,
+    ) -> None:
+        self._config = config
+        self._names = names
+        self._budget = budget
+        self._runtime = runtime
+        self._workload = workload
+        self._runner = runner
+        self._place = place
+
+    def fingerprint(self) -> dict[str, JsonValue]:
+        return {
+            "config": self._config.model_dump(mode="json"),
+            "limits": self._budget.model_dump(mode="json", include=set(LATENCY_BUDGETS)),
+            "runtime": self._runtime.model_dump(mode="json"),
+            "workload": self._workload.model_dump(mode="json"),
+            "measured_on": self._place,
+        }
+
+    def run(self, work: Work) -> StageMetrics:
+        from edgeprune.benchmark.workload import batches_of
+        from edgeprune.tasks.prepared import open_prepared
+
+        names = self._names
+        sessions = {name: self._session(work.parents[name]) for name in names}
+        workloads: dict[str, tuple[list[JsonValue], JsonValue]] = {}
+        loads: dict[str, Load] = {}
+        for name in names:
+            files = work.parents[name].manifest.files
+            digests = " ".join(file.sha256 for file in files if file.path.startswith("reader/"))
+            if digests not in workloads:  # most often all models share one
+                prepared = open_prepared(
+                    work.parents["baseline"], work.data, splits=("test",), reader=work.parents[name].file("reader")
+                )
+                workloads[digests] = batches_of(
+                    prepared.test, prepared.reader, self._workload, self._config.samples, seed=work.seed
+                )
+            loads[name] = Load(work.parents[name].file("model.onnx"), sessions[name], *workloads[digests])
+        if "package" in work.parents:
+            loads[names[-1]] = self._answering(work, loads[names[-1]])
+        found = measure(
+            self._runner,
+            loads,
+            self._config,
+            provider=self._runtime.provider,
+            parallel=self._workload.sessions,
+            samples=work.folder / "samples.jsonl",
+            undecided=lambda found: undecided(self._judged(self._row(found, names[-1], sessions[names[-1]]))),
+            progress=work.progress,
+        )
+        rows = [self._row(found, name, sessions[name]) for name in names]
+        (work.folder / "latency.json").write_bytes(_ROWS.dump_json(rows, indent=2))
+        (work.folder / "device.json").write_text(found.device_row.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        return StageMetrics()
+
+    def _session(self, artifact: Artifact) -> SessionOptions:
+        """What a graph was raced with, else ONNX Runtime's defaults on the target's threads."""
+        variant = read_variant(artifact)
+        raced = variant.session if variant else None
+        return raced or SessionOptions(threads=self._runtime.threads)
+
+    def _row(self, found: Measured, name: str, session: SessionOptions) -> LatencyRow:
+        return found.row(
+            name,
+            provider=self._runtime.provider,
+            threads=session.threads,
+            workload=self._workload,
+            lengths=str(self._workload.lengths),
+        )
+
+    def _judged(self, row: LatencyRow) -> list[BudgetRow]:
+        """Its latency alone: the rest is known already."""
+        return judge(self._budget, size_mb=0, metric=None, latency=row)
+
+    def _answering(self, work: Work, load: Load) -> Load:
+        """The result's load, with its package and test rows as run.py is given them."""
+        from edgeprune.benchmark.workload import answered_rows
+
+        package = work.parents["package"]
+        (folder,) = (path.parent for path in package.path.glob("*/run.py"))
+        contents = answered_rows(work, work.parents["baseline"], self._config.samples)
+        return replace(load, package=folder, contents=contents)
+
+
+def read_device(run: Artifact) -> DeviceRow:
+    """What a benchmark run was made on."""
+    return DeviceRow.model_validate_json(run.file("device.json").read_bytes())
+
+
+def read_latency(run: Artifact) -> list[LatencyRow]:
+    """What a benchmark run found."""
+    return _ROWS.validate_json(run.file("latency.json").read_bytes())
+
+
+def read_samples(run: Artifact) -> dict[str, list[list[float]]]:
+    """By model its samples in ms, one list a process."""
+    taken: dict[str, list[list[float]]] = {}
+    for line in run.file("samples.jsonl").read_text(encoding="utf-8").splitlines():
+        record = json.loads(line)
+        if record["kind"] == "samples":
+            taken.setdefault(record["name"], []).append([ns / 1e6 for ns in record["ns"]])
+    return taken

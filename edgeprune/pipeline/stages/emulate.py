@@ -1,0 +1,135 @@
+"""emulate: does the shipped graph load on the target's core, and compute there what it computes here?
+
+The same program runs it on the same real rows on this machine and under emulation (`runners/emulated.py`); images are
+seeded noise. Writes `emulation.json`: how far the outputs lie apart. There is no latency in it: an emulator has none to
+tell.
+"""
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import JsonValue
+
+from edgeprune.base.errors import ParityError
+from edgeprune.devices import Record, Runner
+from edgeprune.devices.emulated import EmulatedRunner
+from edgeprune.devices.local import LocalRunner
+from edgeprune.pipeline.report import EmulationRow
+from edgeprune.pipeline.stages.base import Stage, Work
+from edgeprune.profiles.precision import tolerance_elsewhere
+from edgeprune.profiles.runners import ArmCore
+from edgeprune.profiles.variant import SessionOptions, read_variant
+from edgeprune.store.store import Artifact, StageMetrics
+
+if TYPE_CHECKING:
+    from edgeprune.models.reader import Array
+    from edgeprune.tasks.prepared import Prepared
+
+__all__ = ["Emulate", "read_emulation"]
+
+_EMULATION = "emulation.json"
+
+_EXACT_HERE = {"session.x64quantprecision": "1"}
+"""x86 without VNNI would saturate where ARM doesn't; of no effect on any other CPU."""
+
+
+class Emulate(Stage):
+    """Compares the shipped graph's outputs here and on an emulated core.
+
+    Args:
+        core: The emulated core.
+        runner: It.
+        rows: How many test rows are compared: the package's goldens.
+    """
+
+    name = "emulate"
+    version = 1
+    libraries = ("onnxruntime",)
+    roles = ("dense", "model")
+    produces = (_EMULATION,)
+
+    def __init__(self, core: ArmCore, runner: EmulatedRunner, *, rows: int) -> None:
+        self._core = core
+        self._runner = runner
+        self._rows = rows
+
+    def fingerprint(self) -> dict[str, JsonValue]:
+        return {"core": self._core, "rows": self._rows, "versions": dict(self._runner.versions)}
+
+    def run(self, work: Work) -> StageMetrics:
+        from edgeprune.graph.parity import agreement
+        from edgeprune.tasks.prepared import open_prepared
+
+        model = work.parents["model"]
+        variant = read_variant(model)
+        assert variant is not None  # noqa: S101 (quantize always says which it made)
+        prepared = open_prepared(work.parents["dense"], work.data, splits=("test",), reader=model.file("reader"))
+        rows = _rows(prepared, self._rows)
+        here, _ = self._outputs(LocalRunner(), model, variant.session, prepared, rows, _EXACT_HERE)
+        began = time.perf_counter()
+        there, device = self._outputs(self._runner, model, variant.session, prepared, rows, {})
+        seconds = time.perf_counter() - began
+        found = [agreement(a, b) for a, b in zip(here, there, strict=True)]
+        task, examples = prepared.task, prepared.test.examples
+        same = [
+            task.same_answer(*(task.read(output[0].astype(np.float32), examples[row]) for output in (a, b)))
+            for row, a, b in zip(rows, here, there, strict=True)
+        ]
+        emulation = EmulationRow(
+            core=self._core,
+            onnxruntime=str(device["onnxruntime"]),
+            max_error=max(one.relative_error for one in found),
+            mean_error=float(np.mean([one.mean_error for one in found])),
+            same_answers=sum(same) / len(same),
+            rows=len(rows),
+            seconds=round(seconds, 1),
+        )
+        tolerance = tolerance_elsewhere(variant.precision.mode)
+        if not emulation.max_error <= tolerance or not all(same):
+            raise ParityError(
+                f"under emulation ({self._core}) the model computes something else than here: on {len(rows)} rows the "
+                f"outputs differ by {emulation.max_error:.2e} (allowed: {tolerance:.0e}), {sum(same)} answers are the "
+                f"same; nothing was shipped"
+            )
+        (work.folder / _EMULATION).write_text(emulation.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        return StageMetrics(parameters=model.manifest.metrics.parameters)
+
+    def _outputs(
+        self,
+        runner: Runner,
+        model: Artifact,
+        session: SessionOptions | None,
+        prepared: "Prepared",
+        rows: list[int],
+        config: dict[str, str],
+    ) -> "tuple[list[Array], Record]":
+        """Raw outputs, [1, …] each, and the device's line."""
+        wanted = session or SessionOptions(threads=1)
+        # The emulator's threads take turns.
+        options = wanted.model_copy(update={"threads": 1, "config": {**wanted.config, **config}})
+        inputs = prepared.test.inputs
+        request: Record = {
+            "mode": "outputs",
+            "provider": "CPUExecutionProvider",
+            "sessions": {"final": options.model_dump(mode="json")},
+            "batches": {"final": [prepared.reader.timed([inputs[row]], row) for row in rows]},
+        }
+        lines = {str(line["kind"]): line for line in runner.run(request, {"final": model.file("model.onnx")})}
+        outputs: dict[str, Any] = lines["outputs"]
+        arrays = zip(outputs["values"], outputs["shapes"], strict=True)
+        return [np.array(values, np.float64).reshape(shape) for values, shape in arrays], lines["device"]
+
+
+def _rows(prepared: "Prepared", count: int) -> list[int]:
+    """The goldens' rows; fewer where their outputs would be too large to be told."""
+    for fewer in range(count, 1, -1):
+        rows = prepared.spread(fewer)
+        if sum(prepared.reader.length(prepared.test.inputs[row]) for row in rows) <= prepared.task.max_batch_tokens:
+            return rows
+    return prepared.spread(1)
+
+
+def read_emulation(artifact: Artifact) -> EmulationRow:
+    """What an emulate artifact found."""
+    return EmulationRow.model_validate_json(artifact.file(_EMULATION).read_bytes())

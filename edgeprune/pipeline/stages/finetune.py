@@ -1,0 +1,86 @@
+"""finetune: a pruned checkpoint and its dense teacher → a recovered checkpoint."""
+
+from pydantic import JsonValue
+
+from edgeprune.pipeline.stages.base import Stage, Work
+from edgeprune.profiles.pipeline import FinetuneConfig
+from edgeprune.store.environment import NumericMode
+from edgeprune.store.store import StageMetrics
+
+__all__ = ["Finetune"]
+
+
+class Finetune(Stage):
+    """One round of recovery.
+
+    Args:
+        config: The pipeline's `stages.finetune`.
+        numeric: How training computes here.
+        round_number: From 1.
+    """
+
+    name = "finetune"
+    version = 1
+    libraries = ("torch", "transformers", "accelerate")
+    roles = ("dense", "checkpoint")
+    produces = ("checkpoint/model.safetensors", "outputs.safetensors")
+
+    def __init__(self, config: FinetuneConfig, *, numeric: NumericMode, round_number: int) -> None:
+        self.round = round_number
+        self._config = config
+        self._numeric = numeric
+
+    def fingerprint(self) -> dict[str, JsonValue]:
+        return {"config": self._config.model_dump(mode="json"), "numeric": self._numeric.model_dump(mode="json")}
+
+    def run(self, work: Work) -> StageMetrics:
+        from transformers import set_seed
+
+        from edgeprune.models.architectures import layers_of
+        from edgeprune.models.checkpoint import count_parameters, load_checkpoint, save_checkpoint
+        from edgeprune.models.record import dense_layers, dense_tokens, read_pruning
+        from edgeprune.tasks.evaluation import predict_torch
+        from edgeprune.tasks.prepared import open_prepared, report
+        from edgeprune.training.augmentation import Augmentation
+        from edgeprune.training.trainer import Rows, Teacher, train
+
+        dense, pruned = work.parents["dense"].file("checkpoint"), work.parents["checkpoint"].file("checkpoint")
+        prepared = open_prepared(work.parents["dense"], work.data, reader=pruned)
+        record, dense_record = read_pruning(pruned), read_pruning(dense)
+        task = prepared.task
+        model = load_checkpoint(pruned, task.auto_class)
+        teacher = load_checkpoint(dense, task.auto_class).requires_grad_(requires_grad=False)
+        learned, selection = prepared.splits["train"], prepared.splits["selection"]
+        augmentation = None
+        if self._config.augment:
+            augmentation = Augmentation(
+                task, prepared.reader, learned.contents, share=self._config.augment, seed=work.seed
+            )
+        set_seed(work.seed)
+        train(
+            model,
+            task,
+            config=self._config,
+            teacher=Teacher(
+                teacher,
+                self._config.distill,
+                layers=dense_layers(record, dense_record, len(layers_of(teacher))),
+                tokens=dense_tokens(record, dense_record),
+            ),
+            examples=learned.examples,
+            selection=Rows(selection.examples, selection.references),
+            reader=prepared.reader,
+            numeric=self._numeric,
+            seed=work.seed,
+            folder=work.partial,
+            on_step=lambda done, total: work.progress(done, total, "steps"),
+            hold_zeros=record is not None and record.sparse,
+            augmentation=augmentation,
+        )
+        save_checkpoint(model, work.folder / "checkpoint", record=record, reader=prepared.reader)
+        outputs = predict_torch(model, task, prepared.test.examples, prepared.reader)
+        return StageMetrics(
+            parameters=count_parameters(model),
+            model_bytes=(work.folder / "checkpoint/model.safetensors").stat().st_size,
+            metric=report(work, prepared, outputs),
+        )

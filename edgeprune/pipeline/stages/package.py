@@ -1,0 +1,287 @@
+"""package: the target's graph → one folder and one archive that run with onnxruntime, numpy and tokenizers or Pillow.
+
+Writes `<name>-<release>-<target>/` and its `.tar.gz`. They hold only what inputs determine (no times, hosts or paths), so
+the same inputs give the same bytes:
+
+    model.onnx edgeprune.json                  the model, and what is needed to use it
+    tokenizer.json | preprocessor_config.json  how texts or images are read
+    run.py preprocess.py postprocess.py        texts or images in, answers out
+    goldens.json                               inputs and outputs that `edgeprune verify` and `run.py --check` replay
+    lineage.json                               every ancestor's key and digests
+    README.md LICENSE…                         model card; the model's licence where it has one
+    SHA256SUMS
+"""
+
+import gzip
+import json
+import re
+import shutil
+import tarfile
+from importlib import import_module
+from pathlib import Path
+from string import Template
+from typing import TYPE_CHECKING, Any
+
+from pydantic import JsonValue
+
+from edgeprune import ondevice
+from edgeprune.base.strict_yaml import Frozen
+from edgeprune.ondevice.agent import device_info
+from edgeprune.pipeline.stages.base import Stage, Work
+from edgeprune.profiles.pipeline import PackageConfig, Runtime
+from edgeprune.profiles.precision import tolerance_elsewhere
+from edgeprune.profiles.variant import SessionOptions, Variant, read_variant
+from edgeprune.store.store import StageMetrics, file_records, total_bytes
+from edgeprune.tasks import POSTPROCESS, PREPROCESS
+
+if TYPE_CHECKING:
+    from edgeprune.tasks.prepared import Prepared
+
+__all__ = ["Package", "PackageName"]
+
+_ASSETS = Path(ondevice.__file__).parent
+_READER_FILES = ("tokenizer.json", "preprocessor_config.json")
+_REQUIRES = {"text": "onnxruntime tokenizers numpy", "image": "onnxruntime pillow numpy"}
+
+
+class PackageName(Frozen):
+    """What a package is called."""
+
+    name: str
+    release: str
+    target: str
+
+    @property
+    def folder(self) -> str:
+        """`<name>-<release>-<target>`."""
+        return f"{self.name}-{self.release}-{self.target}"
+
+
+class Package(Stage):
+    """Assembles the deliverable.
+
+    Args:
+        config: The pipeline's `stages.package`.
+        name: Name, release and target.
+        runtime: The target's provider and threads.
+    """
+
+    name = "package"
+    version = 7
+    libraries = ("onnxruntime", "tokenizers", "numpy")
+    roles = ("dense", "model")
+
+    def __init__(self, config: PackageConfig, *, name: PackageName, runtime: Runtime) -> None:
+        self._config = config
+        self._name = name
+        self._runtime = runtime
+        self.produces = (name.folder, f"{name.folder}.tar.gz")
+
+    def fingerprint(self) -> dict[str, JsonValue]:
+        device = device_info()
+        return {
+            "config": self._config.model_dump(mode="json"),
+            "name": self._name.model_dump(mode="json"),
+            "runtime": self._runtime.model_dump(mode="json"),
+            # Goldens are what this instruction set computes.
+            "goldens_on": [device["arch"], list(device["isa"])],
+        }
+
+    def run(self, work: Work) -> StageMetrics:
+        from edgeprune.graph.requirements import oldest_runtime
+        from edgeprune.ondevice.run import Model
+        from edgeprune.tasks.prepared import open_prepared
+
+        variant = read_variant(work.parents["model"])
+        assert variant is not None  # noqa: S101 (quantize always says which it made)
+        session = variant.session or SessionOptions(threads=self._runtime.threads)
+        reader = work.parents["model"].file("reader")
+        prepared = open_prepared(work.parents["dense"], work.data, splits=("test",), reader=reader)
+        task = prepared.task
+        folder = work.folder / self._name.folder
+        folder.mkdir()
+        for path in sorted(work.parents["model"].path.glob("model.onnx*")):
+            shutil.copyfile(path, folder / path.name)
+        for name in _READER_FILES:
+            if (reader / name).is_file():
+                shutil.copyfile(reader / name, folder / name)
+        preprocess, postprocess = PREPROCESS[task.spec.task], POSTPROCESS[task.spec.task]
+        shutil.copyfile(_ASSETS / "run.py", folder / "run.py")
+        shutil.copyfile(_ASSETS / f"{preprocess}.py", folder / "preprocess.py")
+        shutil.copyfile(_ASSETS / f"{postprocess}.py", folder / "postprocess.py")
+        licence_files = [path for path in work.model.files if path.name.startswith("LICENSE")]
+        for path in licence_files:
+            shutil.copyfile(path, folder / path.name)
+        oldest = oldest_runtime(folder / "model.onnx")
+        _write_json(folder / "edgeprune.json", self._description(work, prepared, variant, session, oldest))
+        _write_json(folder / "lineage.json", self._lineage(work))
+        (folder / "README.md").write_text(self._card(work, prepared, variant, session, oldest), encoding="utf-8")
+
+        model = Model(
+            folder,
+            threads=1,
+            provider="CPUExecutionProvider",
+            preprocess=import_module(f"edgeprune.ondevice.{preprocess}"),
+            postprocess=import_module(f"edgeprune.ondevice.{postprocess}"),
+        )
+        device = device_info()
+        _write_json(
+            folder / "goldens.json",
+            {
+                "schema_version": 3,
+                "arch": device["arch"],
+                "isa": list(device["isa"]),
+                "onnxruntime": _onnxruntime_version(),
+                "tolerance": tolerance_elsewhere(variant.precision.mode),
+                "goldens": [model.golden(content) for content in _golden_contents(prepared, self._config.goldens)],
+            },
+        )
+        sums = "".join(f"{record.sha256}  {record.path}\n" for record in file_records(folder))
+        (folder / "SHA256SUMS").write_text(sums, encoding="utf-8")
+        _archive(folder, work.folder / f"{self._name.folder}.tar.gz")
+        made_from = work.parents["model"].manifest.metrics
+        return StageMetrics(parameters=made_from.parameters, model_bytes=total_bytes([folder]), metric=made_from.metric)
+
+    def _description(
+        self, work: Work, prepared: "Prepared", variant: Variant, session: SessionOptions, oldest: str
+    ) -> dict[str, JsonValue]:
+        spec = prepared.task.spec
+        unpadded = "unpadded" in variant.rewrites
+        return {
+            "schema_version": 3,
+            "name": self._name.name,
+            "release": self._name.release,
+            "target": self._name.target,
+            "task": spec.task,
+            "problem_type": spec.problem_type,
+            "labels": list(spec.labels),
+            "inputs": [name for name in spec.inputs if not (unpadded and name == "attention_mask")],
+            "outputs": list(prepared.task.output_names),
+            **prepared.task.reading(prepared.reader),
+            "unanswerable": spec.unanswerable,
+            "precision": variant.precision.model_dump(mode="json"),
+            "rewrites": list(variant.rewrites),
+            "provider": self._runtime.provider,
+            "oldest_onnxruntime": oldest,
+            "session": session.model_dump(mode="json"),
+            "licence": _licence(work),
+        }
+
+    def _lineage(self, work: Work) -> dict[str, JsonValue]:
+        return {
+            "schema_version": 1,
+            "model": {"name": work.model.name, "digest": work.model.digest},
+            "data": {"digest": work.data.digest},
+            "seed": work.seed,
+            "stages": [
+                {
+                    "id": role,
+                    "stage": artifact.manifest.stage,
+                    "key": artifact.key,
+                    "parents": dict(artifact.manifest.parents),
+                    "config": artifact.manifest.config,
+                    "libraries": dict(artifact.manifest.environment.libraries),
+                    "files": {record.path: record.sha256 for record in artifact.manifest.files},
+                }
+                for role, artifact in work.parents.items()
+                if role not in self.roles
+            ],
+        }
+
+    def _card(self, work: Work, prepared: "Prepared", variant: Variant, session: SessionOptions, oldest: str) -> str:
+        dense, final = work.parents["dense"].manifest.metrics, work.parents["model"].manifest.metrics
+        assert dense.metric is not None and final.metric is not None  # noqa: S101, PT018 (both stages always measure)
+        task, spec, reader = prepared.task, prepared.task.spec, prepared.reader
+        notes = [note for parent in work.parents.values() for note in parent.manifest.metrics.notes]
+        low, high = final.metric.drop_interval or (0.0, 0.0)
+        return Template((_ASSETS / "model_card.md").read_text(encoding="utf-8")).substitute(
+            name=self._name.name,
+            release=self._name.release,
+            target=self._name.target,
+            model=work.model.name,
+            model_digest=work.model.digest,
+            task=spec.task + (f" ({spec.problem_type})" if spec.problem_type else ""),
+            labels=", ".join(spec.labels) or "none",
+            precision=variant.precision.words,
+            session=_session_table(session),
+            graph=_graph_words(variant),
+            kind=task.kind,
+            reads=task.reading_notes(reader),
+            requires=_REQUIRES[task.kind],
+            metric=final.metric.name,
+            others="".join(
+                f"| {name} | {dense.metric.others[name]:.4f} | {value:.4f} |\n"
+                for name, value in final.metric.others.items()
+            ),
+            samples=final.metric.samples,
+            dense_value=f"{dense.metric.value:.4f}",
+            final_value=f"{final.metric.value:.4f}",
+            drop=f"{final.metric.drop:+.4f}",
+            low=f"{low:+.4f}",
+            high=f"{high:+.4f}",
+            dense_parameters=f"{dense.parameters:,}",
+            final_parameters=f"{final.parameters:,}",
+            dense_mb=f"{(dense.model_bytes or 0) / 1e6:.1f}",
+            final_mb=f"{(final.model_bytes or 0) / 1e6:.1f}",
+            example=" ".join(f'"{text}"' for text in task.example_inputs(reader)),
+            goldens=self._config.goldens,
+            notes="".join(f"- Note: {note}\n" for note in dict.fromkeys(notes)),
+            licence=_licence(work) or "not stated by the model",
+            onnxruntime=_onnxruntime_version(),
+            oldest=oldest,
+        )
+
+
+def _session_table(session: SessionOptions) -> str:
+    """Rows of the session options as each language names them."""
+    return "".join(
+        f"| {language} | {', '.join(f'`{call}`' for call in calls)} |\n" for language, calls in session.calls.items()
+    )
+
+
+def _graph_words(variant: Variant) -> str:
+    """How the graph was chosen, and what it doesn't take."""
+    how = "the fastest of those that were timed on the target" if variant.session else "not raced: no other was timed"
+    words = f"{how}; rewrites: {', '.join(variant.rewrites) or 'none'}"
+    if "unpadded" in variant.rewrites:
+        words += ". It takes unpadded texts of equal length only: it has no attention_mask"
+    return words
+
+
+def _write_json(path: Path, content: dict[str, JsonValue]) -> None:
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _onnxruntime_version() -> str:
+    from importlib.metadata import version
+
+    return version("onnxruntime")
+
+
+def _golden_contents(prepared: "Prepared", count: int) -> list[Any]:
+    """Test rows as run.py is given them."""
+    contents = prepared.test.contents
+    return [prepared.task.golden(contents[row], prepared.reader) for row in prepared.spread(count)]
+
+
+def _licence(work: Work) -> str | None:
+    """The licence named in the front matter of the model's own card."""
+    card = work.model.folder / "README.md"
+    text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
+    front_matter = re.match(r"---\n(.*?)\n---", text, re.DOTALL)
+    found = re.search(r"^license:\s*(\S+)", front_matter.group(1), re.MULTILINE) if front_matter else None
+    return found.group(1) if found else None
+
+
+def _archive(folder: Path, path: Path) -> None:
+    """A .tar.gz of `folder` whose bytes are a function of its content alone."""
+    with (
+        path.open("wb") as raw,
+        gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0, compresslevel=6) as packed,
+        tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive,
+    ):
+        for file in sorted(folder.rglob("*")):
+            info = tarfile.TarInfo(file.relative_to(folder.parent).as_posix())
+            info.size, info.mode, info.mtime = file.stat().st_size, 0o644, 0
+            with file.open("rb") as content:
+                archive.addfile(info, content)

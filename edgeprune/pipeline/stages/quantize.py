@@ -1,0 +1,126 @@
+"""quantize: fp32 ONNX → the variant that is shipped, with parity and metric measured again through ONNX Runtime.
+
+The variant is the race's verdict; where nothing raced, the rewrites that need no measurement, in the target's precision.
+A quantized model that loses more of the metric than the target allows, where fp32 doesn't, keeps its few most sensitive
+products in fp32; the selection split decides. Writes `model.onnx`, `variant.json`, its `reader/` and the outputs on test.
+The key holds the resolved settings and the metric's budget, not the target's name: two boards with the same instruction set
+and the same budget share their int8 model.
+"""
+
+import shutil
+
+from pydantic import JsonValue
+
+from edgeprune.base.events import Note
+from edgeprune.base.memory import release_memory
+from edgeprune.ondevice.agent import device_info
+from edgeprune.pipeline.stages.base import Stage, Work
+from edgeprune.profiles.precision import furthest_from_fp32, is_quantized, saturates
+from edgeprune.profiles.variant import CHOICE, VARIANT, Variant
+from edgeprune.store.store import StageMetrics
+
+__all__ = ["Quantize"]
+
+
+class Quantize(Stage):
+    """Converts one graph.
+
+    Args:
+        variant: What is made where nothing raced.
+        tolerance: Largest relative difference of a rewritten graph's outputs from PyTorch's.
+        drop_limit: Most of the metric that the target lets the model lose; None: as it comes.
+        round_number: Of the graph's checkpoint; 0 is the dense model.
+    """
+
+    name = "quantize"
+    version = 7
+    libraries = ("onnx", "onnx-ir", "onnxruntime", "transformers")
+    roles = ("dense", "onnx")
+    produces = ("model.onnx", VARIANT, "reader", "outputs.safetensors")
+
+    def __init__(self, variant: Variant, *, tolerance: float, drop_limit: float | None, round_number: int) -> None:
+        self.round = round_number
+        self._plain = variant
+        self._tolerance = tolerance
+        self._drop_limit = drop_limit
+
+    def fingerprint(self) -> dict[str, JsonValue]:
+        settings: dict[str, JsonValue] = {
+            **self._plain.model_dump(mode="json"),
+            "tolerance": self._tolerance,
+            "drop_limit": self._drop_limit if is_quantized(self._plain.precision.mode) else None,
+        }
+        if is_quantized(self._plain.precision.mode):
+            # The bytes are the same everywhere, but the metric is what this instruction set computes of them.
+            device = device_info()
+            settings["measured_on"] = [device["arch"], list(device["isa"])]
+        return settings
+
+    def run(self, work: Work) -> StageMetrics:
+        import numpy as np
+
+        from edgeprune.graph.calibration import feeds_of
+        from edgeprune.graph.parity import agreement, require_nearness
+        from edgeprune.graph.quantization import convert
+        from edgeprune.graph.references import REFERENCES, load_references, worst_agreement
+        from edgeprune.graph.rewrite import rewrite
+        from edgeprune.graph.sensitivity import Conversion, keep_metric
+        from edgeprune.tasks.evaluation import onnx_session, predict_onnx
+        from edgeprune.tasks.prepared import OUTPUTS, load_outputs, open_prepared, report
+
+        raced = work.parents.get("race")
+        wanted = self._plain if raced is None else Variant.model_validate_json(raced.file(CHOICE).read_bytes())
+        device, settings = device_info(), wanted.precision
+        if settings.reduce_range is False and saturates(device["arch"], device["isa"]):
+            work.emit(
+                Note(
+                    "this CPU saturates in int8 products where the target doesn't: the metric and the goldens are this "
+                    "CPU's; build on a machine with VNNI to see the target's"
+                )
+            )
+        onnx = work.parents["onnx"]
+        shutil.copytree(onnx.file("reader"), work.folder / "reader")
+        prepared = open_prepared(
+            work.parents["dense"], work.data, splits=("selection", "test"), reader=work.folder / "reader"
+        )
+        task = prepared.task
+        calibration, judged = feeds_of(prepared.splits["selection"], prepared.reader)
+        references = load_references(onnx.file(REFERENCES))
+        exact, path = work.folder / "exact" / "model.onnx", work.folder / "model.onnx"
+        exact.parent.mkdir()
+        rewritten = rewrite(onnx.file("model.onnx"), exact, wanted.rewrites, references, tolerance=self._tolerance)
+        notes = list(rewritten.dropped)
+        convert(exact, path, settings, calibration)
+        if self._drop_limit is not None and is_quantized(settings.mode):
+            dense = load_outputs(work.parents["dense"].file(OUTPUTS))["selection"]
+            conversion = Conversion(exact, wanted, prepared, dense, calibration, judged)
+            settings, sentence = keep_metric(conversion, path, self._drop_limit, work.progress)
+            notes += [] if sentence is None else [sentence]
+        for sentence in notes:
+            work.emit(Note(sentence))
+        shutil.rmtree(exact.parent)
+        variant = wanted.model_copy(update={"rewrites": rewritten.applied, "precision": settings})
+        (work.folder / VARIANT).write_text(variant.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        release_memory()
+        session = onnx_session(path, variant.session)
+        parity = worst_agreement(session, references, with_padding="unpadded" not in variant.rewrites)
+        require_nearness(parity, furthest_from_fp32(settings.mode), what=settings.words)
+        outputs = predict_onnx(session, task, prepared.test.examples, prepared.reader)
+        fp32_outputs = load_outputs(onnx.file(OUTPUTS))["test"]
+        found = agreement(*(np.concatenate([task.values(row) for row in rows]) for rows in (fp32_outputs, outputs)))
+        return StageMetrics(
+            parameters=onnx.manifest.metrics.parameters,
+            model_bytes=sum(file.stat().st_size for file in work.folder.glob("model.onnx*")),
+            metric=report(work, prepared, outputs),
+            notes=tuple(notes),
+            scores={
+                "raced": float(raced is not None),
+                "same_answers_as_fp32": float(np.mean(list(map(task.same_answer, fp32_outputs, outputs)))),
+                "max_error_to_fp32": found.max_error,
+                "mean_error_to_fp32": found.mean_error,
+                "rewritten_max_error": rewritten.agreement.max_error,
+                "rewritten_mean_error": rewritten.agreement.mean_error,
+                "parity_max_error": parity.max_error,
+                "parity_mean_error": parity.mean_error,
+            },
+        )

@@ -1,0 +1,115 @@
+"""From an instruction set to quantization settings; light, because they enter keys.
+
+ONNX Runtime's dynamic quantization has uint8 activations. VNNI and ARM multiply them with int8 weights exactly; AVX2 and
+AVX-512 without VNNI add pairs in 16 bits and saturate, silently, unless weights stay within 7 bits (`reduce_range`):
+https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html#when-and-why-do-i-need-to-try-u8u8
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+from edgeprune.base.strict_yaml import Frozen
+
+__all__ = [
+    "EmbeddingsType",
+    "Mode",
+    "PrecisionSettings",
+    "furthest_from_fp32",
+    "has_int8_products",
+    "is_quantized",
+    "resolve_precision",
+    "saturates",
+    "tolerance_elsewhere",
+]
+
+Mode = Literal["int8-dynamic", "int8-static", "int8-weights", "int4-weights", "fp16", "fp32"]
+EmbeddingsType = Literal["fp32", "int8", "int4"]
+
+_TOLERANCE_ELSEWHERE: dict[Mode, float] = {"fp32": 1e-4, "fp16": 2e-2}
+_QUANTIZED_TOLERANCE_ELSEWHERE = 1.5e-1
+_FURTHEST: dict[Mode, float] = {"fp32": math.inf, "fp16": 5e-2, "int4-weights": 0.75}
+_FURTHEST_INT8 = 0.5
+_EXACT_INT8 = {"avx512_vnni", "avx_vnni", "amx_int8"}
+
+
+class PrecisionSettings(Frozen):
+    """The deliverable's numbers, everything resolved."""
+
+    mode: Mode
+    weight_type: Literal["int8", "uint8"] | None = None
+    """This and the next two: None unless activations are in 8 bits too."""
+    reduce_range: bool | None = None
+    per_channel: bool | None = None
+    embeddings: EmbeddingsType | None = None
+    """None: as `mode` says, in floating point."""
+    keep_fp32: tuple[str, ...] = ()
+    """Nodes whose weights stay in fp32."""
+
+    @property
+    def words(self) -> str:
+        """For people."""
+        details = ["a scale a tensor"] * (self.per_channel is False)
+        details += [f"embeddings in {self.embeddings}"] * (self.embeddings != _usual_embeddings(self.mode))
+        kept = len(self.keep_fp32)
+        details += [f"{kept} product{'s' * (kept > 1)} in fp32"] * (kept > 0)
+        return f"{self.mode} ({'; '.join(details)})" if details else self.mode
+
+
+def is_quantized(mode: Mode) -> bool:
+    """Whether weights are whole numbers."""
+    return mode not in ("fp16", "fp32")
+
+
+def has_int8_products(mode: Mode) -> bool:
+    """Whether both sides of products are in 8 bits, so that an instruction set has a say."""
+    return mode in ("int8-dynamic", "int8-static")
+
+
+def saturates(arch: str, isa: Sequence[str]) -> bool:
+    """Whether uint8 · int8 products saturate on an instruction set."""
+    return arch == "x86_64" and not _EXACT_INT8 & set(isa)
+
+
+def tolerance_elsewhere(mode: Mode) -> float:
+    """How far outputs may lie from another instruction set's, relative to max(1, largest)."""
+    return _TOLERANCE_ELSEWHERE.get(mode, _QUANTIZED_TOLERANCE_ELSEWHERE)
+
+
+def furthest_from_fp32(mode: Mode) -> float:
+    """How far a sound graph's outputs may lie from fp32's, as `parity.Agreement.distance`: what is beyond is no rounding.
+
+    fp32 itself has the export's tolerance.
+    """
+    return _FURTHEST.get(mode, _FURTHEST_INT8)
+
+
+def resolve_precision(
+    mode: Mode,
+    *,
+    arch: str,
+    isa: Sequence[str],
+    weight_type: Literal["int8", "uint8"] | None,
+    reduce_range: bool | None,
+    per_channel: bool | None,
+    embeddings: EmbeddingsType | None = None,
+) -> PrecisionSettings:
+    """Fill what a profile leaves open (None) from the instruction set."""
+    if not is_quantized(mode):
+        return PrecisionSettings(mode=mode)
+    embeddings = embeddings or _usual_embeddings(mode)
+    if not has_int8_products(mode):
+        return PrecisionSettings(mode=mode, embeddings=embeddings)
+    return PrecisionSettings(
+        mode=mode,
+        weight_type=weight_type or "int8",
+        reduce_range=saturates(arch, isa) if reduce_range is None else reduce_range,
+        per_channel=per_channel is not False,
+        embeddings=embeddings,
+    )
+
+
+def _usual_embeddings(mode: Mode) -> EmbeddingsType | None:
+    if not is_quantized(mode):
+        return None
+    return "int4" if mode == "int4-weights" else "int8"

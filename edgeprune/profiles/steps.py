@@ -1,0 +1,266 @@
+"""The steps of pruning as a pipeline's YAML names them: one model a method, told apart by `method`.
+
+`remove` grows over the rounds by the pipeline's schedule; amounts are always what is gone (or left) after the last round.
+
+    steps:
+      - {method: layers, remove: 2}
+      - {method: structured, keep_heads: 0.5, keep_ffn: 0.5}
+      - {method: reconstruct}
+"""
+
+from collections.abc import Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from edgeprune.base.strict_yaml import Frozen
+
+__all__ = [
+    "GradientStep",
+    "LayersStep",
+    "MagnitudeStep",
+    "MasksStep",
+    "NMStep",
+    "ReconstructStep",
+    "Schedule",
+    "Step",
+    "StructuredStep",
+    "VocabularyStep",
+    "after_round",
+    "order_fault",
+]
+
+Fraction = Annotated[float, Field(gt=0, le=1)]
+Sparsity = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Schedule(Frozen):
+    """How much of the final amount is gone after each of the rounds (Zhu and Gupta, https://arxiv.org/abs/1710.01878)."""
+
+    shape: Literal["constant", "linear", "cubic"] = "linear"
+    """constant: all in the first round; linear: the same amount in each; cubic: much at first, less and less later."""
+    start: float = Field(default=0.0, ge=0, lt=1)
+    """Fraction of the final amount that is gone at once, before the shape begins."""
+
+    @model_validator(mode="after")
+    def _starts(self) -> Self:
+        if self.start and self.shape == "constant":
+            raise ValueError(
+                "start has no effect on constant, which takes all in the first round; leave one of them out"
+            )
+        return self
+
+    def amount(self, round_number: int, rounds: int) -> float:
+        """Fraction of the final amount that is gone after a round (from 1)."""
+        power = {"constant": 0, "linear": 1, "cubic": 3}[self.shape]
+        if power == 0 or round_number == rounds:
+            return 1.0
+        return 1.0 - (1.0 - self.start) * (1.0 - round_number / rounds) ** power
+
+
+class StructuredStep(Frozen):
+    """Remove whole attention heads and FFN neurons."""
+
+    method: Literal["structured"]
+    keep_heads: Fraction | tuple[Fraction, ...] = 1.0
+    """Fraction of the dense model's heads left after the last round; or one a layer."""
+    keep_ffn: Fraction | tuple[Fraction, ...] = 1.0
+    """Fraction of the dense model's FFN neurons left after the last round; or one a layer."""
+    importance: Literal["random", "magnitude", "taylor", "fisher", "activation"] = "fisher"
+    signal: Literal["auto", "labels", "divergence"] = "auto"
+    """What the gradient criteria differentiate: the loss on labels, or the divergence from the outputs that the model has
+    before the step (the dense model's, in a first step); auto is labels where the task has them."""
+    allocation: Literal["uniform", "global", "multiply_adds"] = "uniform"
+    """uniform: the same fractions in every layer, rounded so that the sum is right; global: all layers' heads ranked
+    together, and all neurons; multiply_adds: heads and neurons ranked together by score per multiply-add, so many kept as
+    cost what uniform's would. A list, which says what each layer keeps, leaves global nothing to do."""
+    allow_empty: bool = False
+    """Whether `global` and `multiply_adds` may leave a layer without heads or without neurons."""
+    align: PositiveInt = 64
+    """FFN widths are multiples of this."""
+    samples: PositiveInt = 1024
+    """Training texts that taylor, fisher and activation read."""
+    scores: Path | None = None
+    """A pruned artifact's `scores.safetensors` to prune by, instead of computing them again: of the same checkpoint,
+    criterion and place among the steps."""
+
+    @model_validator(mode="after")
+    def _has_effect(self) -> Self:
+        idle = [
+            ("signal", self.signal != "auto", self.importance in ("fisher", "taylor")),
+            ("samples", self.samples != 1024, self.importance in ("fisher", "taylor", "activation")),
+        ]
+        for name, given, read in idle:
+            if given and (not read or self.scores):
+                what = "saved" if self.scores else self.importance
+                raise ValueError(f"{name} has no effect on {what} scores; leave it out")
+        if self.allow_empty and self.allocation == "uniform":
+            raise ValueError("allow_empty has no effect on uniform, which empties no layer; leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _comparable(self) -> Self:
+        if self.allocation != "multiply_adds":
+            return self
+        if self.importance not in ("fisher", "taylor"):
+            raise ValueError(
+                f"allocation multiply_adds compares heads with neurons, which {self.importance} scores don't allow; use "
+                f"fisher or taylor"
+            )
+        if isinstance(self.keep_heads, tuple) or isinstance(self.keep_ffn, tuple):
+            raise ValueError(  # noqa: TRY004 (pydantic reports no other)
+                "allocation multiply_adds says itself what each layer keeps; give fractions, not lists"
+            )
+        return self
+
+
+class MasksStep(Frozen):
+    """Keep exactly the heads and neurons that a file names."""
+
+    method: Literal["masks"]
+    file: Path
+    """YAML or safetensors with `head_mask` [layers, heads] and/or `ffn_mask` [layers, neurons] of 0 and 1."""
+
+
+class LayersStep(Frozen):
+    """Drop whole layers: named ones, or the ones whose loss hurts the metric least, one after the other."""
+
+    method: Literal["layers"]
+    drop: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] | None = None
+    """Numbers of the dense model's layers, from 0."""
+    remove: PositiveInt | None = None
+    """How many are gone after the last round, those that a step before has dropped among them, chosen greedily by the metric
+    on the selection split."""
+    shortlist: PositiveInt | None = 3
+    """Try only so many in each turn, those with the least block influence; null tries all."""
+    samples: PositiveInt = 512
+    """Selection texts that each try is measured on."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.drop is None) == (self.remove is None):
+            raise ValueError("give either drop (which layers) or remove (how many)")
+        if self.drop is not None and (self.shortlist, self.samples) != (3, 512):
+            raise ValueError("shortlist and samples have no effect on drop, which names the layers; leave them out")
+        return self
+
+
+class MagnitudeStep(Frozen):
+    """Zero the smallest weights; unstructured: no latency is won on dense kernels."""
+
+    method: Literal["magnitude"]
+    sparsity: Sparsity | tuple[Sparsity, ...] | None = None
+    """Fraction of weights that is zero after the last round; or one an encoder layer."""
+    threshold: PositiveFloat | None = None
+    """Zero every weight smaller than this, whatever fraction that is."""
+    scope: Literal["global", "layer"] = "global"
+    """global: all layers' weights ranked together; layer: the same sparsity in every layer."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.sparsity is None) == (self.threshold is None):
+            raise ValueError("give either sparsity or threshold")
+        if self.scope == "layer" and not isinstance(self.sparsity, float):
+            raise ValueError("scope has no effect on a threshold or a list of sparsities; leave it out")
+        return self
+
+
+class GradientStep(Frozen):
+    """Zero the weights with the smallest gradient scores; unstructured."""
+
+    method: Literal["gradient"]
+    criterion: Literal["gradient", "weight_gradient"] = "weight_gradient"
+    """Mean over batches of |∂L/∂w|, or of |w · ∂L/∂w|."""
+    sparsity: Sparsity | tuple[Sparsity, ...]
+    scope: Literal["global", "layer"] = "global"
+    signal: Literal["auto", "labels", "divergence"] = "auto"
+    batches: PositiveInt = 32
+    batch_size: PositiveInt = 16
+
+    @model_validator(mode="after")
+    def _has_effect(self) -> Self:
+        if self.scope == "layer" and not isinstance(self.sparsity, float):
+            raise ValueError("scope has no effect on a list of sparsities; leave it out")
+        return self
+
+
+class NMStep(Frozen):
+    """Keep the `n` largest of every `m` weights along the input dimension, for sparse tensor cores."""
+
+    method: Literal["n_m"]
+    n: PositiveInt = 2
+    m: PositiveInt = 4
+
+    @model_validator(mode="after")
+    def _some_left_out(self) -> Self:
+        if not self.n < self.m:
+            raise ValueError(f"n is {self.n}, which is not below m, {self.m}")
+        return self
+
+
+class VocabularyStep(Frozen):
+    """Keep the tokens that a corpus needs."""
+
+    method: Literal["vocabulary"]
+    corpus: Path | None = None
+    """A text file, or JSON Lines with `text`; null: the training texts."""
+    min_count: PositiveInt = 1
+    """Keep tokens that occur at least so often."""
+    floor: PositiveInt = 1000
+    """Keep at least so many tokens, the vocabulary's first ones filling up."""
+
+
+class ReconstructStep(Frozen):
+    """Re-solve attention output and second FFN projection so that each layer's states come back to the dense model's."""
+
+    method: Literal["reconstruct"]
+    samples: PositiveInt = 512
+    """Training texts for calibration."""
+    ridge: float = Field(default=1e-2, ge=1e-6, le=1e6)
+    """Weight of staying near the present projection, relative to the activations' mean square."""
+
+
+Step = Annotated[
+    StructuredStep | MasksStep | LayersStep | MagnitudeStep | GradientStep | NMStep | VocabularyStep | ReconstructStep,
+    Field(discriminator="method"),
+]
+
+
+def order_fault(steps: Sequence[Step], rounds: int) -> str | None:
+    """Why steps can't follow one another as they do; None if they can. With several rounds, the first follow the last."""
+    sequence = [*steps, *steps] if rounds > 1 else steps
+    for earlier, step in combinations(sequence, 2):
+        if isinstance(earlier, MagnitudeStep | GradientStep | NMStep) and isinstance(step, ReconstructStep):
+            return f"reconstruct comes after {earlier.method}, whose zeros it would undo; put it before, in one round"
+        if isinstance(earlier, NMStep) and isinstance(step, StructuredStep | MasksStep):
+            return f"{step.method} comes after n_m, whose groups of {earlier.m} it would tear apart; put n_m last, in one round"
+    if rounds > 1 and any(isinstance(step, StructuredStep) and step.scores for step in steps):
+        return "scores of one checkpoint can't serve several rounds; remove scores, or prune in one round"
+    return None
+
+
+def after_round(step: Step, amount: float) -> Step:
+    """The step with what is gone or left when `amount` (0 to 1) of the final amount is gone."""
+    match step:
+        case StructuredStep():
+            return step.model_copy(
+                update={"keep_heads": _left(step.keep_heads, amount), "keep_ffn": _left(step.keep_ffn, amount)}
+            )
+        case LayersStep(remove=int(count)):
+            return step.model_copy(update={"remove": max(1, round(count * amount))})
+        case MagnitudeStep(sparsity=float() | tuple() as sparsity) | GradientStep(sparsity=sparsity):
+            return step.model_copy(update={"sparsity": _scaled(sparsity, amount)})
+        case _:
+            return step
+
+
+def _left(keep: float | tuple[float, ...], amount: float) -> float | tuple[float, ...]:
+    if isinstance(keep, tuple):
+        return tuple(1 - (1 - one) * amount for one in keep)
+    return 1 - (1 - keep) * amount
+
+
+def _scaled(sparsity: float | tuple[float, ...], amount: float) -> float | tuple[float, ...]:
+    return tuple(one * amount for one in sparsity) if isinstance(sparsity, tuple) else sparsity * amount

@@ -1,0 +1,54 @@
+"""The numeric mode: what about this machine changes the numbers a training gives, and so enters keys.
+
+Light: read from the operating system, not from torch, so that planning needs no heavy import.
+"""
+
+from functools import cache
+from importlib.metadata import version
+from typing import Literal
+
+from edgeprune.base.strict_yaml import Frozen
+from edgeprune.ondevice.agent import device_info
+from edgeprune.store.store import Environment
+
+__all__ = ["NumericMode", "environment", "library_versions", "numeric_mode"]
+
+_FAST_BF16 = {"avx512_bf16", "amx_bf16"}
+"""CPU features with bf16 matrix instructions; elsewhere autocast is emulated and slower than fp32."""
+
+
+class NumericMode(Frozen):
+    """How training computes."""
+
+    bf16: bool
+    threads: int
+
+
+def numeric_mode(precision: Literal["auto", "fp32", "bf16"]) -> NumericMode:
+    """The mode for a training's `precision`; `auto` is bf16 where the CPU multiplies it in hardware."""
+    device = device_info()
+    fast = bool(_FAST_BF16 & set(device["isa"]))
+    return NumericMode(bf16=precision == "bf16" or (precision == "auto" and fast), threads=device["cores"] or 1)
+
+
+def library_versions(names: tuple[str, ...]) -> dict[str, str]:
+    """Installed versions without local parts: the CPU and CUDA builds of one release share keys."""
+    return {name: _version(name) for name in names}
+
+
+@cache
+def _version(name: str) -> str:
+    return version(name).split("+")[0]
+
+
+def environment(libraries: tuple[str, ...]) -> Environment:
+    """Where this process runs, for manifests."""
+    device = device_info()
+    return Environment(
+        python=device["python"],
+        platform=device["system"],
+        arch=device["arch"],
+        isa=tuple(device["isa"]),
+        threads=device["cores"] or 1,
+        libraries=library_versions(libraries),
+    )

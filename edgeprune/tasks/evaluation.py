@@ -1,0 +1,156 @@
+"""A model's inputs to outputs (PyTorch or ONNX Runtime), outputs to the metric and its interval.
+
+Outputs are one array a row, what the task reads of its raw output, in the order of the examples, whatever order they were
+computed in.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+from transformers import PreTrainedModel
+
+from edgeprune.base.errors import ParityError
+from edgeprune.models.reader import Array, Reader
+from edgeprune.ondevice.agent import session_options
+from edgeprune.profiles.variant import SessionOptions
+from edgeprune.store.store import Metric
+from edgeprune.tasks.base import IGNORED, Batch, Example, Task
+
+__all__ = [
+    "by_length",
+    "measure",
+    "onnx_session",
+    "predict_onnx",
+    "predict_torch",
+    "raw_output",
+    "to_batch",
+    "to_torch",
+]
+
+_RESAMPLES = 1000
+
+
+def to_torch(batch: dict[str, Array]) -> dict[str, torch.Tensor]:
+    """The same batch as torch tensors, memory shared."""
+    return {name: torch.from_numpy(value) for name, value in batch.items()}
+
+
+def to_batch(examples: Sequence[Example], reader: Reader) -> Batch:
+    """The inputs and, where the examples have them, `targets`; those by token are padded with IGNORED.
+
+    Where only some have one, `labelled` says which, a truth value each.
+    """
+    batch = to_torch(reader.collate([example.inputs for example in examples]))
+    targets = [torch.as_tensor(example.target) for example in examples if example.target is not None]
+    if not targets:
+        return batch
+    if len(targets) < len(examples):
+        batch["labelled"] = torch.tensor([example.target is not None for example in examples])
+    if targets[0].ndim == 0:
+        return {**batch, "targets": torch.stack(targets)}
+    return {**batch, "targets": torch.nn.utils.rnn.pad_sequence(targets, batch_first=True, padding_value=IGNORED)}
+
+
+def by_length(lengths: Sequence[int], tokens: int) -> list[list[int]]:
+    """Row numbers in batches of similar length, of at most `tokens` padded tokens (or one row): bounded memory."""
+    order = sorted(range(len(lengths)), key=lambda row: (lengths[row], row))
+    batches: list[list[int]] = []
+    for row in order:
+        # Rows come shortest first, so this one would set the batch's width.
+        if batches and (len(batches[-1]) + 1) * lengths[row] <= tokens:
+            batches[-1].append(row)
+        else:
+            batches.append([row])
+    return batches
+
+
+def predict_torch(model: PreTrainedModel, task: Task, examples: Sequence[Example], reader: Reader) -> list[Array]:
+    """Outputs of a PyTorch model in fp32, batches by length."""
+    training = model.training
+    model.eval()
+    rows: list[Array | None] = [None] * len(examples)
+    inputs = [example.inputs for example in examples]
+    with torch.inference_mode():
+        for batch in by_length(list(map(reader.length, inputs)), task.max_batch_tokens):
+            shown = to_torch(reader.collate([inputs[row] for row in batch]))
+            outputs, _ = task.forward(model, shown)
+            for row, value in zip(batch, outputs.float().numpy(), strict=True):
+                rows[row] = task.read(value, examples[row])
+    model.train(training)
+    return [row for row in rows if row is not None]
+
+
+def onnx_session(path: Path, session: SessionOptions | None = None) -> onnxruntime.InferenceSession:
+    """An ONNX Runtime session on the CPU; None: ONNX Runtime's defaults on one thread."""
+    wanted = session or SessionOptions(threads=1)
+    options = session_options(wanted.model_dump(mode="json"))
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def raw_output(session: onnxruntime.InferenceSession, inputs: Mapping[str, Array]) -> Array:
+    """An ONNX model's output for a batch, of which it is given what it takes; several are stacked along a new last axis."""
+    taken = {value.name for value in session.get_inputs()}
+    found = session.run(None, {name: value for name, value in inputs.items() if name in taken})
+    return np.asarray(found[0] if len(found) == 1 else np.stack(found, -1))
+
+
+def predict_onnx(
+    session: onnxruntime.InferenceSession, task: Task, examples: Sequence[Example], reader: Reader
+) -> list[Array]:
+    """Outputs of an ONNX model, one unpadded row at a time.
+
+    Dynamic quantization chooses its scales over a whole batch, so only batches of one give every row the outputs that
+    it would have alone.
+    """
+    return [
+        task.read(raw_output(session, reader.collate([example.inputs]))[0].astype(np.float32), example)
+        for example in examples
+    ]
+
+
+def measure(
+    task: Task,
+    outputs: Sequence[Array],
+    references: Sequence[Any],
+    *,
+    dense_outputs: Sequence[Array] | None,
+    seed: int,
+) -> Metric:
+    """The metric of `outputs` and, given the dense model's outputs on the same rows, the drop with its paired interval.
+
+    The interval is the percentile bootstrap (Efron and Tibshirani, 1993, ch. 13) over rows: both models' metrics are
+    computed on the same resampled rows.
+
+    Raises:
+        ParityError: Outputs that are no finite numbers.
+    """
+    if not all(np.isfinite(output).all() for output in outputs):
+        raise ParityError(
+            "the model's outputs on test should be finite numbers, some are not; after a finetune lower its learning_rate, "
+            "after a conversion to fp16 use fp32"
+        )
+    name = task.metric_name
+    found = task.statistics(outputs, references)
+    metrics = task.summary(found)
+    value = metrics.pop(name)
+    if dense_outputs is None:
+        return Metric(name=name, value=value, samples=len(outputs), others=metrics)
+    dense = task.statistics(dense_outputs, references)
+    generator = np.random.default_rng(seed)
+    drops = []
+    for _ in range(_RESAMPLES):
+        rows = generator.integers(len(outputs), size=len(outputs))
+        drops.append(task.summary(dense[rows])[name] - task.summary(found[rows])[name])
+    low, high = np.percentile(drops, [2.5, 97.5])
+    return Metric(
+        name=name,
+        value=value,
+        samples=len(outputs),
+        drop=task.summary(dense)[name] - value,
+        drop_interval=(float(low), float(high)),
+        others=metrics,
+    )

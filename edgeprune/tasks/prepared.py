@@ -1,0 +1,165 @@
+"""The prepared data as the later stages see it: task, reader, and every split encoded, with its references.
+
+The prepare artifact holds row numbers; the rows are read again from the user's data, whose digest is in every key.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import TypeAdapter
+from safetensors.numpy import load_file, save_file
+
+from edgeprune.data.source import Content, DataSource, SplitName, Table, pick
+from edgeprune.models.reader import Array, Inputs, Reader
+from edgeprune.pipeline.stages.base import Work
+from edgeprune.store.store import Artifact, Metric
+from edgeprune.tasks import TaskSpec, task_for
+from edgeprune.tasks.base import Example, Task
+from edgeprune.tasks.evaluation import measure
+
+__all__ = [
+    "OUTPUTS",
+    "Prepared",
+    "Split",
+    "SplitRows",
+    "load_outputs",
+    "open_prepared",
+    "read_spec",
+    "report",
+    "save_outputs",
+    "select",
+    "write_rows",
+]
+
+OUTPUTS = "outputs.safetensors"
+"""The file in which a stage keeps its model's outputs on the test split (the dense baseline: on selection too)."""
+
+SplitRows = dict[SplitName, tuple[SplitName, list[int]]]
+"""Split to (the given table its rows are in, their numbers from 0)."""
+
+_ROWS = TypeAdapter(SplitRows)
+
+
+@dataclass(frozen=True)
+class Split:
+    """One split: texts or images, what a model is given of them, and what outputs are compared with."""
+
+    contents: Sequence[Content]
+    examples: list[Example]
+    references: Sequence[Any] | None
+    """One a row; where the task has none, the dense model's outputs, None on train."""
+
+    @property
+    def inputs(self) -> list[Inputs]:
+        """The model's inputs, by row."""
+        return [example.inputs for example in self.examples]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything a stage needs to know of task and data."""
+
+    task: Task
+    reader: Reader
+    splits: dict[SplitName, Split]
+    dense_outputs: list[Array]
+    """The dense PyTorch model's outputs on test, one a row."""
+
+    def with_reader(self, reader: Reader) -> "Prepared":
+        """The same rows as another reader makes them; itself if it is the same one."""
+        if reader is self.reader:
+            return self
+        splits = {
+            name: replace(split, examples=self.task.encode(reader, split.contents, split.references))
+            for name, split in self.splits.items()
+        }
+        return replace(self, reader=reader, splits=splits)
+
+    @property
+    def test(self) -> Split:
+        """The split that reported figures and the gate read."""
+        return self.splits["test"]
+
+    def spread(self, count: int) -> list[int]:
+        """So many rows of test, spread over the lengths, the shortest and the longest among them."""
+        lengths = list(map(self.reader.length, self.test.inputs))
+        order = sorted(range(len(lengths)), key=lambda row: (lengths[row], row))
+        positions = np.linspace(0, len(order) - 1, min(count, len(order))).round().astype(int)
+        return [order[position] for position in positions]
+
+
+def select(tables: dict[SplitName, Table], rows: SplitRows) -> dict[SplitName, Table]:
+    """The tables of the resolved splits."""
+    return {split: pick(tables[source], positions) for split, (source, positions) in rows.items()}
+
+
+def read_spec(artifact: Artifact) -> TaskSpec:
+    """The task that a prepare artifact was made for."""
+    return TaskSpec.model_validate_json(artifact.file("task.json").read_text(encoding="utf-8"))
+
+
+def open_prepared(
+    artifact: Artifact,
+    data: DataSource,
+    *,
+    splits: tuple[SplitName, ...] = ("train", "selection", "test"),
+    reader: Path | None = None,
+) -> Prepared:
+    """Read a prepare artifact and the user's data.
+
+    Args:
+        artifact: The dense baseline.
+        data: The user's.
+        splits: Those that are needed; the others are not encoded.
+        reader: The folder of the reader to encode with; None: the dense model's.
+    """
+    spec = read_spec(artifact)
+    task = task_for(spec)
+    rows = _ROWS.validate_json(artifact.file("splits.json").read_text(encoding="utf-8"))
+    used = task.load_reader(reader or artifact.file("checkpoint"), spec.max_length)
+    dense = load_outputs(artifact.file(OUTPUTS))
+    found: dict[SplitName, Split] = {}
+    wanted = {name: where for name, where in rows.items() if name in splits}
+    for name, table in select(data.load(), wanted).items():
+        references = task.references(table, where=f"the {name} split") or dense.get(name)
+        found[name] = Split(table.contents, task.encode(used, table.contents, references), references)
+    return Prepared(task, used, found, dense["test"])
+
+
+def save_outputs(outputs: Mapping[str, Sequence[Array]], path: Path) -> None:
+    """Outputs by split: [rows, …], or all rows' one after the other with `<split>.rows`, how long each is."""
+    tensors = {}
+    for split, rows in outputs.items():
+        if len({row.shape for row in rows}) == 1:
+            tensors[split] = np.stack(rows)
+        else:
+            tensors[split] = np.concatenate(rows)
+            tensors[f"{split}.rows"] = np.array([len(row) for row in rows], np.int64)
+    save_file(tensors, path)
+
+
+def load_outputs(path: Path) -> dict[str, list[Array]]:
+    """What `save_outputs` wrote."""
+    tensors = load_file(path)
+    lengths = {name.removesuffix(".rows"): tensors.pop(name) for name in list(tensors) if name.endswith(".rows")}
+    return {
+        name: np.split(values, np.cumsum(lengths[name])[:-1]) if name in lengths else list(values)
+        for name, values in tensors.items()
+    }
+
+
+def report(work: Work, prepared: Prepared, outputs: Sequence[Array]) -> Metric:
+    """Keep a model's outputs on test beside the artifact, and measure them against the dense model."""
+    save_outputs({"test": outputs}, work.folder / OUTPUTS)
+    references = prepared.test.references
+    assert references is not None  # noqa: S101 (test always has references: labels or the dense outputs)
+    return measure(prepared.task, outputs, references, dense_outputs=prepared.dense_outputs, seed=work.seed)
+
+
+def write_rows(rows: SplitRows) -> str:
+    """`splits.json`."""
+    return json.dumps(rows) + "\n"

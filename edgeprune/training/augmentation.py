@@ -1,0 +1,67 @@
+"""Texts put together from pieces of training texts, for which a teacher says what is right.
+
+A pruned model imitates its teacher closely on the texts that it was trained on and less so on others. New texts need no
+labels where a teacher answers, and pieces of real ones stay close to what the model will be given.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from edgeprune.data.source import Content, Text
+from edgeprune.models.reader import Reader
+from edgeprune.tasks.base import Example, Task
+
+__all__ = ["Augmentation"]
+
+_SHORTEST_PIECE = 0.3
+"""Of a text's words."""
+
+
+class Augmentation:
+    """Draws altered texts; what is drawn is a function of seed, epoch and row alone.
+
+    Args:
+        task: On whole texts, or pairs of them.
+        reader: Makes the model's inputs.
+        contents: The training texts.
+        share: Of an epoch's rows that are altered.
+        seed: Of the draws.
+    """
+
+    def __init__(self, task: Task, reader: Reader, contents: Sequence[Content], *, share: float, seed: int) -> None:
+        self._task = task
+        self._reader = reader
+        self._contents = contents
+        self._share = share
+        self._seed = seed
+
+    def draw(self, row: int, epoch: int) -> Example | None:
+        """A text in the place of a row's own, without a target; None: the row stays as it is."""
+        generator = np.random.default_rng((self._seed, epoch, row))
+        if generator.random() >= self._share:
+            return None
+        other = self._contents[int(generator.integers(len(self._contents)))]
+        return self._task.encode(self._reader, [_altered(self._contents[row], other, generator)])[0]
+
+
+def _altered(own: Content, other: Content, generator: np.random.Generator) -> Text:
+    if isinstance(own, tuple) and isinstance(other, tuple):
+        first, second = (_put_together(a, b, generator) for a, b in zip(own, other, strict=True))
+        return first, second
+    return _put_together(str(own), str(other), generator)
+
+
+def _put_together(own: str, other: str, generator: np.random.Generator) -> str:
+    """A piece of one text, of the other, or of both, one after the other."""
+    pieces = (own,), (other,), (own, other), (own, other)
+    return " ".join(_piece(text, generator) for text in pieces[generator.integers(len(pieces))])
+
+
+def _piece(text: str, generator: np.random.Generator) -> str:
+    words = text.split()
+    if not words:
+        return text
+    length = int(generator.integers(max(1, round(_SHORTEST_PIECE * len(words))), len(words) + 1))
+    start = int(generator.integers(len(words) - length + 1))
+    return " ".join(words[start : start + length])

@@ -1,0 +1,362 @@
+"""The one use of Hugging Face's Trainer: the dense fine-tune, and distillation from the dense model.
+
+The loss of a distilled batch is
+
+    labels · task loss + logits · divergence from the teacher (T) + hidden · MSE of the hidden states
+
+(Hinton et al., https://arxiv.org/abs/1503.02531; hidden states as in TinyBERT, https://arxiv.org/abs/1909.10351: width
+pruning keeps the hidden size, so layers map one to one). Batches hold rows of similar length. The best moment by the
+selection split is kept.
+
+An interrupted training goes on from its last whole checkpoint and ends with the same bytes as one never interrupted:
+the batches are a function of seed and epoch alone, and Trainer restores optimizer, schedule and random state. Trainer
+doesn't write its checkpoints atomically, so each gets a COMPLETE file with the digests of the others when it is whole;
+one without is deleted.
+"""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import JsonValue
+from safetensors.torch import load_file
+from torch.nn import functional
+from torch.utils.data import Dataset, Sampler
+from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_pt_utils import get_length_grouped_indices
+
+from edgeprune.base.errors import IntegrityError
+from edgeprune.models.architectures import architecture_of, layers_of, state_positions
+from edgeprune.models.reader import Reader, unpadded
+from edgeprune.profiles.pipeline import DistillConfig, TrainingConfig
+from edgeprune.store.environment import NumericMode
+from edgeprune.store.store import file_records, sync_tree, write_text
+from edgeprune.tasks.base import Example, Task
+from edgeprune.tasks.evaluation import predict_torch, to_batch
+from edgeprune.training.augmentation import Augmentation
+
+__all__ = ["Rows", "Teacher", "train"]
+
+_COMPLETE = "COMPLETE"
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Encoded rows and what their outputs are compared with."""
+
+    examples: Sequence[Example]
+    references: Sequence[Any] | None
+    """One a row; None where only the dense model's outputs could be, and nothing is trained without them."""
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """The dense model, and how the student listens to it."""
+
+    model: PreTrainedModel
+    config: DistillConfig
+    layers: Sequence[int]
+    """The teacher's layer that each of the student's was."""
+    tokens: torch.Tensor | None = None
+    """The teacher's id of each of the student's tokens; None: they are the same."""
+
+
+def train(
+    model: PreTrainedModel,
+    task: Task,
+    *,
+    config: TrainingConfig,
+    teacher: Teacher | None,
+    examples: Sequence[Example],
+    selection: Rows,
+    reader: Reader,
+    numeric: NumericMode,
+    seed: int,
+    folder: Path,
+    on_step: Callable[[int, int], None],
+    hold_zeros: bool = False,
+    augmentation: Augmentation | None = None,
+) -> None:
+    """Train `model` in place and leave it with its best weights by the selection split.
+
+    Args:
+        folder: Holds the resume state; if an interrupted training left some, this one continues it.
+        examples: What is learned from, with targets unless the teacher alone teaches.
+        selection: What decides which moment is kept.
+        on_step: Called with (steps done, steps in all).
+        hold_zeros: Whether projection weights that are zero stay so (unstructured pruning).
+        augmentation: Of `examples`, row by row; None: they stay as they are.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    steps_per_epoch = -(-len(examples) // config.batch_size)
+    max_steps = steps_per_epoch * config.epochs
+    evaluations = min(config.evaluations_per_epoch, steps_per_epoch) * config.epochs
+    moments = {round(max_steps * number / evaluations) for number in range(1, evaluations + 1)}
+    if config.freeze_embeddings:
+        model.base_model.get_submodule(architecture_of(model.config).embeddings).requires_grad_(requires_grad=False)
+    arguments = TrainingArguments(
+        output_dir=str(folder),
+        max_steps=max_steps,
+        learning_rate=config.learning_rate,
+        per_device_train_batch_size=config.batch_size,
+        warmup_steps=int(config.warmup_ratio * max_steps),
+        weight_decay=config.weight_decay,
+        lr_scheduler_type="linear",
+        bf16=numeric.bf16,
+        use_cpu=True,
+        seed=seed,
+        eval_strategy="no",
+        save_strategy="no",
+        logging_strategy="no",
+        report_to=[],
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        dataloader_num_workers=0,
+        dataloader_pin_memory=False,
+    )
+    trainer = _Trainer(
+        model,
+        task,
+        teacher=teacher,
+        examples=examples,
+        selection=selection,
+        reader=reader,
+        arguments=arguments,
+        steps_per_epoch=steps_per_epoch,
+        augmentation=augmentation,
+    )
+    checkpoint = _last_whole_checkpoint(folder)
+    trainer.add_callback(_Checkpoints(folder, moments, on_step, resumed=checkpoint))
+    if hold_zeros:
+        trainer.add_callback(_HoldZeros(model))
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    # accelerate leaves the model's forward inside a bf16 autocast.
+    trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
+    _load_weights(model, _best_checkpoint(folder, trainer.state))
+    model.requires_grad_(requires_grad=True)
+    model.eval()
+
+
+class _TrainingRows(Dataset[Example]):
+    def __init__(
+        self, examples: Sequence[Example], augmentation: Augmentation | None, epoch: Callable[[], int]
+    ) -> None:
+        self._examples = examples
+        self._augmentation = augmentation
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self._examples)
+
+    def __getitem__(self, index: int) -> Example:
+        altered = self._augmentation.draw(index, self._epoch()) if self._augmentation else None
+        return altered or self._examples[index]
+
+
+class _LengthGrouped(Sampler[int]):
+    """Rows in batches of similar length; an epoch's order is a function of seed and epoch alone.
+
+    transformers' own sampler draws from the global generator, whose state at the start of an epoch depends on whether
+    the training was resumed inside it. The epoch is asked for when iteration starts.
+    """
+
+    def __init__(self, lengths: list[int], batch_size: int, seed: int, epoch: Callable[[], int]) -> None:
+        self._lengths = lengths
+        self._batch_size = batch_size
+        self._seed = seed
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self._lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self._seed * 1_000_003 + self._epoch())
+        return iter(get_length_grouped_indices(self._lengths, self._batch_size, generator=generator))
+
+
+class _Trainer(Trainer):  # type: ignore[misc] # transformers' own types don't pass
+    """Trainer with the task's loss, the teacher, and the task's metric on the selection split."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        task: Task,
+        *,
+        teacher: Teacher | None,
+        examples: Sequence[Example],
+        selection: Rows,
+        reader: Reader,
+        arguments: TrainingArguments,
+        steps_per_epoch: int,
+        augmentation: Augmentation | None,
+    ) -> None:
+        super().__init__(
+            model=model,
+            args=arguments,
+            train_dataset=_TrainingRows(examples, augmentation, self._epoch),
+            eval_dataset=[],
+            data_collator=lambda batch: to_batch(batch, reader),
+        )
+        self._task = task
+        self._teacher = teacher
+        self._examples = examples
+        self._selection = selection
+        self._reader = reader
+        self._steps_per_epoch = steps_per_epoch
+
+    def _get_train_sampler(self, train_dataset: object = None) -> Sampler[int]:
+        lengths = [self._reader.length(example.inputs) for example in self._examples]
+        return _LengthGrouped(
+            lengths,
+            self.args.per_device_train_batch_size,
+            self.args.seed,
+            self._epoch,
+        )
+
+    def _epoch(self) -> int:
+        return int(self.state.global_step // self._steps_per_epoch)
+
+    def _save(self, output_dir: str | None = None, state_dict: object = None) -> None:
+        """The weights alone, under the names that resuming looks for: not those that the family was published with."""
+        self.model.save_pretrained(output_dir, save_original_format=False)
+
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, torch.Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: object = None,
+    ) -> torch.Tensor:
+        targets = inputs.get("targets")
+        if self._teacher is None:
+            assert targets is not None  # noqa: S101 (without a teacher there is nothing to learn from but labels)
+            outputs, _ = self._task.forward(model, inputs)
+            return self._task.label_loss(outputs, targets)
+        weights = self._teacher.config
+        outputs, states = self._task.forward(model, inputs, hidden=weights.hidden > 0)
+        # accelerate runs only the trained model under autocast.
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=self.args.bf16):
+            shown = inputs
+            if self._teacher.tokens is not None:
+                shown = {**inputs, "input_ids": self._teacher.tokens[inputs["input_ids"]]}
+            wanted, wanted_states = self._task.forward(self._teacher.model, shown, hidden=weights.hidden > 0)
+            if self._teacher.tokens is not None:
+                wanted = self._task.among(wanted, self._teacher.tokens)
+        loss = weights.logits * self._task.distill_loss(outputs, wanted, weights.temperature, targets)
+        if targets is not None and weights.labels:
+            labelled = outputs[inputs["labelled"]] if "labelled" in inputs else outputs
+            loss = loss + weights.labels * self._task.label_loss(labelled, targets)
+        if weights.hidden:
+            places = state_positions(self._teacher.model.config, self._teacher.layers)
+            errors = [
+                functional.mse_loss(unpadded(ours, inputs).float(), unpadded(wanted_states[place], inputs).float())
+                for ours, place in zip(states, places, strict=True)
+            ]
+            loss = loss + weights.hidden * torch.stack(errors).mean()
+        return loss
+
+    def evaluate(self, *_args: object, **_kwargs: object) -> dict[str, float]:
+        outputs = predict_torch(self.model, self._task, self._selection.examples, self._reader)
+        assert self._selection.references is not None  # noqa: S101 (labels, or the dense model's outputs)
+        value = self._task.metric(outputs, self._selection.references)
+        metrics = {"eval_metric": value}
+        self.log(metrics)
+        self.control: TrainerControl = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+
+class _Checkpoints(TrainerCallback):  # type: ignore[misc] # as above
+    """Says when to evaluate and save, marks whole checkpoints, keeps the newest and the best, checks what a resume loaded."""
+
+    def __init__(
+        self, folder: Path, moments: set[int], on_step: Callable[[int, int], None], *, resumed: Path | None
+    ) -> None:
+        self._folder = folder
+        self._moments = moments
+        self._on_step = on_step
+        self._resumed = resumed
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        # Trainer resumes with strict=False: a checkpoint that doesn't fit would be ignored in silence.
+        if self._resumed is None:
+            return
+        saved = load_file(self._resumed / "model.safetensors")
+        loaded = kwargs["model"].state_dict()
+        if any(not torch.equal(loaded[name], tensor) for name, tensor in saved.items()):
+            raise IntegrityError(f"the training could not be resumed from {self._resumed}; delete it and build again")
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        control.should_evaluate = control.should_save = state.global_step in self._moments
+        self._on_step(state.global_step, state.max_steps)
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        newest = self._folder / f"checkpoint-{state.global_step}"
+        sync_tree(newest)
+        write_text(newest / _COMPLETE, json.dumps(_digests(newest)))
+        kept = {newest, _best_checkpoint(self._folder, state)}
+        for checkpoint in self._folder.glob("checkpoint-*"):
+            if checkpoint not in kept:
+                shutil.rmtree(checkpoint)
+
+
+class _HoldZeros(TrainerCallback):  # type: ignore[misc] # as above
+    """Puts back to zero, after every optimizer step, the projection weights that were zero before training."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        weights = [projection.linear.weight for parts in layers_of(model) for projection in parts.projections]
+        self._zeros = [(weight, weight.detach() == 0) for weight in weights]
+
+    def on_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        with torch.no_grad():
+            for weight, zeros in self._zeros:
+                weight.masked_fill_(zeros, 0.0)
+
+
+def _digests(checkpoint: Path) -> dict[str, JsonValue]:
+    return {record.path: record.sha256 for record in file_records(checkpoint) if record.path != _COMPLETE}
+
+
+def _last_whole_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint that is whole, as is the best one it remembers; damaged ones are deleted.
+
+    Whole: its files are those that its COMPLETE file names.
+    """
+    whole = []
+    for checkpoint in folder.glob("checkpoint-*"):
+        try:
+            intact = json.loads((checkpoint / _COMPLETE).read_text(encoding="utf-8")) == _digests(checkpoint)
+        except (OSError, ValueError):
+            intact = False
+        if intact:
+            whole.append(checkpoint)
+        else:
+            shutil.rmtree(checkpoint)
+    whole.sort(key=lambda path: int(path.name.removeprefix("checkpoint-")), reverse=True)
+    return next((path for path in whole if _best_checkpoint(folder, _state_of(path)) in whole), None)
+
+
+def _state_of(checkpoint: Path) -> TrainerState:
+    state: TrainerState = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+    return state
+
+
+def _best_checkpoint(folder: Path, state: TrainerState) -> Path:
+    """The evaluated step with the highest metric; of equal ones the later, which has trained longer."""
+    scored = [(entry["eval_metric"], entry["step"]) for entry in state.log_history if "eval_metric" in entry]
+    return folder / f"checkpoint-{max(scored)[1]}"
+
+
+def _load_weights(model: PreTrainedModel, checkpoint: Path) -> None:
+    result = model.load_state_dict(load_file(checkpoint / "model.safetensors"), strict=False)
+    model.tie_weights()
+    tied = set(getattr(model, "all_tied_weights_keys", None) or ())
+    if result.unexpected_keys or set(result.missing_keys) - tied:
+        raise IntegrityError(f"{checkpoint} doesn't hold the whole model; delete it and build again")

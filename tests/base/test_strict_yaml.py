@@ -1,0 +1,248 @@
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pytest
+from pydantic import Field, ValidationError, model_validator
+
+from edgeprune.base.errors import ProfileError
+from edgeprune.base.strict_yaml import Frozen, apply_overrides, parse_override, read_yaml, validate
+
+
+class Step(Frozen):
+    method: Literal["structured", "unstructured"]
+    keep: float = Field(default=1.0, gt=0, le=1)
+
+
+class Drop(Frozen):
+    method: Literal["drop"]
+    layers: tuple[int, ...] | int = 1
+
+
+class Zero(Frozen):
+    method: Literal["zero"]
+    share: float = Field(default=0.5, gt=0, lt=1)
+
+
+class Stages(Frozen):
+    either: tuple[Annotated[Drop | Zero, Field(discriminator="method")], ...] = ()
+    epochs: int = Field(default=1, ge=1, lt=100)
+    steps: tuple[Step, ...] = Field(default=(), max_length=3)
+    lengths: Literal["data"] | int = "data"
+
+
+class Plan(Frozen):
+    name: str = Field(pattern=r"^[a-z]+$")
+    stages: Stages = Stages()
+
+    @model_validator(mode="after")
+    def _not_forbidden(self) -> "Plan":
+        if self.name == "forbidden":
+            raise ValueError("this name is taken")
+        return self
+
+
+def errors_of(content: dict[str, Any]) -> list[str]:
+    with pytest.raises(ProfileError) as caught:
+        validate(Plan, content, source="mine.yaml", kind="plan")
+    first, *lines = str(caught.value).splitlines()
+    assert first == "mine.yaml is not a valid plan:"
+    return lines
+
+
+def test_yaml_is_read_as_a_mapping(tmp_path: Path):
+    path = tmp_path / "a.yaml"
+    path.write_text("a: 1\nb: {c: [x, 2.5, null]}\nü: ß\n", encoding="utf-8")
+    assert read_yaml(path) == {"a": 1, "b": {"c": ["x", 2.5, None]}, "ü": "ß"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"", "should hold a mapping of keys to values, but holds NoneType"),
+        (b"- a\n- b\n", "should hold a mapping of keys to values, but holds list"),
+        (b"a: 1\nb: [1, 2\nc: 3\n", "line 3 is not valid YAML"),
+        (b"a: 1\nb: 2\na: 3\n", "line 3 is not valid YAML: the key 'a' stands twice"),
+        (b"a:\n  b: 1\n  b: 2\n", "line 3 is not valid YAML: the key 'b' stands twice"),
+        (b"a: \xff\xfe\n", "could not be read as UTF-8 text"),
+        (b"a: \x07\n", "is not valid YAML"),
+        (b"a: !!python/object/apply:os.system [ls]\n", "line 1 is not valid YAML"),
+        (b"[a, b]: 1\n", "line 1 is not valid YAML"),
+        (b"a: 2024-13-45\n", "is not valid YAML"),
+    ],
+)
+def test_yaml_that_is_no_mapping_is_refused_with_its_file_and_line(tmp_path: Path, text: bytes, message: str):
+    path = tmp_path / "a.yaml"
+    path.write_bytes(text)
+    with pytest.raises(ProfileError) as caught:
+        read_yaml(path)
+    assert str(path) in str(caught.value)
+    assert message in str(caught.value)
+
+
+def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path):
+    with pytest.raises(ProfileError, match=r"no file .*b\.yaml; give the path"):
+        read_yaml(tmp_path / "b.yaml")
+    with pytest.raises(ProfileError, match="could not be read"):
+        read_yaml(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "value"),
+    [
+        ("a=1", ["a"], 1),
+        ("a.b.0.c=0.4", ["a", "b", "0", "c"], 0.4),
+        ("a=null", ["a"], None),
+        ("a=", ["a"], None),
+        ("a={b: [1, x]}", ["a"], {"b": [1, "x"]}),
+        ("a=b=c", ["a"], "b=c"),
+        ("a='1'", ["a"], "1"),
+    ],
+)
+def test_an_override_is_a_path_and_a_yaml_value(text: str, path: list[str], value: object):
+    assert parse_override(text) == (path, value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a.b", "--set needs path.to.key=value, got 'a.b'"),
+        ("=1", "--set needs path.to.key=value"),
+        ("a..b=1", "--set needs path.to.key=value"),
+        (".a=1", "--set needs path.to.key=value"),
+        ("a=[1", "--set a: '[1' is not a YAML value"),
+        ("a={b: 1, b: 2}", "--set a: '{b: 1, b: 2}' is not a YAML value"),
+        ("a=2024-13-45", "--set a: '2024-13-45' is not a YAML value"),
+    ],
+)
+def test_a_malformed_override_is_refused(text: str, message: str):
+    with pytest.raises(ProfileError) as caught:
+        parse_override(text)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("a.b=2", {"a": {"b": 2, "c": [1, {"d": 4}]}, "e": None}),
+        ("a.c.0=9", {"a": {"b": 1, "c": [9, {"d": 4}]}, "e": None}),
+        ("a.c.1.d=5", {"a": {"b": 1, "c": [1, {"d": 5}]}, "e": None}),
+        ("a.new=6", {"a": {"b": 1, "c": [1, {"d": 4}], "new": 6}, "e": None}),
+        ("e.f.g=7", {"a": {"b": 1, "c": [1, {"d": 4}]}, "e": {"f": {"g": 7}}}),
+        ("a=null", {"a": None, "e": None}),
+    ],
+)
+def test_an_override_changes_its_place_in_a_copy(override: str, expected: dict[str, Any]):
+    content: dict[str, Any] = {"a": {"b": 1, "c": [1, {"d": 4}]}, "e": None}
+    assert apply_overrides(content, [parse_override(override)]) == expected
+    assert content == {"a": {"b": 1, "c": [1, {"d": 4}]}, "e": None}
+
+
+def test_later_overrides_win():
+    overrides = [parse_override("a=1"), parse_override("a={b: 2}"), parse_override("a.b=3")]
+    assert apply_overrides({}, overrides) == {"a": {"b": 3}}
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("a.c.2=1", "a.c is a list of 2, it has no item '2'"),
+        ("a.c.-1=1", "a.c is a list of 2, it has no item '-1'"),
+        ("a.c.x=1", "a.c is a list of 2, it has no item 'x'"),
+        ("a.c.²=1", "a.c is a list of 2, it has no item '²'"),
+        ("a.b.x=1", "a.b is a value, it has no key 'x'"),
+    ],
+)
+def test_an_override_that_leads_nowhere_is_refused(override: str, message: str):
+    with pytest.raises(ProfileError) as caught:
+        apply_overrides({"a": {"b": 1, "c": [1, 2]}}, [parse_override(override)])
+    assert message in str(caught.value)
+
+
+def test_valid_content_becomes_an_immutable_model():
+    plan = validate(Plan, {"name": "x", "stages": {"steps": [{"method": "structured"}]}}, source="", kind="plan")
+    assert plan.stages.steps == (Step(method="structured", keep=1.0),)
+    with pytest.raises(ValidationError, match="frozen"):
+        plan.name = "y"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        ({}, "name: required, but missing"),
+        ({"name": "x", "nam": 1}, "nam: unknown key; did you mean 'name'?"),
+        ({"name": "x", "zzz": 1}, "zzz: unknown key; known here: name, stages"),
+        ({"name": "x", "stages": {"epoch": 1}}, "stages.epoch: unknown key; did you mean 'epochs'?"),
+        (
+            {"name": "x", "stages": {"steps": [{"method": "structured", "kep": 1}]}},
+            "stages.steps.0.kep: unknown key; did you mean 'keep'?",
+        ),
+        ({"name": "x", "stages": {"epochs": 0}}, "stages.epochs: 0 is below 1"),
+        ({"name": "x", "stages": {"epochs": 100}}, "stages.epochs: 100 is not below 100"),
+        (
+            {"name": "x", "stages": {"steps": [{"method": "structured", "keep": 1.4}]}},
+            "stages.steps.0.keep: 1.4 is above 1",
+        ),
+        (
+            {"name": "x", "stages": {"steps": [{"method": "structured", "keep": 0}]}},
+            "stages.steps.0.keep: 0 is not above 0",
+        ),
+        (
+            {"name": "x", "stages": {"steps": [{"method": "structurd"}]}},
+            "'structurd' is not one of 'structured' or 'unstructured'; did you mean 'structured'?",
+        ),
+        ({"name": "x", "stages": {"epochs": "many"}}, "stages.epochs: 'many' should be a valid integer"),
+        ({"name": "x", "stages": {"epochs": 1.5}}, "stages.epochs: 1.5 should be a valid integer"),
+        ({"name": "x", "stages": None}, "stages: None should be a valid dictionary"),
+        ({"name": "forbidden"}, "this name is taken"),
+    ],
+)
+def test_a_fault_is_named_with_its_path(content: dict[str, Any], line: str):
+    (found,) = errors_of(content)
+    assert line in found
+
+
+def test_all_faults_are_listed_at_once():
+    lines = errors_of({"nam": "x", "stages": {"epochs": 0, "steps": [{"method": "structured", "keep": 2}]}})
+    paths = sorted(line.split(":")[0].strip() for line in lines)
+    assert paths == ["nam", "name", "stages.epochs", "stages.steps.0.keep"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"name": "Not A Name"},
+        {"name": "x", "stages": {"steps": [{"method": "structured"}] * 4}},
+        {"name": "x", 3: 4},
+    ],
+)
+def test_a_fault_reads_as_one_sentence(content: dict[str, Any]):
+    (line,) = errors_of(content)
+    assert line.count("should") == 1
+
+
+def test_a_fault_in_a_choice_of_types_stands_at_its_path_in_the_yaml():
+    lines = errors_of({"name": "x", "stages": {"lengths": "dat"}})
+    assert {line.strip().split(": ")[0] for line in lines} == {"stages.lengths"}
+
+
+def test_an_override_cannot_choose_another_target():
+    with pytest.raises(ProfileError, match="use --target raspberry-pi-4"):
+        parse_override("target=raspberry-pi-4")
+
+
+@pytest.mark.parametrize(
+    ("item", "line"),
+    [
+        ({"method": "zero", "share": 2}, "stages.either.0.share: 2 is not below 1.0"),
+        ({"method": "zero", "shares": 0.2}, "stages.either.0.shares: unknown key; did you mean 'share'?"),
+        ({"method": "drop", "share": 0.2}, "stages.either.0.share: unknown key; known here: layers, method"),
+        ({"method": "drops"}, "stages.either.0.method: 'drops' is not one of 'drop', 'zero'; did you mean 'drop'?"),
+        ({"layers": 3}, "stages.either.0.method: required, but missing"),
+        ({"method": "drop", "layers": [1, "x"]}, "stages.either.0.layers.1: 'x' should be a valid integer"),
+    ],
+)
+def test_faults_of_one_of_several_models_have_the_path_in_the_yaml(item: dict[str, Any], line: str):
+    with pytest.raises(ProfileError) as caught:
+        validate(Plan, {"name": "a", "stages": {"either": [item]}}, source="mine.yaml", kind="plan")
+    (found,) = str(caught.value).splitlines()[1:]
+    assert found.strip().startswith(line)

@@ -1,0 +1,284 @@
+import io
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from edgeprune.base import events
+from edgeprune.benchmark.statistics import DeviceRow, LatencyRow
+from edgeprune.benchmark.verdicts import BudgetRow, Verdict
+from edgeprune.cli.render import EventRenderer, misses, print_comparison, print_inspection, print_report
+from edgeprune.models.sizes import Inspection, PartRow
+from edgeprune.pipeline.report import BuildReport, EmulationRow, PackageRow, StageRow
+from edgeprune.store.store import Metric
+
+
+def console(*, terminal: bool = False) -> Console:
+    return Console(file=io.StringIO(), force_terminal=terminal, width=200, highlight=False, color_system=None)
+
+
+def text_of(shown: Console) -> str:
+    assert isinstance(shown.file, io.StringIO)
+    return shown.file.getvalue()
+
+
+def rendered(*sequence: events.Event, stages: int = 8, terminal: bool = False) -> str:
+    shown = console(terminal=terminal)
+    with EventRenderer(shown, stages=stages) as renderer:
+        for event in sequence:
+            renderer(event)
+    return text_of(shown)
+
+
+def latency(artifact: str, p50: float | None) -> LatencyRow:
+    return LatencyRow(
+        artifact=artifact,
+        provider="CPUExecutionProvider",
+        threads=1,
+        batch_size=1,
+        lengths="data",
+        samples=100,
+        p50_ms=p50,
+        p90_ms=p50 and 2 * p50,
+        p50_interval_ms=None,
+        p90_interval_ms=None,
+        peak_memory_mb=120.0,
+    )
+
+
+def stage(name: str, round_number: int, value: float, drop: float | None = None, **changes: Any) -> StageRow:
+    metric = Metric(
+        name="accuracy",
+        value=value,
+        samples=100,
+        drop=drop,
+        drop_interval=None if drop is None else (drop - 0.01, drop + 0.01),
+    )
+    values: dict[str, Any] = {
+        "key": "ab" * 32,
+        "cached": False,
+        "duration_s": 12.34,
+        "peak_memory_mb": 512.0,
+        "parameters": 22_713_986,
+        "size_bytes": 90_000_000,
+        "metric": metric,
+    }
+    return StageRow(stage=name, round=round_number, **values | changes)
+
+
+def budget(name: str, verdict: Verdict, value: float | None) -> BudgetRow:
+    return BudgetRow(name=name, limit=25, value=value, interval=None, verdict=verdict)
+
+
+def report(**changes: Any) -> BuildReport:
+    values: dict[str, Any] = {
+        "name": "reviews",
+        "release": "1.4.0",
+        "target": "cpu-x86-avx2",
+        "pipeline": "structured",
+        "task": "text-classification",
+        "verdict": "fail",
+        "exit_code": 3,
+        "package": PackageRow(
+            path="dist/reviews", archive="dist/reviews.tar.gz", size_bytes=11_250_000, sha256="0" * 64
+        ),
+        "stages": [
+            stage("prepare", 0, 0.91, cached=True),
+            stage("export", 0, 0.91, 0.0),
+            stage("finetune", 1, 0.9, 0.01),
+            stage("quantize", 1, 0.895, 0.015, size_bytes=11_200_000),
+            stage("package", 1, 0.895, 0.015, parameters=None),
+        ],
+        "linear": Metric(name="accuracy", value=0.71, samples=100),
+        "device": DeviceRow(
+            arch="x86_64", isa=("avx2",), cpu="Some CPU", cores=4, system="Linux", python="3.11.2", onnxruntime="1.31.1"
+        ),
+        "latency": [latency("dense-fp32", 8.0), latency("final", 2.0)],
+        "budget": [budget("size_mb", "pass", 11.25), budget("latency_p90_ms", "fail", 26.0)],
+        "notes": [],
+    }
+    return BuildReport(**values | changes)
+
+
+STARTED = events.StageStarted("prune", 1, "abc")
+FINISHED = events.StageFinished("prune", 1, "abc", cached=False, duration_s=1.54)
+
+
+def test_without_a_terminal_a_stage_gives_a_line_when_it_starts_and_one_when_it_ends():
+    shown = rendered(
+        events.StageStarted("prepare", 0, "abc"),
+        events.Progress("prepare", 0, 1, 10, "steps"),
+        events.Progress("prepare", 0, 2, 10, "steps"),
+        events.StageFinished("prepare", 0, "abc", cached=False, duration_s=1.54),
+        STARTED,
+        FINISHED,
+    )
+    assert shown.splitlines() == [
+        "[1/8] prepare …",
+        "[1/8] prepare: 1.5 s",
+        "[2/8] prune 1 …",
+        "[2/8] prune 1: 1.5 s",
+    ]
+
+
+def test_without_a_terminal_nothing_but_text_is_written():
+    shown = rendered(STARTED, events.Progress("prune", 1, 1, 2, "batches"), FINISHED, events.Note("careful"))
+    assert "\x1b" not in shown
+    assert "\r" not in shown
+
+
+@pytest.mark.parametrize(
+    ("event", "line"),
+    [
+        (events.StageFinished("prune", 1, "abc", cached=True, duration_s=9.0), "[1/8] prune 1: from the store"),
+        (events.StageWaiting("prune", 1, "abc"), "[1/8] prune 1: another build is making it; waiting"),
+        (events.Note("careful"), "warning: careful"),
+        (events.Note("by the way", level="info"), "info: by the way"),
+        (events.Note("see [a, b] and [/tmp/x]"), "warning: see [a, b] and [/tmp/x]"),
+    ],
+)
+def test_an_event_is_one_line(event: events.Event, line: str):
+    assert rendered(event).splitlines() == [line]
+
+
+def test_a_terminal_has_a_bar_that_leaves_the_results():
+    shown = rendered(STARTED, events.Progress("prune", 1, 3, 10, "batches"), FINISHED, terminal=True)
+    assert "batches" in shown
+    assert "[1/8] prune 1: 1.5 s" in shown
+
+
+def test_the_report_has_a_row_a_stage():
+    shown = console()
+    print_report(shown, report())
+    lines = text_of(shown).splitlines()
+    assert lines[0].strip() == "reviews 1.4.0 for cpu-x86-avx2 (structured)"
+    rows = {line.split("  ")[0]: line.split() for line in lines[1:]}
+    assert rows["prepare (dense)"][2:] == ["22.71", "M", "90.0", "0.9100", "store", "512"]
+    assert rows["export (dense)"][2:] == [
+        *("22.71", "M", "90.0", "0.9100", "+0.0000", "[-0.010,", "+0.010]", "8.00", "16.00", "12.3", "512"),
+    ]
+    assert rows["finetune 1"][5:] == ["0.9000", "+0.0100", "[+0.000,", "+0.020]", "12.3", "512"]
+    assert rows["quantize 1"][5:] == ["0.8950", "+0.0150", "[+0.005,", "+0.025]", "2.00", "4.00", "12.3", "512"]
+    assert rows["TF-IDF + linear model"][-1] == "0.7100"
+    assert rows["size_mb"] == ["size_mb", "25", "11.25", "pass"]
+    assert rows["latency_p90_ms"] == ["latency_p90_ms", "25", "26", "fail"]
+    assert lines[-1] == "dist/reviews  11.2 MB"
+
+
+def test_a_report_without_measurement_linear_model_or_budget_is_shown_too():
+    shown = console()
+    print_report(shown, report(device=None, latency=[], linear=None, budget=[]))
+    assert "budget" not in text_of(shown)
+    assert "TF-IDF" not in text_of(shown)
+    assert "quantize 1" in text_of(shown)
+
+
+def test_a_packages_path_is_shown_as_it_is():
+    shown = console()
+    path = "dist [new]/[/b]" + "x" * 300
+    print_report(shown, report(package=report().package.model_copy(update={"path": path})))
+    assert f"{path}  11.2 MB" in text_of(shown)
+
+
+def test_targets_stand_side_by_side():
+    shown = console()
+    unmeasured = report(target="raspberry-pi-4", device=None, latency=[], verdict="inconclusive", exit_code=7)
+    print_comparison(shown, [report(), unmeasured])
+    header, first, second = text_of(shown).splitlines()
+    assert header.split()[:4] == ["target", "metric", "drop", "MB"]
+    assert first.split() == [
+        "cpu-x86-avx2",
+        "0.8950",
+        "+0.0150",
+        "11.2",
+        "2.00",
+        "4.00",
+        "4.0x",
+        "fail",
+        "3",
+        "Some",
+        "CPU",
+    ]
+    assert second.split() == [
+        *("raspberry-pi-4", "0.8950", "+0.0150", "11.2", "not", "measured", "not", "measured", "inconclusive", "7"),
+    ]
+
+
+def test_a_budget_inside_its_interval_is_a_sentence_with_both_ends():
+    (row,) = [budget("latency_p90_ms", "inconclusive", 25.0)]
+    (sentence,) = misses(report(budget=[row.model_copy(update={"interval": (24.5, 25.5)})]))
+    assert sentence == (
+        "latency_p90_ms is between 24.5 and 25.5, the budget of cpu-x86-avx2 is 25: too close to tell; measure on a quieter "
+        "machine or with more processes"
+    )
+
+
+def test_every_missed_budget_is_a_sentence():
+    rows = [
+        budget("size_mb", "fail", 30.0),
+        budget("metric_drop", "pass", 0.0),
+        budget("latency_p50_ms", "inconclusive", None),
+        budget("latency_p90_ms", "not_measured", None),
+    ]
+    assert misses(report(budget=rows)) == [
+        "size_mb is 30, the budget of cpu-x86-avx2 is 25",
+        "latency_p50_ms could not be told: an interval needs 7 processes and enough samples, more than were taken",
+        "latency_p90_ms was not measured, the budget of cpu-x86-avx2 is 25",
+    ]
+
+
+@pytest.mark.parametrize("pruned", [True, False])
+def test_an_inspection_has_a_row_a_part(pruned: bool):
+    part = PartRow(
+        part="layer 0 attention",
+        heads=6,
+        dense_heads=12,
+        parameters=1_000,
+        dense_parameters=2_000,
+        multiply_adds=3_000_000,
+        dense_multiply_adds=6_000_000,
+    )
+    total = part.model_copy(update={"part": "all", "heads": None, "dense_heads": None})
+    shown = console()
+    found = Inspection(model="m", architecture="bert", tokens=128, pruned=pruned, parts=[part], total=total)
+    print_inspection(shown, found)
+    lines = text_of(shown).splitlines()
+    assert lines[0].strip() == "m: bert, one text of 128 tokens"
+    units = ["6", "of", "12", "heads"] if pruned else ["6", "heads"]
+    dense = ["2,000", "6.0"] if pruned else []
+    assert lines[2].split() == ["layer", "0", "attention", *units, "1,000", "3.0", *dense]
+    assert lines[3].split() == ["all", "1,000", "3.0", *dense]
+
+
+def test_on_a_narrow_terminal_the_columns_that_do_not_fit_stand_below_with_the_first_again():
+    shown = Console(file=io.StringIO(), width=80, highlight=False, markup=False)
+    print_report(shown, report())
+    lines = text_of(shown).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert not [line for line in lines if "…" in line]
+    cells = " ".join(lines).split()
+    for row in ("12.3", "512", "[+0.005,", "+0.025]", "2.00", "4.00"):
+        assert row in cells
+    assert sum(line.startswith("quantize") for line in lines) == 2
+
+
+def test_notes_stand_below_the_table():
+    shown = console()
+    print_report(shown, report(notes=["half of the weights are zero: no latency gain on dense kernels"]))
+    assert "note: half of the weights are zero: no latency gain on dense kernels" in text_of(shown).splitlines()
+
+
+def test_an_emulated_core_has_a_line_and_no_latency():
+    shown = console()
+    found = EmulationRow(
+        core="cortex-a72",
+        onnxruntime="1.31.1",
+        max_error=0.00123,
+        mean_error=0.0004,
+        same_answers=0.875,
+        rows=8,
+        seconds=4.2,
+    )
+    print_report(shown, report(emulation=found))
+    line = "emulated cortex-a72: 88% of 8 answers the same, largest difference 1.2e-03; not timed"
+    assert line in text_of(shown).splitlines()

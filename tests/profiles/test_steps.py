@@ -1,0 +1,143 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+
+from edgeprune.profiles.steps import (
+    GradientStep,
+    LayersStep,
+    MagnitudeStep,
+    NMStep,
+    ReconstructStep,
+    Schedule,
+    Step,
+    StructuredStep,
+    after_round,
+    order_fault,
+)
+
+STEP: TypeAdapter[Step] = TypeAdapter(Step)
+
+
+@given(
+    st.sampled_from(["constant", "linear", "cubic"]),
+    st.floats(0, 0.9),
+    st.integers(1, 12),
+)
+def test_a_schedule_grows_and_ends_with_everything(shape: str, start: float, rounds: int):
+    schedule = Schedule(shape=shape, start=0 if shape == "constant" else start)  # type: ignore[arg-type]
+    start = schedule.start
+    amounts = [schedule.amount(number, rounds) for number in range(1, rounds + 1)]
+    assert amounts == sorted(amounts)
+    assert amounts[-1] == 1
+    assert amounts[0] >= start
+
+
+def test_shapes():
+    assert [Schedule(shape="constant").amount(number, 4) for number in (1, 4)] == [1, 1]
+    assert [Schedule(shape="linear").amount(number, 4) for number in (1, 2, 3, 4)] == [0.25, 0.5, 0.75, 1]
+    assert [Schedule(shape="cubic").amount(number, 2) for number in (1, 2)] == [1 - 0.5**3, 1]
+    assert Schedule(shape="linear", start=0.5).amount(1, 2) == 0.75
+
+
+def test_amounts_after_half_of_it():
+    structured = StructuredStep(method="structured", keep_heads=0.5, keep_ffn=(1.0, 0.2))
+    halfway = after_round(structured, 0.5)
+    assert isinstance(halfway, StructuredStep)
+    assert (halfway.keep_heads, halfway.keep_ffn) == (0.75, (1.0, 0.6))
+    assert after_round(LayersStep(method="layers", remove=4), 0.5) == LayersStep(method="layers", remove=2)
+    assert after_round(LayersStep(method="layers", remove=1), 0.1) == LayersStep(method="layers", remove=1)
+    assert after_round(LayersStep(method="layers", drop=(1,)), 0.5) == LayersStep(method="layers", drop=(1,))
+    assert after_round(MagnitudeStep(method="magnitude", sparsity=0.5), 0.5).sparsity == 0.25  # type: ignore[union-attr]
+    assert after_round(MagnitudeStep(method="magnitude", threshold=0.1), 0.5).threshold == 0.1  # type: ignore[union-attr]
+    assert after_round(GradientStep(method="gradient", sparsity=(0.2, 0.4)), 0.5).sparsity == (0.1, 0.2)  # type: ignore[union-attr]
+    assert after_round(NMStep(method="n_m"), 0.5) == NMStep(method="n_m")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"method": "layers"}, "either drop"),
+        ({"method": "layers", "drop": [1], "remove": 1}, "either drop"),
+        ({"method": "magnitude"}, "either sparsity or threshold"),
+        ({"method": "magnitude", "sparsity": 0.5, "threshold": 0.1}, "either sparsity or threshold"),
+        ({"method": "n_m", "n": 4, "m": 4}, "not below m"),
+        ({"method": "structured", "keep_heads": 0}, "greater than 0"),
+        ({"method": "gradient", "sparsity": 1}, "less than 1"),
+        ({"method": "movement"}, "method"),
+    ],
+)
+def test_steps_that_say_nothing_or_too_much_are_refused(content: dict[str, object], message: str):
+    with pytest.raises(ValidationError, match=message):
+        STEP.validate_python(content)
+
+
+HALF = StructuredStep(method="structured", keep_heads=0.5)
+MAGNITUDE, SEMI = MagnitudeStep(method="magnitude", sparsity=0.5), NMStep(method="n_m")
+RECONSTRUCT = ReconstructStep(method="reconstruct")
+SCORED = StructuredStep(method="structured", keep_heads=0.5, scores=Path("scores.safetensors"))
+
+
+@pytest.mark.parametrize(
+    ("steps", "rounds", "fault"),
+    [
+        ([HALF, RECONSTRUCT, MAGNITUDE], 1, None),
+        ([HALF, RECONSTRUCT], 3, None),
+        ([HALF, SEMI], 1, None),
+        ([SCORED], 1, None),
+        ([MAGNITUDE, RECONSTRUCT], 1, "reconstruct comes after magnitude"),
+        ([RECONSTRUCT, MAGNITUDE], 2, "reconstruct comes after magnitude"),
+        ([SEMI, HALF], 1, "structured comes after n_m, whose groups of 4"),
+        ([HALF, SEMI], 2, "structured comes after n_m"),
+        ([SCORED], 2, "can't serve several rounds"),
+    ],
+)
+def test_steps_that_would_undo_one_another_are_refused(steps: list[Step], rounds: int, fault: str | None):
+    found = order_fault(steps, rounds)
+    assert (found is None) is (fault is None)
+    assert (fault or "") in (found or "")
+
+
+def test_a_gradient_is_never_of_one_batch_by_default():
+    assert GradientStep(method="gradient", sparsity=0.5).batches > 1
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"importance": "magnitude"}, "which magnitude scores don't allow; use fisher or taylor"),
+        ({"importance": "random"}, "which random scores don't allow"),
+        ({"keep_heads": (0.5, 1.0)}, "give fractions, not lists"),
+    ],
+)
+def test_multiply_adds_needs_scores_that_compare_and_fractions(values: dict[str, object], message: str):
+    with pytest.raises(ValidationError, match=message):
+        STEP.validate_python({"method": "structured", "allocation": "multiply_adds", **values})
+
+
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        ({"method": "structured", "importance": "magnitude", "signal": "labels"}, "signal has no effect on magnitude"),
+        ({"method": "structured", "importance": "random", "samples": 8}, "samples has no effect on random scores"),
+        ({"method": "structured", "allow_empty": True}, "allow_empty has no effect on uniform"),
+        ({"method": "magnitude", "threshold": 0.1, "scope": "layer"}, "scope has no effect on a threshold"),
+        ({"method": "magnitude", "sparsity": [0.1], "scope": "layer"}, "scope has no effect on a threshold or a list"),
+        ({"method": "gradient", "sparsity": [0.1], "scope": "layer"}, "scope has no effect on a list"),
+        ({"method": "structured", "scores": "s.safetensors", "samples": 8}, "samples has no effect on saved scores"),
+        ({"method": "layers", "drop": [1], "samples": 8}, "shortlist and samples have no effect on drop"),
+        ({"method": "layers", "drop": []}, "at least 1 item"),
+        ({"method": "reconstruct", "ridge": 1e-9}, "greater than or equal to"),
+        ({"method": "reconstruct", "ridge": float("inf")}, "less than or equal to"),
+    ],
+)
+def test_what_would_be_ignored_is_refused(step: dict[str, object], message: str):
+    with pytest.raises(ValidationError, match=message):
+        STEP.validate_python(step)
+
+
+def test_a_start_of_all_at_once_is_refused():
+    with pytest.raises(ValidationError, match="start has no effect on constant"):
+        Schedule(shape="constant", start=0.5)

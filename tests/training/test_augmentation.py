@@ -1,0 +1,85 @@
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgeprune.data.source import Text
+from edgeprune.tasks.base import Example
+from edgeprune.training.augmentation import Augmentation
+
+TEXTS = [f"{letter}1 {letter}2 {letter}3 {letter}4 {letter}5" for letter in "abcdefghij"]
+
+
+class Words:
+    """Stands for a task: a row's inputs are its text."""
+
+    def encode(self, _reader: object, contents: Sequence[Text]) -> list[Example]:
+        return [Example({"text": content}) for content in contents]  # type: ignore[typeddict-item]
+
+
+def drawn(contents: Sequence[Text], *, share: float = 1.0, seed: int = 0, epochs: int = 20) -> list[list[Any]]:
+    """By epoch, what stands in each row's place; None: itself."""
+    augmentation = Augmentation(Words(), None, contents, share=share, seed=seed)  # type: ignore[arg-type]
+    found = [[augmentation.draw(row, epoch) for row in range(len(contents))] for epoch in range(epochs)]
+    return [[None if one is None else one.inputs["text"] for one in epoch] for epoch in found]
+
+
+def test_a_draw_depends_on_seed_epoch_and_row_alone():
+    assert drawn(TEXTS) == drawn(TEXTS)
+    assert drawn(TEXTS) != drawn(TEXTS, seed=1)
+    one, two = drawn(TEXTS, epochs=2)
+    assert one != two
+    alone = Augmentation(Words(), None, TEXTS, share=1.0, seed=0)  # type: ignore[arg-type]
+    last = alone.draw(3, 1)
+    assert last is not None
+    assert last.inputs["text"] == two[3]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_so_many_rows_are_altered(share: float):
+    rows = [one for epoch in drawn(TEXTS, share=share, epochs=200) for one in epoch]
+    assert np.mean([one is not None for one in rows]) == pytest.approx(share, abs=0.04)
+
+
+def runs(text: str) -> list[list[str]]:
+    """The words of a text, split where one doesn't follow the other in its own text."""
+    found: list[list[str]] = []
+    for word in text.split():
+        if found and found[-1][-1] == f"{word[0]}{int(word[1]) - 1}":
+            found[-1].append(word)
+        else:
+            found.append([word])
+    return found
+
+
+def test_altered_texts_are_pieces_of_a_rows_own_text_of_another_or_of_both_in_this_order():
+    kinds = set()
+    for epoch in drawn(TEXTS, epochs=100):
+        for own, text in zip(TEXTS, epoch, strict=True):
+            pieces = runs(text)
+            assert all(len(piece) >= 2 for piece in pieces)
+            kinds.add(tuple(piece[0][0] == own[0] for piece in pieces))
+    # (True, True): the other text that was drawn is the row's own.
+    assert kinds == {(True,), (False,), (True, False), (True, True)}
+
+
+def test_pairs_stay_pairs_of_the_same_two_rows():
+    pairs = [(text, text.upper()) for text in TEXTS]
+    rows_together = set()
+    for epoch in drawn(pairs):
+        for (own, _), (first, second) in zip(pairs, epoch, strict=True):
+            letters = {word[0] for word in first.split()} | {word[0].lower() for word in second.split()}
+            rows_together.add(len(letters | {own[0]}))
+            assert first == first.lower()
+            assert second == second.upper()
+    assert rows_together == {1, 2}
+
+
+@given(st.lists(st.text(max_size=30), min_size=1, max_size=5))
+def test_any_texts_can_be_altered(texts: list[str]):
+    words = {word for text in texts for word in text.split()}
+    for epoch in drawn(texts, epochs=3):
+        assert all(set(text.split()) <= words for text in epoch)
