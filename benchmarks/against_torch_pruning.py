@@ -25,7 +25,8 @@ from torch import nn
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 import edgeprune
-from edgeprune.data.source import DataSource, DataSpec
+from edgeprune.data.source import DataSource
+from edgeprune.data.table import DataSpec
 from edgeprune.models.architectures import layers_of
 from edgeprune.models.checkpoint import load_checkpoint, save_checkpoint
 from edgeprune.store.store import Store

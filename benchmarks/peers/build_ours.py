@@ -12,7 +12,7 @@ from pathlib import Path
 
 import edgeprune
 from edgeprune.base.events import Event, StageFinished, StageStarted
-from edgeprune.data.source import DataSpec
+from edgeprune.data.table import DataSpec
 
 began: dict[str, float] = {}
 stages: dict[str, float] = {}

@@ -1,0 +1,1 @@
+"""Report faults and events, read strict YAML, and watch over memory, threads and noisy libraries."""

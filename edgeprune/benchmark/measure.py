@@ -9,13 +9,12 @@ from typing import cast
 
 from pydantic import JsonValue
 
+from edgeprune.benchmark.records import DeviceRow, LatencyRow
 from edgeprune.benchmark.statistics import (
     LEVEL,
     LOOKS,
     MINIMUM_SAMPLES,
     STEADY,
-    DeviceRow,
-    LatencyRow,
     drift,
     order_interval,
     percentile,
@@ -23,7 +22,8 @@ from edgeprune.benchmark.statistics import (
 )
 from edgeprune.benchmark.turns import time_by_turns
 from edgeprune.devices import Record, Runner
-from edgeprune.profiles.pipeline import BenchmarkConfig, Workload
+from edgeprune.profiles.pipeline import BenchmarkConfig
+from edgeprune.profiles.target import Workload
 from edgeprune.profiles.variant import SessionOptions
 
 __all__ = ["Load", "Measured", "measure"]

@@ -12,7 +12,7 @@ from pydantic import JsonValue
 from edgeprune.base.errors import UsageError
 from edgeprune.benchmark.measure import Load
 from edgeprune.data.batches import DIFFERENT_IMAGES, draw
-from edgeprune.profiles.pipeline import Target
+from edgeprune.profiles.target import Target
 from edgeprune.profiles.variant import SessionOptions
 from edgeprune.tasks import PREPROCESS
 

@@ -7,11 +7,9 @@ from typing import Literal
 from pydantic import JsonValue
 
 from edgeprune.devices import Record, Runner
+from edgeprune.profiles.pipeline import BLOCK
 
-__all__ = ["BLOCK", "time_by_turns"]
-
-BLOCK = 10
-"""Runs of one model before the next one's turn; short enough to share disturbances, long enough for warm caches."""
+__all__ = ["time_by_turns"]
 
 
 def time_by_turns(

@@ -8,9 +8,9 @@ from typing import Literal
 
 from edgeprune.base.errors import first_exit_code
 from edgeprune.base.strict_yaml import Frozen
-from edgeprune.benchmark.statistics import LatencyRow
-from edgeprune.profiles.pipeline import Budget
-from edgeprune.store.store import Metric, recall_of
+from edgeprune.benchmark.records import LatencyRow
+from edgeprune.profiles.target import Budget
+from edgeprune.store.records import Metric, recall_of
 
 __all__ = ["BudgetRow", "Verdict", "by_interval", "exit_code", "judge", "overall", "undecided"]
 

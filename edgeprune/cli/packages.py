@@ -8,14 +8,11 @@ from typing import Annotated
 import typer
 
 from edgeprune.base.errors import EdgepruneError, UsageError, first_exit_code
-from edgeprune.cli.profiles import Json
-from edgeprune.cli.render import EventRenderer, budget_misses, err, out, print_benchmark
+from edgeprune.cli.options import Json, share_of
+from edgeprune.cli.progress import EventRenderer
+from edgeprune.cli.render import budget_misses, err, out, print_benchmark
 
-__all__ = ["Set", "benchmark", "share_of", "verify"]
-
-Set = Annotated[
-    list[str] | None, typer.Option("--set", help="Override, e.g. stages.finetune.epochs=1 or target.budget.size_mb=30.")
-]
+__all__ = ["benchmark", "verify"]
 
 
 def verify(
@@ -62,10 +59,12 @@ def benchmark(
     as_json: Json = False,
 ) -> int:
     """Time a package on a target, or two by turns: faster, slower, or can't tell."""
-    from edgeprune.benchmark.compare import BenchmarkReport, fleet
+    from edgeprune.benchmark.compare import BenchmarkReport
+    from edgeprune.benchmark.fleet import fleet
     from edgeprune.devices.match import host_target
     from edgeprune.ondevice.agent import device_info
-    from edgeprune.profiles.pipeline import BenchmarkConfig, load_target
+    from edgeprune.profiles.pipeline import BenchmarkConfig
+    from edgeprune.profiles.shipped import load_target
 
     share = None if max_regression is None else share_of(max_regression)
     if share is not None and against is None:
@@ -108,17 +107,6 @@ def benchmark(
         err.print(f"edgeprune: {name}: {error}", style="red")
     codes = {report.exit_code for report in reports} | {error.exit_code for _, error in failed}
     return first_exit_code(codes - {0})
-
-
-def share_of(text: str) -> float:
-    """The share that `5%` or `0.05` is."""
-    try:
-        value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < 1:
-        raise UsageError(f"--max-regression is {text}; give a share below 1, such as 5% or 0.05")
-    return value
 
 
 def _lines(path: Path) -> list[str]:

@@ -3,46 +3,29 @@
 import json
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from edgeprune.base.errors import EdgepruneError, first_exit_code
+from edgeprune.cli.options import Json, group
 from edgeprune.cli.render import err, out, table
 
 if TYPE_CHECKING:
-    from edgeprune.profiles.pipeline import Pipeline, Target
+    from edgeprune.profiles.pipeline import Pipeline
+    from edgeprune.profiles.target import Target
 
-__all__ = ["Json", "StoreOption", "group", "pipelines_app", "store_app", "store_folder", "targets_app"]
-
-Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
-StoreOption = Annotated[
-    Path | None, typer.Option("--store", help="Where artifacts are kept.  [default: $EDGEPRUNE_STORE or .edgeprune]")
-]
-
-
-def group(help_text: str) -> typer.Typer:
-    """A group of commands; without one it shows its help."""
-    return typer.Typer(help=help_text, no_args_is_help=True, rich_markup_mode=None, add_completion=False)
+__all__ = ["pipelines_app", "targets_app"]
 
 
 targets_app = group("Device profiles.")
 pipelines_app = group("Pipeline definitions.")
-store_app = group("What builds left behind, to be used again.")
-
-
-def store_folder(asked: Path | None) -> Path:
-    """The store asked for, or the default one."""
-    from edgeprune.store.store import default_store
-
-    return asked or default_store()
 
 
 @targets_app.command("list")
 def targets_list(as_json: Json = False) -> int:
     """The shipped targets."""
-    from edgeprune.profiles.pipeline import load_target, shipped_names
+    from edgeprune.profiles.shipped import load_target, shipped_names
 
     found = [load_target(name) for name in shipped_names("targets")]
     if as_json:
@@ -64,7 +47,7 @@ def targets_match(as_json: Json = False) -> int:
 
     from edgeprune.devices.match import mismatches
     from edgeprune.ondevice.agent import device_info
-    from edgeprune.profiles.pipeline import load_target, shipped_names
+    from edgeprune.profiles.shipped import load_target, shipped_names
 
     device, providers = device_info(), onnxruntime.get_available_providers()
     found = {name: mismatches(load_target(name), device, providers) for name in shipped_names("targets")}
@@ -105,7 +88,7 @@ def targets_probe(
 @pipelines_app.command("list")
 def pipelines_list(as_json: Json = False) -> int:
     """The shipped pipelines."""
-    from edgeprune.profiles.pipeline import load_pipeline, shipped_names
+    from edgeprune.profiles.shipped import load_pipeline, shipped_names
 
     found = [load_pipeline(name) for name in shipped_names("pipelines")]
     if as_json:
@@ -154,9 +137,9 @@ def _definition_commands(group: typer.Typer, kind: Literal["targets", "pipelines
     @group.command("schema")
     def schema() -> int:
         """The JSON Schema, for editors."""
-        from edgeprune.profiles import pipeline as profiles
+        from edgeprune.profiles.shipped import schema as schema_of
 
-        sys.stdout.write(profiles.schema(kind))
+        sys.stdout.write(schema_of(kind))
         return 0
 
 
@@ -164,84 +147,7 @@ _definition_commands(targets_app, "targets")
 _definition_commands(pipelines_app, "pipelines")
 
 
-@store_app.command("list")
-def store_list(store: StoreOption = None, as_json: Json = False) -> int:
-    """Every artifact in the store."""
-    from edgeprune.store.store import Store
-
-    found = list(Store(store_folder(store)).artifacts())
-    if as_json:
-        sys.stdout.write(json.dumps([one.manifest.model_dump(mode="json") for one in found], indent=2) + "\n")
-        return 0
-    rows = [
-        [
-            one.manifest.stage,
-            one.key[:12],
-            one.manifest.started_at,
-            f"{sum(record.size_bytes for record in one.manifest.files) / 1e6:.1f}",
-            f"{one.manifest.duration_s:.1f}",
-        ]
-        for one in sorted(found, key=lambda artifact: artifact.manifest.started_at)
-    ]
-    out.print(table(None, ["stage", "key", "made", "MB", "seconds"], rows))
-    return 0
-
-
-@store_app.command("size")
-def store_size(store: StoreOption = None, as_json: Json = False) -> int:
-    """How much the store holds, by stage."""
-    from edgeprune.store.store import total_bytes
-
-    root = store_folder(store)
-    sizes = {
-        folder.name: total_bytes([folder])
-        for folder in sorted(root.glob("*"))
-        if folder.is_dir() and folder.name != "locks"
-    }
-    if as_json:
-        sys.stdout.write(
-            json.dumps({"store": str(root), "size_bytes": sum(sizes.values()), "stages": sizes}, indent=2) + "\n"
-        )
-        return 0
-    rows = [[name, f"{size / 1e6:.1f}"] for name, size in sizes.items()]
-    out.print(table(None, [str(root), "MB"], [*rows, ["total", f"{sum(sizes.values()) / 1e6:.1f}"]]))
-    return 0
-
-
-@store_app.command("gc")
-def store_gc(
-    store: StoreOption = None,
-    older_than_days: Annotated[
-        float | None, typer.Option("--older-than", help="Also delete artifacts not used for so many days.", min=0)
-    ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
-    as_json: Json = False,
-) -> int:
-    """Delete what killed builds left; with --older-than, also what hasn't been used for long."""
-    from edgeprune.base.errors import storage_error
-    from edgeprune.store.store import Store, total_bytes
-
-    opened = Store(store_folder(store))
-    doomed, freed = [], 0
-    try:
-        for folder in opened.garbage(older_than_days):
-            doomed.append(folder)
-            freed += total_bytes([folder])
-            if not dry_run:
-                opened.remove(folder)
-    except OSError as error:
-        raise (storage_error(error, opened.root) or error) from error
-    if as_json:
-        document = {"removed": [str(path) for path in doomed], "size_bytes": freed, "dry_run": dry_run}
-        sys.stdout.write(json.dumps(document, indent=2) + "\n")
-    else:
-        out.print(
-            f"{len(doomed)} folders, {freed / 1e6:.1f} MB {'would be' if dry_run else ''} deleted".replace("  ", " ")
-        )
-    return 0
-
-
 def _load(kind: Literal["targets", "pipelines"], name: str) -> "Pipeline | Target":
-    from edgeprune.profiles.pipeline import load_pipeline, load_target
+    from edgeprune.profiles.shipped import load_pipeline, load_target
 
     return load_target(name) if kind == "targets" else load_pipeline(name)

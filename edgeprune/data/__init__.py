@@ -1,0 +1,1 @@
+"""Read texts, images and labels from files or datasets."""

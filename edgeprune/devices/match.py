@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edgeprune.base.errors import ProfileError
-from edgeprune.profiles.pipeline import LATENCY_BUDGETS, Target, load_target, shipped_names
 from edgeprune.profiles.runners import LocalConfig
+from edgeprune.profiles.shipped import load_target, shipped_names
+from edgeprune.profiles.target import LATENCY_BUDGETS, Target
 
 __all__ = ["host_target", "mismatches"]
 

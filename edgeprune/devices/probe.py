@@ -8,8 +8,8 @@ from edgeprune.base.errors import TargetError, UsageError
 from edgeprune.base.strict_yaml import validate
 from edgeprune.devices import Record, Runner
 from edgeprune.devices.runner import runner_for
-from edgeprune.profiles.pipeline import Target
 from edgeprune.profiles.runners import AdbConfig, LocalConfig, RunnerConfig, SshConfig
+from edgeprune.profiles.target import Target
 
 __all__ = ["place_of", "probe"]
 

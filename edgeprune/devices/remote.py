@@ -18,7 +18,7 @@ from edgeprune.devices.connection import Connection, ConnectionLostError, Line
 from edgeprune.devices.perf_test import PerfTestProgram
 from edgeprune.devices.program import AgentProgram, Copy, Program
 from edgeprune.profiles.runners import RemoteConfig
-from edgeprune.store.store import artifact_key, file_digest
+from edgeprune.store.files import artifact_key, file_digest
 
 __all__ = ["RemoteRunner"]
 

@@ -1,17 +1,22 @@
 """From what a profile says to a runner that refuses to measure anything but that device."""
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from edgeprune.base.errors import TargetError
 from edgeprune.devices import Record, Runner
 from edgeprune.devices.adb import AdbLine
+from edgeprune.devices.emulated import EmulatedRunner
 from edgeprune.devices.local import LocalRunner
+from edgeprune.devices.match import mismatches
 from edgeprune.devices.remote import RemoteRunner
 from edgeprune.devices.ssh import SshLine
+from edgeprune.ondevice.agent import device_info
 from edgeprune.profiles.runners import AdbConfig, EmulatedConfig, LocalConfig, RunnerConfig, SshConfig
+from edgeprune.profiles.target import Target
 
-__all__ = ["runner_for"]
+__all__ = ["runner_for", "runner_of", "why_unreachable"]
 
 
 def runner_for(config: RunnerConfig, target: str, mismatches: Callable[[Record], list[str]]) -> Runner:
@@ -53,3 +58,39 @@ class _Checked:
     def close(self) -> None:
         """See `Runner.close`."""
         self._runner.close()
+
+
+def runner_of(target: Target) -> Runner:
+    """The runner of a target that can be measured from here."""
+    assert target.runner is not None  # noqa: S101 (else it can't)
+    return runner_for(target.runner, target.name, lambda device: mismatches(target, device))
+
+
+def why_unreachable(target: Target) -> str | None:
+    """Why the target can't be measured from here; None if it can, or if only the build will tell: planning connects nowhere.
+
+    Raises:
+        TargetError: This is the machine, but its onnxruntime lacks the provider.
+    """
+    if target.runner is None:
+        return f"{target.name} has no runner (runner: null)"
+    if isinstance(target.runner, EmulatedConfig):
+        lacking = EmulatedRunner(target.runner).lacking
+        return f"{target.name} is emulated here ({target.runner.core})" + (f", but {lacking}" if lacking else "")
+    if not isinstance(target.runner, LocalConfig):
+        return None
+    reasons = mismatches(target, device_info())
+    if reasons:
+        return f"this machine is not a {target.name}: it {'; it '.join(reasons)}"
+    if target.runtime.provider != "CPUExecutionProvider":
+        os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+        import onnxruntime
+
+        available = onnxruntime.get_available_providers()
+        if target.runtime.provider not in available:
+            raise TargetError(
+                f"{target.name} needs {target.runtime.provider}, onnxruntime {onnxruntime.__version__} here has "
+                f"{', '.join(available)}; install a build that has it, or package without measuring: "
+                f"--set target.runner=null"
+            )
+    return None

@@ -6,8 +6,8 @@ import numpy as np
 import onnxruntime
 
 from edgeprune.graph.quantization import Feed
+from edgeprune.graph.session import raw_output
 from edgeprune.models.reader import Array, Reader
-from edgeprune.tasks.evaluation import raw_output
 from edgeprune.tasks.prepared import Split
 
 __all__ = ["CALIBRATION_ROWS", "feeds_of", "mean_distance", "outputs_of"]

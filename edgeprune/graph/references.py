@@ -11,9 +11,10 @@ from safetensors.numpy import load_file, save_file
 from transformers import PreTrainedModel
 
 from edgeprune.graph.parity import Agreement, agreement
+from edgeprune.graph.session import raw_output
 from edgeprune.models.reader import Array, Inputs, Reader
 from edgeprune.tasks.base import Task
-from edgeprune.tasks.evaluation import raw_output, to_torch
+from edgeprune.tasks.evaluation import to_torch
 
 __all__ = [
     "REFERENCES",

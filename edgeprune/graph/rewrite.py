@@ -10,8 +10,8 @@ from edgeprune.graph.parity import Agreement
 from edgeprune.graph.references import Reference, worst_agreement
 from edgeprune.graph.rewrites import REWRITES
 from edgeprune.graph.serialization import remove_graph, write_onnx
+from edgeprune.graph.session import onnx_session
 from edgeprune.profiles.variant import RewriteName
-from edgeprune.tasks.evaluation import onnx_session
 
 __all__ = ["Rewritten", "rewrite"]
 

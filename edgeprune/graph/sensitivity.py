@@ -11,10 +11,10 @@ from pathlib import Path
 
 from edgeprune.graph.calibration import mean_distance, outputs_of
 from edgeprune.graph.quantization import Feed, convert, quantized_products
+from edgeprune.graph.session import onnx_session, predict_onnx
 from edgeprune.models.reader import Array
 from edgeprune.profiles.precision import PrecisionSettings
 from edgeprune.profiles.variant import Variant
-from edgeprune.tasks.evaluation import onnx_session, predict_onnx
 from edgeprune.tasks.prepared import Prepared
 
 __all__ = ["Conversion", "Kept", "keep_metric", "products_to_keep"]

@@ -11,11 +11,11 @@ from edgeprune.graph.quantization import Feed, convert
 from edgeprune.graph.references import Reference
 from edgeprune.graph.rewrite import rewrite
 from edgeprune.graph.serialization import remove_graph
+from edgeprune.graph.session import onnx_session
 from edgeprune.models.reader import Array
 from edgeprune.profiles.precision import PrecisionSettings
 from edgeprune.profiles.variant import PLAIN, SKIP_FUSION, RewriteName, Variant
-from edgeprune.store.store import total_bytes
-from edgeprune.tasks.evaluation import onnx_session
+from edgeprune.store.files import total_bytes
 
 __all__ = ["Graphs", "neighbours", "other_precisions", "rewrite_sets"]
 

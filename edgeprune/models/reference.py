@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeprune.base.errors import ModelError
-from edgeprune.store.store import file_digest
+from edgeprune.store.files import file_digest
 
 __all__ = ["ModelSource", "reads_images", "resolve_model"]
 

@@ -4,13 +4,12 @@ Counted on a model without weights (the meta device), so a checkpoint of any siz
 multiply-add is one product and one sum; softmax, norms and activations are not counted.
 """
 
-import json
 from pathlib import Path
 
 from torch import nn
 from transformers import PreTrainedModel
 
-from edgeprune.base.errors import ModelError, UsageError
+from edgeprune.base.errors import UsageError
 from edgeprune.base.strict_yaml import Frozen
 from edgeprune.models.architectures import (
     architecture_of,
@@ -23,9 +22,10 @@ from edgeprune.models.architectures import (
 from edgeprune.models.checkpoint import count_parameters, empty_model, load_config
 from edgeprune.models.record import PruningRecord, read_pruning
 from edgeprune.models.reference import resolve_model
+from edgeprune.store.checkpoints import checkpoint_folder
 from edgeprune.store.store import Store
 
-__all__ = ["Inspection", "PartRow", "checkpoint_folder", "inspect_model"]
+__all__ = ["Inspection", "PartRow", "inspect_model"]
 
 
 _TOKENS = 128
@@ -172,36 +172,3 @@ def _parts(model: PreTrainedModel, tokens: int, record: PruningRecord | None) ->
         if isinstance(module, nn.Linear) and id(module) not in done
     )
     return rows | {"head": _Count(parameters=count_parameters(model) - counted, multiply_adds=multiply_adds)}
-
-
-def checkpoint_folder(path: Path, store: Store) -> Path | None:
-    """The checkpoint that an artifact is, or was made from; None if `path` is neither artifact nor package."""
-    if (path / "lineage.json").is_file():
-        stages = json.loads((path / "lineage.json").read_text(encoding="utf-8"))["stages"]
-        with_weights = [stage for stage in stages if "checkpoint/model.safetensors" in stage["files"]]
-        folder = store.folder(with_weights[-1]["stage"], with_weights[-1]["key"])
-        if not folder.is_dir():
-            raise ModelError(f"{path} was made from {folder}, which is not in the store; give the right --store")
-        return folder / "checkpoint"
-    while (path / "manifest.json").is_file():
-        if (path / "checkpoint").is_dir():
-            return path / "checkpoint"
-        artifact = Store.open(path)
-        root = path.absolute().parents[2 if artifact.manifest.stage == "benchmark" else 1]
-        stages_by_role = {
-            "checkpoint": ("finetune", "prune", "prepare"),
-            "onnx": ("export",),
-            "model": ("quantize",),
-            "final": ("quantize",),
-        }
-        candidates = [
-            root / stage / artifact.manifest.parents[role]
-            for role, stages in stages_by_role.items()
-            if role in artifact.manifest.parents
-            for stage in stages
-        ]
-        found = next((candidate for candidate in candidates if candidate.is_dir()), None)
-        if found is None:
-            raise ModelError(f"{path} names no checkpoint that is in the store")
-        path = found
-    return None

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 from edgeprune.base.errors import ModelError
 from edgeprune.base.events import Emit, ignore
-from edgeprune.data.source import DataSpec
+from edgeprune.data.table import DataSpec
 from edgeprune.devices.match import host_target
 from edgeprune.ondevice.agent import device_info
 from edgeprune.pipeline.plan import make_plan
 from edgeprune.pipeline.publish import build as run_build
 from edgeprune.pipeline.report import BuildReport
 from edgeprune.pipeline.request import BuildRequest
-from edgeprune.profiles.pipeline import load_pipeline, load_target
+from edgeprune.profiles.shipped import load_pipeline, load_target
 from edgeprune.store.store import default_store
 
 if TYPE_CHECKING:

@@ -11,20 +11,22 @@ from edgeprune.base.errors import UsageError, storage_errors
 from edgeprune.base.events import Emit, ignore
 from edgeprune.base.quiet_libraries import quiet_libraries
 from edgeprune.base.strict_yaml import validate
-from edgeprune.data.source import DataSpec
+from edgeprune.data.table import DataSpec
 from edgeprune.models.architectures import longest_text
 from edgeprune.models.checkpoint import empty_model, load_any, load_config, load_tokenizer
 from edgeprune.models.record import PruningRecord, read_pruning
 from edgeprune.models.reference import resolve_model
-from edgeprune.models.sizes import checkpoint_folder
 from edgeprune.ondevice.agent import device_info
 from edgeprune.pipeline.plan import make_plan
 from edgeprune.pipeline.request import BuildRequest
 from edgeprune.pipeline.run import run_node
-from edgeprune.profiles.pipeline import Pipeline, PrepareConfig, Target
+from edgeprune.profiles.pipeline import Pipeline, PrepareConfig
+from edgeprune.profiles.target import Target
 from edgeprune.pruning.importance import Scores, open_scores
 from edgeprune.pruning.pictures import ImportanceMap, importance_map, write_attention, write_importance
-from edgeprune.store.store import Artifact, Store
+from edgeprune.store.checkpoints import checkpoint_folder
+from edgeprune.store.records import Artifact
+from edgeprune.store.store import Store
 
 if TYPE_CHECKING:
     from pydantic import JsonValue

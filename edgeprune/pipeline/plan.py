@@ -14,7 +14,7 @@ from edgeprune.base.errors import UsageError
 from edgeprune.data.source import DataSource
 from edgeprune.devices import Runner
 from edgeprune.devices.emulated import EmulatedRunner
-from edgeprune.devices.reaching import runner_of, why_unreachable
+from edgeprune.devices.runner import runner_of, why_unreachable
 from edgeprune.models.reference import ModelSource, resolve_model
 from edgeprune.ondevice.agent import device_info
 from edgeprune.pipeline.request import BuildRequest, check

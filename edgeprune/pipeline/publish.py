@@ -16,33 +16,26 @@ from pathlib import Path
 from edgeprune.base.errors import StorageError, TargetError, UsageError, storage_error
 from edgeprune.base.events import Emit, Note, ignore
 from edgeprune.benchmark.compare import benchmark
-from edgeprune.benchmark.statistics import LatencyRow, process_ratio
-from edgeprune.benchmark.turns import BLOCK
+from edgeprune.benchmark.records import LatencyRow
+from edgeprune.benchmark.statistics import process_ratio
 from edgeprune.benchmark.verdicts import BudgetRow, exit_code, judge, overall
 from edgeprune.pipeline.plan import Node, Plan
-from edgeprune.pipeline.report import BuildReport, EmulationRow, MobileRow, PackageRow, StageRow
+from edgeprune.pipeline.report import BuildReport, MobileRow, PackageRow, StageRow
 from edgeprune.pipeline.request import BuildRequest, command_on_device
 from edgeprune.pipeline.run import measure_node, run_node
 from edgeprune.pipeline.stages.benchmark import read_device, read_latency, read_samples
-from edgeprune.pipeline.stages.emulate import read_emulation
+from edgeprune.pipeline.stages.emulate import EmulationRow, read_emulation
 from edgeprune.pipeline.stages.mobile import OPERATORS, ORT_MODEL
 from edgeprune.pipeline.stages.prune import Prune
 from edgeprune.pipeline.stages.race import read_race
-from edgeprune.pipeline.verify import check_digests, description, opened
-from edgeprune.profiles.pipeline import Target
+from edgeprune.profiles.pipeline import BLOCK
 from edgeprune.profiles.runners import LocalConfig
+from edgeprune.profiles.target import Target
 from edgeprune.profiles.variant import read_variant
-from edgeprune.store.store import (
-    Artifact,
-    Manifest,
-    StageMetrics,
-    Store,
-    artifact_key,
-    recall_of,
-    sync_tree,
-    total_bytes,
-    write_text,
-)
+from edgeprune.store.files import artifact_key, sync_tree, total_bytes, write_text
+from edgeprune.store.package import check_digests, description, opened
+from edgeprune.store.records import Artifact, Manifest, StageMetrics, recall_of
+from edgeprune.store.store import Store
 
 __all__ = ["build"]
 

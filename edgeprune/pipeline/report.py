@@ -11,12 +11,13 @@ from pydantic import Field, ValidationError
 from edgeprune.base.errors import SchemaVersionError, UsageError
 from edgeprune.base.strict_yaml import Frozen
 from edgeprune.benchmark.race import RaceRow
-from edgeprune.benchmark.statistics import DeviceRow, LatencyRow
+from edgeprune.benchmark.records import DeviceRow, LatencyRow
 from edgeprune.benchmark.verdicts import BudgetRow
+from edgeprune.pipeline.stages.emulate import EmulationRow
 from edgeprune.profiles.variant import Variant
-from edgeprune.store.store import Metric
+from edgeprune.store.records import Metric
 
-__all__ = ["BuildReport", "EmulationRow", "MobileRow", "PackageRow", "StageRow", "read_report"]
+__all__ = ["BuildReport", "MobileRow", "PackageRow", "StageRow", "read_report"]
 
 
 class PackageRow(Frozen):
@@ -42,23 +43,6 @@ class MobileRow(Frozen):
     sha256: str
     max_error: float
     """Largest difference of its outputs from the ONNX file's, here."""
-
-
-class EmulationRow(Frozen):
-    """The shipped model on an emulated core, beside the same on the machine that built it. No latency: there is none."""
-
-    core: str
-    onnxruntime: str
-    """Its version under emulation."""
-    max_error: float
-    """Largest difference of outputs, relative to max(1, largest output)."""
-    mean_error: float
-    """Mean absolute difference."""
-    same_answers: float
-    """The fraction of rows."""
-    rows: int
-    seconds: float
-    """That the check took, which says nothing of a device."""
 
 
 class StageRow(Frozen):

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgeprune.base.errors import UsageError
-from edgeprune.data.source import DataSpec
+from edgeprune.data.table import DataSpec
 from edgeprune.models.record import read_pruning
 from edgeprune.models.reference import ModelSource
-from edgeprune.profiles.pipeline import Pipeline, Target
+from edgeprune.profiles.pipeline import Pipeline
 from edgeprune.profiles.runners import EmulatedConfig
 from edgeprune.profiles.steps import GradientStep, LayersStep, MasksStep, StructuredStep, VocabularyStep
+from edgeprune.profiles.target import Target
 from edgeprune.pruning.masks import read_masks
 from edgeprune.tasks import IMAGE_TASKS, TAUGHT_ONLY, WHOLE_TEXTS, TaskName
 

@@ -21,7 +21,9 @@ from edgeprune.base.threads import torch_threads
 from edgeprune.pipeline.plan import Node, Plan
 from edgeprune.pipeline.stages.base import Work
 from edgeprune.store.environment import environment, numeric_mode
-from edgeprune.store.store import MEASURING, Artifact, Manifest, Store, file_records
+from edgeprune.store.files import file_records
+from edgeprune.store.records import Artifact, Manifest
+from edgeprune.store.store import MEASURING, Store
 
 __all__ = ["measure_node", "run_node"]
 

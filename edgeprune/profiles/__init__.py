@@ -1,0 +1,1 @@
+"""Describe pipelines and targets: the models behind the YAML."""

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from edgeprune.base.strict_yaml import Frozen
 from edgeprune.profiles.precision import PrecisionSettings
-from edgeprune.store.store import Artifact
+from edgeprune.store.records import Artifact
 
 __all__ = [
     "CHOICE",

@@ -8,7 +8,7 @@ import torch
 from transformers import PreTrainedModel
 
 from edgeprune.base.errors import UsageError
-from edgeprune.data.source import Content
+from edgeprune.data.table import Content
 from edgeprune.models.reader import Reader
 from edgeprune.models.record import PruningRecord
 from edgeprune.pruning.importance import Batch, Scores

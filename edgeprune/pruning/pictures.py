@@ -23,7 +23,7 @@ from edgeprune.models.architectures import depth_of
 from edgeprune.models.record import PruningRecord
 from edgeprune.pruning.allocation import FloatArray
 from edgeprune.pruning.importance import Scores
-from edgeprune.store.store import write_text
+from edgeprune.store.files import write_text
 
 __all__ = ["ImportanceMap", "importance_map", "write_attention", "write_importance"]
 

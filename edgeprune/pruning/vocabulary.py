@@ -21,7 +21,7 @@ from typing import Any, cast
 from transformers import PreTrainedTokenizerFast
 
 from edgeprune.base.errors import ModelError, UsageError
-from edgeprune.data.source import Text, flat
+from edgeprune.data.table import Text, flat
 from edgeprune.models.architectures import architecture_of
 from edgeprune.models.checkpoint import load_tokenizer
 from edgeprune.models.resize import keep_tokens

@@ -1,0 +1,1 @@
+"""Keep artifacts and packages whole: content addresses, manifests, digests, locks."""

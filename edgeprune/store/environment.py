@@ -9,7 +9,7 @@ from typing import Literal
 
 from edgeprune.base.strict_yaml import Frozen
 from edgeprune.ondevice.agent import device_info
-from edgeprune.store.store import Environment
+from edgeprune.store.records import Environment
 
 __all__ = ["NumericMode", "environment", "library_versions", "numeric_mode"]
 

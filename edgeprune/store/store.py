@@ -14,189 +14,27 @@ operating system drops a killed process's lock, and the next writer removes what
 """
 
 import contextlib
-import hashlib
 import json
 import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from pydantic import Field, JsonValue, ValidationError
+from pydantic import ValidationError
 
 from edgeprune.base.errors import IntegrityError, SchemaVersionError, StorageError, storage_error
-from edgeprune.base.strict_yaml import Frozen
+from edgeprune.store.files import file_records, sync, sync_tree, write_text
+from edgeprune.store.records import SCHEMA_VERSION, Artifact, Manifest
 
-__all__ = [
-    "MEASURING",
-    "SCHEMA_VERSION",
-    "Artifact",
-    "Environment",
-    "FileRecord",
-    "Manifest",
-    "Metric",
-    "StageMetrics",
-    "Store",
-    "artifact_key",
-    "canonical_json",
-    "default_store",
-    "file_digest",
-    "file_records",
-    "recall_of",
-    "sync_tree",
-    "total_bytes",
-    "write_text",
-]
+__all__ = ["MEASURING", "Store", "default_store"]
 
-SCHEMA_VERSION = 1
 MEASURING = "local"
 """Stands for the key in the one lock that all measurements of a store share."""
 
 _LEFTOVERS = ("*/.tmp-*", "*/.old-*", "benchmark/*/.tmp-*", "benchmark/*/.old-*", "partial/*")
-
-
-class FileRecord(Frozen):
-    """One file of an artifact."""
-
-    path: str
-    sha256: str
-    size_bytes: int
-
-
-class Metric(Frozen):
-    """A task's primary metric on the test split, higher is better."""
-
-    name: str
-    value: float
-    samples: int
-    drop: float | None = None
-    """Dense PyTorch model minus this one, on the same rows; None for the dense model itself."""
-    drop_interval: tuple[float, float] | None = None
-    """Paired 95% bootstrap interval of `drop`."""
-    others: dict[str, float] = Field(default_factory=dict)
-    """The task's other metrics on the same rows."""
-
-
-def recall_of(label: str) -> str:
-    """What a label's recall is called in `Metric.others`."""
-    return f"recall of {label}"
-
-
-class StageMetrics(Frozen):
-    """What a stage measured about its own output."""
-
-    parameters: int | None = None
-    model_bytes: int | None = None
-    """Size of the checkpoint's or the graph's files."""
-    metric: Metric | None = None
-    linear: Metric | None = None
-    """What a linear model reaches on the same rows, of TF-IDF or 16 x 16 pixels (prepare only)."""
-    notes: tuple[str, ...] = ()
-    """What the figures alone don't say; shown with every build and in the package."""
-    scores: dict[str, float] = Field(default_factory=dict)
-    """Everything else that is one number: parity errors, label agreement …"""
-
-
-class Environment(Frozen):
-    """Where an artifact was made; recorded, never part of a key unless the stage says so."""
-
-    python: str
-    platform: str
-    arch: str
-    isa: tuple[str, ...]
-    threads: int
-    libraries: dict[str, str]
-
-
-class Manifest(Frozen):
-    """`manifest.json`: what an artifact is and where it comes from."""
-
-    schema_version: int = SCHEMA_VERSION
-    stage: str
-    key: str
-    parents: dict[str, str]
-    """Role to key."""
-    config: dict[str, JsonValue]
-    files: tuple[FileRecord, ...]
-    metrics: StageMetrics
-    environment: Environment
-    seed: int
-    started_at: str
-    duration_s: float
-    peak_memory_mb: float
-
-
-@dataclass(frozen=True)
-class Artifact:
-    """An artifact in the store (or in the making, as a parent sees it): a folder and its manifest."""
-
-    path: Path
-    manifest: Manifest
-
-    @property
-    def key(self) -> str:
-        """The artifact's content address."""
-        return self.manifest.key
-
-    def file(self, name: str) -> Path:
-        """Path of one of its files."""
-        return self.path / name
-
-    def digest(self, name: str) -> str:
-        """SHA-256 of one of its files, as the manifest has it."""
-        return next(record.sha256 for record in self.manifest.files if record.path == name)
-
-
-def canonical_json(value: JsonValue) -> str:
-    """JSON with sorted keys and no spaces: one text for one value."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
-
-
-def artifact_key(material: JsonValue) -> str:
-    """SHA-256 over the canonical JSON of everything that determines an artifact."""
-    return hashlib.sha256(canonical_json(material).encode()).hexdigest()
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file's bytes, as hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def file_records(folder: Path) -> tuple[FileRecord, ...]:
-    """Every file below `folder`, sorted by path, with digest and size in bytes."""
-    paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    return tuple(
-        FileRecord(path=path.relative_to(folder).as_posix(), sha256=file_digest(path), size_bytes=path.stat().st_size)
-        for path in paths
-    )
-
-
-def sync_tree(folder: Path) -> None:
-    """Flush every file and folder below `folder`, and itself, to disk."""
-    for path in [*folder.rglob("*"), folder]:
-        _sync(path)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a whole file or nothing: temporary name, fsync, rename."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def default_store() -> Path:
@@ -308,7 +146,7 @@ class Store:
         write_text(draft / "manifest.json", manifest.model_dump_json(indent=2) + "\n")
         sync_tree(draft)
         draft.rename(place)
-        _sync(place.parent)
+        sync(place.parent)
         shutil.rmtree(self.partial(manifest.key), ignore_errors=True)
         return Artifact(place, manifest)
 
@@ -350,13 +188,3 @@ class Store:
                 except Timeout:
                     continue
                 yield folder
-
-
-def total_bytes(paths: Iterable[Path]) -> int:
-    """Size of all files at or below `paths`, in bytes."""
-    return sum(
-        file.stat().st_size
-        for path in paths
-        for file in ([path] if path.is_file() else path.rglob("*"))
-        if file.is_file()
-    )

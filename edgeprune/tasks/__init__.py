@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from edgeprune.base.errors import ModelError, UsageError
 from edgeprune.base.strict_yaml import Frozen
-from edgeprune.data.source import Columns
+from edgeprune.data.table import Columns
 from edgeprune.models.reference import reads_images
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from torch.nn import functional
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from edgeprune.base.errors import DataError
-from edgeprune.data.source import Content, SplitName, Table
+from edgeprune.data.table import Content, SplitName, Table
 from edgeprune.models.reader import Array, Inputs, Reader
 from edgeprune.tasks import ProblemType, TaskSpec
 

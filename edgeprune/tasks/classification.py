@@ -11,9 +11,9 @@ from scipy.stats import spearmanr
 from torch.nn import functional
 
 from edgeprune.base.errors import DataError
-from edgeprune.data.source import Label, Table
+from edgeprune.data.table import Label, Table
 from edgeprune.models.reader import Array
-from edgeprune.store.store import recall_of
+from edgeprune.store.records import recall_of
 from edgeprune.tasks import ProblemType, TaskName, TaskSpec
 from edgeprune.tasks.base import Reduction, Source, Task, distinct_labels, random_signs
 

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 from transformers import PreTrainedModel
 
-from edgeprune.data.source import Table
+from edgeprune.data.table import Table
 from edgeprune.models.architectures import ARCHITECTURES
 from edgeprune.models.pooling import Pooling, read_pooling
 from edgeprune.models.reader import Array

@@ -16,7 +16,7 @@ from torch import nn
 from transformers import PreTrainedTokenizerFast
 
 from edgeprune.base.errors import ModelError
-from edgeprune.data.source import Table, Text
+from edgeprune.data.table import Table, Text
 from edgeprune.models.reader import Array
 from edgeprune.tasks import TaskSpec
 from edgeprune.tasks.base import IGNORED, Batch, Example, Source

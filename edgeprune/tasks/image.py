@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from pydantic import JsonValue
 
-from edgeprune.data.source import Content
+from edgeprune.data.table import Content
 from edgeprune.models.image_reader import ImageReader, load_image_reader
 from edgeprune.models.reader import Reader
 from edgeprune.tasks.base import Example, Source, Task

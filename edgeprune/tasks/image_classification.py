@@ -6,7 +6,7 @@ from typing import Any, cast
 import numpy as np
 
 from edgeprune.data.images import ImageFile
-from edgeprune.data.source import Table
+from edgeprune.data.table import Table
 from edgeprune.models.reader import Array
 from edgeprune.tasks import TaskSpec
 from edgeprune.tasks.base import Source

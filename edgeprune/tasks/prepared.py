@@ -13,10 +13,10 @@ import numpy as np
 from pydantic import TypeAdapter
 from safetensors.numpy import load_file, save_file
 
-from edgeprune.data.source import Content, DataSource, SplitName, Table, pick
+from edgeprune.data.source import DataSource
+from edgeprune.data.table import Content, SplitName, Table, pick
 from edgeprune.models.reader import Array, Inputs, Reader
-from edgeprune.pipeline.stages.base import Work
-from edgeprune.store.store import Artifact, Metric
+from edgeprune.store.records import Artifact, Metric
 from edgeprune.tasks import TaskSpec, task_for
 from edgeprune.tasks.base import Example, Task
 from edgeprune.tasks.evaluation import measure
@@ -29,7 +29,6 @@ __all__ = [
     "load_outputs",
     "open_prepared",
     "read_spec",
-    "report",
     "save_outputs",
     "select",
     "write_rows",
@@ -91,6 +90,13 @@ class Prepared:
         positions = np.linspace(0, len(order) - 1, min(count, len(order))).round().astype(int)
         return [order[position] for position in positions]
 
+    def report(self, outputs: Sequence[Array], folder: Path, *, seed: int) -> Metric:
+        """Keep a model's outputs on test in a stage's folder, and measure them against the dense model's."""
+        save_outputs({"test": outputs}, folder / OUTPUTS)
+        references = self.test.references
+        assert references is not None  # noqa: S101 (test always has references: labels or the dense outputs)
+        return measure(self.task, outputs, references, dense_outputs=self.dense_outputs, seed=seed)
+
 
 def select(tables: dict[SplitName, Table], rows: SplitRows) -> dict[SplitName, Table]:
     """The tables of the resolved splits."""
@@ -150,14 +156,6 @@ def load_outputs(path: Path) -> dict[str, list[Array]]:
         name: np.split(values, np.cumsum(lengths[name])[:-1]) if name in lengths else list(values)
         for name, values in tensors.items()
     }
-
-
-def report(work: Work, prepared: Prepared, outputs: Sequence[Array]) -> Metric:
-    """Keep a model's outputs on test beside the artifact, and measure them against the dense model."""
-    save_outputs({"test": outputs}, work.folder / OUTPUTS)
-    references = prepared.test.references
-    assert references is not None  # noqa: S101 (test always has references: labels or the dense outputs)
-    return measure(prepared.task, outputs, references, dense_outputs=prepared.dense_outputs, seed=work.seed)
 
 
 def write_rows(rows: SplitRows) -> str:

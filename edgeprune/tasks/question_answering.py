@@ -16,7 +16,7 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from edgeprune.base.errors import DataError
-from edgeprune.data.source import Content, Label, Table, Text
+from edgeprune.data.table import Content, Label, Table, Text
 from edgeprune.models.reader import Array, Reader
 from edgeprune.ondevice.postprocess_question_answering import best_span
 from edgeprune.tasks import TaskSpec

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import JsonValue
 from transformers import PreTrainedTokenizerFast
 
-from edgeprune.data.source import Content, Text
+from edgeprune.data.table import Content, Text
 from edgeprune.models.reader import Encoding, Reader
 from edgeprune.models.text_reader import TextReader, load_text_reader
 from edgeprune.tasks.base import Example, Task

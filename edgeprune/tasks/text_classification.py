@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from edgeprune.data.source import Table, flat
+from edgeprune.data.table import Table, flat
 from edgeprune.tasks.classification import Classification
 from edgeprune.tasks.text import TextTask
 

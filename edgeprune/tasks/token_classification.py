@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from edgeprune.base.errors import DataError
-from edgeprune.data.source import Table, flat
+from edgeprune.data.table import Table, flat
 from edgeprune.models.reader import Array
 from edgeprune.ondevice.postprocess_token_classification import first_tokens, has_spans, spans
 from edgeprune.tasks import TaskSpec

@@ -1,0 +1,1 @@
+"""Train and distil a checkpoint, and go on after a kill."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from edgeprune.data.source import Content, Text
+from edgeprune.data.table import Content, Text
 from edgeprune.models.reader import Reader
 from edgeprune.tasks.base import Example, Task
 

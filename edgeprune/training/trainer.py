@@ -14,43 +14,27 @@ doesn't write its checkpoints atomically, so each gets a COMPLETE file with the 
 one without is deleted.
 """
 
-import json
-import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import JsonValue
-from safetensors.torch import load_file
 from torch.nn import functional
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Sampler
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.trainer_pt_utils import get_length_grouped_indices
 
-from edgeprune.base.errors import IntegrityError
 from edgeprune.models.architectures import architecture_of, layers_of, state_positions
 from edgeprune.models.reader import Reader, unpadded
 from edgeprune.profiles.pipeline import DistillConfig, TrainingConfig
 from edgeprune.store.environment import NumericMode
-from edgeprune.store.store import file_records, sync_tree, write_text
 from edgeprune.tasks.base import Example, Task
 from edgeprune.tasks.evaluation import predict_torch, to_batch
 from edgeprune.training.augmentation import Augmentation
+from edgeprune.training.resume import Checkpoints, best_checkpoint, last_whole_checkpoint, load_weights
+from edgeprune.training.rows import LengthGrouped, Rows, TrainingRows
 
-__all__ = ["Rows", "Teacher", "train"]
-
-_COMPLETE = "COMPLETE"
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Encoded rows and what their outputs are compared with."""
-
-    examples: Sequence[Example]
-    references: Sequence[Any] | None
-    """One a row; None where only the dense model's outputs could be, and nothing is trained without them."""
+__all__ = ["Teacher", "train"]
 
 
 @dataclass(frozen=True)
@@ -129,53 +113,16 @@ def train(
         steps_per_epoch=steps_per_epoch,
         augmentation=augmentation,
     )
-    checkpoint = _last_whole_checkpoint(folder)
-    trainer.add_callback(_Checkpoints(folder, moments, on_step, resumed=checkpoint))
+    checkpoint = last_whole_checkpoint(folder)
+    trainer.add_callback(Checkpoints(folder, moments, on_step, resumed=checkpoint))
     if hold_zeros:
         trainer.add_callback(_HoldZeros(model))
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     # accelerate leaves the model's forward inside a bf16 autocast.
     trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
-    _load_weights(model, _best_checkpoint(folder, trainer.state))
+    load_weights(model, best_checkpoint(folder, trainer.state))
     model.requires_grad_(requires_grad=True)
     model.eval()
-
-
-class _TrainingRows(Dataset[Example]):
-    def __init__(
-        self, examples: Sequence[Example], augmentation: Augmentation | None, epoch: Callable[[], int]
-    ) -> None:
-        self._examples = examples
-        self._augmentation = augmentation
-        self._epoch = epoch
-
-    def __len__(self) -> int:
-        return len(self._examples)
-
-    def __getitem__(self, index: int) -> Example:
-        altered = self._augmentation.draw(index, self._epoch()) if self._augmentation else None
-        return altered or self._examples[index]
-
-
-class _LengthGrouped(Sampler[int]):
-    """Rows in batches of similar length; an epoch's order is a function of seed and epoch alone.
-
-    transformers' own sampler draws from the global generator, whose state at the start of an epoch depends on whether
-    the training was resumed inside it. The epoch is asked for when iteration starts.
-    """
-
-    def __init__(self, lengths: list[int], batch_size: int, seed: int, epoch: Callable[[], int]) -> None:
-        self._lengths = lengths
-        self._batch_size = batch_size
-        self._seed = seed
-        self._epoch = epoch
-
-    def __len__(self) -> int:
-        return len(self._lengths)
-
-    def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed(self._seed * 1_000_003 + self._epoch())
-        return iter(get_length_grouped_indices(self._lengths, self._batch_size, generator=generator))
 
 
 class _Trainer(Trainer):  # type: ignore[misc] # transformers' own types don't pass
@@ -197,7 +144,7 @@ class _Trainer(Trainer):  # type: ignore[misc] # transformers' own types don't p
         super().__init__(
             model=model,
             args=arguments,
-            train_dataset=_TrainingRows(examples, augmentation, self._epoch),
+            train_dataset=TrainingRows(examples, augmentation, self._epoch),
             eval_dataset=[],
             data_collator=lambda batch: to_batch(batch, reader),
         )
@@ -210,7 +157,7 @@ class _Trainer(Trainer):  # type: ignore[misc] # transformers' own types don't p
 
     def _get_train_sampler(self, train_dataset: object = None) -> Sampler[int]:
         lengths = [self._reader.length(example.inputs) for example in self._examples]
-        return _LengthGrouped(
+        return LengthGrouped(
             lengths,
             self.args.per_device_train_batch_size,
             self.args.seed,
@@ -269,42 +216,6 @@ class _Trainer(Trainer):  # type: ignore[misc] # transformers' own types don't p
         return metrics
 
 
-class _Checkpoints(TrainerCallback):  # type: ignore[misc] # as above
-    """Says when to evaluate and save, marks whole checkpoints, keeps the newest and the best, checks what a resume loaded."""
-
-    def __init__(
-        self, folder: Path, moments: set[int], on_step: Callable[[int, int], None], *, resumed: Path | None
-    ) -> None:
-        self._folder = folder
-        self._moments = moments
-        self._on_step = on_step
-        self._resumed = resumed
-
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        # Trainer resumes with strict=False: a checkpoint that doesn't fit would be ignored in silence.
-        if self._resumed is None:
-            return
-        saved = load_file(self._resumed / "model.safetensors")
-        loaded = kwargs["model"].state_dict()
-        if any(not torch.equal(loaded[name], tensor) for name, tensor in saved.items()):
-            raise IntegrityError(f"the training could not be resumed from {self._resumed}; delete it and build again")
-
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        control.should_evaluate = control.should_save = state.global_step in self._moments
-        self._on_step(state.global_step, state.max_steps)
-
-    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        newest = self._folder / f"checkpoint-{state.global_step}"
-        sync_tree(newest)
-        write_text(newest / _COMPLETE, json.dumps(_digests(newest)))
-        kept = {newest, _best_checkpoint(self._folder, state)}
-        for checkpoint in self._folder.glob("checkpoint-*"):
-            if checkpoint not in kept:
-                shutil.rmtree(checkpoint)
-
-
 class _HoldZeros(TrainerCallback):  # type: ignore[misc] # as above
     """Puts back to zero, after every optimizer step, the projection weights that were zero before training."""
 
@@ -318,45 +229,3 @@ class _HoldZeros(TrainerCallback):  # type: ignore[misc] # as above
         with torch.no_grad():
             for weight, zeros in self._zeros:
                 weight.masked_fill_(zeros, 0.0)
-
-
-def _digests(checkpoint: Path) -> dict[str, JsonValue]:
-    return {record.path: record.sha256 for record in file_records(checkpoint) if record.path != _COMPLETE}
-
-
-def _last_whole_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint that is whole, as is the best one it remembers; damaged ones are deleted.
-
-    Whole: its files are those that its COMPLETE file names.
-    """
-    whole = []
-    for checkpoint in folder.glob("checkpoint-*"):
-        try:
-            intact = json.loads((checkpoint / _COMPLETE).read_text(encoding="utf-8")) == _digests(checkpoint)
-        except (OSError, ValueError):
-            intact = False
-        if intact:
-            whole.append(checkpoint)
-        else:
-            shutil.rmtree(checkpoint)
-    whole.sort(key=lambda path: int(path.name.removeprefix("checkpoint-")), reverse=True)
-    return next((path for path in whole if _best_checkpoint(folder, _state_of(path)) in whole), None)
-
-
-def _state_of(checkpoint: Path) -> TrainerState:
-    state: TrainerState = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
-    return state
-
-
-def _best_checkpoint(folder: Path, state: TrainerState) -> Path:
-    """The evaluated step with the highest metric; of equal ones the later, which has trained longer."""
-    scored = [(entry["eval_metric"], entry["step"]) for entry in state.log_history if "eval_metric" in entry]
-    return folder / f"checkpoint-{max(scored)[1]}"
-
-
-def _load_weights(model: PreTrainedModel, checkpoint: Path) -> None:
-    result = model.load_state_dict(load_file(checkpoint / "model.safetensors"), strict=False)
-    model.tie_weights()
-    tied = set(getattr(model, "all_tied_weights_keys", None) or ())
-    if result.unexpected_keys or set(result.missing_keys) - tied:
-        raise IntegrityError(f"{checkpoint} doesn't hold the whole model; delete it and build again")

@@ -14,11 +14,14 @@ import pytest
 from edgeprune.base.errors import IntegrityError, TargetError, UsageError
 from edgeprune.base.events import Event, Progress, StageFinished, StageStarted
 from edgeprune.benchmark import package_workload as package_loads
-from edgeprune.benchmark.compare import BenchmarkReport, _Together, benchmark, compare, fleet
+from edgeprune.benchmark.compare import BenchmarkReport, benchmark, compare
+from edgeprune.benchmark.fleet import _Together, fleet
 from edgeprune.devices import Record
-from edgeprune.profiles.pipeline import BenchmarkConfig, Target, Workload, load_target
+from edgeprune.profiles.pipeline import BenchmarkConfig
 from edgeprune.profiles.runners import LocalConfig
-from edgeprune.store.store import file_digest
+from edgeprune.profiles.shipped import load_target
+from edgeprune.profiles.target import Target, Workload
+from edgeprune.store.files import file_digest
 from tests.support.e2e import Built, call, target_text
 
 CONFIG = BenchmarkConfig(processes=8, samples=20, warmup=1)
@@ -249,7 +252,7 @@ def test_devices_are_timed_at_once_and_one_devices_jobs_one_after_the_other(
         def close(self) -> None:
             """Nothing is open."""
 
-    monkeypatch.setattr("edgeprune.benchmark.compare.runner_of", Device)
+    monkeypatch.setattr("edgeprune.benchmark.fleet.runner_of", Device)
     targets = []
     for name, runner in (("a", {"type": "local"}), ("b", {"type": "local"}), ("c", {"type": "ssh", "host": "board"})):
         path = tmp_path / f"{name}.yaml"

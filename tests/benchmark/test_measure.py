@@ -8,7 +8,8 @@ import pytest
 
 from edgeprune.benchmark.measure import Load, Measured, measure
 from edgeprune.devices import Record
-from edgeprune.profiles.pipeline import BenchmarkConfig, Workload
+from edgeprune.profiles.pipeline import BenchmarkConfig
+from edgeprune.profiles.target import Workload
 from edgeprune.profiles.variant import SessionOptions
 
 

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from edgeprune.benchmark.turns import BLOCK, time_by_turns
+from edgeprune.benchmark.turns import time_by_turns
 from edgeprune.devices import Record
+from edgeprune.profiles.pipeline import BLOCK
 
 
 class _Device:

@@ -2,10 +2,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeprune.benchmark.statistics import LatencyRow
+from edgeprune.benchmark.records import LatencyRow
 from edgeprune.benchmark.verdicts import BudgetRow, Verdict, exit_code, judge, overall, undecided
-from edgeprune.profiles.pipeline import Budget
-from edgeprune.store.store import Metric
+from edgeprune.profiles.target import Budget
+from edgeprune.store.records import Metric
 
 ALL = Budget(latency_p50_ms=5, latency_p90_ms=10, peak_memory_mb=200, size_mb=25, metric_drop=0.01)
 VERDICTS: tuple[Verdict, ...] = ("pass", "fail", "inconclusive", "not_measured")

@@ -11,7 +11,8 @@ from datasets import Dataset, Features, Image, Value
 
 from edgeprune.base.errors import DataError
 from edgeprune.data.images import ImageFile
-from edgeprune.data.source import DataSource, DataSpec
+from edgeprune.data.source import DataSource
+from edgeprune.data.table import DataSpec
 from edgeprune.tasks import COLUMNS
 from tests.support.e2e import image_rows, write_rows
 

@@ -12,7 +12,8 @@ import pytest
 from datasets import ClassLabel, Dataset, Features, List, Value
 
 from edgeprune.base.errors import DataError
-from edgeprune.data.source import DataSource, DataSpec, Table
+from edgeprune.data.source import DataSource
+from edgeprune.data.table import DataSpec, Table
 from edgeprune.tasks import COLUMNS, TaskName
 from tests.conftest import Hub
 

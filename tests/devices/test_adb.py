@@ -6,7 +6,6 @@ import threading
 from pathlib import Path
 from typing import Any
 
-import android
 import pytest
 
 from edgeprune.base.errors import TargetError
@@ -16,6 +15,7 @@ from edgeprune.devices.remote import RemoteRunner
 from edgeprune.profiles.runners import AdbConfig
 from tests.devices.test_local import REQUEST
 from tests.devices.test_ssh import complaint, fault_of, write_graph
+from tests.support import android
 from tests.support.android import Phone
 from tests.support.e2e import Built, call, target_text
 from tests.support.sshd import wait

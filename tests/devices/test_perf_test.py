@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import android
 import pytest
 import test_adb
 import yaml
@@ -15,10 +14,11 @@ import yaml
 from edgeprune.base.errors import ProfileError
 from edgeprune.devices.remote import RemoteRunner
 from edgeprune.ondevice.agent import conditions, device_info
-from edgeprune.profiles.pipeline import load_target
+from edgeprune.profiles.shipped import load_target
 from tests.devices.test_adb import assert_clean
 from tests.devices.test_local import REQUEST
 from tests.devices.test_ssh import fault_of, write_graph
+from tests.support import android
 from tests.support.android import Phone
 from tests.support.e2e import Built, call, target_text
 from tests.support.perftest import write_stand_in

@@ -11,8 +11,8 @@ from edgeprune.devices import Record
 from edgeprune.devices.match import mismatches
 from edgeprune.devices.probe import place_of, probe
 from edgeprune.ondevice.agent import device_info
-from edgeprune.profiles.pipeline import load_target
 from edgeprune.profiles.runners import AdbConfig, LocalConfig, SshConfig
+from edgeprune.profiles.shipped import load_target
 from tests.support.e2e import call
 
 

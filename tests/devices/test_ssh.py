@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-import sshd
 from onnx import TensorProto, helper, numpy_helper
 
 from edgeprune.base.errors import ProfileError, TargetError
@@ -21,9 +20,10 @@ from edgeprune.devices import ssh
 from edgeprune.devices.connection import killable
 from edgeprune.devices.remote import RemoteRunner
 from edgeprune.devices.ssh import SshLine
-from edgeprune.profiles.pipeline import load_target
 from edgeprune.profiles.runners import SshConfig
+from edgeprune.profiles.shipped import load_target
 from tests.devices.test_local import REQUEST
+from tests.support import sshd
 from tests.support.e2e import Built, read_events, target_text
 from tests.support.sshd import Board, signal_all, wait
 

@@ -15,11 +15,13 @@ from transformers import AutoModelForSequenceClassification
 from edgeprune.base.errors import ParityError
 from edgeprune.base.memory import discard_weights
 from edgeprune.base.quiet_libraries import quiet_libraries
-from edgeprune.data.source import DataSource, DataSpec
+from edgeprune.data.source import DataSource
+from edgeprune.data.table import DataSpec
 from edgeprune.graph.export import export_onnx
 from edgeprune.graph.parity import require_parity
 from edgeprune.graph.quantization import convert
 from edgeprune.graph.references import REFERENCES, load_references, worst_agreement
+from edgeprune.graph.session import onnx_session, predict_onnx
 from edgeprune.models.architectures import layers_of
 from edgeprune.models.checkpoint import load_checkpoint, save_checkpoint
 from edgeprune.models.text_reader import TextReader, load_text_reader
@@ -30,9 +32,9 @@ from edgeprune.pipeline.stages.base import Work
 from edgeprune.pipeline.stages.export import Export
 from edgeprune.profiles.pipeline import ExportConfig
 from edgeprune.profiles.precision import resolve_precision
-from edgeprune.store.store import StageMetrics
+from edgeprune.store.records import StageMetrics
 from edgeprune.tasks import COLUMNS, TaskSpec, task_for
-from edgeprune.tasks.evaluation import onnx_session, predict_onnx, to_torch
+from edgeprune.tasks.evaluation import to_torch
 from edgeprune.tasks.prepared import Prepared, open_prepared
 from tests.conftest import MODEL_TYPES, ModelFactory
 from tests.support.e2e import Built, call, contents, work_of
@@ -87,7 +89,7 @@ def test_pytorch_gives_its_weights_back_before_onnx_runtime_reads_them(
         return watching
 
     monkeypatch.setattr("edgeprune.pipeline.stages.export.discard_weights", watched("discard", discard_weights))
-    monkeypatch.setattr("edgeprune.tasks.evaluation.onnx_session", watched("session", onnx_session))
+    monkeypatch.setattr("edgeprune.graph.session.onnx_session", watched("session", onnx_session))
     work = work_of(built, tmp_path, dense=("prepare", 0), checkpoint=("finetune", 1))
     with quiet_libraries():
         metrics = Export(ExportConfig(), round_number=1).run(work)

@@ -17,14 +17,15 @@ from onnxruntime.quantization import quantize_dynamic
 from transformers import BertConfig, BertForMaskedLM
 
 from edgeprune.base.memory import peak_memory_mb, release_memory, reset_peak
-from edgeprune.data.source import DataSource, DataSpec
+from edgeprune.data.source import DataSource
+from edgeprune.data.table import DataSpec
 from edgeprune.graph.calibration import feeds_of, mean_distance, outputs_of
 from edgeprune.graph.quantization import _WEIGHT_TYPES, convert, quantized_products
 from edgeprune.graph.serialization import write_onnx
+from edgeprune.graph.session import onnx_session
 from edgeprune.models.reader import Array
 from edgeprune.profiles.precision import EmbeddingsType, Mode, PrecisionSettings, is_quantized, resolve_precision
 from edgeprune.tasks import COLUMNS
-from edgeprune.tasks.evaluation import onnx_session
 from edgeprune.tasks.prepared import open_prepared
 from tests.support.e2e import Built
 from tests.support.graphs import export

@@ -8,8 +8,8 @@ import pytest
 
 from edgeprune.graph import references
 from edgeprune.graph.references import REFERENCES, Reference, load_references, save_references, worst_agreement
+from edgeprune.graph.session import onnx_session
 from edgeprune.models.text_reader import load_text_reader
-from edgeprune.tasks.evaluation import onnx_session
 from tests.conftest import ModelFactory
 from tests.support.e2e import Built
 

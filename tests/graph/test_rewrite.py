@@ -10,9 +10,9 @@ import pytest
 from edgeprune.graph.quantization import convert
 from edgeprune.graph.rewrites import REWRITES
 from edgeprune.graph.serialization import write_onnx
+from edgeprune.graph.session import onnx_session
 from edgeprune.profiles.precision import PrecisionSettings
 from edgeprune.profiles.variant import RewriteName
-from edgeprune.tasks.evaluation import onnx_session
 from tests.conftest import MODEL_TYPES
 from tests.support.graphs import SHAPES, content, feed, numbers, session_of, written
 

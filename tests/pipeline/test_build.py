@@ -16,7 +16,9 @@ import edgeprune
 from edgeprune.base.errors import UsageError
 from edgeprune.base.events import Event, Note, Progress, StageFinished, StageStarted
 from edgeprune.ondevice.agent import device_info
-from edgeprune.store.store import Artifact, Store, file_digest, total_bytes
+from edgeprune.store.files import file_digest, total_bytes
+from edgeprune.store.records import Artifact
+from edgeprune.store.store import Store
 from edgeprune.tasks import COLUMNS
 from tests.conftest import DataFactory, ModelFactory
 from tests.support.e2e import STAGES, Built, call, read_events, starts, target_text, write_data, write_rows
@@ -699,7 +701,8 @@ def test_a_loaded_artifact_is_an_ordinary_model_with_the_stages_outputs(built: B
     import torch
     from transformers import PreTrainedModel
 
-    from edgeprune.data.source import DataSource, DataSpec
+    from edgeprune.data.source import DataSource
+    from edgeprune.data.table import DataSpec
     from edgeprune.tasks.prepared import open_prepared
 
     artifact = built.artifact(stage, number)

@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 import edgeprune
-from edgeprune.data.source import DataSource, DataSpec
+from edgeprune.data.source import DataSource
+from edgeprune.data.table import DataSpec
 from edgeprune.models.checkpoint import load_tokenizer
 from edgeprune.models.record import read_pruning
 from edgeprune.store.store import Store

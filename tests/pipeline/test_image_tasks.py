@@ -15,7 +15,8 @@ from transformers import AutoModelForImageClassification, PreTrainedModel
 
 from edgeprune.base.errors import UsageError
 from edgeprune.base.quiet_libraries import quiet_libraries
-from edgeprune.data.source import DataSource, DataSpec, Table, pick
+from edgeprune.data.source import DataSource
+from edgeprune.data.table import DataSpec, Table, pick
 from edgeprune.models.checkpoint import load_any, save_checkpoint
 from edgeprune.models.image_reader import load_image_reader
 from edgeprune.models.record import PruningRecord, read_pruning
@@ -28,11 +29,13 @@ from edgeprune.pruning.context import Pruned
 from edgeprune.pruning.surgery import cut
 from edgeprune.pruning.vocabulary import prune_vocabulary
 from edgeprune.store.environment import NumericMode
-from edgeprune.store.store import Artifact, Store
+from edgeprune.store.records import Artifact
+from edgeprune.store.store import Store
 from edgeprune.tasks import COLUMNS, TaskSpec, task_for
 from edgeprune.tasks.evaluation import predict_torch
 from edgeprune.tasks.feature_extraction import Embedder
-from edgeprune.training.trainer import Rows, train
+from edgeprune.training.rows import Rows
+from edgeprune.training.trainer import train
 from tests.conftest import ModelFactory
 from tests.support.e2e import Ran, call, image_rows, target_text, write_rows
 

@@ -19,8 +19,9 @@ from edgeprune.models.architectures import layers_of
 from edgeprune.models.record import PruningRecord, read_pruning
 from edgeprune.pipeline.stages.benchmark import Benchmark
 from edgeprune.pipeline.stages.prune import Prune, _Context
-from edgeprune.profiles.pipeline import BenchmarkConfig, Budget, PruneConfig, Runtime, Workload
+from edgeprune.profiles.pipeline import BenchmarkConfig, PruneConfig
 from edgeprune.profiles.steps import MasksStep
+from edgeprune.profiles.target import Budget, Runtime, Workload
 from edgeprune.store.store import Store
 from edgeprune.tasks.prepared import open_prepared
 from tests.support.e2e import Built, Ran, call, work_of

@@ -7,19 +7,10 @@ from pydantic import ValidationError
 
 from edgeprune.base.errors import ProfileError
 from edgeprune.devices.match import host_target, mismatches
-from edgeprune.profiles.pipeline import (
-    Budget,
-    Kind,
-    Pipeline,
-    RaceConfig,
-    Target,
-    load_pipeline,
-    load_target,
-    schema,
-    shipped,
-    shipped_names,
-)
+from edgeprune.profiles.pipeline import Pipeline, RaceConfig
+from edgeprune.profiles.shipped import Kind, load_pipeline, load_target, schema, shipped, shipped_names
 from edgeprune.profiles.steps import StructuredStep
+from edgeprune.profiles.target import Budget, Target
 
 VNNI = ["avx2", "fma", "avx512f", "avx512bw", "avx512vl", "avx512_vnni"]
 PIPELINE: dict[str, Any] = {"schema_version": 1, "name": "mine", "description": "x", "stages": {}}

@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from edgeprune.data.source import Table
+from edgeprune.data.table import Table
 from edgeprune.models.architectures import LayerParts, layers_of
 from edgeprune.models.checkpoint import load_any
 from edgeprune.models.text_reader import load_text_reader

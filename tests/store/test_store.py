@@ -16,22 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeprune.base.errors import EdgepruneError, IntegrityError, SchemaVersionError, StorageError
-from edgeprune.store.store import (
-    MEASURING,
-    SCHEMA_VERSION,
-    Artifact,
-    Environment,
-    FileRecord,
-    Manifest,
-    Metric,
-    StageMetrics,
-    Store,
-    artifact_key,
-    canonical_json,
-    file_records,
-    total_bytes,
-    write_text,
-)
+from edgeprune.store.files import FileRecord, artifact_key, canonical_json, file_records, total_bytes, write_text
+from edgeprune.store.records import SCHEMA_VERSION, Artifact, Environment, Manifest, Metric, StageMetrics
+from edgeprune.store.store import MEASURING, Store
 
 KEY = "ab" * 32
 OTHER = "cd" * 32

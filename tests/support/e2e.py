@@ -23,11 +23,13 @@ from PIL import Image
 
 from edgeprune.base.events import ignore
 from edgeprune.cli.main import main
-from edgeprune.data.source import DataSource, DataSpec
+from edgeprune.data.source import DataSource
+from edgeprune.data.table import DataSpec
 from edgeprune.models.reference import ModelSource
 from edgeprune.ondevice.agent import device_info
 from edgeprune.pipeline.stages.base import Work
-from edgeprune.store.store import Artifact, Store
+from edgeprune.store.records import Artifact
+from edgeprune.store.store import Store
 from edgeprune.tasks import COLUMNS
 from tests.conftest import BAD, GOOD, synthetic_rows
 

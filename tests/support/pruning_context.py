@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from edgeprune.data.source import Table
+from edgeprune.data.table import Table
 from edgeprune.models.checkpoint import load_any
 from edgeprune.models.record import PruningRecord, dense_tokens
 from edgeprune.models.text_reader import load_text_reader

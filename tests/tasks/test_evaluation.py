@@ -12,21 +12,14 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from edgeprune.base.errors import ParityError
+from edgeprune.graph.session import onnx_session, predict_onnx
 from edgeprune.models.checkpoint import load_any
 from edgeprune.models.reader import Encoding
 from edgeprune.models.text_reader import TextReader, load_text_reader
 from edgeprune.profiles.variant import SessionOptions
 from edgeprune.tasks import TaskSpec, task_for
 from edgeprune.tasks.base import IGNORED, Example, model_inputs
-from edgeprune.tasks.evaluation import (
-    by_length,
-    measure,
-    onnx_session,
-    predict_onnx,
-    predict_torch,
-    to_batch,
-    to_torch,
-)
+from edgeprune.tasks.evaluation import by_length, measure, predict_torch, to_batch, to_torch
 from tests.conftest import MODEL_TYPES, ModelFactory, synthetic_rows
 
 

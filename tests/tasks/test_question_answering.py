@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeprune.base.errors import DataError
-from edgeprune.data.source import Table
+from edgeprune.data.table import Table
 from edgeprune.models.text_reader import TextReader
 from edgeprune.ondevice.postprocess_question_answering import LONGEST, answer, best_span
 from edgeprune.tasks import TaskSpec, task_for

@@ -12,7 +12,7 @@ from transformers import AutoModel
 
 import edgeprune.tasks
 from edgeprune.base.errors import DataError, ModelError, UsageError
-from edgeprune.data.source import Table, pick
+from edgeprune.data.table import Table, pick
 from edgeprune.models.checkpoint import load_any, load_config, load_dense, load_tokenizer
 from edgeprune.tasks import ProblemType, TaskName, TaskSpec, resolve_task, task_for
 from edgeprune.tasks.base import Task

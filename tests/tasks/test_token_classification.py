@@ -9,7 +9,7 @@ from seqeval.metrics import f1_score, precision_score, recall_score
 from seqeval.metrics.sequence_labeling import get_entities
 
 from edgeprune.base.errors import DataError
-from edgeprune.data.source import Table
+from edgeprune.data.table import Table
 from edgeprune.models.text_reader import TextReader
 from edgeprune.ondevice.postprocess_token_classification import WORD, answer, first_tokens, spans
 from edgeprune.tasks import TaskSpec, task_for

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeprune.data.source import Text
+from edgeprune.data.table import Text
 from edgeprune.tasks.base import Example
 from edgeprune.training.augmentation import Augmentation
 

@@ -10,7 +10,7 @@ import torch
 from transformers import PreTrainedModel, TrainingArguments, set_seed
 
 from edgeprune.base.quiet_libraries import quiet_libraries
-from edgeprune.data.source import Table
+from edgeprune.data.table import Table
 from edgeprune.models.architectures import layers_of
 from edgeprune.models.checkpoint import load_any
 from edgeprune.models.record import PruningRecord
@@ -22,7 +22,9 @@ from edgeprune.tasks import TaskSpec, task_for
 from edgeprune.tasks.base import Example
 from edgeprune.tasks.evaluation import predict_torch, to_torch
 from edgeprune.training.augmentation import Augmentation
-from edgeprune.training.trainer import _COMPLETE, Rows, Teacher, _Trainer, train
+from edgeprune.training.resume import _COMPLETE
+from edgeprune.training.rows import Rows
+from edgeprune.training.trainer import Teacher, _Trainer, train
 from tests.conftest import ModelFactory, synthetic_rows
 
 ROWS, SELECTION, BATCH = 44, 12, 8

@@ -22,7 +22,8 @@ from edgeprune.base.events import Emit
 from edgeprune.data.source import DataSource
 from edgeprune.models.reference import ModelSource
 from edgeprune.store.environment import library_versions
-from edgeprune.store.store import Artifact, StageMetrics, artifact_key
+from edgeprune.store.files import artifact_key
+from edgeprune.store.records import Artifact, StageMetrics
 
 __all__ = ["Stage", "Work"]
 

@@ -8,19 +8,25 @@ processes, three times in all.
 
 import json
 from dataclasses import replace
+from importlib import import_module
 
 from pydantic import JsonValue, TypeAdapter
 
 from edgeprune.benchmark.measure import Load, Measured, measure
-from edgeprune.benchmark.statistics import DeviceRow, LatencyRow
+from edgeprune.benchmark.records import DeviceRow, LatencyRow
 from edgeprune.benchmark.verdicts import BudgetRow, judge, undecided
+from edgeprune.data.batches import draw
+from edgeprune.data.images import ImageFile
 from edgeprune.devices import Runner
 from edgeprune.pipeline.stages.base import Stage, Work
-from edgeprune.profiles.pipeline import LATENCY_BUDGETS, BenchmarkConfig, Budget, Runtime, Workload
+from edgeprune.profiles.pipeline import BenchmarkConfig
+from edgeprune.profiles.target import LATENCY_BUDGETS, Budget, Runtime, Workload
 from edgeprune.profiles.variant import SessionOptions, read_variant
-from edgeprune.store.store import Artifact, StageMetrics
+from edgeprune.store.records import Artifact, StageMetrics
+from edgeprune.tasks import PREPROCESS
+from edgeprune.tasks.prepared import open_prepared
 
-__all__ = ["Benchmark", "read_device", "read_latency"]
+__all__ = ["Benchmark", "answered_rows", "read_device", "read_latency"]
 
 _ROWS = TypeAdapter(list[LatencyRow])
 
@@ -129,8 +135,6 @@ class Benchmark(Stage):
 
     def _answering(self, work: Work, load: Load) -> Load:
         """The result's load, with its package and test rows as run.py is given them."""
-        from edgeprune.benchmark.workload import answered_rows
-
         package = work.parents["package"]
         (folder,) = (path.parent for path in package.path.glob("*/run.py"))
         contents = answered_rows(work, work.parents["baseline"], self._config.samples)
@@ -155,3 +159,19 @@ def read_samples(run: Artifact) -> dict[str, list[list[float]]]:
         if record["kind"] == "samples":
             taken.setdefault(record["name"], []).append([ns / 1e6 for ns in record["ns"]])
     return taken
+
+
+def answered_rows(work: Work, baseline: Artifact, count: int) -> list[JsonValue]:
+    """`count` test rows in a seeded order, as a package's `run.py` is given them, in the form of its goldens.
+
+    Args:
+        baseline: The prepare artifact.
+        count: How many rows.
+    """
+    prepared = open_prepared(baseline, work.data, splits=("test",))
+    module = import_module(f"edgeprune.ondevice.{PREPROCESS[prepared.task.spec.task]}")
+    groups, _ = draw(prepared.test.contents, lambda _: 0, batch_size=1, count=count, seed=work.seed)
+    return [
+        module.to_json(row.read() if isinstance(row, ImageFile) else prepared.task.golden(row, prepared.reader))
+        for (row,) in groups
+    ]

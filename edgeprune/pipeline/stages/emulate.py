@@ -12,26 +12,43 @@ import numpy as np
 from pydantic import JsonValue
 
 from edgeprune.base.errors import ParityError
+from edgeprune.base.strict_yaml import Frozen
 from edgeprune.devices import Record, Runner
 from edgeprune.devices.emulated import EmulatedRunner
 from edgeprune.devices.local import LocalRunner
-from edgeprune.pipeline.report import EmulationRow
 from edgeprune.pipeline.stages.base import Stage, Work
 from edgeprune.profiles.precision import tolerance_elsewhere
 from edgeprune.profiles.runners import ArmCore
 from edgeprune.profiles.variant import SessionOptions, read_variant
-from edgeprune.store.store import Artifact, StageMetrics
+from edgeprune.store.records import Artifact, StageMetrics
 
 if TYPE_CHECKING:
     from edgeprune.models.reader import Array
     from edgeprune.tasks.prepared import Prepared
 
-__all__ = ["Emulate", "read_emulation"]
+__all__ = ["Emulate", "EmulationRow", "read_emulation"]
 
 _EMULATION = "emulation.json"
 
 _EXACT_HERE = {"session.x64quantprecision": "1"}
 """x86 without VNNI would saturate where ARM doesn't; of no effect on any other CPU."""
+
+
+class EmulationRow(Frozen):
+    """The shipped model on an emulated core, beside the same on the machine that built it. No latency: there is none."""
+
+    core: str
+    onnxruntime: str
+    """Its version under emulation."""
+    max_error: float
+    """Largest difference of outputs, relative to max(1, largest output)."""
+    mean_error: float
+    """Mean absolute difference."""
+    same_answers: float
+    """The fraction of rows."""
+    rows: int
+    seconds: float
+    """That the check took, which says nothing of a device."""
 
 
 class Emulate(Stage):

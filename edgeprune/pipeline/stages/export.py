@@ -9,7 +9,7 @@ from pydantic import JsonValue
 from edgeprune.base.memory import discard_weights, release_memory
 from edgeprune.pipeline.stages.base import Stage, Work
 from edgeprune.profiles.pipeline import ExportConfig
-from edgeprune.store.store import StageMetrics
+from edgeprune.store.records import StageMetrics
 
 __all__ = ["Export"]
 
@@ -39,10 +39,11 @@ class Export(Stage):
         from edgeprune.graph.export import export_onnx
         from edgeprune.graph.parity import require_parity
         from edgeprune.graph.references import REFERENCES, reference_outputs, save_references, worst_agreement
+        from edgeprune.graph.session import onnx_session, predict_onnx
         from edgeprune.models.architectures import longest_text
         from edgeprune.models.checkpoint import count_parameters, load_checkpoint
-        from edgeprune.tasks.evaluation import onnx_session, predict_onnx, to_torch
-        from edgeprune.tasks.prepared import open_prepared, report
+        from edgeprune.tasks.evaluation import to_torch
+        from edgeprune.tasks.prepared import open_prepared
 
         checkpoint = work.parents["checkpoint"].file("checkpoint")
         prepared = open_prepared(work.parents["dense"], work.data, splits=("selection", "test"), reader=checkpoint)
@@ -73,6 +74,6 @@ class Export(Stage):
         return StageMetrics(
             parameters=parameters,
             model_bytes=sum(file.stat().st_size for file in work.folder.glob("model.onnx*")),
-            metric=report(work, prepared, outputs),
+            metric=prepared.report(outputs, work.folder, seed=work.seed),
             scores={"parity_max_error": parity.max_error, "parity_mean_error": parity.mean_error},
         )

@@ -5,7 +5,7 @@ from pydantic import JsonValue
 from edgeprune.pipeline.stages.base import Stage, Work
 from edgeprune.profiles.pipeline import FinetuneConfig
 from edgeprune.store.environment import NumericMode
-from edgeprune.store.store import StageMetrics
+from edgeprune.store.records import StageMetrics
 
 __all__ = ["Finetune"]
 
@@ -40,9 +40,10 @@ class Finetune(Stage):
         from edgeprune.models.checkpoint import count_parameters, load_checkpoint, save_checkpoint
         from edgeprune.models.record import dense_layers, dense_tokens, read_pruning
         from edgeprune.tasks.evaluation import predict_torch
-        from edgeprune.tasks.prepared import open_prepared, report
+        from edgeprune.tasks.prepared import open_prepared
         from edgeprune.training.augmentation import Augmentation
-        from edgeprune.training.trainer import Rows, Teacher, train
+        from edgeprune.training.rows import Rows
+        from edgeprune.training.trainer import Teacher, train
 
         dense, pruned = work.parents["dense"].file("checkpoint"), work.parents["checkpoint"].file("checkpoint")
         prepared = open_prepared(work.parents["dense"], work.data, reader=pruned)
@@ -82,5 +83,5 @@ class Finetune(Stage):
         return StageMetrics(
             parameters=count_parameters(model),
             model_bytes=(work.folder / "checkpoint/model.safetensors").stat().st_size,
-            metric=report(work, prepared, outputs),
+            metric=prepared.report(outputs, work.folder, seed=work.seed),
         )

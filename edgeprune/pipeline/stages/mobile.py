@@ -8,7 +8,7 @@ from pydantic import JsonValue
 
 from edgeprune.pipeline.stages.base import Stage, Work
 from edgeprune.profiles.variant import SessionOptions, read_variant
-from edgeprune.store.store import StageMetrics
+from edgeprune.store.records import StageMetrics
 
 __all__ = ["OPERATORS", "ORT_MODEL", "Mobile"]
 
@@ -43,7 +43,7 @@ class Mobile(Stage):
         from edgeprune.graph.ort_format import write_ort_format
         from edgeprune.graph.parity import require_parity
         from edgeprune.graph.references import REFERENCES, answered_by, load_references, worst_agreement
-        from edgeprune.tasks.evaluation import onnx_session
+        from edgeprune.graph.session import onnx_session
 
         model = work.parents["model"]
         variant = read_variant(model)

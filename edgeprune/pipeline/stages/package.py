@@ -12,11 +12,9 @@ the same inputs give the same bytes:
     SHA256SUMS
 """
 
-import gzip
 import json
 import re
 import shutil
-import tarfile
 from importlib import import_module
 from pathlib import Path
 from string import Template
@@ -28,10 +26,13 @@ from edgeprune import ondevice
 from edgeprune.base.strict_yaml import Frozen
 from edgeprune.ondevice.agent import device_info
 from edgeprune.pipeline.stages.base import Stage, Work
-from edgeprune.profiles.pipeline import PackageConfig, Runtime
+from edgeprune.profiles.pipeline import PackageConfig
 from edgeprune.profiles.precision import tolerance_elsewhere
+from edgeprune.profiles.target import Runtime
 from edgeprune.profiles.variant import SessionOptions, Variant, read_variant
-from edgeprune.store.store import StageMetrics, file_records, total_bytes
+from edgeprune.store.files import file_records, total_bytes
+from edgeprune.store.package import archive
+from edgeprune.store.records import StageMetrics
 from edgeprune.tasks import POSTPROCESS, PREPROCESS
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ class Package(Stage):
         )
         sums = "".join(f"{record.sha256}  {record.path}\n" for record in file_records(folder))
         (folder / "SHA256SUMS").write_text(sums, encoding="utf-8")
-        _archive(folder, work.folder / f"{self._name.folder}.tar.gz")
+        archive(folder, work.folder / f"{self._name.folder}.tar.gz")
         made_from = work.parents["model"].manifest.metrics
         return StageMetrics(parameters=made_from.parameters, model_bytes=total_bytes([folder]), metric=made_from.metric)
 
@@ -271,17 +272,3 @@ def _licence(work: Work) -> str | None:
     front_matter = re.match(r"---\n(.*?)\n---", text, re.DOTALL)
     found = re.search(r"^license:\s*(\S+)", front_matter.group(1), re.MULTILINE) if front_matter else None
     return found.group(1) if found else None
-
-
-def _archive(folder: Path, path: Path) -> None:
-    """A .tar.gz of `folder` whose bytes are a function of its content alone."""
-    with (
-        path.open("wb") as raw,
-        gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0, compresslevel=6) as packed,
-        tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive,
-    ):
-        for file in sorted(folder.rglob("*")):
-            info = tarfile.TarInfo(file.relative_to(folder.parent).as_posix())
-            info.size, info.mode, info.mtime = file.stat().st_size, 0o644, 0
-            with file.open("rb") as content:
-                archive.addfile(info, content)

@@ -12,11 +12,11 @@ from pydantic import JsonValue
 
 from edgeprune.base.errors import DataError
 from edgeprune.base.events import Note
-from edgeprune.data.source import SplitName, Table
+from edgeprune.data.table import SplitName, Table
 from edgeprune.pipeline.stages.base import Stage, Work
 from edgeprune.profiles.pipeline import PrepareConfig
 from edgeprune.store.environment import NumericMode
-from edgeprune.store.store import StageMetrics
+from edgeprune.store.records import StageMetrics
 from edgeprune.tasks import IMAGE_TASKS, ProblemType, TaskName, TaskSpec
 
 if TYPE_CHECKING:
@@ -95,7 +95,8 @@ class Prepare(Stage):
         from edgeprune.tasks import load_reader, task_for
         from edgeprune.tasks.evaluation import measure, predict_torch
         from edgeprune.tasks.prepared import OUTPUTS, save_outputs, select, write_rows
-        from edgeprune.training.trainer import Rows, train
+        from edgeprune.training.rows import Rows
+        from edgeprune.training.trainer import train
 
         source = work.model.folder
         config = load_config(source)

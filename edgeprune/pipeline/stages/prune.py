@@ -24,7 +24,8 @@ from edgeprune.profiles.steps import (
     VocabularyStep,
     after_round,
 )
-from edgeprune.store.store import StageMetrics, file_digest
+from edgeprune.store.files import file_digest
+from edgeprune.store.records import StageMetrics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,7 +82,6 @@ class Prune(Stage):
         from edgeprune.pruning.methods import apply_step
         from edgeprune.pruning.sparse import sparsity_of
         from edgeprune.tasks.evaluation import predict_torch
-        from edgeprune.tasks.prepared import report
 
         for step, digest in zip(self._steps, self._files, strict=True):
             if (path := _file(step)) is not None and _digest(path) != digest:
@@ -113,7 +113,7 @@ class Prune(Stage):
         return StageMetrics(
             parameters=count_parameters(pruned.model),
             model_bytes=weights.stat().st_size,
-            metric=report(work, prepared, outputs),
+            metric=prepared.report(outputs, work.folder, seed=work.seed),
             notes=tuple(notes),
             scores=pruned.facts,
         )

@@ -17,7 +17,7 @@ from edgeprune.ondevice.agent import device_info
 from edgeprune.pipeline.stages.base import Stage, Work
 from edgeprune.profiles.precision import furthest_from_fp32, is_quantized, saturates
 from edgeprune.profiles.variant import CHOICE, VARIANT, Variant
-from edgeprune.store.store import StageMetrics
+from edgeprune.store.records import StageMetrics
 
 __all__ = ["Quantize"]
 
@@ -65,8 +65,8 @@ class Quantize(Stage):
         from edgeprune.graph.references import REFERENCES, load_references, worst_agreement
         from edgeprune.graph.rewrite import rewrite
         from edgeprune.graph.sensitivity import Conversion, keep_metric
-        from edgeprune.tasks.evaluation import onnx_session, predict_onnx
-        from edgeprune.tasks.prepared import OUTPUTS, load_outputs, open_prepared, report
+        from edgeprune.graph.session import onnx_session, predict_onnx
+        from edgeprune.tasks.prepared import OUTPUTS, load_outputs, open_prepared
 
         raced = work.parents.get("race")
         wanted = self._plain if raced is None else Variant.model_validate_json(raced.file(CHOICE).read_bytes())
@@ -111,7 +111,7 @@ class Quantize(Stage):
         return StageMetrics(
             parameters=onnx.manifest.metrics.parameters,
             model_bytes=sum(file.stat().st_size for file in work.folder.glob("model.onnx*")),
-            metric=report(work, prepared, outputs),
+            metric=prepared.report(outputs, work.folder, seed=work.seed),
             notes=tuple(notes),
             scores={
                 "raced": float(raced is not None),

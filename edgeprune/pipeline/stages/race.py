@@ -19,13 +19,14 @@ from pydantic import JsonValue, TypeAdapter
 from edgeprune.base.errors import TargetError
 from edgeprune.base.events import Note
 from edgeprune.benchmark.race import Entrant, RaceRow, race
-from edgeprune.benchmark.turns import BLOCK, time_by_turns
+from edgeprune.benchmark.turns import time_by_turns
 from edgeprune.devices import Record, Runner
 from edgeprune.pipeline.stages.base import Stage, Work
-from edgeprune.profiles.pipeline import RaceConfig, Runtime, Workload
+from edgeprune.profiles.pipeline import BLOCK, RaceConfig
 from edgeprune.profiles.precision import PrecisionSettings
+from edgeprune.profiles.target import Runtime, Workload
 from edgeprune.profiles.variant import CHOICE, SKIP_FUSION, RewriteName, SessionOptions, Variant
-from edgeprune.store.store import Artifact, StageMetrics
+from edgeprune.store.records import Artifact, StageMetrics
 
 if TYPE_CHECKING:
     from edgeprune.graph.variants import Graphs

@@ -7,11 +7,12 @@ from pydantic import JsonValue
 
 from edgeprune.base.errors import DataError, IntegrityError
 from edgeprune.base.events import ignore
-from edgeprune.data.source import DataSource, DataSpec
+from edgeprune.data.source import DataSource
+from edgeprune.data.table import DataSpec
 from edgeprune.models.reference import ModelSource
 from edgeprune.pipeline.stages.base import Stage, Work
 from edgeprune.pipeline.stages.prepare import _warn_of_cut
-from edgeprune.store.store import Artifact, StageMetrics
+from edgeprune.store.records import Artifact, StageMetrics
 from edgeprune.tasks import COLUMNS
 
 

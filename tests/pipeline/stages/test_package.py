@@ -17,7 +17,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from edgeprune.store.store import file_digest
+from edgeprune.store.files import file_digest
 from tests.support.e2e import Built, Ran, call, target_text
 
 FILES = [

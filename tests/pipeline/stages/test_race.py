@@ -23,10 +23,12 @@ from edgeprune.pipeline.stages.benchmark import Benchmark
 from edgeprune.pipeline.stages.package import Package, PackageName
 from edgeprune.pipeline.stages.quantize import Quantize
 from edgeprune.pipeline.stages.race import Race
-from edgeprune.profiles.pipeline import BenchmarkConfig, Budget, PackageConfig, RaceConfig, Runtime, Workload
+from edgeprune.profiles.pipeline import BenchmarkConfig, PackageConfig, RaceConfig
 from edgeprune.profiles.precision import PrecisionSettings
+from edgeprune.profiles.target import Budget, Runtime, Workload
 from edgeprune.profiles.variant import CHOICE, PLAIN, SessionOptions, Variant, read_variant
-from edgeprune.store.store import Artifact, Manifest, file_records
+from edgeprune.store.files import file_records
+from edgeprune.store.records import Artifact, Manifest
 from edgeprune.tasks.prepared import open_prepared
 from tests.pipeline.test_methods import Watched, work_of
 from tests.support.e2e import Built, call, target_text

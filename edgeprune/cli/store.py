@@ -1,0 +1,93 @@
+"""List, measure and clean what builds left behind: `edgeprune store list | size | gc`."""
+
+import json
+import sys
+from typing import Annotated
+
+import typer
+
+from edgeprune.cli.options import Json, StoreOption, group, store_folder
+from edgeprune.cli.render import out, table
+
+__all__ = ["store_app", "store_gc", "store_list", "store_size"]
+
+
+store_app = group("What builds left behind, to be used again.")
+
+
+@store_app.command("list")
+def store_list(store: StoreOption = None, as_json: Json = False) -> int:
+    """Every artifact in the store."""
+    from edgeprune.store.store import Store
+
+    found = list(Store(store_folder(store)).artifacts())
+    if as_json:
+        sys.stdout.write(json.dumps([one.manifest.model_dump(mode="json") for one in found], indent=2) + "\n")
+        return 0
+    rows = [
+        [
+            one.manifest.stage,
+            one.key[:12],
+            one.manifest.started_at,
+            f"{sum(record.size_bytes for record in one.manifest.files) / 1e6:.1f}",
+            f"{one.manifest.duration_s:.1f}",
+        ]
+        for one in sorted(found, key=lambda artifact: artifact.manifest.started_at)
+    ]
+    out.print(table(None, ["stage", "key", "made", "MB", "seconds"], rows))
+    return 0
+
+
+@store_app.command("size")
+def store_size(store: StoreOption = None, as_json: Json = False) -> int:
+    """How much the store holds, by stage."""
+    from edgeprune.store.files import total_bytes
+
+    root = store_folder(store)
+    sizes = {
+        folder.name: total_bytes([folder])
+        for folder in sorted(root.glob("*"))
+        if folder.is_dir() and folder.name != "locks"
+    }
+    if as_json:
+        sys.stdout.write(
+            json.dumps({"store": str(root), "size_bytes": sum(sizes.values()), "stages": sizes}, indent=2) + "\n"
+        )
+        return 0
+    rows = [[name, f"{size / 1e6:.1f}"] for name, size in sizes.items()]
+    out.print(table(None, [str(root), "MB"], [*rows, ["total", f"{sum(sizes.values()) / 1e6:.1f}"]]))
+    return 0
+
+
+@store_app.command("gc")
+def store_gc(
+    store: StoreOption = None,
+    older_than_days: Annotated[
+        float | None, typer.Option("--older-than", help="Also delete artifacts not used for so many days.", min=0)
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Delete what killed builds left; with --older-than, also what hasn't been used for long."""
+    from edgeprune.base.errors import storage_error
+    from edgeprune.store.files import total_bytes
+    from edgeprune.store.store import Store
+
+    opened = Store(store_folder(store))
+    doomed, freed = [], 0
+    try:
+        for folder in opened.garbage(older_than_days):
+            doomed.append(folder)
+            freed += total_bytes([folder])
+            if not dry_run:
+                opened.remove(folder)
+    except OSError as error:
+        raise (storage_error(error, opened.root) or error) from error
+    if as_json:
+        document = {"removed": [str(path) for path in doomed], "size_bytes": freed, "dry_run": dry_run}
+        sys.stdout.write(json.dumps(document, indent=2) + "\n")
+    else:
+        out.print(
+            f"{len(doomed)} folders, {freed / 1e6:.1f} MB {'would be' if dry_run else ''} deleted".replace("  ", " ")
+        )
+    return 0

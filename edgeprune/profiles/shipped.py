@@ -1,0 +1,68 @@
+"""Read pipelines and targets: shipped ones by name, a user's own by path, with overrides."""
+
+import json
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from pydantic import JsonValue
+
+from edgeprune.base.errors import ProfileError
+from edgeprune.base.strict_yaml import apply_overrides, parse_override, read_yaml, validate
+from edgeprune.profiles.pipeline import Pipeline
+from edgeprune.profiles.target import Target
+
+__all__ = ["Kind", "ModelT", "load_pipeline", "load_target", "schema", "shipped", "shipped_names"]
+
+
+Kind = Literal["pipelines", "targets"]
+
+
+_MODELS: dict[Kind, tuple[type[Pipeline] | type[Target], str]] = {
+    "pipelines": (Pipeline, "pipeline"),
+    "targets": (Target, "target profile"),
+}
+
+
+def load_pipeline(name: str, overrides: Sequence[str] = ()) -> Pipeline:
+    """A shipped pipeline by name or the user's by path, with `--set` overrides that don't start with `target.`."""
+    parsed = [parse_override(text) for text in overrides]
+    return _load(Pipeline, "pipelines", name, [(path, value) for path, value in parsed if path[0] != "target"])
+
+
+def load_target(name: str, overrides: Sequence[str] = ()) -> Target:
+    """A shipped target by name or the user's by path, with the `--set target.…` overrides."""
+    parsed = [parse_override(text) for text in overrides]
+    return _load(Target, "targets", name, [(path[1:], value) for path, value in parsed if path[0] == "target"])
+
+
+ModelT = TypeVar("ModelT", Pipeline, Target)
+
+
+def _load(model: type[ModelT], kind: Kind, name: str, overrides: Iterable[tuple[list[str], JsonValue]]) -> ModelT:
+    path = Path(name)
+    if path.suffix not in (".yaml", ".yml") and "/" not in name:
+        path = shipped(kind) / f"{name}.yaml"
+        if not path.is_file():
+            near = get_close_matches(name, shipped_names(kind), n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"shipped are {', '.join(shipped_names(kind))}."
+            raise ProfileError(f"no {_MODELS[kind][1]} {name!r}; {hint} The path of one of your own ends in .yaml")
+    content = apply_overrides(read_yaml(path), overrides)
+    return validate(model, content, source=str(path), kind=_MODELS[kind][1])
+
+
+def shipped(kind: Kind) -> Path:
+    """The folder of shipped definitions: inside the package when installed from a wheel, else beside it."""
+    inside = Path(__file__).parent / "definitions" / kind
+    return inside if inside.is_dir() else Path(__file__).parents[2] / kind
+
+
+def shipped_names(kind: Kind) -> list[str]:
+    """Names of the shipped definitions, sorted."""
+    return sorted(path.stem for path in shipped(kind).glob("*.yaml"))
+
+
+def schema(kind: Kind) -> str:
+    """The JSON Schema of a kind of definition, for editors."""
+    return json.dumps(_MODELS[kind][0].model_json_schema(), indent=2, sort_keys=True) + "\n"

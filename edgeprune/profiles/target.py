@@ -1,0 +1,148 @@
+"""Describe a target: the device, its runtime, the precision and workload there, the budgets, and how it is reached."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from edgeprune.base.strict_yaml import Frozen
+from edgeprune.profiles.precision import EmbeddingsType, Mode, has_int8_products, is_quantized
+from edgeprune.profiles.runners import RemoteConfig, RunnerConfig
+
+__all__ = ["LATENCY_BUDGETS", "Budget", "Device", "Isa", "Precision", "Runtime", "Target", "Workload"]
+
+
+Isa = Literal[
+    "avx2",
+    "fma",
+    "avx512f",
+    "avx512bw",
+    "avx512vl",
+    "avx512_vnni",
+    "avx_vnni",
+    "avx512_bf16",
+    "amx_int8",
+    "amx_bf16",
+    "asimd",
+    "asimddp",
+    "i8mm",
+    "bf16",
+]
+
+
+class Device(Frozen):
+    """What the hardware is."""
+
+    arch: Literal["x86_64", "aarch64"]
+    isa: tuple[Isa, ...] = ()
+    """Instruction-set features that the artifact may count on, under Linux's names."""
+    cpu: str | None = None
+
+
+class Runtime(Frozen):
+    """How ONNX Runtime is used."""
+
+    provider: Literal["CPUExecutionProvider", "CUDAExecutionProvider"] = "CPUExecutionProvider"
+    threads: PositiveInt
+
+
+class Precision(Frozen):
+    """The deliverable's numbers; what is null follows from the instruction set."""
+
+    mode: Mode
+    weight_type: Literal["int8", "uint8"] | None = None
+    """This and the next two are for int8-dynamic and int8-static."""
+    reduce_range: bool | None = None
+    per_channel: bool | None = None
+    """null: a scale a channel."""
+    embeddings: EmbeddingsType | None = None
+    """null: int8, or int4 with int4-weights; refused in floating point."""
+
+    @model_validator(mode="after")
+    def _settings_fit_mode(self) -> Self:
+        if self.embeddings is not None and not is_quantized(self.mode):
+            raise ValueError(f"embeddings is {self.embeddings}, but {self.mode} leaves no weights as whole numbers")
+        of_products = ("weight_type", "reduce_range", "per_channel")
+        unread = [name for name in of_products if getattr(self, name) is not None]
+        if unread and not has_int8_products(self.mode):
+            raise ValueError(f"{' and '.join(unread)} are of int8-dynamic and int8-static, mode is {self.mode}")
+        return self
+
+
+class Workload(Frozen):
+    """What is timed."""
+
+    batch_size: PositiveInt = 1
+    lengths: Literal["data"] | PositiveInt = "data"
+    """`data`: the test texts' own lengths; a number: every text cut or repeated to so many tokens (images: `data`)."""
+    text: bool = False
+    """Also time the package from a text, or the bytes of an image's file, to its answer, one at a time, as `run.py` does it."""
+    sessions: PositiveInt = 1
+    """Above 1: also measure the throughput of so many sessions in parallel, each on `runtime.threads`."""
+
+
+class Budget(Frozen):
+    """What a build must keep; null is no limit. Megabytes are 10^6 bytes."""
+
+    latency_p50_ms: PositiveFloat | None = None
+    latency_p90_ms: PositiveFloat | None = None
+    latency_text_p90_ms: PositiveFloat | None = None
+    """From a text, or the bytes of an image's file, to its answer; what a user of the package waits for."""
+    cold_start_ms: PositiveFloat | None = None
+    """Opening the session and the first run."""
+    peak_memory_mb: PositiveFloat | None = None
+    size_mb: PositiveFloat | None = None
+    """All files of the package, unpacked."""
+    metric_drop: float | None = Field(default=None, ge=-1, le=1)
+    """Dense PyTorch model minus the shipped ONNX model on the test split, absolute."""
+    min_recall: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(default_factory=dict)
+    """Label to the least share of its test rows that must be found; of single-label classification."""
+
+
+LATENCY_BUDGETS = tuple(name for name in Budget.model_fields if name.startswith("latency_"))
+"""Those that a machine is held to which the profile was written for."""
+
+
+class Target(Frozen):
+    """A device profile."""
+
+    schema_version: Literal[1]
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")
+    description: str
+    device: Device
+    runtime: Runtime
+    precision: Precision
+    workload: Workload = Workload()
+    budget: Budget = Budget()
+    ort_format: bool = False
+    """Also write the model in ORT format, for builds of ONNX Runtime that load nothing else."""
+    runner: RunnerConfig | None
+    """How the target is reached; null: not from here."""
+
+    @property
+    def times_answers(self) -> bool:
+        """Whether the package is timed from an input to its answer."""
+        return self.workload.text or self.budget.latency_text_p90_ms is not None
+
+    @model_validator(mode="after")
+    def _precision_fits_provider(self) -> Self:
+        if self.runtime.provider == "CUDAExecutionProvider" and is_quantized(self.precision.mode):
+            raise ValueError(f"precision.mode {self.precision.mode} falls back to the CPU under CUDA; use fp16 or fp32")
+        return self
+
+    @model_validator(mode="after")
+    def _perf_test_can_tell(self) -> Self:
+        if not isinstance(self.runner, RemoteConfig) or self.runner.perf_test is None:
+            return self
+        wanted = {
+            "runtime.provider": self.runtime.provider != "CPUExecutionProvider",
+            "workload.text": self.workload.text,
+            "workload.sessions": self.workload.sessions > 1,
+            "budget.latency_text_p90_ms": self.budget.latency_text_p90_ms is not None,
+        }
+        unmeasured = [name for name, is_wanted in wanted.items() if is_wanted]
+        if unmeasured:
+            raise ValueError(
+                f"runner.perf_test times a model alone on the CPU, which is not what {' and '.join(unmeasured)} asks for; "
+                f"name a Python in runner.python instead"
+            )
+        return self

@@ -1,0 +1,91 @@
+"""Write files whole or not at all, digest them, and turn what determines an artifact into its key."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from edgeprune.base.strict_yaml import Frozen
+
+__all__ = [
+    "FileRecord",
+    "artifact_key",
+    "canonical_json",
+    "file_digest",
+    "file_records",
+    "sync",
+    "sync_tree",
+    "total_bytes",
+    "write_text",
+]
+
+
+class FileRecord(Frozen):
+    """One file of an artifact."""
+
+    path: str
+    sha256: str
+    size_bytes: int
+
+
+def canonical_json(value: JsonValue) -> str:
+    """JSON with sorted keys and no spaces: one text for one value."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
+def artifact_key(material: JsonValue) -> str:
+    """SHA-256 over the canonical JSON of everything that determines an artifact."""
+    return hashlib.sha256(canonical_json(material).encode()).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes, as hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def file_records(folder: Path) -> tuple[FileRecord, ...]:
+    """Every file below `folder`, sorted by path, with digest and size in bytes."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return tuple(
+        FileRecord(path=path.relative_to(folder).as_posix(), sha256=file_digest(path), size_bytes=path.stat().st_size)
+        for path in paths
+    )
+
+
+def sync_tree(folder: Path) -> None:
+    """Flush every file and folder below `folder`, and itself, to disk."""
+    for path in [*folder.rglob("*"), folder]:
+        sync(path)
+
+
+def sync(path: Path) -> None:
+    """Flush one file, or one folder's entries, to disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a whole file or nothing: temporary name, fsync, rename."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def total_bytes(paths: Iterable[Path]) -> int:
+    """Size of all files at or below `paths`, in bytes."""
+    return sum(
+        file.stat().st_size
+        for path in paths
+        for file in ([path] if path.is_file() else path.rglob("*"))
+        if file.is_file()
+    )

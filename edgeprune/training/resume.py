@@ -1,0 +1,99 @@
+"""Keep a training's checkpoints so that a killed training goes on from the last whole one."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import JsonValue
+from safetensors.torch import load_file
+from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from edgeprune.base.errors import IntegrityError
+from edgeprune.store.files import file_records, sync_tree, write_text
+
+__all__ = ["Checkpoints", "best_checkpoint", "last_whole_checkpoint", "load_weights"]
+
+
+_COMPLETE = "COMPLETE"
+
+
+class Checkpoints(TrainerCallback):  # type: ignore[misc] # as above
+    """Says when to evaluate and save, marks whole checkpoints, keeps the newest and the best, checks what a resume loaded."""
+
+    def __init__(
+        self, folder: Path, moments: set[int], on_step: Callable[[int, int], None], *, resumed: Path | None
+    ) -> None:
+        self._folder = folder
+        self._moments = moments
+        self._on_step = on_step
+        self._resumed = resumed
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        # Trainer resumes with strict=False: a checkpoint that doesn't fit would be ignored in silence.
+        if self._resumed is None:
+            return
+        saved = load_file(self._resumed / "model.safetensors")
+        loaded = kwargs["model"].state_dict()
+        if any(not torch.equal(loaded[name], tensor) for name, tensor in saved.items()):
+            raise IntegrityError(f"the training could not be resumed from {self._resumed}; delete it and build again")
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        control.should_evaluate = control.should_save = state.global_step in self._moments
+        self._on_step(state.global_step, state.max_steps)
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        newest = self._folder / f"checkpoint-{state.global_step}"
+        sync_tree(newest)
+        write_text(newest / _COMPLETE, json.dumps(_digests(newest)))
+        kept = {newest, best_checkpoint(self._folder, state)}
+        for checkpoint in self._folder.glob("checkpoint-*"):
+            if checkpoint not in kept:
+                shutil.rmtree(checkpoint)
+
+
+def _digests(checkpoint: Path) -> dict[str, JsonValue]:
+    return {record.path: record.sha256 for record in file_records(checkpoint) if record.path != _COMPLETE}
+
+
+def last_whole_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint that is whole, as is the best one it remembers; damaged ones are deleted.
+
+    Whole: its files are those that its COMPLETE file names.
+    """
+    whole = []
+    for checkpoint in folder.glob("checkpoint-*"):
+        try:
+            intact = json.loads((checkpoint / _COMPLETE).read_text(encoding="utf-8")) == _digests(checkpoint)
+        except (OSError, ValueError):
+            intact = False
+        if intact:
+            whole.append(checkpoint)
+        else:
+            shutil.rmtree(checkpoint)
+    whole.sort(key=lambda path: int(path.name.removeprefix("checkpoint-")), reverse=True)
+    return next((path for path in whole if best_checkpoint(folder, _state_of(path)) in whole), None)
+
+
+def _state_of(checkpoint: Path) -> TrainerState:
+    state: TrainerState = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+    return state
+
+
+def best_checkpoint(folder: Path, state: TrainerState) -> Path:
+    """The evaluated step with the highest metric; of equal ones the later, which has trained longer."""
+    scored = [(entry["eval_metric"], entry["step"]) for entry in state.log_history if "eval_metric" in entry]
+    return folder / f"checkpoint-{max(scored)[1]}"
+
+
+def load_weights(model: PreTrainedModel, checkpoint: Path) -> None:
+    """Load a checkpoint's weights into a model, in place; a tied weight may be absent."""
+    result = model.load_state_dict(load_file(checkpoint / "model.safetensors"), strict=False)
+    model.tie_weights()
+    tied = set(getattr(model, "all_tied_weights_keys", None) or ())
+    if result.unexpected_keys or set(result.missing_keys) - tied:
+        raise IntegrityError(f"{checkpoint} doesn't hold the whole model; delete it and build again")

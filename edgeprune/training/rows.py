@@ -1,0 +1,62 @@
+"""Give a training its rows, those of equal length together."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.utils.data import Dataset, Sampler
+from transformers.trainer_pt_utils import get_length_grouped_indices
+
+from edgeprune.tasks.base import Example
+from edgeprune.training.augmentation import Augmentation
+
+__all__ = ["LengthGrouped", "Rows", "TrainingRows"]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Encoded rows and what their outputs are compared with."""
+
+    examples: Sequence[Example]
+    references: Sequence[Any] | None
+    """One a row; None where only the dense model's outputs could be, and nothing is trained without them."""
+
+
+class TrainingRows(Dataset[Example]):
+    """Give the trainer its rows, augmented texts among them where the pipeline asks for some."""
+
+    def __init__(
+        self, examples: Sequence[Example], augmentation: Augmentation | None, epoch: Callable[[], int]
+    ) -> None:
+        self._examples = examples
+        self._augmentation = augmentation
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self._examples)
+
+    def __getitem__(self, index: int) -> Example:
+        altered = self._augmentation.draw(index, self._epoch()) if self._augmentation else None
+        return altered or self._examples[index]
+
+
+class LengthGrouped(Sampler[int]):
+    """Rows in batches of similar length; an epoch's order is a function of seed and epoch alone.
+
+    transformers' own sampler draws from the global generator, whose state at the start of an epoch depends on whether
+    the training was resumed inside it. The epoch is asked for when iteration starts.
+    """
+
+    def __init__(self, lengths: list[int], batch_size: int, seed: int, epoch: Callable[[], int]) -> None:
+        self._lengths = lengths
+        self._batch_size = batch_size
+        self._seed = seed
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self._lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self._seed * 1_000_003 + self._epoch())
+        return iter(get_length_grouped_indices(self._lengths, self._batch_size, generator=generator))
