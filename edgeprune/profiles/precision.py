@@ -7,13 +7,16 @@ https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html#wh
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, Self
+
+from pydantic import model_validator
 
 from edgeprune.base.strict_yaml import Frozen
 
 __all__ = [
     "EmbeddingsType",
     "Mode",
+    "Precision",
     "PrecisionSettings",
     "furthest_from_fp32",
     "has_int8_products",
@@ -33,16 +36,32 @@ _FURTHEST_INT8 = 0.5
 _EXACT_INT8 = {"avx512_vnni", "avx_vnni", "amx_int8"}
 
 
-class PrecisionSettings(Frozen):
-    """The deliverable's numbers, everything resolved."""
+class Precision(Frozen):
+    """The deliverable's numbers; what is null follows from the instruction set."""
 
     mode: Mode
     weight_type: Literal["int8", "uint8"] | None = None
-    """This and the next two: None unless activations are in 8 bits too."""
+    """This and the next two are for int8-dynamic and int8-static."""
     reduce_range: bool | None = None
     per_channel: bool | None = None
+    """null: a scale a channel."""
     embeddings: EmbeddingsType | None = None
-    """None: as `mode` says, in floating point."""
+    """null: int8, or int4 with int4-weights; refused in floating point."""
+
+    @model_validator(mode="after")
+    def _settings_fit_mode(self) -> Self:
+        if self.embeddings is not None and not is_quantized(self.mode):
+            raise ValueError(f"embeddings is {self.embeddings}, but {self.mode} leaves no weights as whole numbers")
+        of_products = ("weight_type", "reduce_range", "per_channel")
+        unread = [name for name in of_products if getattr(self, name) is not None]
+        if unread and not has_int8_products(self.mode):
+            raise ValueError(f"{' and '.join(unread)} are of int8-dynamic and int8-static, mode is {self.mode}")
+        return self
+
+
+class PrecisionSettings(Precision):
+    """State the deliverable's numbers with everything resolved: what is None has no meaning for the mode."""
+
     keep_fp32: tuple[str, ...] = ()
     """Nodes whose weights stay in fp32."""
 
@@ -84,27 +103,20 @@ def furthest_from_fp32(mode: Mode) -> float:
     return _FURTHEST.get(mode, _FURTHEST_INT8)
 
 
-def resolve_precision(
-    mode: Mode,
-    *,
-    arch: str,
-    isa: Sequence[str],
-    weight_type: Literal["int8", "uint8"] | None,
-    reduce_range: bool | None,
-    per_channel: bool | None,
-    embeddings: EmbeddingsType | None = None,
-) -> PrecisionSettings:
+def resolve_precision(precision: Precision, *, arch: str, isa: Sequence[str]) -> PrecisionSettings:
     """Fill what a profile leaves open (None) from the instruction set."""
+    mode = precision.mode
     if not is_quantized(mode):
         return PrecisionSettings(mode=mode)
-    embeddings = embeddings or _usual_embeddings(mode)
+    embeddings = precision.embeddings or _usual_embeddings(mode)
     if not has_int8_products(mode):
         return PrecisionSettings(mode=mode, embeddings=embeddings)
+    reduce_range = precision.reduce_range
     return PrecisionSettings(
         mode=mode,
-        weight_type=weight_type or "int8",
+        weight_type=precision.weight_type or "int8",
         reduce_range=saturates(arch, isa) if reduce_range is None else reduce_range,
-        per_channel=per_channel is not False,
+        per_channel=precision.per_channel is not False,
         embeddings=embeddings,
     )
 

@@ -2,31 +2,24 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, WithJsonSchema, model_validator
 
 from edgeprune.base.strict_yaml import Frozen
-from edgeprune.profiles.precision import EmbeddingsType, Mode, has_int8_products, is_quantized
+from edgeprune.ondevice.agent import ISA_FLAGS
+from edgeprune.profiles.precision import Precision, PrecisionSettings, is_quantized, resolve_precision
 from edgeprune.profiles.runners import RemoteConfig, RunnerConfig
 
-__all__ = ["LATENCY_BUDGETS", "Budget", "Device", "Isa", "Precision", "Runtime", "Target", "Workload"]
+__all__ = ["LATENCY_BUDGETS", "Budget", "Device", "Isa", "Runtime", "Target", "Workload"]
 
 
-Isa = Literal[
-    "avx2",
-    "fma",
-    "avx512f",
-    "avx512bw",
-    "avx512vl",
-    "avx512_vnni",
-    "avx_vnni",
-    "avx512_bf16",
-    "amx_int8",
-    "amx_bf16",
-    "asimd",
-    "asimddp",
-    "i8mm",
-    "bf16",
-]
+def _known(feature: str) -> str:
+    if feature not in ISA_FLAGS:
+        raise ValueError(f"expected one of {', '.join(ISA_FLAGS)}")
+    return feature
+
+
+Isa = Annotated[str, AfterValidator(_known), WithJsonSchema({"enum": list(ISA_FLAGS), "type": "string"})]
+"""A feature of an instruction set, under Linux's name; the agent looks for the same ones on a device."""
 
 
 class Device(Frozen):
@@ -43,29 +36,6 @@ class Runtime(Frozen):
 
     provider: Literal["CPUExecutionProvider", "CUDAExecutionProvider"] = "CPUExecutionProvider"
     threads: PositiveInt
-
-
-class Precision(Frozen):
-    """The deliverable's numbers; what is null follows from the instruction set."""
-
-    mode: Mode
-    weight_type: Literal["int8", "uint8"] | None = None
-    """This and the next two are for int8-dynamic and int8-static."""
-    reduce_range: bool | None = None
-    per_channel: bool | None = None
-    """null: a scale a channel."""
-    embeddings: EmbeddingsType | None = None
-    """null: int8, or int4 with int4-weights; refused in floating point."""
-
-    @model_validator(mode="after")
-    def _settings_fit_mode(self) -> Self:
-        if self.embeddings is not None and not is_quantized(self.mode):
-            raise ValueError(f"embeddings is {self.embeddings}, but {self.mode} leaves no weights as whole numbers")
-        of_products = ("weight_type", "reduce_range", "per_channel")
-        unread = [name for name in of_products if getattr(self, name) is not None]
-        if unread and not has_int8_products(self.mode):
-            raise ValueError(f"{' and '.join(unread)} are of int8-dynamic and int8-static, mode is {self.mode}")
-        return self
 
 
 class Workload(Frozen):
@@ -117,6 +87,16 @@ class Target(Frozen):
     """Also write the model in ORT format, for builds of ONNX Runtime that load nothing else."""
     runner: RunnerConfig | None
     """How the target is reached; null: not from here."""
+
+    @property
+    def precision_settings(self) -> PrecisionSettings:
+        """The precision with everything resolved that the profile leaves to the instruction set."""
+        return resolve_precision(self.precision, arch=self.device.arch, isa=self.device.isa)
+
+    @property
+    def size_limit_bytes(self) -> float | None:
+        """The size budget in bytes; None: there is none."""
+        return None if self.budget.size_mb is None else self.budget.size_mb * 1e6
 
     @property
     def times_answers(self) -> bool:

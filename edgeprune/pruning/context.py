@@ -7,11 +7,11 @@ from typing import Literal, Protocol
 import torch
 from transformers import PreTrainedModel
 
-from edgeprune.base.errors import UsageError
 from edgeprune.data.table import Content
 from edgeprune.models.reader import Reader
 from edgeprune.models.record import PruningRecord
 from edgeprune.pruning.importance import Batch, Scores
+from edgeprune.pruning.layer_checks import check_one_a_layer
 
 __all__ = ["Context", "Pruned", "by_layer"]
 
@@ -82,6 +82,5 @@ def by_layer(values: float | tuple[float, ...], places: list[int], layers: int, 
     """
     if not isinstance(values, tuple):
         return values
-    if len(values) != layers:
-        raise UsageError(f"stages.prune: {name} lists {len(values)} values, the model has {layers} layers")
+    check_one_a_layer(values, f"stages.prune: {name}", layers)
     return tuple(values[place] for place in places)

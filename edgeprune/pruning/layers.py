@@ -16,6 +16,7 @@ from edgeprune.models.reader import unpadded
 from edgeprune.models.resize import without_layer
 from edgeprune.profiles.steps import LayersStep
 from edgeprune.pruning.context import Context, Pruned
+from edgeprune.pruning.layer_checks import check_dropped
 from edgeprune.pruning.surgery import cut
 
 __all__ = ["block_influence", "prune_layers"]
@@ -35,23 +36,13 @@ def prune_layers(step: LayersStep, pruned: Pruned, context: Context) -> None:
             f"layers: the layers of a {pruned.model.config.model_type!r} model are one; none can be dropped"
         )
     dense = [layer.index for layer in context.dense.layers]
+    check_dropped(step, "layers", dense, [layer.index for layer in layers])
     if step.drop is not None:
-        unknown = sorted(set(step.drop) - set(dense))
-        if unknown:
-            raise UsageError(
-                f"layers.drop: the model has the layers 0 to {dense[-1]}, not {', '.join(map(str, unknown))}"
-            )
         keep = tuple(layer for layer in layers if layer.index not in step.drop)
-        if not keep:
-            raise UsageError("layers.drop names every layer that is left; a model needs at least one")
         pruned.record = cut(pruned.model, pruned.record, keep)
         return
     assert step.remove is not None  # noqa: S101 (the step's model demands one of the two)
     gone = len(dense) - len(layers)
-    if step.remove >= len(dense):
-        raise UsageError(
-            f"layers.remove is {step.remove}, but the model has {len(dense)} layers; at least one must stay"
-        )
     for _ in range(step.remove - gone):
         position, metric = _least_missed(step, pruned, context)
         dropped = pruned.record.layers[position]

@@ -24,7 +24,14 @@ from edgeprune.graph.quantization import _WEIGHT_TYPES, convert, quantized_produ
 from edgeprune.graph.serialization import write_onnx
 from edgeprune.graph.session import onnx_session
 from edgeprune.models.reader import Array
-from edgeprune.profiles.precision import EmbeddingsType, Mode, PrecisionSettings, is_quantized, resolve_precision
+from edgeprune.profiles.precision import (
+    EmbeddingsType,
+    Mode,
+    Precision,
+    PrecisionSettings,
+    is_quantized,
+    resolve_precision,
+)
 from edgeprune.tasks import COLUMNS
 from edgeprune.tasks.prepared import open_prepared
 from tests.support.e2e import Built
@@ -53,10 +60,7 @@ def source(built: Built) -> Source:
 
 
 def settings_of(mode: Mode, embeddings: EmbeddingsType | None = None) -> PrecisionSettings:
-    return resolve_precision(
-        mode, arch="aarch64", isa=["asimd"], weight_type=None, reduce_range=None, per_channel=True,
-        embeddings=embeddings,
-    )  # fmt: skip
+    return resolve_precision(Precision(mode=mode, embeddings=embeddings), arch="aarch64", isa=["asimd"])
 
 
 def converted(source: Source, folder: Path, settings: PrecisionSettings) -> Path:

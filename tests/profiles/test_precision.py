@@ -1,6 +1,6 @@
 import pytest
 
-from edgeprune.profiles.precision import EmbeddingsType, Mode, PrecisionSettings, resolve_precision
+from edgeprune.profiles.precision import EmbeddingsType, Mode, Precision, PrecisionSettings, resolve_precision
 
 
 @pytest.mark.parametrize(
@@ -19,9 +19,7 @@ from edgeprune.profiles.precision import EmbeddingsType, Mode, PrecisionSettings
 def test_weights_keep_to_7_bits_where_the_instruction_set_saturates(
     arch: str, isa: tuple[str, ...], reduce_range: bool
 ):
-    found = resolve_precision(
-        "int8-dynamic", arch=arch, isa=isa, weight_type=None, reduce_range=None, per_channel=False
-    )
+    found = resolve_precision(Precision(mode="int8-dynamic", per_channel=False), arch=arch, isa=isa)
     assert found == PrecisionSettings(
         mode="int8-dynamic", weight_type="int8", reduce_range=reduce_range, per_channel=False, embeddings="int8"
     )
@@ -30,15 +28,14 @@ def test_weights_keep_to_7_bits_where_the_instruction_set_saturates(
 @pytest.mark.parametrize("reduce_range", [True, False])
 @pytest.mark.parametrize("arch", ["x86_64", "aarch64"])
 def test_what_the_profile_says_wins(arch: str, reduce_range: bool):
-    found = resolve_precision(
-        "int8-dynamic", arch=arch, isa=(), weight_type="uint8", reduce_range=reduce_range, per_channel=True
-    )
+    asked = Precision(mode="int8-dynamic", weight_type="uint8", reduce_range=reduce_range, per_channel=True)
+    found = resolve_precision(asked, arch=arch, isa=())
     assert (found.weight_type, found.reduce_range, found.per_channel) == ("uint8", reduce_range, True)
 
 
 @pytest.mark.parametrize("mode", ["fp32", "fp16"])
 def test_floating_point_has_no_quantization_settings(mode: Mode):
-    found = resolve_precision(mode, arch="x86_64", isa=(), weight_type="int8", reduce_range=True, per_channel=True)
+    found = resolve_precision(Precision(mode=mode), arch="x86_64", isa=())
     assert found == PrecisionSettings(mode=mode)
     assert found.weight_type is None
 
@@ -48,9 +45,7 @@ def test_floating_point_has_no_quantization_settings(mode: Mode):
 )
 def test_embeddings_follow_the_mode_unless_the_profile_says(mode: Mode, embeddings: str):
     def resolved(asked: EmbeddingsType | None) -> PrecisionSettings:
-        return resolve_precision(
-            mode, arch="aarch64", isa=(), weight_type=None, reduce_range=None, per_channel=True, embeddings=asked
-        )
+        return resolve_precision(Precision(mode=mode, embeddings=asked), arch="aarch64", isa=())
 
     assert resolved(None).embeddings == embeddings
     assert resolved("fp32").embeddings == "fp32"

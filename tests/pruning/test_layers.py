@@ -101,9 +101,9 @@ def test_a_second_round_removes_what_is_still_to_go(context: TinyContext):
 @pytest.mark.parametrize(
     ("step", "message"),
     [
-        (LayersStep(method="layers", drop=(2, 7)), "has the layers 0 to 1, not 2, 7"),
+        (LayersStep(method="layers", drop=(2, 7)), "drop names layers 2, 7, the model has 0, 1"),
         (LayersStep(method="layers", drop=(0, 1)), "needs at least one"),
-        (LayersStep(method="layers", remove=2), "layers.remove is 2, but the model has 2 layers"),
+        (LayersStep(method="layers", remove=2), "layers.remove is 2, the model has 2 layers; at least one must stay"),
     ],
 )
 def test_what_would_leave_no_model_is_refused(context: TinyContext, step: LayersStep, message: str):
