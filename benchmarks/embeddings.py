@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 
 import edgeprune
-from edgeprune.data.table import DataSpec
 from edgeprune.pipeline.report import BuildReport
 from edgeprune.store.store import Store
 from edgeprune.tasks.prepared import OUTPUTS, load_outputs
@@ -74,7 +73,8 @@ def main() -> None:
         train, _, test = files.partition(",")
         report = edgeprune.build(
             MODEL,
-            data=DataSpec(train=train, test=test),
+            data=train,
+            test_data=test,
             task="feature-extraction",
             pipeline=arguments.pipeline,
             set_=arguments.overrides,

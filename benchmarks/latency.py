@@ -106,7 +106,6 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.processes < FEWEST_PROCESSES:
         parser.error(f"an interval takes {FEWEST_PROCESSES} processes")
-    data = DataSpec(train=arguments.data, test=arguments.test_data, max_rows=arguments.max_rows)
     model = MODEL
     if arguments.bert_base:
         from memory import bert_base
@@ -118,7 +117,9 @@ def main() -> None:
     def built(*overrides: str) -> BuildReport:
         return edgeprune.build(
             model,
-            data=data,
+            data=arguments.data,
+            test_data=arguments.test_data,
+            max_rows=arguments.max_rows,
             task="text-classification",
             pipeline=arguments.pipeline,
             set_=[*arguments.overrides, *overrides],
@@ -138,6 +139,7 @@ def main() -> None:
     from edgeprune.store.store import Store
     from edgeprune.tasks.prepared import open_prepared
 
+    data = DataSpec(train=arguments.data, test=arguments.test_data, max_rows=arguments.max_rows)
     prepared = open_prepared(
         Store.open(folder("prepare", 0)), DataSource(data, columns=COLUMNS["text-classification"], offline=True)
     )

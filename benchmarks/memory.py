@@ -107,31 +107,29 @@ def child(request: dict) -> None:
     import edgeprune.graph.quantization
     import edgeprune.training.trainer  # noqa: F401
     from edgeprune.base.memory import peak_memory_mb, reset_peak
-    from edgeprune.data.table import DataSpec
-    from edgeprune.pipeline.api import make_request
+    from edgeprune.pipeline.options import BuildOptions
     from edgeprune.pipeline.plan import make_plan
-    from edgeprune.pipeline.run import run_node
+    from edgeprune.pipeline.request import read_request
+    from edgeprune.pipeline.run import run_nodes
     from edgeprune.store.store import Store
 
     torch.ones(64, 64) @ torch.ones(64, 64)  # the math library allocates its buffers at the first product
     reset_peak()
     baseline = peak_memory_mb()
-    build = make_request(
+    options = BuildOptions(
         request["model"],
-        data=DataSpec(train=request["train"], test=request["test"], max_rows=request["max_rows"]),
+        data=request["train"],
+        test_data=request["test"],
+        max_rows=request["max_rows"],
         task=request["task"],
         pipeline="structured",
         store=request["store"],
         set_=request["overrides"],
     )
-    plan, artifacts = make_plan(build), {}
-    for node in plan.nodes:
-        if node is plan.benchmark:
-            continue
-        artifacts[node.id] = run_node(node, plan, Store(build.store), artifacts, seed=build.pipeline.seed)[0]
-        if node.id == request["node"]:
-            break
-    manifest = artifacts[request["node"]].manifest
+    plan = make_plan(read_request(options))
+    wanted = next(number for number, node in enumerate(plan.nodes, start=1) if node.id == request["node"])
+    *_, (_, done) = run_nodes(plan.nodes[:wanted], plan.subject, Store(Path(request["store"])))
+    manifest = done.artifact.manifest
     json.dump(
         {
             "baseline_mb": baseline,

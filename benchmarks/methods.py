@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import edgeprune
-from edgeprune.data.table import DataSpec
 from edgeprune.models.sizes import inspect_model
 from edgeprune.pipeline.report import BuildReport
 from edgeprune.profiles.shipped import load_pipeline
@@ -163,7 +162,8 @@ def main() -> None:
                     )
                 report = edgeprune.build(
                     MODEL,
-                    data=DataSpec(train=train, test=test),
+                    data=train,
+                    test_data=test,
                     task="text-classification",
                     pipeline=pipeline,
                     set_=[*flags, *others, "target.runner=null"],

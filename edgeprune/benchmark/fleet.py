@@ -4,13 +4,13 @@ import contextlib
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 from edgeprune.base.errors import EdgepruneError, TargetError
-from edgeprune.base.events import Emit, Event, Progress, StageFinished, StageStarted, ignore
+from edgeprune.base.events import Emit, Progress, StageFinished, StageStarted, ignore
 from edgeprune.benchmark.compare import BenchmarkReport, benchmark
 from edgeprune.devices.runner import runner_of, why_unreachable
 from edgeprune.profiles.pipeline import BenchmarkConfig
@@ -56,7 +56,7 @@ def fleet(
                     inputs=inputs,
                     max_regression=max_regression,
                     samples=samples,
-                    emit=together.of(number),
+                    progress=together.of(number),
                 )
         except EdgepruneError as error:
             return error
@@ -89,16 +89,13 @@ class _Together:
         self._parts: dict[int, Progress] = {}
         """The last of each target."""
 
-    def of(self, number: int) -> Emit:
-        """What takes one target's events."""
+    def of(self, number: int) -> Callable[[int, int, str], None]:
+        """Give what takes one target's progress."""
 
-        def tell(event: Event) -> None:
+        def tell(done: int, total: int, unit: str) -> None:
             with self._lock:
-                if isinstance(event, Progress):
-                    self._parts[number] = event
-                    self._tell(event)
-                elif not isinstance(event, StageStarted | StageFinished):
-                    self._emit(event)
+                self._parts[number] = Progress("benchmark", 0, done, total, unit)
+                self._tell(self._parts[number])
 
         return tell
 

@@ -2,30 +2,25 @@
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from edgeprune.base.errors import UsageError
-from edgeprune.cli.build import progress
-from edgeprune.cli.options import (
-    Json,
-    LabelColumn,
-    Offline,
-    PairColumn,
-    StoreOption,
-    Task,
-    TextColumn,
-    data_spec,
-    store_folder,
-)
-from edgeprune.cli.render import out
+from edgeprune.cli.options import Json, refuse_unread, store_folder, with_build_options
+from edgeprune.cli.progress import EventRenderer
+from edgeprune.cli.render import err, out
 
 __all__ = ["inspect"]
 
+_OF_DATA = ("text_column", "pair_column", "label_column", "task")
+"""Options that say how `--data` is read."""
 
+
+@with_build_options(only=(*_OF_DATA, "store", "offline"))
 def inspect(
+    context: typer.Context,
     model: Annotated[str, typer.Argument(help="A model, an artifact's folder in the store, or a package.")],
     tokens: Annotated[
         int | None,
@@ -40,18 +35,14 @@ def inspect(
         str | None, typer.Option(help="Draw where every head attends in this text: attention.html.")
     ] = None,
     data: Annotated[
-        str | None, typer.Option("--data", help="What to compute importance on; not needed for a pruned artifact.")
+        str | None, typer.Option(help="What to compute importance on; not needed for a pruned artifact.")
     ] = None,
-    text_column: TextColumn = None,
-    pair_column: PairColumn = None,
-    label_column: LabelColumn = None,
-    task: Task = None,
     criterion: Annotated[
         str | None, typer.Option(help="random, magnitude, taylor, fisher or activation.  [default: fisher]")
     ] = None,
     output: Annotated[Path, typer.Option(help="Folder that pictures are written to.")] = Path(),
-    store: StoreOption = None,
-    offline: Offline = False,
+    *,
+    options: Mapping[str, Any],
     as_json: Json = False,
 ) -> int:
     """Parameters and multiply-adds by layer and part, dense beside pruned; pictures of importance and attention."""
@@ -59,23 +50,38 @@ def inspect(
     from edgeprune.models.sizes import inspect_model
     from edgeprune.store.store import Store
 
-    if not importance and (data is not None or criterion is not None):
-        raise UsageError("--data and --criterion say how importance is computed; add --importance, or leave them out")
-    opened = Store(store_folder(store))
-    found = inspect_model(model, tokens=tokens, store=opened, offline=offline)
+    if not importance:
+        refuse_unread(
+            context, ["data", "criterion", *_OF_DATA], "they say how importance is computed; add --importance"
+        )
+    elif data is None:
+        refuse_unread(context, ["criterion", *_OF_DATA], "they say how --data is read and scored; give --data")
+    if not importance and attention is None:
+        refuse_unread(context, ["output"], "it takes pictures; add --importance or --attention")
+    store, offline = Store(store_folder(options["store"])), options["offline"]
+    found = inspect_model(model, tokens=tokens, store=store, offline=offline)
     written: list[Path] = []
     if importance:
+        from edgeprune.data.table import DataSpec
         from edgeprune.pipeline.importance import draw_importance
 
-        spec = None if data is None else data_spec(data, None, None, text_column, pair_column, label_column, None)
-        with progress(stages=2) as renderer:
+        columns = {name: options[name] for name in ("text_column", "pair_column", "label_column")}
+        spec = None if data is None else DataSpec(train=data, **columns)
+        with EventRenderer(err, stages=2) as renderer:
             written += draw_importance(
-                model, spec, criterion=criterion, task=task, store=opened, output=output, offline=offline, emit=renderer
+                model,
+                spec,
+                criterion=criterion,
+                task=options["task"],
+                store=store,
+                output=output,
+                offline=offline,
+                emit=renderer,
             )
     if attention is not None:
         from edgeprune.pipeline.importance import draw_attention
 
-        written.append(draw_attention(model, attention, store=opened, output=output, offline=offline))
+        written.append(draw_attention(model, attention, store=store, output=output, offline=offline))
     if as_json:
         document = found.model_dump(mode="json") | {"pictures": [str(path) for path in written]}
         sys.stdout.write(json.dumps(document, indent=2) + "\n")

@@ -1,128 +1,106 @@
-"""Define the options that commands share, once."""
+"""Define the options that commands share; those of a build come from `BuildOptions`."""
 
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any, get_args
 
 import typer
 
 from edgeprune.base.errors import UsageError
+from edgeprune.pipeline.options import OptionField, option_fields
+from edgeprune.store.store import default_store
 
-if TYPE_CHECKING:
-    from edgeprune.data.table import DataSpec
+__all__ = ["Command", "Json", "group", "refuse_unread", "store_folder", "with_build_options"]
 
-__all__ = [
-    "Data",
-    "Events",
-    "Json",
-    "LabelColumn",
-    "MaxRows",
-    "Name",
-    "Offline",
-    "OptionalData",
-    "Output",
-    "PairColumn",
-    "PipelineOption",
-    "ProblemTypeOption",
-    "Release",
-    "SelectionData",
-    "Set",
-    "StoreOption",
-    "Task",
-    "TestData",
-    "TextColumn",
-    "data_spec",
-    "group",
-    "share_of",
-    "store_folder",
-]
-Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
-StoreOption = Annotated[
-    Path | None, typer.Option("--store", help="Where artifacts are kept.  [default: $EDGEPRUNE_STORE or .edgeprune]")
-]
+Command = Callable[..., int]
 
 
 def group(help_text: str) -> typer.Typer:
-    """A group of commands; without one it shows its help."""
+    """Make a group of commands; without one it shows its help."""
     return typer.Typer(help=help_text, no_args_is_help=True, rich_markup_mode=None, add_completion=False)
 
 
 def store_folder(asked: Path | None) -> Path:
-    """The store asked for, or the default one."""
-    from edgeprune.store.store import default_store
-
+    """Give the store asked for, or the default one."""
     return asked or default_store()
 
 
-Set = Annotated[
-    list[str] | None, typer.Option("--set", help="Override, e.g. stages.finetune.epochs=1 or target.budget.size_mb=30.")
-]
+def with_build_options(
+    *, only: Sequence[str] | None = None, without: Sequence[str] = ()
+) -> Callable[[Command], Command]:
+    """Give a command the flags of a build in the place of its parameter `options`, a dict by field name.
+
+    A parameter that the command has itself, under a field's name, replaces that flag.
+
+    Args:
+        only: Fields that the command has flags for; None: all.
+        without: Fields that it has no flag for.
+    """
+
+    def decorated(command: Command) -> Command:
+        own = inspect.signature(command, eval_str=True).parameters
+        taken = [
+            one
+            for one in option_fields()
+            if (only is None or one.name in only) and one.name not in without and one.name not in own
+        ]
+
+        @functools.wraps(command)
+        def call(**given: Any) -> int:
+            options = {one.name: given.pop(one.name) for one in taken}
+            options |= {one.name: one.default for one in taken if options[one.name] is None}
+            return command(options=options, **given)
+
+        parameters: list[inspect.Parameter] = []
+        for name, parameter in own.items():
+            ours = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)]
+            parameters += map(_parameter, taken) if name == "options" else ours
+        call.__signature__ = inspect.Signature(parameters, return_annotation=int)  # type: ignore[attr-defined] # typer reads it
+        call.__annotations__ = {}
+        return call
+
+    return decorated
 
 
-def share_of(text: str) -> float:
-    """The share that `5%` or `0.05` is."""
-    try:
-        value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < 1:
-        raise UsageError(f"--max-regression is {text}; give a share below 1, such as 5% or 0.05")
-    return value
+def refuse_unread(context: typer.Context, unread: Sequence[str], why: str) -> None:
+    """Refuse flags that were typed and would not be read.
+
+    Args:
+        context: Of the command that runs.
+        unread: Names of its parameters.
+        why: The end of the sentence: what the flags belong to, and what to do.
+
+    Raises:
+        UsageError: At least one of them was typed.
+    """
+    typed = [
+        parameter.opts[0]
+        for parameter in context.command.params
+        if parameter.name in unread and str(context.get_parameter_source(parameter.name)).endswith("COMMANDLINE")
+    ]
+    if typed:
+        raise UsageError(f"{', '.join(typed)} would not be read: {why}")
 
 
-Data = Annotated[
-    str,
-    typer.Option("--data", help="JSONL, CSV, TSV or Parquet file, or a dataset name or folder: training rows, or all."),
-]
-OptionalData = Annotated[
-    str | None, typer.Option("--data", help="As for build; not needed to compare build.json files.")
-]
-SelectionData = Annotated[str | None, typer.Option(help="File for every choice.  [default: a tenth of --data]")]
-TestData = Annotated[str | None, typer.Option(help="File for reported figures and the gate.  [default: 15% of --data]")]
-TextColumn = Annotated[
-    str | None,
-    typer.Option("--text-column", "--image-column", help="Column with the text, the words, the question or the image."),
-]
-PairColumn = Annotated[
-    str | None, typer.Option(help="Column with the second text of a row; the context of question answering.")
-]
-LabelColumn = Annotated[str | None, typer.Option(help="Column with the label, the labels of the words or the answers.")]
-MaxRows = Annotated[int | None, typer.Option(help="Use a seeded subset of at most this many rows.", min=20)]
-PipelineOption = Annotated[str, typer.Option("--pipeline", help="Shipped pipeline, or a path ending in .yaml.")]
-Task = Annotated[
-    str | None,
-    typer.Option(
-        help="text-classification, token-classification, question-answering, fill-mask, feature-extraction, "
-        "image-classification or image-feature-extraction.  [default: from the checkpoint]"
-    ),
-]
-ProblemTypeOption = Annotated[
-    str | None,
-    typer.Option("--problem-type", help="single_label_classification, multi_label_classification or regression."),
-]
-Name = Annotated[str | None, typer.Option(help="Name of the package.  [default: the model's]")]
-Release = Annotated[str, typer.Option(help="Version of the package.")]
-Output = Annotated[Path, typer.Option(help="Folder that packages are written to.")]
-Offline = Annotated[bool, typer.Option("--offline", help="Never ask the network for model or data.")]
-Events = Annotated[Path | None, typer.Option("--events", help="Append every event to this file, as JSON lines.")]
-
-
-def data_spec(
-    data: str,
-    selection: str | None,
-    test: str | None,
-    text_column: str | None,
-    pair_column: str | None,
-    label_column: str | None,
-    max_rows: int | None,
-) -> "DataSpec":
-    from edgeprune.data.table import DataSpec
-
-    return DataSpec(
-        train=data,
-        selection=selection,
-        test=test,
-        text_column=text_column,
-        pair_column=pair_column,
-        label_column=label_column,
-        max_rows=max_rows,
+def _parameter(one: OptionField) -> inspect.Parameter:
+    """Make a command's parameter, as typer reads it, out of a field."""
+    kinds = get_args(one.type) or (one.type,)
+    many = one.default == ()
+    kind: Any = list[str] if many else Path if Path in kinds else kinds[0]
+    if one.default is None or many:
+        kind |= None
+    if one.name == "model":
+        declared: Any = typer.Argument(help=one.help)
+    else:
+        flag = one.flag
+        declared = typer.Option(*one.names, help=one.help, min=flag.minimum, parser=flag.parse, metavar=flag.metavar)
+    default = inspect.Parameter.empty if one.default is MISSING else None if many else one.default
+    return inspect.Parameter(
+        one.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, declared]
     )
+
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]

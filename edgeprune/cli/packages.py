@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 
 from edgeprune.base.errors import EdgepruneError, UsageError, first_exit_code
-from edgeprune.cli.options import Json, share_of
+from edgeprune.cli.options import Json
 from edgeprune.cli.progress import EventRenderer
 from edgeprune.cli.render import budget_misses, err, out, print_benchmark
+from edgeprune.pipeline.options import share_of
 
 __all__ = ["benchmark", "verify"]
 
@@ -46,7 +47,10 @@ def benchmark(
         Path | None, typer.Option(help="One text, or image path, a line.  [default: the package's goldens]")
     ] = None,
     max_regression: Annotated[
-        str | None, typer.Option(help="With --against: how much slower the first may be, e.g. 5%.")
+        float | None,
+        typer.Option(
+            parser=share_of, metavar="SHARE", help="With --against: how much slower the first may be, e.g. 5%."
+        ),
     ] = None,
     processes: Annotated[
         int, typer.Option(help="Fresh processes; fewer than 7 allow no interval and no verdict.", min=1)
@@ -66,8 +70,7 @@ def benchmark(
     from edgeprune.profiles.pipeline import BenchmarkConfig
     from edgeprune.profiles.shipped import load_target
 
-    share = None if max_regression is None else share_of(max_regression)
-    if share is not None and against is None:
+    if max_regression is not None and against is None:
         raise UsageError("--max-regression is of one package against another; give --against")
     names = [name.strip() for name in target.split(",")]
     if other := next((one for one in set_ or () if not one.startswith("target.")), None):
@@ -85,7 +88,7 @@ def benchmark(
             targets,
             config=BenchmarkConfig(processes=processes, samples=samples),
             inputs=None if inputs is None else _lines(inputs),
-            max_regression=share,
+            max_regression=max_regression,
             samples=output,
             emit=renderer,
         )

@@ -2,11 +2,12 @@
 
 import json
 import sys
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
 
-from edgeprune.cli.options import Json, StoreOption, group, store_folder
+from edgeprune.cli.options import Json, group, store_folder, with_build_options
 from edgeprune.cli.render import out, table
 
 __all__ = ["store_app", "store_gc", "store_list", "store_size"]
@@ -16,11 +17,12 @@ store_app = group("What builds left behind, to be used again.")
 
 
 @store_app.command("list")
-def store_list(store: StoreOption = None, as_json: Json = False) -> int:
+@with_build_options(only=("store",))
+def store_list(options: Mapping[str, Any], as_json: Json = False) -> int:
     """Every artifact in the store."""
     from edgeprune.store.store import Store
 
-    found = list(Store(store_folder(store)).artifacts())
+    found = list(Store(store_folder(options["store"])).artifacts())
     if as_json:
         sys.stdout.write(json.dumps([one.manifest.model_dump(mode="json") for one in found], indent=2) + "\n")
         return 0
@@ -39,11 +41,12 @@ def store_list(store: StoreOption = None, as_json: Json = False) -> int:
 
 
 @store_app.command("size")
-def store_size(store: StoreOption = None, as_json: Json = False) -> int:
+@with_build_options(only=("store",))
+def store_size(options: Mapping[str, Any], as_json: Json = False) -> int:
     """How much the store holds, by stage."""
     from edgeprune.store.files import total_bytes
 
-    root = store_folder(store)
+    root = store_folder(options["store"])
     sizes = {
         folder.name: total_bytes([folder])
         for folder in sorted(root.glob("*"))
@@ -60,8 +63,9 @@ def store_size(store: StoreOption = None, as_json: Json = False) -> int:
 
 
 @store_app.command("gc")
+@with_build_options(only=("store",))
 def store_gc(
-    store: StoreOption = None,
+    options: Mapping[str, Any],
     older_than_days: Annotated[
         float | None, typer.Option("--older-than", help="Also delete artifacts not used for so many days.", min=0)
     ] = None,
@@ -73,7 +77,7 @@ def store_gc(
     from edgeprune.store.files import total_bytes
     from edgeprune.store.store import Store
 
-    opened = Store(store_folder(store))
+    opened = Store(store_folder(options["store"]))
     doomed, freed = [], 0
     try:
         for folder in opened.garbage(older_than_days):

@@ -3,12 +3,15 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pydantic import JsonValue
+
 from edgeprune.base.errors import ProfileError
+from edgeprune.ondevice.agent import device_info
 from edgeprune.profiles.runners import LocalConfig
 from edgeprune.profiles.shipped import load_target, shipped_names
 from edgeprune.profiles.target import LATENCY_BUDGETS, Target
 
-__all__ = ["host_target", "mismatches"]
+__all__ = ["host_target", "measured_on", "mismatches"]
 
 
 def mismatches(target: Target, device: Mapping[str, Any], providers: Sequence[str] | None = None) -> list[str]:
@@ -32,6 +35,14 @@ def mismatches(target: Target, device: Mapping[str, Any], providers: Sequence[st
     if providers is not None and target.runtime.provider not in providers:
         reasons.append(f"needs {target.runtime.provider}, onnxruntime here has {', '.join(providers)}")
     return reasons
+
+
+def measured_on(target: Target) -> JsonValue:
+    """Say what a measurement holds for: this CPU, or what a profile says of another machine."""
+    if isinstance(target.runner, LocalConfig):
+        device = device_info()
+        return [device["arch"], list(device["isa"]), device["cpu"]]
+    return [target.model_dump(mode="json")[name] for name in ("device", "runner")]
 
 
 def host_target(device: Mapping[str, Any], overrides: Sequence[str] = ()) -> Target:

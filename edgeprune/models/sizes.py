@@ -22,10 +22,10 @@ from edgeprune.models.architectures import (
 from edgeprune.models.checkpoint import count_parameters, empty_model, load_config
 from edgeprune.models.record import PruningRecord, read_pruning
 from edgeprune.models.reference import resolve_model
-from edgeprune.store.checkpoints import checkpoint_folder
+from edgeprune.store.checkpoints import checkpoint_artifact
 from edgeprune.store.store import Store
 
-__all__ = ["Inspection", "PartRow", "inspect_model"]
+__all__ = ["Inspection", "PartRow", "checkpoint_of", "inspect_model"]
 
 
 _TOKENS = 128
@@ -72,7 +72,7 @@ def inspect_model(reference: str, *, tokens: int | None, store: Store, offline: 
         ModelError: There is no checkpoint to be found.
         UsageError: `tokens` for a model that reads images.
     """
-    folder = checkpoint_folder(Path(reference), store) or resolve_model(reference, offline=offline).folder
+    folder = checkpoint_of(reference, store, offline=offline)
     config = load_config(folder)
     record = read_pruning(folder)
     of_image = image_tokens(config)
@@ -109,6 +109,16 @@ def inspect_model(reference: str, *, tokens: int | None, store: Store, offline: 
     return Inspection(
         model=reference, architecture=name, tokens=tokens, pruned=record is not None, parts=rows, total=total
     )
+
+
+def checkpoint_of(reference: str, store: Store, *, offline: bool = False) -> Path:
+    """Find the checkpoint's folder of a model reference, of an artifact's folder, or of a package's.
+
+    Raises:
+        ModelError: There is no checkpoint to be found.
+    """
+    artifact = checkpoint_artifact(Path(reference), store)
+    return resolve_model(reference, offline=offline).folder if artifact is None else artifact.file("checkpoint")
 
 
 class _Count(Frozen):

@@ -1,133 +1,75 @@
-"""The two functions of the Python interface, with the same meaning as the commands."""
+"""Offer the two functions of the Python interface, with the same meaning as the commands."""
 
-from collections.abc import Sequence
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from edgeprune.base.errors import ModelError
 from edgeprune.base.events import Emit, ignore
-from edgeprune.data.table import DataSpec
-from edgeprune.devices.match import host_target
-from edgeprune.ondevice.agent import device_info
+from edgeprune.pipeline.build import build as run_build
+from edgeprune.pipeline.options import BuildOptions
 from edgeprune.pipeline.plan import make_plan
-from edgeprune.pipeline.publish import build as run_build
 from edgeprune.pipeline.report import BuildReport
-from edgeprune.pipeline.request import BuildRequest
-from edgeprune.profiles.shipped import load_pipeline, load_target
-from edgeprune.store.store import default_store
+from edgeprune.pipeline.request import read_request
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["build", "load", "make_request"]
+__all__ = ["build", "load"]
+
+P = ParamSpec("P")
+Given = TypeVar("Given")
+Returned = TypeVar("Returned")
 
 
-def make_request(
-    model: str,
-    *,
-    data: str | DataSpec,
-    target: str = "host",
-    pipeline: str = "structured",
-    name: str | None = None,
-    release: str = "0",
-    task: str | None = None,
-    problem_type: str | None = None,
-    set_: Sequence[str] = (),
-    store: str | Path | None = None,
-    output: str | Path = "dist",
-    offline: bool = False,
-    baseline: str | Path | None = None,
-    max_regression: float = 0.05,
-) -> BuildRequest:
-    """The arguments of `build`, profiles read and overridden.
+def _keywords_of(options: Callable[P, Given]) -> Callable[[Callable[[Given], Returned]], Callable[P, Returned]]:
+    """Give a function of one object the parameters that the object is made from, for callers, editors and type checkers."""
 
-    Raises:
-        ProfileError: A pipeline or target that is not valid.
-    """
-    return BuildRequest(
-        model=model,
-        data=DataSpec(train=data) if isinstance(data, str) else data,
-        pipeline=load_pipeline(pipeline, set_),
-        target=host_target(device_info(), set_) if target == "host" else load_target(target, set_),
-        pipeline_reference=pipeline,
-        target_reference=target,
-        overrides=tuple(set_),
-        store=Path(store) if store is not None else default_store(),
-        output=Path(output),
-        name=name,
-        release=release,
-        task=task,
-        problem_type=problem_type,
-        offline=offline,
-        baseline=None if baseline is None else Path(baseline),
-        max_regression=max_regression,
-    )
+    def decorated(function: Callable[[Given], Returned]) -> Callable[P, Returned]:
+        @functools.wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> Returned:
+            return function(options(*args, **kwargs))
+
+        taken = inspect.signature(options)
+        call.__signature__ = taken.replace(  # type: ignore[attr-defined] # inspect reads it
+            return_annotation=inspect.signature(function).return_annotation
+        )
+        return call
+
+    return decorated
 
 
-def build(
-    model: str,
-    *,
-    data: str | DataSpec,
-    target: str = "host",
-    pipeline: str = "structured",
-    name: str | None = None,
-    release: str = "0",
-    task: str | None = None,
-    problem_type: str | None = None,
-    set_: Sequence[str] = (),
-    store: str | Path | None = None,
-    output: str | Path = "dist",
-    offline: bool = False,
-    baseline: str | Path | None = None,
-    max_regression: float = 0.05,
-    emit: Emit = ignore,
-) -> BuildReport:
+@dataclass(frozen=True)
+class _Call(BuildOptions):
+    emit: Emit = ignore
+    """Is handed every event."""
+
+
+@_keywords_of(_Call)
+def build(call: _Call) -> BuildReport:
     """Package a model for a target; what is in the store is taken from there.
 
-    Args:
-        model: A local folder, a hub id with @revision, or package:NAME/FOLDER.
-        data: A data file, a dataset name, or a `DataSpec` with columns and given splits.
-        target: A shipped target's name, a path, or `host`: the best shipped match for this machine.
-        pipeline: A shipped pipeline's name, or a path.
-        name: Of the package; None: the model's.
-        release: The package's version.
-        task: One of optimum's task names; None: from the checkpoint's architecture.
-        problem_type: Of a text classification; None: from the checkpoint, or from the labels.
-        set_: Overrides, `stages.finetune.epochs=1` or `target.budget.size_mb=30`.
-        store: Where artifacts are kept; None: EDGEPRUNE_STORE, or .edgeprune.
-        output: Where the package goes.
-        offline: Never ask the network for the model or the data.
-        baseline: A package that the new one is timed against, by turns; None: none.
-        max_regression: The share by which the new one may be slower.
-        emit: Is handed every event.
+    The keywords are the fields of `edgeprune.pipeline.options.BuildOptions`, which are the flags of `edgeprune build` as
+    well, and `emit`, a function that is handed every event.
+
+        report = edgeprune.build("./my-model", data="reviews.jsonl", target="host", set_=["stages.finetune.epochs=1"])
+        report.exit_code, report.package.path
 
     Returns:
-        What was built and measured. A missed budget is in `verdict` and `exit_code`, it doesn't raise.
+        What was built and measured. A missed budget is in `verdict` and `exit_code`; it doesn't raise.
 
     Raises:
         EdgepruneError: The build could not be finished; its `exit_code` says of what kind the fault is.
     """
-    request = make_request(
-        model,
-        data=data,
-        target=target,
-        pipeline=pipeline,
-        name=name,
-        release=release,
-        task=task,
-        problem_type=problem_type,
-        set_=set_,
-        store=store,
-        output=output,
-        offline=offline,
-        baseline=baseline,
-        max_regression=max_regression,
-    )
-    return run_build(make_plan(request), request, emit=emit)
+    request = read_request(call)
+    return run_build(make_plan(request), request, emit=call.emit)
 
 
 def load(path: str | Path) -> "PreTrainedModel":
-    """A checkpoint, dense or pruned, as an ordinary PreTrainedModel in fp32 and evaluation mode.
+    """Load a checkpoint, dense or pruned, as an ordinary PreTrainedModel in fp32 and evaluation mode.
 
     Args:
         path: A folder with config.json and model.safetensors, or an artifact of prepare, prune or finetune.

@@ -15,16 +15,15 @@ from edgeprune.data.table import DataSpec
 from edgeprune.models.architectures import longest_text
 from edgeprune.models.checkpoint import empty_model, load_any, load_config, load_tokenizer
 from edgeprune.models.record import PruningRecord, read_pruning
-from edgeprune.models.reference import resolve_model
-from edgeprune.ondevice.agent import device_info
-from edgeprune.pipeline.plan import make_plan
-from edgeprune.pipeline.request import BuildRequest
-from edgeprune.pipeline.run import run_node
+from edgeprune.models.sizes import checkpoint_of
+from edgeprune.pipeline.checks import check_pipeline
+from edgeprune.pipeline.plan import plan_checkpoints
+from edgeprune.pipeline.run import run_nodes
+from edgeprune.pipeline.subject import Subject, find_subject
 from edgeprune.profiles.pipeline import Pipeline, PrepareConfig
-from edgeprune.profiles.target import Target
 from edgeprune.pruning.importance import Scores, open_scores
 from edgeprune.pruning.pictures import ImportanceMap, importance_map, write_attention, write_importance
-from edgeprune.store.checkpoints import checkpoint_folder
+from edgeprune.store.checkpoints import checkpoint_artifact
 from edgeprune.store.records import Artifact
 from edgeprune.store.store import Store
 
@@ -34,14 +33,6 @@ if TYPE_CHECKING:
 __all__ = ["draw_attention", "draw_importance"]
 
 _SCORES = "scores.safetensors"
-_NOWHERE: "dict[str, JsonValue]" = {
-    "schema_version": 1,
-    "name": "none",
-    "description": "Nothing is quantized or timed",
-    "runtime": {"threads": 1},
-    "precision": {"mode": "fp32"},
-    "runner": None,
-}
 
 
 def draw_importance(
@@ -77,7 +68,9 @@ def draw_importance(
         if found is None:
             raise UsageError(f"{reference} carries no scores; give --data to compute them on")
     else:
-        found = _computed(_request(reference, data, criterion or "fisher", task, store, offline=offline), emit)
+        folder = checkpoint_of(reference, store, offline=offline)
+        subject = find_subject(str(folder), data, task=task, offline=offline)
+        found = _computed(subject, _scoring_only(folder, criterion or "fisher"), store, emit)
     with storage_errors(output):
         return write_importance(found, f"Importance in {_short(reference)}", output)
 
@@ -88,7 +81,7 @@ def draw_attention(reference: str, text: str, *, store: Store, output: Path, off
     Raises:
         UsageError: The model reads images, or bertviz isn't installed.
     """
-    folder = _folder(reference, store, offline=offline)
+    folder = checkpoint_of(reference, store, offline=offline)
     with quiet_libraries():
         config = load_config(folder)
         longest = longest_text(config)
@@ -101,16 +94,6 @@ def draw_attention(reference: str, text: str, *, store: Store, output: Path, off
             return write_attention(model, load_tokenizer(folder), text, record, dense, longest, output)
 
 
-def _arch() -> str:
-    """The architecture a target may have that is nearest to this machine's; nothing here depends on it."""
-    return "aarch64" if device_info()["arch"] == "aarch64" else "x86_64"
-
-
-def _folder(reference: str, store: Store, *, offline: bool) -> Path:
-    """The checkpoint of a model reference, an artifact or a package."""
-    return checkpoint_folder(Path(reference), store) or resolve_model(reference, offline=offline).folder
-
-
 def _short(reference: str) -> str:
     """An artifact's stage and the beginning of its key; anything else as it is."""
     path = Path(reference)
@@ -120,11 +103,8 @@ def _short(reference: str) -> str:
     return f"{manifest.stage} {manifest.key[:12]}"
 
 
-def _request(
-    reference: str, data: DataSpec, criterion: str, task: str | None, store: Store, *, offline: bool
-) -> BuildRequest:
-    """A pipeline that scores and removes nothing."""
-    folder = _folder(reference, store, offline=offline)
+def _scoring_only(folder: Path, criterion: str) -> Pipeline:
+    """Make a pipeline that scores heads and neurons and removes none."""
     longest = longest_text(load_config(folder))
     content: dict[str, JsonValue] = {
         "schema_version": 1,
@@ -135,20 +115,7 @@ def _request(
             "prune": {"steps": [{"method": "structured", "importance": criterion}]},
         },
     }
-    return BuildRequest(
-        model=str(folder),
-        data=data,
-        pipeline=validate(Pipeline, content, source="--criterion", kind="choice"),
-        target=validate(
-            Target, {**_NOWHERE, "device": {"arch": _arch()}}, source="this machine", kind="target profile"
-        ),
-        pipeline_reference="importance",
-        target_reference="host",
-        store=store.root,
-        name="importance",
-        task=task,
-        offline=offline,
-    )
+    return validate(Pipeline, content, source="--criterion", kind="choice")
 
 
 def _saved(path: Path, store: Store) -> ImportanceMap | None:
@@ -159,15 +126,11 @@ def _saved(path: Path, store: Store) -> ImportanceMap | None:
     return _map(list(scores.values()), pruned.file("checkpoint")) if scores else None
 
 
-def _computed(request: BuildRequest, emit: Emit) -> ImportanceMap:
-    plan = make_plan(request)
-    store = Store(request.store)
+def _computed(subject: Subject, pipeline: Pipeline, store: Store, emit: Emit) -> ImportanceMap:
+    check_pipeline(pipeline, subject.task, subject.model)
     store.ensure_writable()
-    artifacts: dict[str, Artifact] = {}
-    for node in plan.nodes:
-        if node.stage.name in ("prepare", "prune"):
-            artifacts[node.id], _ = run_node(node, plan, store, artifacts, seed=request.pipeline.seed, emit=emit)
-    pruned = artifacts["prune-1"]
+    *_, (_, last) = run_nodes(plan_checkpoints(subject, pipeline, store), subject, store, emit=emit)
+    pruned = last.artifact
     return _map([open_scores(pruned.file(_SCORES)).scores[0]], pruned.file("checkpoint"))
 
 
@@ -179,10 +142,8 @@ def _map(steps: list[Scores], checkpoint: Path) -> ImportanceMap:
 
 
 def _prune_artifact(path: Path, store: Store) -> Artifact | None:
-    """The prune artifact that an artifact or a package is, or was made from."""
-    checkpoint = checkpoint_folder(path, store)
-    artifact = None if checkpoint is None else Store.open(checkpoint.parent)
+    """Find the prune artifact that an artifact or a package is, or was made from; None: nothing was pruned."""
+    artifact = checkpoint_artifact(path, store)
     if artifact is not None and artifact.manifest.stage == "finetune":
-        pruned = artifact.path.parents[1] / "prune" / artifact.manifest.parents["checkpoint"]
-        artifact = Store.open(pruned) if pruned.is_dir() else None  # else nothing was pruned before it
+        artifact = Store.holding(artifact.path).by_key(artifact.manifest.parents["checkpoint"])
     return artifact if artifact is not None and artifact.manifest.stage == "prune" else None

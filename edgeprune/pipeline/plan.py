@@ -1,23 +1,23 @@
-"""What a build will do: which stages, in which order, under which keys. Light: no torch.
+"""Plan a build: which stages run, in which order, under which keys. Light: no torch.
 
-plan = make_plan(request)
-[node.key for node in plan.nodes]
+    plan = make_plan(read_request(BuildOptions("./my-model", data="reviews.jsonl")))
+    [node.key for node in plan.nodes]
+
+The order is: checkpoints (prepare, then prune and finetune in rounds), graphs (export, race, quantize), the package, and
+what is measured or checked of it.
 """
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-
-from pydantic import JsonValue
+from dataclasses import dataclass, field
 
 from edgeprune.base.errors import UsageError
-from edgeprune.data.source import DataSource
 from edgeprune.devices import Runner
 from edgeprune.devices.emulated import EmulatedRunner
+from edgeprune.devices.match import measured_on
 from edgeprune.devices.runner import runner_of, why_unreachable
-from edgeprune.models.reference import ModelSource, resolve_model
-from edgeprune.ondevice.agent import device_info
-from edgeprune.pipeline.request import BuildRequest, check
+from edgeprune.pipeline.checks import check_baseline, check_pipeline, check_workload
+from edgeprune.pipeline.request import BuildRequest
 from edgeprune.pipeline.stages.base import Stage
 from edgeprune.pipeline.stages.benchmark import Benchmark
 from edgeprune.pipeline.stages.emulate import Emulate
@@ -29,25 +29,27 @@ from edgeprune.pipeline.stages.prepare import Prepare
 from edgeprune.pipeline.stages.prune import Prune
 from edgeprune.pipeline.stages.quantize import Quantize
 from edgeprune.pipeline.stages.race import Race
-from edgeprune.profiles.precision import PrecisionSettings, resolve_precision
-from edgeprune.profiles.runners import EmulatedConfig, LocalConfig
+from edgeprune.pipeline.stages.regression import Regression
+from edgeprune.pipeline.subject import Subject, find_subject
+from edgeprune.profiles.pipeline import Pipeline
+from edgeprune.profiles.runners import EmulatedConfig
 from edgeprune.profiles.variant import PLAIN, Variant
 from edgeprune.store.environment import numeric_mode
 from edgeprune.store.store import Store
-from edgeprune.tasks import COLUMNS, TaskName, resolve_problem_type, resolve_task
 
-__all__ = ["Node", "Plan", "make_plan"]
+__all__ = ["Node", "Plan", "make_plan", "plan_checkpoints"]
 
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")
 
 
 @dataclass(frozen=True)
 class Node:
-    """One stage of a plan, and the artifacts it reads (role to node)."""
+    """Place one stage in a plan: the artifacts that it reads, and where its own is kept."""
 
     id: str
     stage: Stage
     parents: Mapping[str, "Node"]
+    """Role to node."""
     store: Store
     seed: int
 
@@ -74,24 +76,52 @@ class Node:
 
 @dataclass(frozen=True)
 class Plan:
-    """The nodes of a build in their order, and what they all read."""
+    """Hold the nodes of a build in their order, and what they all read."""
 
-    model: ModelSource
-    data: DataSource
-    task: TaskName
+    subject: Subject
     name: PackageName
     nodes: list[Node]
-    benchmark: Node | None
-    """None: the target can't be measured from here."""
-    unreachable: str | None
-    """Why not."""
+    shipped: Node
+    """The node whose graph is packaged."""
     runner: Runner | None
     """Reaches the target for all the nodes that measure; not connected yet. None: the target can't be measured."""
+    unreachable: str | None
+    """Why the target can't be measured from here; None: it can."""
+
+
+@dataclass
+class _Nodes:
+    """Collect nodes in the order in which they run."""
+
+    store: Store
+    seed: int
+    all: list[Node] = field(default_factory=list)
+
+    def add(self, node_id: str, stage: Stage, parents: Mapping[str, Node]) -> Node:
+        node = Node(node_id, stage, parents, self.store, self.seed)
+        self.all.append(node)
+        return node
+
+
+@dataclass(frozen=True)
+class _Checkpoints:
+    dense: Node
+    final: Node
+    """The last round's; the dense one where nothing is pruned."""
+    last_round: int
+
+
+@dataclass(frozen=True)
+class _Graphs:
+    timed: dict[str, Node]
+    """What the benchmark calls a graph, to its node; the last one is shipped."""
+    exported: Node
+    """The fp32 graph that the shipped one was made from."""
+    race: Node | None
 
     @property
     def shipped(self) -> Node:
-        """The node whose graph is packaged."""
-        return next(node for node in self.nodes if node.id == "package").parents["model"]
+        return self.timed["final"]
 
 
 def make_plan(request: BuildRequest) -> Plan:
@@ -100,164 +130,149 @@ def make_plan(request: BuildRequest) -> Plan:
     Raises:
         UsageError: Anything in the request can't be used.
     """
-    model = resolve_model(request.model, offline=request.offline)
-    task = resolve_task(request.task, model.config)
-    problem_type = resolve_problem_type(request.problem_type, task)
-    check(request, task, model)
-    data = DataSource(request.data, columns=COLUMNS[task], offline=request.offline)
-    name = PackageName(name=request.name or model.name, release=request.release, target=request.target.name)
+    options, target = request.options, request.target
+    subject = find_subject(
+        options.model, request.data, task=options.task, problem_type=options.problem_type, offline=options.offline
+    )
+    check_pipeline(request.pipeline, subject.task, subject.model)
+    check_workload(target, request.pipeline, subject.task)
+    name = PackageName(name=options.name or subject.model.name, release=options.release, target=target.name)
     for kind, value in (("--name", name.name), ("--release", name.release)):
         if not _NAME.match(value):
             raise UsageError(f"{kind} {value!r} should consist of letters, digits and . _ + - (it names a folder)")
+    if request.baseline is not None:
+        check_baseline(request.baseline, subject.task)
+    unreachable = why_unreachable(target)
+    runner = None if unreachable is not None else runner_of(target)
 
-    unreachable = why_unreachable(request.target)
-    runner = None if unreachable is not None else runner_of(request.target)
-    planner = _Planner(request, Store(request.store), runner)
+    nodes = _Nodes(Store(request.store), request.pipeline.seed)
+    checkpoints = _add_checkpoints(nodes, subject, request.pipeline)
+    graphs = _add_graphs(nodes, checkpoints, request, runner)
+    package = _add_package(nodes, checkpoints, graphs, request, name)
+    _add_checks(nodes, checkpoints, graphs, request)
+    if runner is not None:
+        _add_measurements(nodes, checkpoints, graphs, package, request, runner)
+    return Plan(subject, name, nodes.all, graphs.shipped, runner, unreachable)
+
+
+def plan_checkpoints(subject: Subject, pipeline: Pipeline, store: Store) -> list[Node]:
+    """Plan the stages that make checkpoints alone; the last node's is the final one."""
+    nodes = _Nodes(store, pipeline.seed)
+    _add_checkpoints(nodes, subject, pipeline)
+    return nodes.all
+
+
+def _add_checkpoints(nodes: _Nodes, subject: Subject, pipeline: Pipeline) -> _Checkpoints:
+    stages = pipeline.stages
     prepare = Prepare(
-        request.pipeline.stages.prepare,
-        task=task,
-        problem_type=problem_type,
-        model_digest=model.digest,
-        data_digest=data.digest,
-        numeric=numeric_mode(request.pipeline.stages.prepare.precision),
+        stages.prepare,
+        task=subject.task,
+        problem_type=subject.problem_type,
+        model_digest=subject.model.digest,
+        data_digest=subject.data.digest,
+        numeric=numeric_mode(stages.prepare.precision),
     )
-    benchmark = planner.plan(prepare, name)
-    return Plan(model, data, task, name, planner.nodes, benchmark, unreachable, runner)
+    dense = final = nodes.add("prepare", prepare, {})
+    last_round = 0
+    for number in range(1, pipeline.rounds + 1):
+        if stages.prune is not None:
+            prune = Prune(stages.prune, round_number=number, rounds=pipeline.rounds)
+            final, last_round = nodes.add(f"prune-{number}", prune, {"dense": dense, "checkpoint": final}), number
+        if stages.finetune is not None:
+            numeric = numeric_mode(stages.finetune.precision)
+            finetune = Finetune(stages.finetune, numeric=numeric, round_number=number)
+            final, last_round = nodes.add(f"finetune-{number}", finetune, {"dense": dense, "checkpoint": final}), number
+    return _Checkpoints(dense, final, last_round)
 
 
-class _Planner:
-    """Puts a build's nodes in their order.
+def _add_graphs(nodes: _Nodes, checkpoints: _Checkpoints, request: BuildRequest, runner: Runner | None) -> _Graphs:
+    """Add the dense and the final graph: exported, raced where the target can be measured, quantized."""
+    stages, target, last_round = request.pipeline.stages, request.target, checkpoints.last_round
+    dense = checkpoints.dense
 
-    Args:
-        request: What the build is asked for.
-        store: Where its artifacts are.
-        runner: How the target is reached; None: it can't be measured.
-    """
+    def export(number: int, checkpoint: Node) -> Node:
+        stage = Export(stages.export, round_number=number)
+        return nodes.add(f"export-{number}", stage, {"dense": dense, "checkpoint": checkpoint})
 
-    def __init__(self, request: BuildRequest, store: Store, runner: Runner | None) -> None:
-        self.nodes: list[Node] = []
-        self._pipeline = request.pipeline
-        self._stages = request.pipeline.stages
-        self._target = request.target
-        self._store = store
-        self._runner = runner
-
-    def plan(self, prepare: Prepare, name: PackageName) -> Node | None:
-        """Add every node; the benchmark's, where the target can be measured."""
-        dense = self._add("prepare", prepare)
-        final, last_round = self._rounds(dense)
-        dense_onnx = self._export(0, dense, dense)
-        final_onnx = dense_onnx if final is dense else self._export(last_round, dense, final)
-        lineage = {node.id: node for node in self.nodes if node is not dense_onnx or final_onnx is dense_onnx}
-        raced = self._race(last_round, dense, final_onnx)
-        timed = {"dense-fp32": dense_onnx}
-        if self._runner is not None and final_onnx is not dense_onnx:
-            # What the graph and the precision alone buy, so that what pruning buys can be told.
-            timed["dense"] = self._quantize(0, dense, dense_onnx, raced, drop_limit=None)
-        drop_limit = self._target.budget.metric_drop
-        result = timed["final"] = self._quantize(last_round, dense, final_onnx, raced, drop_limit=drop_limit)
-        lineage |= {node.id: node for node in (*raced.values(), result)}
-        package = Package(self._stages.package, name=name, runtime=self._target.runtime)
-        package.round = last_round
-        packaged = self._add("package", package, dense=dense, model=result, **lineage)
-        if self._target.ort_format:
-            mobile = Mobile(threads=self._target.runtime.threads)
-            mobile.round = last_round
-            self._add("mobile", mobile, onnx=final_onnx, model=result)
-        self._emulate(last_round, dense, result)
-        packages = {"package": packaged} if self._target.times_answers else {}
-        return self._benchmark(last_round, dense, timed, packages)
-
-    def _add(self, node_id: str, stage: Stage, **parents: Node) -> Node:
-        named = {role.replace("_", "-"): node for role, node in parents.items()}
-        node = Node(node_id, stage, named, self._store, self._pipeline.seed)
-        self.nodes.append(node)
-        return node
-
-    def _rounds(self, dense: Node) -> tuple[Node, int]:
-        """Pruning and recovery; the last checkpoint's node, and its round."""
-        prune, finetune = self._stages.prune, self._stages.finetune
-        final, last_round = dense, 0
-        for number in range(1, self._pipeline.rounds + 1):
-            if prune is not None:
-                stage: Stage = Prune(prune, round_number=number, rounds=self._pipeline.rounds)
-                final, last_round = self._add(f"prune-{number}", stage, dense=dense, checkpoint=final), number
-            if finetune is not None:
-                stage = Finetune(finetune, numeric=numeric_mode(finetune.precision), round_number=number)
-                final, last_round = self._add(f"finetune-{number}", stage, dense=dense, checkpoint=final), number
-        return final, last_round
-
-    def _export(self, number: int, dense: Node, checkpoint: Node) -> Node:
-        stage = Export(self._stages.export, round_number=number)
-        return self._add(f"export-{number}", stage, dense=dense, checkpoint=checkpoint)
-
-    @property
-    def _settings(self) -> PrecisionSettings:
-        precision, device = self._target.precision, self._target.device
-        return resolve_precision(
-            precision.mode,
-            arch=device.arch,
-            isa=device.isa,
-            weight_type=precision.weight_type,
-            reduce_range=precision.reduce_range,
-            per_channel=precision.per_channel,
-            embeddings=precision.embeddings,
-        )
-
-    @property
-    def _place(self) -> list[JsonValue]:
-        """What a measurement holds for: this CPU, or what a profile says of another machine."""
-        if isinstance(self._target.runner, LocalConfig):
-            device = device_info()
-            return [device["arch"], list(device["isa"]), device["cpu"]]
-        return [self._target.model_dump(mode="json")[name] for name in ("device", "runner")]
-
-    def _race(self, number: int, dense: Node, onnx: Node) -> dict[str, Node]:
-        """The race by its role; none where the pipeline has none, or the target can't be measured."""
-        if self._stages.race is None or self._runner is None:
-            return {}
-        size_mb = self._target.budget.size_mb
+    exported_dense = export(0, dense)
+    exported = exported_dense if checkpoints.final is dense else export(last_round, checkpoints.final)
+    race = None
+    if stages.race is not None and runner is not None:
         stage = Race(
-            self._stages.race,
-            settings=self._settings,
-            runtime=self._target.runtime,
-            workload=self._target.workload,
-            size_limit_bytes=None if size_mb is None else size_mb * 1e6,
-            tolerance=self._stages.export.tolerance,
-            runner=self._runner,
-            place=self._place,
-            round_number=number,
+            stages.race,
+            target=target,
+            tolerance=stages.export.tolerance,
+            runner=runner,
+            place=measured_on(target),
+            round_number=last_round,
         )
-        return {"race": self._add(f"race-{number}", stage, dense=dense, onnx=onnx)}
+        race = nodes.add(f"race-{last_round}", stage, {"dense": dense, "onnx": exported})
+    raced = {} if race is None else {"race": race}
 
-    def _quantize(
-        self, number: int, dense: Node, onnx: Node, raced: dict[str, Node], *, drop_limit: float | None
-    ) -> Node:
-        plain = Variant(rewrites=PLAIN, precision=self._settings)
-        tolerance = self._stages.export.tolerance
-        stage = Quantize(plain, tolerance=tolerance, drop_limit=drop_limit, round_number=number)
-        return self._add(f"quantize-{number}", stage, dense=dense, onnx=onnx, **raced)
+    def quantize(number: int, onnx: Node, drop_limit: float | None) -> Node:
+        plain = Variant(rewrites=PLAIN, precision=target.precision_settings)
+        stage = Quantize(plain, tolerance=stages.export.tolerance, drop_limit=drop_limit, round_number=number)
+        return nodes.add(f"quantize-{number}", stage, {"dense": dense, "onnx": onnx, **raced})
 
-    def _emulate(self, number: int, dense: Node, model: Node) -> None:
-        """The check on an emulated core, where the profile names one and it is set up here."""
-        config = self._target.runner
-        if not isinstance(config, EmulatedConfig) or (runner := EmulatedRunner(config)).lacking is not None:
-            return
-        stage = Emulate(config.core, runner, rows=self._stages.package.goldens)
-        stage.round = number
-        self._add("emulate", stage, dense=dense, model=model)
+    timed = {"dense-fp32": exported_dense}
+    if runner is not None and exported is not exported_dense:
+        # What the graph and the precision alone buy, so that what pruning buys can be told.
+        timed["dense"] = quantize(0, exported_dense, None)
+    timed["final"] = quantize(last_round, exported, target.budget.metric_drop)
+    return _Graphs(timed, exported, race)
 
-    def _benchmark(self, number: int, dense: Node, timed: dict[str, Node], packages: dict[str, Node]) -> Node | None:
-        if self._runner is None:
-            return None
-        stage = Benchmark(
-            self._stages.benchmark,
-            names=tuple(timed),
-            budget=self._target.budget,
-            runtime=self._target.runtime,
-            workload=self._target.workload,
-            runner=self._runner,
-            place=self._place,
+
+def _add_package(
+    nodes: _Nodes, checkpoints: _Checkpoints, graphs: _Graphs, request: BuildRequest, name: PackageName
+) -> Node:
+    """Add the package; it also reads every ancestor of its graph, for the lineage."""
+    compared = [node.id for name, node in graphs.timed.items() if name != "final" and node is not graphs.exported]
+    lineage = {node.id: node for node in nodes.all if node.id not in compared}
+    stage = Package(
+        request.pipeline.stages.package,
+        name=name,
+        runtime=request.target.runtime,
+        lineage=tuple(lineage),
+        round_number=checkpoints.last_round,
+    )
+    return nodes.add("package", stage, {"dense": checkpoints.dense, "model": graphs.shipped, **lineage})
+
+
+def _add_checks(nodes: _Nodes, checkpoints: _Checkpoints, graphs: _Graphs, request: BuildRequest) -> None:
+    """Add what the profile asks for beside the package: the ORT format, and the check on an emulated core."""
+    target, last_round = request.target, checkpoints.last_round
+    if target.ort_format:
+        mobile = Mobile(threads=target.runtime.threads, round_number=last_round)
+        nodes.add("mobile", mobile, {"onnx": graphs.exported, "model": graphs.shipped})
+    if isinstance(target.runner, EmulatedConfig) and (emulated := EmulatedRunner(target.runner)).lacking is None:
+        rows = request.pipeline.stages.package.goldens
+        emulate = Emulate(target.runner.core, emulated, rows=rows, round_number=last_round)
+        nodes.add("emulate", emulate, {"dense": checkpoints.dense, "model": graphs.shipped})
+
+
+def _add_measurements(
+    nodes: _Nodes, checkpoints: _Checkpoints, graphs: _Graphs, package: Node, request: BuildRequest, runner: Runner
+) -> None:
+    """Add the benchmark of the graphs and, where there is a baseline, that of the package against it."""
+    config, target, place = request.pipeline.stages.benchmark, request.target, measured_on(request.target)
+    answering = {"package": package} if target.times_answers else {}
+    benchmark = Benchmark(
+        config,
+        names=tuple(graphs.timed),
+        target=target,
+        runner=runner,
+        place=place,
+        round_number=checkpoints.last_round,
+    )
+    nodes.add("benchmark", benchmark, {"baseline": checkpoints.dense, **graphs.timed, **answering})
+    if request.baseline is not None:
+        regression = Regression(
+            config,
+            baseline=request.baseline,
+            max_regression=request.max_regression,
+            target=target,
+            runner=runner,
+            place=place,
+            round_number=checkpoints.last_round,
         )
-        stage.round = number
-        return self._add("benchmark", stage, baseline=dense, **timed, **packages)
+        nodes.add("regression", regression, {"package": package})

@@ -1,165 +1,98 @@
-"""What a build is asked for, what of it can't be done, and how to ask for it elsewhere. Light: no torch."""
+"""Read the profiles that a build is asked for, and say how to ask for the same build elsewhere. Light: no torch."""
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgeprune.base.errors import UsageError
 from edgeprune.data.table import DataSpec
-from edgeprune.models.record import read_pruning
-from edgeprune.models.reference import ModelSource
+from edgeprune.devices.match import host_target
+from edgeprune.ondevice.agent import device_info
+from edgeprune.pipeline.options import MAX_REGRESSION, BuildOptions, option_fields
 from edgeprune.profiles.pipeline import Pipeline
 from edgeprune.profiles.runners import EmulatedConfig
-from edgeprune.profiles.steps import GradientStep, LayersStep, MasksStep, StructuredStep, VocabularyStep
+from edgeprune.profiles.shipped import load_pipeline, load_target
 from edgeprune.profiles.target import Target
-from edgeprune.pruning.masks import read_masks
-from edgeprune.tasks import IMAGE_TASKS, TAUGHT_ONLY, WHOLE_TEXTS, TaskName
+from edgeprune.store.store import default_store
 
-__all__ = ["BuildRequest", "check", "command_on_device"]
+__all__ = ["BuildRequest", "command_on_device", "read_request"]
 
 
 @dataclass(frozen=True)
 class BuildRequest:
-    """Everything a build is asked for, profiles already read."""
+    """Hold a build's options with the pipeline and the target that they name, read and overridden."""
 
-    model: str
-    data: DataSpec
+    options: BuildOptions
     pipeline: Pipeline
     target: Target
-    pipeline_reference: str
-    """The name or path that the pipeline was read from; likewise the target's."""
-    target_reference: str
-    overrides: tuple[str, ...] = ()
-    store: Path = Path(".edgeprune")
-    output: Path = Path("dist")
-    name: str | None = None
-    """Of the package; None: the model's."""
-    release: str = "0"
-    task: str | None = None
-    problem_type: str | None = None
-    offline: bool = False
-    baseline: Path | None = None
-    """A package that the new one is timed against, by turns."""
-    max_regression: float = 0.05
-    """The share by which the new one may be slower."""
+
+    @property
+    def data(self) -> DataSpec:
+        """Where the rows are, and which columns and splits are meant."""
+        options = self.options
+        return DataSpec(
+            train=options.data,
+            selection=options.selection_data,
+            test=options.test_data,
+            text_column=options.text_column,
+            pair_column=options.pair_column,
+            label_column=options.label_column,
+            max_rows=options.max_rows,
+        )
+
+    @property
+    def store(self) -> Path:
+        """The folder of the store."""
+        return default_store() if self.options.store is None else Path(self.options.store)
+
+    @property
+    def output(self) -> Path:
+        """The folder that packages are written to."""
+        return Path(self.options.output)
+
+    @property
+    def baseline(self) -> Path | None:
+        """The package that the new one is timed against; None: there is none."""
+        return None if self.options.baseline is None else Path(self.options.baseline)
+
+    @property
+    def max_regression(self) -> float:
+        """The share by which the new package may be slower than the baseline."""
+        return MAX_REGRESSION if self.options.max_regression is None else self.options.max_regression
 
 
-def check(request: BuildRequest, task: TaskName, model: ModelSource) -> None:
-    """Raises UsageError for what can't be done to this model for this task."""
-    if task in IMAGE_TASKS:
-        _check_images(request)
-    else:
-        _check_workload(request)
-    _check_signals(request, task)
-    _check_augmentation(request, task)
-    _check_layers(request, model)
+def read_request(options: BuildOptions) -> BuildRequest:
+    """Read the pipeline and the target that options name.
+
+    Raises:
+        ProfileError: A pipeline or a target isn't there, or isn't valid.
+    """
+    overrides = tuple(options.set_)
+    return BuildRequest(
+        options=options,
+        pipeline=load_pipeline(options.pipeline, overrides),
+        target=host_target(device_info(), overrides)
+        if options.target == "host"
+        else load_target(options.target, overrides),
+    )
 
 
 def command_on_device(request: BuildRequest) -> str:
-    """The command that makes the same package on the target itself and measures it there."""
-    data = request.data
-    words = ["edgeprune", "build", request.model, "--data", data.train, "--target", request.target_reference]
-    words += ["--pipeline", request.pipeline_reference]
-    options = {
-        "--selection-data": data.selection,
-        "--test-data": data.test,
-        "--text-column": data.text_column,
-        "--pair-column": data.pair_column,
-        "--label-column": data.label_column,
-        "--max-rows": data.max_rows,
-        "--task": request.task,
-        "--problem-type": request.problem_type,
-        "--name": request.name,
-        "--baseline": request.baseline,
-        "--max-regression": None if request.baseline is None else request.max_regression,
-    }
-    for option, value in options.items():
-        words += [] if value is None else [option, str(value)]
+    """Write the command that makes the same package on the target itself and measures it there."""
     elsewhere = request.target.runner is None or isinstance(request.target.runner, EmulatedConfig)
-    runner = ["target.runner={type: local}"] if elsewhere else []
-    for override in [*request.overrides, *runner]:
-        words += ["--set", override]
-    return shlex.join([*words, "--release", request.release])
+    runner = ("target.runner={type: local}",) if elsewhere else ()
+    values = {**vars(request.options), "set_": [*request.options.set_, *runner]}
+    words = ["edgeprune", "build", request.options.model]
+    for option in option_fields():
+        value = values[option.name]
+        if option.name not in ("model", "output", "store") and value is not None and value != option.default:
+            words += _typed(option.names[0], value)
+    return shlex.join(words)
 
 
-def _check_workload(request: BuildRequest) -> None:
-    length, limit = request.target.workload.lengths, request.pipeline.stages.prepare.max_length
-    if isinstance(length, int) and length > limit:
-        raise UsageError(
-            f"{request.target.name} times texts of {length} tokens (workload.lengths), but the pipeline cuts every text to "
-            f"{limit} (stages.prepare.max_length); make them fit"
-        )
-
-
-def _check_images(request: BuildRequest) -> None:
-    """Raises UsageError for what has a meaning for texts only."""
-    stages, length = request.pipeline.stages, request.target.workload.lengths
-    if "max_length" in stages.prepare.model_fields_set:
-        raise UsageError(
-            "stages.prepare.max_length cuts texts, but the model reads images; leave it out of the pipeline"
-        )
-    if isinstance(length, int):
-        raise UsageError(
-            f"{request.target.name} times texts of {length} tokens (workload.lengths), but the model reads images, which all "
-            f"have one size; set target.workload.lengths to data"
-        )
-    for number, step in enumerate(stages.prune.steps if stages.prune else ()):
-        if isinstance(step, VocabularyStep):
-            raise UsageError(
-                f"stages.prune.steps.{number} prunes a vocabulary, but the model reads images; leave the step out"
-            )
-
-
-def _check_signals(request: BuildRequest, task: TaskName) -> None:
-    prune = request.pipeline.stages.prune
-    for number, step in enumerate(prune.steps if prune else ()):
-        if isinstance(step, StructuredStep | GradientStep) and step.signal == "labels" and task in TAUGHT_ONLY:
-            raise UsageError(
-                f"stages.prune.steps.{number}.signal is labels, but this task has none; use divergence, which asks how far the "
-                f"outputs move"
-            )
-
-
-def _check_augmentation(request: BuildRequest, task: TaskName) -> None:
-    finetune = request.pipeline.stages.finetune
-    if finetune and finetune.augment and task not in WHOLE_TEXTS:
-        raise UsageError(
-            f"stages.finetune.augment puts texts together from pieces, which only {' and '.join(sorted(WHOLE_TEXTS))} can "
-            f"learn from; set it to 0 for {task}"
-        )
-
-
-def _check_layers(request: BuildRequest, model: ModelSource) -> None:
-    """Raises UsageError for a step that names layers the model doesn't have, or would leave it none."""
-    record, config = read_pruning(model.folder), model.config
-    if record is not None:
-        numbers = [layer.index for layer in record.layers]
-    else:
-        # Where all layers are one, that one is the only group.
-        count = config.get("num_hidden_groups") or config.get("num_hidden_layers") or config.get("n_layers") or 0
-        numbers = list(range(count))
-    prune, left = request.pipeline.stages.prune, set(numbers)
-    for number, step in enumerate(prune.steps if prune and numbers else ()):
-        where = f"stages.prune.steps.{number}"
-        if isinstance(step, LayersStep):
-            if "num_hidden_groups" in config:
-                raise UsageError(f"{where} drops layers, but all layers of this model are one; leave the step out")
-            _check_removal(step, where, numbers, left)
-            left -= set(step.drop or ())
-        elif isinstance(step, MasksStep) and step.file.is_file():  # else the stage says that it can't be read
-            read_masks(step.file, len(numbers))
-        for name in ("keep_heads", "keep_ffn", "sparsity"):
-            values = getattr(step, name, None)
-            if isinstance(values, tuple) and len(values) != len(numbers):
-                raise UsageError(f"{where}.{name} lists {len(values)} values, the model has {len(numbers)} layers")
-
-
-def _check_removal(step: LayersStep, where: str, numbers: list[int], left: set[int]) -> None:
-    if step.drop is not None and not set(step.drop) <= set(numbers):
-        raise UsageError(f"{where}.drop names layers of {sorted(step.drop)}, the model has {numbers}")
-    if step.drop is not None and left <= set(step.drop):
-        raise UsageError(f"{where}.drop names every layer that is left; a model needs at least one")
-    if step.remove is not None and step.remove >= len(numbers):
-        raise UsageError(
-            f"{where}.remove is {step.remove}, the model has {len(numbers)} layers; one at least must stay"
-        )
+def _typed(flag: str, value: object) -> list[str]:
+    """A flag as it is typed: alone where it is a switch, once a value where it has several."""
+    if value is True:
+        return [flag]
+    values = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+    return [word for one in values for word in (flag, str(one))]

@@ -1,4 +1,4 @@
-"""Run one node of a plan: find its artifact in the store, or make it there whole.
+"""Run the nodes of a plan: find each artifact in the store, or make it there whole.
 
 Every stage runs under its key's lock, into a draft folder that is renamed when it is complete. Two builds of one thing at
 once share the work: the second waits, then finds the artifact.
@@ -10,7 +10,8 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from edgeprune.base.errors import IntegrityError, storage_errors
@@ -18,59 +19,147 @@ from edgeprune.base.events import Emit, Event, Note, Progress, StageFinished, St
 from edgeprune.base.memory import peak_memory_mb, release_memory, reset_peak
 from edgeprune.base.quiet_libraries import quiet_libraries
 from edgeprune.base.threads import torch_threads
-from edgeprune.pipeline.plan import Node, Plan
+from edgeprune.pipeline.plan import Node
 from edgeprune.pipeline.stages.base import Work
+from edgeprune.pipeline.subject import Subject
 from edgeprune.store.environment import environment, numeric_mode
 from edgeprune.store.files import file_records
 from edgeprune.store.records import Artifact, Manifest
 from edgeprune.store.store import MEASURING, Store
 
-__all__ = ["measure_node", "run_node"]
+__all__ = ["Done", "run_nodes"]
 
 
-def run_node(
-    node: Node, plan: Plan, store: Store, artifacts: Mapping[str, Artifact], *, seed: int, emit: Emit = ignore
-) -> tuple[Artifact, bool]:
-    """The node's artifact, and whether it was in the store already.
+@dataclass(frozen=True)
+class Done:
+    """Hold what came of a node."""
+
+    artifact: Artifact
+    cached: bool
+    """Whether the artifact was in the store already, or another build made it meanwhile."""
+
+
+def run_nodes(
+    nodes: Iterable[Node], subject: Subject, store: Store, *, emit: Emit = ignore
+) -> Iterator[tuple[Node, Done]]:
+    """Run nodes in their order; yield each with what came of it, as soon as it is done.
 
     Args:
-        node: What to make.
-        plan: The plan that it belongs to.
+        nodes: In an order in which every node comes after its parents.
+        subject: The model and the data of all of them.
         store: Where artifacts are found and kept.
-        artifacts: Those made so far, by node id; the node's parents are among them.
-        seed: The pipeline's.
         emit: Is handed every event.
     """
-    stage, key = node.stage, _key(node)
-    waiting = StageWaiting(stage.name, stage.round, key)
-    with storage_errors(store.root), store.lock(stage.name, key, lambda: emit(waiting)):
-        artifact = _find(store, stage.name, key, emit)
-        cached = artifact is not None
-        if artifact is None:
-            emit(StageStarted(stage.name, stage.round, key))
-            draft, place = store.draft(stage.name, key), store.folder(stage.name, key)
-            artifact = _run(node, plan, store, artifacts, draft, place, emit, seed)
-    emit(StageFinished(stage.name, stage.round, key, cached, artifact.manifest.duration_s))
-    return artifact, cached
+    since = time.time()
+    artifacts: dict[str, Artifact] = {}
+    for node in nodes:
+        run = _Run(node, subject, store, artifacts, emit)
+        done = run.measured(since) if node.stage.measures else run.found_or_made()
+        artifacts[node.id] = done.artifact
+        yield node, done
 
 
-def measure_node(
-    node: Node, plan: Plan, store: Store, artifacts: Mapping[str, Artifact], *, seed: int, since: float, emit: Emit
-) -> Artifact:
-    """A new measurement, or one that another build of the same thing finished after `since` (seconds since 1970)."""
-    stage, key = node.stage, _key(node)
-    waiting = StageWaiting(stage.name, stage.round, key)
-    # One measurement of this store at a time, whatever it measures: two would disturb each other.
-    with storage_errors(store.root), store.lock(stage.name, MEASURING, lambda: emit(waiting)):
-        run = _fresh_run(store.folder(stage.name, key), since)
-        shared = run is not None
-        if run is None:
-            emit(StageStarted(stage.name, stage.round, key))
-            run_id = f"{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%S}-{os.getpid()}"
-            draft, place = store.draft_run(key, run_id), store.folder(stage.name, key) / run_id
-            run = _run(node, plan, store, artifacts, draft, place, emit, seed)
-    emit(StageFinished(stage.name, stage.round, key, shared, run.manifest.duration_s))
-    return run
+@dataclass(frozen=True)
+class _Run:
+    """Run one node: find its artifact, or make it."""
+
+    node: Node
+    subject: Subject
+    store: Store
+    artifacts: Mapping[str, Artifact]
+    """Those made so far, by node id; the node's parents are among them."""
+    emit: Emit
+
+    @property
+    def key(self) -> str:
+        return _key(self.node)
+
+    def found_or_made(self) -> Done:
+        """Take the artifact from the store, or make it there."""
+        stage, store = self.node.stage, self.store
+        with self._locked(stage.name, self.key):
+            artifact = _find(store, stage.name, self.key, self.emit)
+            cached = artifact is not None
+            if artifact is None:
+                draft, place = store.draft(stage.name, self.key), store.folder(stage.name, self.key)
+                artifact = self._made(draft, place)
+        return self._finished(artifact, cached=cached)
+
+    def measured(self, since: float) -> Done:
+        """Measure anew, or take what another build of the same thing measured after `since` (seconds since 1970)."""
+        stage, store = self.node.stage, self.store
+        # One measurement of this store at a time, whatever it measures: two would disturb each other.
+        with self._locked("benchmark", MEASURING):
+            run = _fresh_run(store.folder(stage.name, self.key), since)
+            shared = run is not None
+            if run is None:
+                run_id = f"{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%S}-{os.getpid()}"
+                draft, place = (
+                    store.draft_run(stage.name, self.key, run_id),
+                    store.folder(stage.name, self.key) / run_id,
+                )
+                run = self._made(draft, place)
+        return self._finished(run, cached=shared)
+
+    @contextlib.contextmanager
+    def _locked(self, name: str, key: str) -> Iterator[None]:
+        """Hold a lock of the store; say once that another build holds it."""
+        stage = self.node.stage
+        waiting = StageWaiting(stage.name, stage.round, self.key)
+        with storage_errors(self.store.root), self.store.lock(name, key, lambda: self.emit(waiting)):
+            yield
+
+    def _finished(self, artifact: Artifact, *, cached: bool) -> Done:
+        stage = self.node.stage
+        self.emit(StageFinished(stage.name, stage.round, self.key, cached, artifact.manifest.duration_s))
+        return Done(artifact, cached)
+
+    def _made(self, draft: Path, place: Path) -> Artifact:
+        """Run the stage into its draft and commit it; a failed stage leaves nothing."""
+        node, stage = self.node, self.node.stage
+        self.emit(StageStarted(stage.name, stage.round, self.key))
+        work = self._work(draft)
+        release_memory()
+        reset_peak()
+        started, clock = dt.datetime.now(dt.UTC), time.perf_counter()
+        try:
+            with quiet_libraries(), torch_threads(numeric_mode("fp32").threads):
+                metrics = stage(work)
+            manifest = Manifest(
+                stage=stage.name,
+                key=self.key,
+                parents={role: _key(parent) for role, parent in node.parents.items()},
+                config=stage.fingerprint(),
+                files=file_records(draft),
+                metrics=metrics,
+                environment=environment(stage.libraries),
+                seed=node.seed,
+                started_at=started.isoformat(timespec="seconds"),
+                duration_s=round(time.perf_counter() - clock, 3),
+                peak_memory_mb=peak_memory_mb(),
+            )
+            return self.store.commit(draft, place, manifest)
+        except BaseException:
+            shutil.rmtree(draft, ignore_errors=True)
+            raise
+
+    def _work(self, draft: Path) -> Work:
+        stage, outside = self.node.stage, sys.stdout
+
+        def tell(event: Event) -> None:
+            with contextlib.redirect_stdout(outside):  # inside, libraries print to nowhere; who listens may print
+                self.emit(event)
+
+        return Work(
+            model=self.subject.model,
+            data=self.subject.data,
+            parents={role: self.artifacts[parent.id] for role, parent in self.node.parents.items()},
+            folder=draft,
+            partial=self.store.partial(self.key),
+            seed=self.node.seed,
+            emit=tell,
+            progress=lambda done, total, unit: tell(Progress(stage.name, stage.round, done, total, unit)),
+        )
 
 
 def _fresh_run(folder: Path, since: float) -> Artifact | None:
@@ -93,56 +182,3 @@ def _find(store: Store, stage: str, key: str, emit: Emit) -> Artifact | None:
         emit(Note(f"{error} (doing so now)"))
         store.remove(store.folder(stage, key))
         return None
-
-
-def _run(
-    node: Node,
-    plan: Plan,
-    store: Store,
-    artifacts: Mapping[str, Artifact],
-    draft: Path,
-    place: Path,
-    emit: Emit,
-    seed: int,
-) -> Artifact:
-    """Run a stage into its draft and commit it; a failed stage leaves nothing."""
-    stage, key = node.stage, _key(node)
-    outside = sys.stdout
-
-    def tell(event: Event) -> None:
-        with contextlib.redirect_stdout(outside):  # inside, libraries print to nowhere; who listens may print
-            emit(event)
-
-    work = Work(
-        model=plan.model,
-        data=plan.data,
-        parents={role: artifacts[parent.id] for role, parent in node.parents.items()},
-        folder=draft,
-        partial=store.partial(key),
-        seed=seed,
-        emit=tell,
-        progress=lambda done, total, unit: tell(Progress(stage.name, stage.round, done, total, unit)),
-    )
-    release_memory()
-    reset_peak()
-    started, clock = dt.datetime.now(dt.UTC), time.perf_counter()
-    try:
-        with quiet_libraries(), torch_threads(numeric_mode("fp32").threads):
-            metrics = stage(work)
-        manifest = Manifest(
-            stage=stage.name,
-            key=key,
-            parents={role: _key(parent) for role, parent in node.parents.items()},
-            config=stage.fingerprint(),
-            files=file_records(draft),
-            metrics=metrics,
-            environment=environment(stage.libraries),
-            seed=seed,
-            started_at=started.isoformat(timespec="seconds"),
-            duration_s=round(time.perf_counter() - clock, 3),
-            peak_memory_mb=peak_memory_mb(),
-        )
-        return store.commit(draft, place, manifest)
-    except BaseException:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise

@@ -4,39 +4,48 @@ import json
 from pathlib import Path
 
 from edgeprune.base.errors import ModelError
+from edgeprune.store.records import Artifact
 from edgeprune.store.store import Store
 
-__all__ = ["checkpoint_folder"]
+__all__ = ["checkpoint_artifact"]
+
+_WEIGHTS = "checkpoint/model.safetensors"
+_MADE_FROM = ("checkpoint", "onnx", "model", "final", "package")
+"""Roles of the parent that holds the same model one step earlier; a stage has one of them at most, save mobile, whose
+graphs are of one checkpoint."""
 
 
-def checkpoint_folder(path: Path, store: Store) -> Path | None:
-    """The checkpoint that an artifact is, or was made from; None if `path` is neither artifact nor package."""
+def checkpoint_artifact(path: Path, store: Store) -> Artifact | None:
+    """Find the artifact whose checkpoint an artifact or a package holds, or was made from.
+
+    Args:
+        path: An artifact's folder, or a package's.
+        store: Where a package's artifacts are; an artifact's own store is where it lies.
+
+    Returns:
+        The artifact with the folder `checkpoint`; None: `path` is neither an artifact nor a package.
+
+    Raises:
+        ModelError: The checkpoint isn't in the store any more.
+    """
     if (path / "lineage.json").is_file():
-        stages = json.loads((path / "lineage.json").read_text(encoding="utf-8"))["stages"]
-        with_weights = [stage for stage in stages if "checkpoint/model.safetensors" in stage["files"]]
-        folder = store.folder(with_weights[-1]["stage"], with_weights[-1]["key"])
-        if not folder.is_dir():
-            raise ModelError(f"{path} was made from {folder}, which is not in the store; give the right --store")
-        return folder / "checkpoint"
-    while (path / "manifest.json").is_file():
-        if (path / "checkpoint").is_dir():
-            return path / "checkpoint"
-        artifact = Store.open(path)
-        root = path.absolute().parents[2 if artifact.manifest.stage == "benchmark" else 1]
-        stages_by_role = {
-            "checkpoint": ("finetune", "prune", "prepare"),
-            "onnx": ("export",),
-            "model": ("quantize",),
-            "final": ("quantize",),
-        }
-        candidates = [
-            root / stage / artifact.manifest.parents[role]
-            for role, stages in stages_by_role.items()
-            if role in artifact.manifest.parents
-            for stage in stages
-        ]
-        found = next((candidate for candidate in candidates if candidate.is_dir()), None)
-        if found is None:
-            raise ModelError(f"{path} names no checkpoint that is in the store")
-        path = found
-    return None
+        return _of_package(path, store)
+    if not (path / "manifest.json").is_file():
+        return None
+    artifact, home = Store.open(path), Store.holding(path)
+    while not artifact.file(_WEIGHTS).is_file():
+        key = next((artifact.manifest.parents[role] for role in _MADE_FROM if role in artifact.manifest.parents), None)
+        parent = None if key is None else home.by_key(key)
+        if parent is None:
+            raise ModelError(f"{artifact.path} names no checkpoint that is in the store {home.root}; build again")
+        artifact = parent
+    return artifact
+
+
+def _of_package(path: Path, store: Store) -> Artifact:
+    stages = json.loads((path / "lineage.json").read_text(encoding="utf-8"))["stages"]
+    last = [stage for stage in stages if _WEIGHTS in stage["files"]][-1]
+    folder = store.folder(last["stage"], last["key"])
+    if not folder.is_dir():
+        raise ModelError(f"{path} was made from {folder}, which is not in the store; give the right --store")
+    return Store.open(folder)

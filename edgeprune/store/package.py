@@ -14,7 +14,7 @@ from typing import Any
 from edgeprune.base.errors import IntegrityError, SchemaVersionError, UsageError
 from edgeprune.store.files import file_digest
 
-__all__ = ["archive", "check_digests", "description", "opened", "read"]
+__all__ = ["archive", "check_digests", "description", "opened", "package_digest", "read"]
 
 
 _SCHEMA_VERSION = 3
@@ -40,6 +40,18 @@ def opened(path: Path) -> Iterator[Path]:
         raise UsageError(
             f"{path} is not a package: it has no SHA256SUMS; give a folder or .tar.gz that edgeprune build wrote"
         )
+
+
+def package_digest(path: Path) -> str:
+    """Give the SHA-256 that tells a package from any other: of its archive, or of its folder's SHA256SUMS.
+
+    Raises:
+        UsageError: There is no package at `path`.
+    """
+    if path.is_file():
+        return file_digest(path)
+    with opened(path) as folder:
+        return file_digest(folder / "SHA256SUMS")
 
 
 def description(folder: Path) -> dict[str, Any]:

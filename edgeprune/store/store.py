@@ -1,7 +1,7 @@
 """The content-addressed store: what a stage made, found again by what determined it.
 
     <store>/<stage>/<key>/manifest.json    beside the artifact's files
-    <store>/benchmark/<key>/<run id>/      measurements: many runs under one key
+    <store>/benchmark/<key>/<run id>/      measurements: many runs under one key (regression too)
     <store>/partial/<key>/                 a training's resume state, gone when the stage is done
     <store>/locks/<stage>-<key>.lock       one writer a key, one measurement at a time
 
@@ -21,6 +21,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Self
 
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
@@ -34,7 +35,15 @@ __all__ = ["MEASURING", "Store", "default_store"]
 MEASURING = "local"
 """Stands for the key in the one lock that all measurements of a store share."""
 
-_LEFTOVERS = ("*/.tmp-*", "*/.old-*", "benchmark/*/.tmp-*", "benchmark/*/.old-*", "partial/*")
+_MEASUREMENTS = ("benchmark", "regression")
+"""Stages whose every run is kept."""
+
+_LEFTOVERS = (
+    "*/.tmp-*",
+    "*/.old-*",
+    *(f"{stage}/*/{left}" for stage in _MEASUREMENTS for left in (".tmp-*", ".old-*")),
+    "partial/*",
+)
 
 
 def default_store() -> Path:
@@ -131,9 +140,9 @@ class Store:
         """An empty hidden folder beside the artifact's place; the caller holds the lock."""
         return self._empty(self.root / stage / f".tmp-{key}")
 
-    def draft_run(self, key: str, run_id: str) -> Path:
-        """The same for one benchmark run."""
-        return self._empty(self.root / "benchmark" / key / f".tmp-{run_id}")
+    def draft_run(self, stage: str, key: str, run_id: str) -> Path:
+        """Make an empty hidden folder for one run of a measurement, beside the other runs."""
+        return self._empty(self.root / stage / key / f".tmp-{run_id}")
 
     @staticmethod
     def _empty(folder: Path) -> Path:
@@ -158,11 +167,23 @@ class Store:
         shutil.rmtree(hidden)
 
     def artifacts(self) -> Iterator[Artifact]:
-        """Every readable artifact and benchmark run, digests not checked."""
-        for path in sorted(self.root.glob("*/*/manifest.json")) + sorted(self.root.glob("benchmark/*/*/manifest.json")):
+        """Yield every readable artifact and every run of a measurement, digests not checked."""
+        patterns = ("*/*/manifest.json", *(f"{stage}/*/*/manifest.json" for stage in _MEASUREMENTS))
+        for path in (path for pattern in patterns for path in sorted(self.root.glob(pattern))):
             if not any(part.startswith(".") for part in path.relative_to(self.root).parts[:-1]):
                 with contextlib.suppress(IntegrityError):
                     yield self.open(path.parent)
+
+    def by_key(self, key: str) -> Artifact | None:
+        """Find an artifact by its key alone, whatever stage made it; None: it isn't there. Digests are not checked."""
+        found = next(self.root.glob(f"*/{key}/manifest.json"), None)
+        return None if found is None else self.open(found.parent)
+
+    @classmethod
+    def holding(cls, folder: Path) -> Self:
+        """Give the store that an artifact's folder, or one run of a measurement, lies in."""
+        below = 2 if folder.parent.parent.name in _MEASUREMENTS else 1
+        return cls(folder.absolute().parents[below])
 
     def garbage(self, older_than_days: float | None) -> Iterator[Path]:
         """Folders that a killed process left and, if asked, those not used for so many days.
@@ -179,8 +200,8 @@ class Store:
                 if (artifact.path / "manifest.json").stat().st_mtime < oldest
             ]
         for folder in dict.fromkeys(folders):
-            benchmark_run = folder.parent.parent == self.root / "benchmark"
-            key = MEASURING if benchmark_run else re.sub(r"^\.(tmp|old)-", "", folder.name)
+            is_run = folder.parent.parent.parent == self.root and folder.parent.parent.name in _MEASUREMENTS
+            key = MEASURING if is_run else re.sub(r"^\.(tmp|old)-", "", folder.name)
             with contextlib.ExitStack() as held:
                 try:
                     for path in (self.root / "locks").glob(f"*-{key}.lock"):

@@ -132,7 +132,7 @@ class Answering(EmulatedRunner):
 
 def test_the_stage_compares_as_many_rows_as_there_are_goldens(built: Built, tmp_path: Path) -> None:
     work = work_of(built, tmp_path, dense=("prepare", 0), model=("quantize", 1))
-    Emulate("cortex-a72", Answering(1.0), rows=5)(work)
+    Emulate("cortex-a72", Answering(1.0), rows=5, round_number=1)(work)
     found = (tmp_path / "emulation.json").read_text(encoding="utf-8")
     assert '"rows": 5' in found
     assert '"max_error": 0.0' in found
@@ -147,13 +147,16 @@ def test_another_answer_or_a_distant_output_ends_the_build(
     with pytest.raises(
         ParityError, match=r"under emulation \(cortex-a72\) the model computes something else"
     ) as caught:
-        Emulate("cortex-a72", Answering(factor), rows=5)(work)
+        Emulate("cortex-a72", Answering(factor), rows=5, round_number=1)(work)
     assert same is None or f"{same} answers are the same" in str(caught.value)
     assert not (tmp_path / "emulation.json").exists()
 
 
 def test_each_core_has_a_key_of_its_own() -> None:
-    keys = {Emulate(core, EmulatedRunner(config(core)), rows=8).key({"dense": "a", "model": "b"}, 0) for core in CORES}
+    keys = {
+        Emulate(core, EmulatedRunner(config(core)), rows=8, round_number=1).key({"dense": "a", "model": "b"}, 0)
+        for core in CORES
+    }
     assert len(keys) == len(CORES)
 
 

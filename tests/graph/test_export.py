@@ -25,13 +25,14 @@ from edgeprune.graph.session import onnx_session, predict_onnx
 from edgeprune.models.architectures import layers_of
 from edgeprune.models.checkpoint import load_checkpoint, save_checkpoint
 from edgeprune.models.text_reader import TextReader, load_text_reader
-from edgeprune.pipeline.api import make_request
+from edgeprune.pipeline.build import build
+from edgeprune.pipeline.options import BuildOptions
 from edgeprune.pipeline.plan import make_plan
-from edgeprune.pipeline.publish import build
+from edgeprune.pipeline.request import read_request
 from edgeprune.pipeline.stages.base import Work
 from edgeprune.pipeline.stages.export import Export
 from edgeprune.profiles.pipeline import ExportConfig
-from edgeprune.profiles.precision import resolve_precision
+from edgeprune.profiles.precision import Precision, has_int8_products, resolve_precision
 from edgeprune.store.records import StageMetrics
 from edgeprune.tasks import COLUMNS, TaskSpec, task_for
 from edgeprune.tasks.evaluation import to_torch
@@ -112,10 +113,11 @@ class PerturbedExport(Export):
 
 
 def test_a_build_with_a_faulty_exporter_ends_with_exit_5_and_ships_nothing(built: Built, tmp_path: Path) -> None:
-    request = make_request(
+    options = BuildOptions(
         str(built.model), data=str(built.data), pipeline=str(built.pipeline), target=str(built.target),
         task="text-classification", store=built.copied_store(tmp_path), output=tmp_path / "dist",
     )  # fmt: skip
+    request = read_request(options)
     plan = make_plan(request)
     stage = PerturbedExport(ExportConfig(), round_number=1)
     nodes = [dataclasses.replace(node, stage=stage) if node.id == "export-1" else node for node in plan.nodes]
@@ -275,8 +277,12 @@ def test_a_graph_whose_weights_lie_beside_it_converts_to_the_same_bytes_of_outpu
         with quiet_libraries():
             export_onnx(model, inputs, source, opset=20, longest_sequence=64, output_names=["logits"])
         assert (source.parent / "model.onnx.data").exists() is (name == "beside")
-        convert(source, result, resolve_precision(mode, arch="x86_64", isa=["avx512_vnni"], weight_type=None,
-                                                  reduce_range=None, per_channel=False))  # fmt: skip
+        per_channel = False if has_int8_products(mode) else None
+        convert(
+            source,
+            result,
+            resolve_precision(Precision(mode=mode, per_channel=per_channel), arch="x86_64", isa=["avx512_vnni"]),
+        )
         found.append(predict_onnx(onnx_session(result), prepared.task, examples, prepared.reader))
     np.testing.assert_array_equal(found[0], found[1])
 

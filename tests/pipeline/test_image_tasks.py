@@ -20,16 +20,16 @@ from edgeprune.data.table import DataSpec, Table, pick
 from edgeprune.models.checkpoint import load_any, save_checkpoint
 from edgeprune.models.image_reader import load_image_reader
 from edgeprune.models.record import PruningRecord, read_pruning
-from edgeprune.pipeline.api import make_request
+from edgeprune.pipeline.options import BuildOptions
 from edgeprune.pipeline.plan import make_plan
-from edgeprune.pipeline.run import run_node
+from edgeprune.pipeline.request import read_request
+from edgeprune.pipeline.run import run_nodes
 from edgeprune.profiles.pipeline import TrainingConfig
 from edgeprune.profiles.steps import VocabularyStep
 from edgeprune.pruning.context import Pruned
 from edgeprune.pruning.surgery import cut
 from edgeprune.pruning.vocabulary import prune_vocabulary
 from edgeprune.store.environment import NumericMode
-from edgeprune.store.records import Artifact
 from edgeprune.store.store import Store
 from edgeprune.tasks import COLUMNS, TaskSpec, task_for
 from edgeprune.tasks.evaluation import predict_torch
@@ -258,14 +258,13 @@ def test_every_method_prunes_a_model_of_images(place: Path) -> None:
         {"method": "magnitude", "sparsity": 0.5},
     ]  # fmt: skip
     write_pipeline(place, steps)
-    request = make_request(
+    options = BuildOptions(
         str(place / "model"), data=str(place / "data.jsonl"), pipeline=str(place / "tiny.yaml"),
         target=str(place / "here.yaml"), task="image-classification", store=place / "store", output=place / "dist",
     )  # fmt: skip
-    plan, artifacts = make_plan(request), dict[str, Artifact]()
-    for node in plan.nodes[:2]:
-        artifacts[node.id], _ = run_node(node, plan, Store(request.store), artifacts, seed=0)
-    pruned = artifacts["prune-1"]
+    plan = make_plan(read_request(options))
+    *_, (_, done) = run_nodes(plan.nodes[:2], plan.subject, Store(place / "store"))
+    pruned = done.artifact
     record = read_pruning(pruned.file("checkpoint"))
     assert record is not None
     assert (len(record.layers), record.sparse) == (2, True)

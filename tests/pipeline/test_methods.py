@@ -20,8 +20,8 @@ from edgeprune.models.record import PruningRecord, read_pruning
 from edgeprune.pipeline.stages.benchmark import Benchmark
 from edgeprune.pipeline.stages.prune import Prune, _Context
 from edgeprune.profiles.pipeline import BenchmarkConfig, PruneConfig
+from edgeprune.profiles.shipped import load_target
 from edgeprune.profiles.steps import MasksStep
-from edgeprune.profiles.target import Budget, Runtime, Workload
 from edgeprune.store.store import Store
 from edgeprune.tasks.prepared import open_prepared
 from tests.support.e2e import Built, Ran, call, work_of
@@ -171,8 +171,8 @@ def test_texts_are_not_put_together_for_a_task_that_asks_for_their_words(built: 
 @pytest.mark.parametrize(
     ("step", "sentence"),
     [
-        ({"method": "layers", "remove": 2}, "steps.0.remove is 2, the model has 2 layers; one at least must stay"),
-        ({"method": "layers", "drop": [7]}, "steps.0.drop names layers of [7], the model has [0, 1]"),
+        ({"method": "layers", "remove": 2}, "steps.0.remove is 2, the model has 2 layers; at least one must stay"),
+        ({"method": "layers", "drop": [7]}, "steps.0.drop names layers 7, the model has 0, 1"),
         (
             {"method": "layers", "drop": [0, 1]},
             "steps.0.drop names every layer that is left; a model needs at least one",
@@ -195,7 +195,7 @@ def test_a_step_that_bought_no_latency_is_said(
     built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ratio: float, said: bool
 ) -> None:
     """As if the result had taken so many times as long as the dense model, give or take 2% by process."""
-    from edgeprune.pipeline import publish as pipeline
+    from edgeprune.pipeline import judge
 
     def taken(_run: object) -> dict[str, list[list[float]]]:
         processes = range(8)
@@ -204,7 +204,7 @@ def test_a_step_that_bought_no_latency_is_said(
             "final": [[ratio * (1.02 if process % 2 else 0.98)] * 40 for process in processes],
         }
 
-    monkeypatch.setattr(pipeline, "read_samples", taken)
+    monkeypatch.setattr(judge, "read_samples", taken)
     done = built.again("--json", output=tmp_path)
     notes = [note for note in done.document["notes"] if note.startswith("pruning bought no latency here")]
     assert len(notes) == said
@@ -246,8 +246,8 @@ class Watched:
 def test_memory_is_measured_on_the_longest_texts(built: Built, tmp_path: Path) -> None:
     runner = Watched()
     stage = Benchmark(
-        BenchmarkConfig(processes=1, samples=16, warmup=1), names=("final",), budget=Budget(), runtime=Runtime(threads=1),
-        workload=Workload(batch_size=2), runner=runner, place="here",
+        BenchmarkConfig(processes=1, samples=16, warmup=1), names=("final",), runner=runner, place="here", round_number=1,
+        target=load_target("cpu-x86-avx2", ["target.workload.batch_size=2", "target.runtime.threads=1", "target.budget={}"]),
     )  # fmt: skip
     work = work_of(built, tmp_path, baseline=("prepare", 0), final=("quantize", 1))
     stage.run(work)

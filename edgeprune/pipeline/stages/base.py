@@ -62,7 +62,11 @@ class Stage(ABC):
     """The file by whose digest the keys of what reads this artifact are made, where it is measured: the artifact's own key
     doesn't say what came out."""
 
+    measures: ClassVar[bool] = False
+    """Whether what comes out is a measurement: made anew in every build, every run kept."""
+
     round: int = 0
+    """0 is the dense model."""
 
     @abstractmethod
     def fingerprint(self) -> dict[str, JsonValue]:

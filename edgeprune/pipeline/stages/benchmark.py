@@ -20,7 +20,7 @@ from edgeprune.data.images import ImageFile
 from edgeprune.devices import Runner
 from edgeprune.pipeline.stages.base import Stage, Work
 from edgeprune.profiles.pipeline import BenchmarkConfig
-from edgeprune.profiles.target import LATENCY_BUDGETS, Budget, Runtime, Workload
+from edgeprune.profiles.target import LATENCY_BUDGETS, Target
 from edgeprune.profiles.variant import SessionOptions, read_variant
 from edgeprune.store.records import Artifact, StageMetrics
 from edgeprune.tasks import PREPROCESS
@@ -37,11 +37,10 @@ class Benchmark(Stage):
     Args:
         config: The pipeline's `stages.benchmark`.
         names: Of the graphs, each the role of a parent; the last is the one that is shipped.
-        budget: The target's.
-        runtime: The target's provider and threads.
-        workload: The target's workload.
+        target: Its runtime, workload and latency budgets are read.
         runner: How the target is reached.
         place: What the measurement holds for.
+        round_number: Of the package's checkpoint.
     """
 
     name = "benchmark"
@@ -49,23 +48,24 @@ class Benchmark(Stage):
     libraries = ("onnxruntime",)
     roles = ("baseline",)
     produces = ("samples.jsonl", "latency.json", "device.json")
+    measures = True
 
     def __init__(
         self,
         config: BenchmarkConfig,
         *,
         names: tuple[str, ...],
-        budget: Budget,
-        runtime: Runtime,
-        workload: Workload,
+        target: Target,
         runner: Runner,
         place: JsonValue,
+        round_number: int,
     ) -> None:
+        self.round = round_number
         self._config = config
         self._names = names
-        self._budget = budget
-        self._runtime = runtime
-        self._workload = workload
+        self._budget = target.budget
+        self._runtime = target.runtime
+        self._workload = target.workload
         self._runner = runner
         self._place = place
 

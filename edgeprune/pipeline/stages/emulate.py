@@ -58,6 +58,7 @@ class Emulate(Stage):
         core: The emulated core.
         runner: It.
         rows: How many test rows are compared: the package's goldens.
+        round_number: Of the package's checkpoint.
     """
 
     name = "emulate"
@@ -66,7 +67,8 @@ class Emulate(Stage):
     roles = ("dense", "model")
     produces = (_EMULATION,)
 
-    def __init__(self, core: ArmCore, runner: EmulatedRunner, *, rows: int) -> None:
+    def __init__(self, core: ArmCore, runner: EmulatedRunner, *, rows: int, round_number: int) -> None:
+        self.round = round_number
         self._core = core
         self._runner = runner
         self._rows = rows

@@ -25,6 +25,7 @@ class Mobile(Stage):
 
     Args:
         threads: The target's.
+        round_number: Of the package's checkpoint.
     """
 
     name = "mobile"
@@ -33,7 +34,8 @@ class Mobile(Stage):
     roles = ("onnx", "model")
     produces = (ORT_MODEL, OPERATORS)
 
-    def __init__(self, *, threads: int) -> None:
+    def __init__(self, *, threads: int, round_number: int) -> None:
+        self.round = round_number
         self._threads = threads
 
     def fingerprint(self) -> dict[str, JsonValue]:

@@ -65,6 +65,8 @@ class Package(Stage):
         config: The pipeline's `stages.package`.
         name: Name, release and target.
         runtime: The target's provider and threads.
+        lineage: The parents that are recorded as ancestors, in their order; the other parents have a role.
+        round_number: Of the package's checkpoint.
     """
 
     name = "package"
@@ -72,7 +74,17 @@ class Package(Stage):
     libraries = ("onnxruntime", "tokenizers", "numpy")
     roles = ("dense", "model")
 
-    def __init__(self, config: PackageConfig, *, name: PackageName, runtime: Runtime) -> None:
+    def __init__(
+        self,
+        config: PackageConfig,
+        *,
+        name: PackageName,
+        runtime: Runtime,
+        lineage: tuple[str, ...],
+        round_number: int,
+    ) -> None:
+        self.round = round_number
+        self._ancestors = lineage
         self._config = config
         self._name = name
         self._runtime = runtime
@@ -184,8 +196,8 @@ class Package(Stage):
                     "libraries": dict(artifact.manifest.environment.libraries),
                     "files": {record.path: record.sha256 for record in artifact.manifest.files},
                 }
-                for role, artifact in work.parents.items()
-                if role not in self.roles
+                for role in self._ancestors
+                for artifact in [work.parents[role]]
             ],
         }
 

@@ -23,8 +23,7 @@ from edgeprune.benchmark.turns import time_by_turns
 from edgeprune.devices import Record, Runner
 from edgeprune.pipeline.stages.base import Stage, Work
 from edgeprune.profiles.pipeline import BLOCK, RaceConfig
-from edgeprune.profiles.precision import PrecisionSettings
-from edgeprune.profiles.target import Runtime, Workload
+from edgeprune.profiles.target import Target
 from edgeprune.profiles.variant import CHOICE, SKIP_FUSION, RewriteName, SessionOptions, Variant
 from edgeprune.store.records import Artifact, StageMetrics
 
@@ -46,10 +45,7 @@ class Race(Stage):
 
     Args:
         config: The pipeline's `stages.race`.
-        settings: The target's precision, resolved.
-        runtime: The target's provider and threads.
-        workload: The target's workload.
-        size_limit_bytes: The target's size budget, of packages; what is above is no alternative. None: there is none.
+        target: Its precision, runtime and workload are read, and its size budget: what is above is no alternative.
         tolerance: Largest relative difference of a rewritten graph's outputs from PyTorch's.
         runner: How the target is reached.
         place: What the verdict holds for.
@@ -67,10 +63,7 @@ class Race(Stage):
         self,
         config: RaceConfig,
         *,
-        settings: PrecisionSettings,
-        runtime: Runtime,
-        workload: Workload,
-        size_limit_bytes: float | None,
+        target: Target,
         tolerance: float,
         runner: Runner,
         place: JsonValue,
@@ -78,10 +71,10 @@ class Race(Stage):
     ) -> None:
         self.round = round_number
         self._config = config
-        self._settings = settings
-        self._runtime = runtime
-        self._workload = workload
-        self._size_limit_bytes = size_limit_bytes
+        self._settings = target.precision_settings
+        self._runtime = target.runtime
+        self._workload = target.workload
+        self._size_limit_bytes = target.size_limit_bytes
         self._tolerance = tolerance
         self._runner = runner
         self._place = place

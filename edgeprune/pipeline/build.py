@@ -1,0 +1,77 @@
+"""Build: check what can fail early, run the plan's nodes, judge the budgets, publish the package.
+
+request = read_request(BuildOptions("./my-model", data="reviews.jsonl", target="cpu-x86-avx2"))
+report = build(make_plan(request), request, emit=print)
+"""
+
+import contextlib
+
+from edgeprune.base.errors import TargetError, UsageError
+from edgeprune.base.events import Emit, Note, ignore
+from edgeprune.pipeline.judge import make_report
+from edgeprune.pipeline.plan import Plan
+from edgeprune.pipeline.publish import check_output, publish
+from edgeprune.pipeline.report import BuildReport
+from edgeprune.pipeline.request import BuildRequest, command_on_device
+from edgeprune.pipeline.run import Done, run_nodes
+from edgeprune.profiles.runners import LocalConfig
+from edgeprune.profiles.target import Target
+from edgeprune.store.records import StageMetrics, recall_of
+from edgeprune.store.store import Store
+
+__all__ = ["build"]
+
+
+def build(plan: Plan, request: BuildRequest, *, emit: Emit = ignore) -> BuildReport:
+    """Run a request's plan, taking from the store what is there, and publish the package.
+
+    Raises:
+        EdgepruneError: With the exit code it stands for. A missed budget is no error: the report says so.
+    """
+    store = Store(request.store)
+    with contextlib.nullcontext() if plan.runner is None else contextlib.closing(plan.runner):
+        store.ensure_writable()
+        check_output(request.output, plan.name.folder)
+        _check_device(plan, request)
+        done: dict[str, Done] = {}
+        for node, found in run_nodes(plan.nodes, plan.subject, store, emit=emit):
+            done[node.id] = found
+            if node.id == "prepare":
+                _check_labels(request.target, found.artifact.manifest.metrics)
+    report = make_report(request, plan, done, emit=emit)
+    if plan.unreachable is not None:
+        emulated = report.emulation and f"verified under emulation ({report.emulation.core}), not timed"
+        emit(Note(f"{emulated or f'not measured: {plan.unreachable}'}; on the device: {command_on_device(request)}"))
+    publish(report, request, plan, done)
+    return report
+
+
+def _check_device(plan: Plan, request: BuildRequest) -> None:
+    """Reach the device before anything is trained for it; a plan has looked at this machine already.
+
+    Raises:
+        TargetError: The device can't be measured.
+    """
+    if plan.runner is None or isinstance(request.target.runner, LocalConfig):
+        return
+    try:
+        plan.runner.run({"mode": "probe", "provider": request.target.runtime.provider}, {})
+    except TargetError as error:
+        raise TargetError(f"{error}; or package without measuring: --set target.runner=null") from error
+
+
+def _check_labels(target: Target, dense: StageMetrics) -> None:
+    """Refuse a floor of a label whose recall isn't measured.
+
+    Raises:
+        UsageError: With the labels that have one.
+    """
+    known = dense.metric.others if dense.metric else {}
+    for label in target.budget.min_recall:
+        if recall_of(label) not in known:
+            prefix = recall_of("")
+            labels = ", ".join(name.removeprefix(prefix) for name in known if name.startswith(prefix))
+            raise UsageError(
+                f"{target.name} sets budget.min_recall of {label!r}, which isn't measured here; "
+                f"{f'labels of the test rows are {labels}' if labels else 'it is of single-label classification'}"
+            )

@@ -1,0 +1,118 @@
+"""Refuse what can't be done to a model for a task, before anything runs. Light: no torch."""
+
+from pathlib import Path
+
+from edgeprune.base.errors import UsageError
+from edgeprune.models.record import read_pruning
+from edgeprune.models.reference import ModelSource
+from edgeprune.profiles.pipeline import Pipeline
+from edgeprune.profiles.steps import GradientStep, LayersStep, MasksStep, StructuredStep, VocabularyStep
+from edgeprune.profiles.target import Target
+from edgeprune.pruning.layer_checks import check_dropped, check_one_a_layer
+from edgeprune.pruning.masks import read_masks
+from edgeprune.store.package import check_digests, description, opened
+from edgeprune.tasks import IMAGE_TASKS, TAUGHT_ONLY, WHOLE_TEXTS, TaskName
+
+__all__ = ["check_baseline", "check_pipeline", "check_workload"]
+
+
+def check_pipeline(pipeline: Pipeline, task: TaskName, model: ModelSource) -> None:
+    """Refuse stages and steps that have no meaning for this model and task.
+
+    Raises:
+        UsageError: With the path in the pipeline, what it asks for, and what to change.
+    """
+    if task in IMAGE_TASKS:
+        _check_images(pipeline)
+    _check_signals(pipeline, task)
+    _check_augmentation(pipeline, task)
+    _check_layers(pipeline, model)
+
+
+def check_workload(target: Target, pipeline: Pipeline, task: TaskName) -> None:
+    """Refuse a workload that the target can't time: a length in tokens for images, or beyond the pipeline's cut.
+
+    Raises:
+        UsageError: With the length, and what to change.
+    """
+    length, limit = target.workload.lengths, pipeline.stages.prepare.max_length
+    if isinstance(length, int) and task in IMAGE_TASKS:
+        raise UsageError(
+            f"{target.name} times texts of {length} tokens (workload.lengths), but the model reads images, which all "
+            f"have one size; set target.workload.lengths to data"
+        )
+    if isinstance(length, int) and length > limit:
+        raise UsageError(
+            f"{target.name} times texts of {length} tokens (workload.lengths), but the pipeline cuts every text to "
+            f"{limit} (stages.prepare.max_length); make them fit"
+        )
+
+
+def check_baseline(baseline: Path, task: TaskName) -> None:
+    """Refuse a baseline that isn't a whole package of the same task.
+
+    Raises:
+        UsageError: There is no package, or it is for another task.
+        IntegrityError: The package isn't as it was made.
+    """
+    with opened(baseline) as folder:
+        check_digests(folder, str(baseline))
+        other = description(folder)["task"]
+    if other != task:
+        raise UsageError(f"{baseline} is for {other}, this build for {task}; give a baseline of the same task")
+
+
+def _check_images(pipeline: Pipeline) -> None:
+    """Raises UsageError for what has a meaning for texts only."""
+    stages = pipeline.stages
+    if "max_length" in stages.prepare.model_fields_set:
+        raise UsageError(
+            "stages.prepare.max_length cuts texts, but the model reads images; leave it out of the pipeline"
+        )
+    for number, step in enumerate(stages.prune.steps if stages.prune else ()):
+        if isinstance(step, VocabularyStep):
+            raise UsageError(
+                f"stages.prune.steps.{number} prunes a vocabulary, but the model reads images; leave the step out"
+            )
+
+
+def _check_signals(pipeline: Pipeline, task: TaskName) -> None:
+    prune = pipeline.stages.prune
+    for number, step in enumerate(prune.steps if prune else ()):
+        if isinstance(step, StructuredStep | GradientStep) and step.signal == "labels" and task in TAUGHT_ONLY:
+            raise UsageError(
+                f"stages.prune.steps.{number}.signal is labels, but this task has none; use divergence, which asks how far the "
+                f"outputs move"
+            )
+
+
+def _check_augmentation(pipeline: Pipeline, task: TaskName) -> None:
+    finetune = pipeline.stages.finetune
+    if finetune and finetune.augment and task not in WHOLE_TEXTS:
+        raise UsageError(
+            f"stages.finetune.augment puts texts together from pieces, which only {' and '.join(sorted(WHOLE_TEXTS))} can "
+            f"learn from; set it to 0 for {task}"
+        )
+
+
+def _check_layers(pipeline: Pipeline, model: ModelSource) -> None:
+    """Raises UsageError for a step that names layers the model doesn't have, or would leave it none."""
+    record, config = read_pruning(model.folder), model.config
+    if record is not None:
+        numbers = [layer.index for layer in record.layers]
+    else:
+        # Where all layers are one, that one is the only group.
+        count = config.get("num_hidden_groups") or config.get("num_hidden_layers") or config.get("n_layers") or 0
+        numbers = list(range(count))
+    prune, left = pipeline.stages.prune, set(numbers)
+    for number, step in enumerate(prune.steps if prune and numbers else ()):
+        where = f"stages.prune.steps.{number}"
+        if isinstance(step, LayersStep):
+            if "num_hidden_groups" in config:
+                raise UsageError(f"{where} drops layers, but all layers of this model are one; leave the step out")
+            check_dropped(step, where, numbers, left)
+            left -= set(step.drop or ())
+        elif isinstance(step, MasksStep) and step.file.is_file():  # else the stage says that it can't be read
+            read_masks(step.file, len(numbers))
+        for name in ("keep_heads", "keep_ffn", "sparsity"):
+            check_one_a_layer(getattr(step, name, None), f"{where}.{name}", len(numbers))

@@ -1,0 +1,126 @@
+"""Judge a build: its budgets, what pruning bought, and the report that says so."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from edgeprune.base.events import Emit, Note, ignore
+from edgeprune.benchmark.records import LatencyRow
+from edgeprune.benchmark.statistics import process_ratio
+from edgeprune.benchmark.verdicts import BudgetRow, exit_code, judge, overall
+from edgeprune.pipeline.plan import Node, Plan
+from edgeprune.pipeline.report import BuildReport, MobileRow, PackageRow, StageRow
+from edgeprune.pipeline.request import BuildRequest
+from edgeprune.pipeline.run import Done
+from edgeprune.pipeline.stages.benchmark import read_device, read_latency, read_samples
+from edgeprune.pipeline.stages.emulate import read_emulation
+from edgeprune.pipeline.stages.mobile import ORT_MODEL
+from edgeprune.pipeline.stages.prune import Prune
+from edgeprune.pipeline.stages.race import read_race
+from edgeprune.pipeline.stages.regression import read_regression
+from edgeprune.profiles.pipeline import BLOCK
+from edgeprune.profiles.variant import read_variant
+from edgeprune.store.files import total_bytes
+from edgeprune.store.records import Artifact
+
+__all__ = ["make_report"]
+
+
+def make_report(request: BuildRequest, plan: Plan, done: Mapping[str, Done], *, emit: Emit = ignore) -> BuildReport:
+    """Make the document of a build out of its plan and what came of every node (by id)."""
+    artifacts = {node_id: one.artifact for node_id, one in done.items()}
+    benchmark, emulate, package = artifacts.get("benchmark"), artifacts.get("emulate"), artifacts["package"]
+    name, path = plan.name.folder, request.output / plan.name.folder
+    size_bytes = total_bytes([package.file(name)])
+    latency = [] if benchmark is None else read_latency(benchmark)
+    variant = read_variant(artifacts[plan.shipped.id])
+    budget = _budget_rows(request, package, size_bytes, latency, artifacts.get("regression"))
+    notes = [note for one in artifacts.values() for note in one.manifest.metrics.notes]
+    if no_gain := _no_gain(plan, done):
+        emit(Note(no_gain))
+        notes.append(no_gain)
+    return BuildReport(
+        name=plan.name.name,
+        release=plan.name.release,
+        target=request.target.name,
+        pipeline=request.pipeline.name,
+        task=plan.subject.task,
+        verdict=overall(budget),
+        exit_code=exit_code(budget),
+        package=PackageRow(
+            path=str(path),
+            archive=f"{path}.tar.gz",
+            archive_bytes=package.file(f"{name}.tar.gz").stat().st_size,
+            size_bytes=size_bytes,
+            sha256=package.digest(f"{name}.tar.gz"),
+        ),
+        mobile=_mobile_row(path, artifacts.get("mobile")),
+        emulation=None if emulate is None else read_emulation(emulate),
+        stages=[_stage_row(node, done[node.id]) for node in plan.nodes],
+        linear=artifacts["prepare"].manifest.metrics.linear,
+        device=None if benchmark is None else read_device(benchmark),
+        variant=variant,
+        session_calls=variant.session.calls if variant and variant.session else {},
+        race=[row for one in artifacts.values() if one.manifest.stage == "race" for row in read_race(one)],
+        latency=latency,
+        budget=budget,
+        notes=notes,
+    )
+
+
+def _budget_rows(
+    request: BuildRequest, package: Artifact, size_bytes: int, latency: list[LatencyRow], regression: Artifact | None
+) -> list[BudgetRow]:
+    """Judge the profile's budgets, and the limit against the baseline where there is one."""
+    metric = package.manifest.metrics.metric
+    assert metric is not None  # noqa: S101 (the package stage always carries its model's metric)
+    shipped = next((row for row in latency if row.artifact == "final"), None)
+    rows = judge(request.target.budget, size_mb=size_bytes / 1e6, metric=metric, latency=shipped)
+    if regression is not None:
+        return rows + read_regression(regression)
+    if request.baseline is not None:
+        limit = 1 + request.max_regression
+        rows.append(BudgetRow(name="regression", limit=limit, value=None, interval=None, verdict="not_measured"))
+    return rows
+
+
+def _mobile_row(package: Path, artifact: Artifact | None) -> MobileRow | None:
+    if artifact is None:
+        return None
+    return MobileRow(
+        path=f"{package}.ort",
+        operators=f"{package}.ort.config",
+        size_bytes=artifact.manifest.metrics.model_bytes or 0,
+        sha256=artifact.digest(ORT_MODEL),
+        max_error=artifact.manifest.metrics.scores["parity_max_error"],
+    )
+
+
+def _no_gain(plan: Plan, done: Mapping[str, Done]) -> str | None:
+    """Say where removing units bought no latency against the dense model in the same precision that can be told."""
+    removes = any(isinstance(node.stage, Prune) and node.stage.removes_units for node in plan.nodes)
+    samples = read_samples(done["benchmark"].artifact) if "benchmark" in done else {}
+    if not removes or not {"dense", "final"} <= samples.keys():
+        return None
+    ratio, interval = process_ratio(samples["final"], samples["dense"], block=BLOCK)
+    if (interval[1] if interval else ratio) < 1:
+        return None
+    within = "[{:.2f}, {:.2f}]".format(*interval) if interval else "no interval"
+    return (
+        f"pruning bought no latency here that can be told: the result takes {ratio:.2f} times ({within}) as long as the dense "
+        f"model in the same precision"
+    )
+
+
+def _stage_row(node: Node, done: Done) -> StageRow:
+    manifest = done.artifact.manifest
+    return StageRow(
+        stage=manifest.stage,
+        round=node.stage.round,
+        key=manifest.key,
+        cached=done.cached,
+        duration_s=manifest.duration_s,
+        peak_memory_mb=manifest.peak_memory_mb,
+        parameters=manifest.metrics.parameters,
+        size_bytes=manifest.metrics.model_bytes,
+        metric=manifest.metrics.metric,
+    )

@@ -1,0 +1,90 @@
+"""regression: the new package and the baseline, timed by turns → by how much the new one is slower.
+
+Writes `report.json` (the ratio, its interval, the verdict) and `samples.jsonl` (every line of the agent).
+"""
+
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from edgeprune.benchmark.compare import BenchmarkReport, benchmark
+from edgeprune.benchmark.verdicts import BudgetRow
+from edgeprune.devices import Runner
+from edgeprune.pipeline.stages.base import Stage, Work
+from edgeprune.profiles.pipeline import BenchmarkConfig
+from edgeprune.profiles.target import Target
+from edgeprune.store.package import package_digest
+from edgeprune.store.records import Artifact, StageMetrics
+
+__all__ = ["Regression", "read_regression"]
+
+_REPORT = "report.json"
+
+
+class Regression(Stage):
+    """Time the package against another one.
+
+    Args:
+        config: The pipeline's `stages.benchmark`.
+        baseline: The other package: a folder or a .tar.gz.
+        max_regression: The share by which the new package may be slower.
+        target: Where both are timed.
+        runner: How the target is reached.
+        place: What the measurement holds for.
+        round_number: Of the package's checkpoint.
+    """
+
+    name = "regression"
+    version = 1
+    libraries = ("onnxruntime",)
+    roles = ("package",)
+    produces = (_REPORT, "samples.jsonl")
+    measures = True
+
+    def __init__(
+        self,
+        config: BenchmarkConfig,
+        *,
+        baseline: Path,
+        max_regression: float,
+        target: Target,
+        runner: Runner,
+        place: JsonValue,
+        round_number: int,
+    ) -> None:
+        self.round = round_number
+        self._config = config
+        self._baseline = baseline
+        self._max_regression = max_regression
+        self._target = target
+        self._runner = runner
+        self._place = place
+
+    def fingerprint(self) -> dict[str, JsonValue]:
+        return {
+            "config": self._config.model_dump(mode="json"),
+            "baseline": package_digest(self._baseline),
+            "max_regression": self._max_regression,
+            "runtime": self._target.runtime.model_dump(mode="json"),
+            "workload": self._target.workload.model_dump(mode="json"),
+            "measured_on": self._place,
+        }
+
+    def run(self, work: Work) -> StageMetrics:
+        (package,) = (path.parent for path in work.parents["package"].path.glob("*/run.py"))
+        found = benchmark(
+            [package, self._baseline],
+            self._target,
+            self._runner,
+            config=self._config,
+            max_regression=self._max_regression,
+            samples=work.folder / "samples.jsonl",
+            progress=work.progress,
+        )
+        (work.folder / _REPORT).write_text(found.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        return StageMetrics()
+
+
+def read_regression(run: Artifact) -> list[BudgetRow]:
+    """Read what a run found: the limit, the ratio, and the verdict."""
+    return BenchmarkReport.model_validate_json(run.file(_REPORT).read_bytes()).budget

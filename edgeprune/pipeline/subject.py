@@ -1,0 +1,42 @@
+"""Find what a build is about: the model, its task, and the data. Light: no torch."""
+
+from dataclasses import dataclass
+
+from edgeprune.data.source import DataSource
+from edgeprune.data.table import DataSpec
+from edgeprune.models.reference import ModelSource, resolve_model
+from edgeprune.tasks import COLUMNS, ProblemType, TaskName, resolve_problem_type, resolve_task
+
+__all__ = ["Subject", "find_subject"]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Hold the model that is pruned, what it is for, and the rows that it learns from and is measured on."""
+
+    model: ModelSource
+    data: DataSource
+    task: TaskName
+    problem_type: ProblemType | None
+    """Of a classification; None: the checkpoint or the labels say it."""
+
+
+def find_subject(
+    model: str, data: DataSpec, *, task: str | None = None, problem_type: str | None = None, offline: bool = False
+) -> Subject:
+    """Resolve a model's reference, its task, and the columns that the task reads.
+
+    Args:
+        model: A local folder, a hub id with @revision, or package:NAME/FOLDER.
+        data: Where the rows are.
+        task: One of optimum's task names; None: from the checkpoint's architecture.
+        problem_type: Of a text or image classification; None: from the checkpoint, or from the labels.
+        offline: Never ask the network for the model or the data.
+
+    Raises:
+        UsageError: The model, the task or the data can't be used.
+    """
+    source = resolve_model(model, offline=offline)
+    name = resolve_task(task, source.config)
+    kind = resolve_problem_type(problem_type, name)
+    return Subject(source, DataSource(data, columns=COLUMNS[name], offline=offline), name, kind)
