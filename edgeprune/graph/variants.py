@@ -14,7 +14,7 @@ from edgeprune.graph.serialization import remove_graph
 from edgeprune.graph.session import onnx_session
 from edgeprune.models.reader import Array
 from edgeprune.profiles.precision import PrecisionSettings
-from edgeprune.profiles.variant import PLAIN, SKIP_FUSION, RewriteName, Variant
+from edgeprune.profiles.variant import DEFAULT_REWRITES, SKIP_FUSION, RewriteName, Variant
 from edgeprune.store.files import total_bytes
 
 __all__ = ["Graphs", "neighbours", "other_precisions", "rewrite_sets"]
@@ -98,9 +98,9 @@ def rewrite_sets(*, unpadded: bool) -> list[tuple[RewriteName, ...]]:
     Args:
         unpadded: Whether a graph may do without a mask.
     """
-    base: tuple[RewriteName, ...] = (*PLAIN, "unpadded") if unpadded else PLAIN
+    base: tuple[RewriteName, ...] = (*DEFAULT_REWRITES, "unpadded") if unpadded else DEFAULT_REWRITES
     combined = [(*base, *packed, *attention) for packed in _PROJECTIONS for attention in _ATTENTION]
-    return list(dict.fromkeys([(), PLAIN, *combined]))
+    return list(dict.fromkeys([(), DEFAULT_REWRITES, *combined]))
 
 
 def neighbours(variant: Variant, graphs: Graphs, *, threads: int) -> list[Variant]:

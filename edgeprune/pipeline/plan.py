@@ -31,7 +31,7 @@ from edgeprune.pipeline.stages.quantize import Quantize
 from edgeprune.pipeline.stages.race import Race
 from edgeprune.profiles.precision import PrecisionSettings, resolve_precision
 from edgeprune.profiles.runners import EmulatedConfig, LocalConfig
-from edgeprune.profiles.variant import PLAIN, Variant
+from edgeprune.profiles.variant import DEFAULT_REWRITES, Variant
 from edgeprune.store.environment import numeric_mode
 from edgeprune.store.store import Store
 from edgeprune.tasks import COLUMNS, TaskName, resolve_problem_type, resolve_task
@@ -233,7 +233,7 @@ class _Planner:
     def _quantize(
         self, number: int, dense: Node, onnx: Node, raced: dict[str, Node], *, drop_limit: float | None
     ) -> Node:
-        plain = Variant(rewrites=PLAIN, precision=self._settings)
+        plain = Variant(rewrites=DEFAULT_REWRITES, precision=self._settings)
         tolerance = self._stages.export.tolerance
         stage = Quantize(plain, tolerance=tolerance, drop_limit=drop_limit, round_number=number)
         return self._add(f"quantize-{number}", stage, dense=dense, onnx=onnx, **raced)

@@ -26,7 +26,7 @@ from edgeprune.pipeline.stages.race import Race
 from edgeprune.profiles.pipeline import BenchmarkConfig, PackageConfig, RaceConfig
 from edgeprune.profiles.precision import PrecisionSettings
 from edgeprune.profiles.target import Budget, Runtime, Workload
-from edgeprune.profiles.variant import CHOICE, PLAIN, SessionOptions, Variant, read_variant
+from edgeprune.profiles.variant import CHOICE, DEFAULT_REWRITES, SessionOptions, Variant, read_variant
 from edgeprune.store.files import file_records
 from edgeprune.store.records import Artifact, Manifest
 from edgeprune.tasks.prepared import open_prepared
@@ -262,7 +262,9 @@ def test_a_rewrite_that_is_not_exact_is_dropped_with_a_note(
 
     folder = tmp_path / "quantized"
     folder.mkdir()
-    variant = Variant(rewrites=(*PLAIN, "fused-attention"), precision=INT8, session=SessionOptions(threads=1))
+    variant = Variant(
+        rewrites=(*DEFAULT_REWRITES, "fused-attention"), precision=INT8, session=SessionOptions(threads=1)
+    )
     work = work_of(built, folder, dense=("prepare", 0), onnx=("export", 1))
     metrics = Quantize(variant, tolerance=TOLERANCE, drop_limit=None, round_number=1)(work)
     (note,) = metrics.notes
@@ -270,7 +272,7 @@ def test_a_rewrite_that_is_not_exact_is_dropped_with_a_note(
     assert note.endswith(", allowed are 1e-04")
     made = read_variant(Artifact(folder, Manifest.model_construct()))
     assert made is not None
-    assert made.rewrites == PLAIN
+    assert made.rewrites == DEFAULT_REWRITES
 
 
 def test_a_rewrite_that_onnxruntime_refuses_is_dropped(
@@ -416,7 +418,7 @@ def made_by(built: Built, folder: Path, variant: Variant) -> Artifact:
     work = work_of(built, folder / "made", dense=("prepare", 0), onnx=("export", 1))
     work.folder.mkdir()
     race = Artifact(folder / "race", built.artifact("export").manifest)
-    plain = Variant(rewrites=PLAIN, precision=PrecisionSettings(mode="fp32"))
+    plain = Variant(rewrites=DEFAULT_REWRITES, precision=PrecisionSettings(mode="fp32"))
     stage = Quantize(plain, tolerance=TOLERANCE, drop_limit=None, round_number=1)
     metrics = stage(replace(work, parents={**work.parents, "race": race}))
     assert metrics.scores["raced"] == 1
