@@ -77,7 +77,7 @@ def compare(
     if not models:
         unread = ["targets", "data", "events", *options]
         refuse_unread(
-            context, unread, "build.json files are compared as they are; name a model to build, or leave it out"
+            context, unread, "build.json files are compared as they are; name a model to build, or leave this out"
         )
     reports = [read_report(Path(one)) for one in model if one.endswith(".json")]
     if models:

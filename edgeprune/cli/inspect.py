@@ -52,12 +52,16 @@ def inspect(
 
     if not importance:
         refuse_unread(
-            context, ["data", "criterion", *_OF_DATA], "they say how importance is computed; add --importance"
+            context, ["data", "criterion", *_OF_DATA], "importance isn't computed; add --importance, or leave this out"
         )
     elif data is None:
-        refuse_unread(context, ["criterion", *_OF_DATA], "they say how --data is read and scored; give --data")
+        refuse_unread(
+            context,
+            ["criterion", *_OF_DATA],
+            "without --data importance is not computed but read; give --data, or leave this out",
+        )
     if not importance and attention is None:
-        refuse_unread(context, ["output"], "it takes pictures; add --importance or --attention")
+        refuse_unread(context, ["output"], "no picture is drawn; add --importance or --attention, or leave this out")
     store, offline = Store(store_folder(options["store"])), options["offline"]
     found = inspect_model(model, tokens=tokens, store=store, offline=offline)
     written: list[Path] = []

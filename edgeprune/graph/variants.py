@@ -1,10 +1,12 @@
-"""The variants that race, and the files of their graphs.
+"""Propose the variants that race, and make the files of their graphs.
 
 A variant's neighbours differ from it in one thing: a rewrite less, another session option.
 """
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Self
 
 from edgeprune.graph.calibration import mean_distance, outputs_of
 from edgeprune.graph.quantization import Feed, convert
@@ -14,10 +16,10 @@ from edgeprune.graph.serialization import remove_graph
 from edgeprune.graph.session import onnx_session
 from edgeprune.models.reader import Array
 from edgeprune.profiles.precision import PrecisionSettings
-from edgeprune.profiles.variant import PLAIN, SKIP_FUSION, RewriteName, Variant
+from edgeprune.profiles.variant import DEFAULT_REWRITES, SKIP_FUSION, RewriteName, SessionOptions, Variant
 from edgeprune.store.files import total_bytes
 
-__all__ = ["Graphs", "neighbours", "other_precisions", "rewrite_sets"]
+__all__ = ["GraphCache", "first_variants", "neighbours", "other_precisions", "rewrite_sets"]
 
 _ATTENTION: tuple[tuple[RewriteName, ...], ...] = ((), ("standard-attention",), ("fused-attention",))
 _PROJECTIONS: tuple[tuple[RewriteName, ...], ...] = ((), ("packed-projections",))
@@ -32,16 +34,16 @@ _WEIGHTS_ONLY: dict[str, object] = {
 _GELU_FUSION = "BiasGeluFusion"
 _SPINNING = "session.intra_op.allow_spinning"
 
-_BESIDE_BYTES = 100_000
+_OVERHEAD_BYTES = 100_000
 """About what a package holds beside its graph and its reader."""
 
 
-class Graphs:
-    """The files of variants, each made once.
+class GraphCache:
+    """Makes the graphs of variants, each once, in a folder that is deleted when the context is left.
 
     Args:
         source: The export.
-        folder: Where they are put.
+        folder: Where they are put; must not exist.
         references: What PyTorch computed.
         tolerance: Largest relative difference of a rewritten graph's outputs.
         calibration: What `convert` is given.
@@ -55,20 +57,26 @@ class Graphs:
         tolerance: float,
         calibration: Sequence[Feed],
     ) -> None:
-        self.folder = folder
         self.errors: dict[tuple[RewriteName, ...], float] = {}
         """By the rewrites that were applied, the largest difference from PyTorch."""
         self.dropped: list[str] = []
         """A sentence for every rewrite that was left out."""
         self._source = source
+        self._folder = folder
         self._references = references
         self._tolerance = tolerance
         self._calibration = calibration
         self._paths: dict[tuple[tuple[RewriteName, ...], PrecisionSettings], Path] = {}
-        folder.mkdir()
+
+    def __enter__(self) -> Self:
+        self._folder.mkdir()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def make(self, rewrites: tuple[RewriteName, ...], settings: PrecisionSettings) -> tuple[RewriteName, ...]:
-        """Make the graph with these rewrites; those that found something to change and are exact."""
+        """Make the graph with these rewrites. Return those that found something to change and are exact."""
         if (rewrites, settings) in self._paths:
             return rewrites
         exact = self._new()
@@ -83,30 +91,40 @@ class Graphs:
         return found.applied
 
     def path(self, variant: Variant) -> Path:
-        """The graph of a variant that was made."""
+        """Return the file of a variant's graph, which was made."""
         return self._paths[variant.rewrites, variant.precision]
 
     def _new(self) -> Path:
-        folder = self.folder / str(len(list(self.folder.iterdir())))
+        folder = self._folder / str(len(list(self._folder.iterdir())))
         folder.mkdir()
         return folder / "model.onnx"
 
 
 def rewrite_sets(*, unpadded: bool) -> list[tuple[RewriteName, ...]]:
-    """The sets of rewrites that are tried first.
+    """List the sets of rewrites that are tried first.
 
     Args:
         unpadded: Whether a graph may do without a mask.
     """
-    base: tuple[RewriteName, ...] = (*PLAIN, "unpadded") if unpadded else PLAIN
+    base: tuple[RewriteName, ...] = (*DEFAULT_REWRITES, "unpadded") if unpadded else DEFAULT_REWRITES
     combined = [(*base, *packed, *attention) for packed in _PROJECTIONS for attention in _ATTENTION]
-    return list(dict.fromkeys([(), PLAIN, *combined]))
+    return list(dict.fromkeys([(), DEFAULT_REWRITES, *combined]))
 
 
-def neighbours(variant: Variant, graphs: Graphs, *, threads: int) -> list[Variant]:
-    """A variant with one other session option each, and without one of its rewrites each.
+def first_variants(rewrites: tuple[RewriteName, ...], settings: PrecisionSettings, *, threads: int) -> list[Variant]:
+    """List a graph as ONNX Runtime fuses it, and without the fusion that is often slower."""
+    session = SessionOptions(threads=threads)
+    return [
+        Variant(rewrites=rewrites, precision=settings, session=one) for one in (session, session.toggled(SKIP_FUSION))
+    ]
+
+
+def neighbours(variant: Variant, graphs: GraphCache, *, threads: int) -> list[Variant]:
+    """List a variant with one other session option each, and without one of its rewrites each. Their graphs are made.
 
     Args:
+        variant: One that was timed.
+        graphs: Makes graphs.
         threads: The most that a session may have.
     """
     session = variant.raced_session
@@ -125,46 +143,58 @@ def neighbours(variant: Variant, graphs: Graphs, *, threads: int) -> list[Varian
 
 
 def other_precisions(
-    variant: Variant, graphs: Graphs, judged: Sequence[Feed], *, beside: Path, limit_bytes: float | None
-) -> tuple[list[Variant], dict[str, str]]:
-    """The same in fp32, and in other kinds of int8; and of those that aren't timed, by their words, why.
+    variant: Variant,
+    graphs: GraphCache,
+    evaluation: Sequence[Feed],
+    *,
+    reader: Path,
+    limit_bytes: float | None,
+) -> tuple[list[Variant], dict[Variant, str]]:
+    """List the variant in fp32 and in other kinds of int8, and say of those that aren't worth timing why.
 
-    fp32 because int8 that is slower isn't shipped, unless the size budget needs it; another int8 where its outputs are no
-    further from fp32's. Where weights alone are small, size has decided: there are none.
+    fp32 is timed because int8 that is slower isn't shipped, unless the size budget needs it. Another int8 is timed where
+    its outputs are no further from fp32's. Where weights alone are small, size has decided: there are none.
 
     Args:
-        judged: Rows by which distances are told.
-        beside: The folder of the reader, which a package holds beside the graph.
+        variant: One that was timed.
+        graphs: Makes graphs.
+        evaluation: Rows by which distances are told.
+        reader: The folder of the reader, which a package holds beside the graph.
         limit_bytes: Of the package; None: there is none.
+
+    Returns:
+        Those to time, whose graphs are made, and the others with a reason each.
     """
     base = variant.precision
     if base.mode not in ("int8-dynamic", "int8-static"):
         return [], {}
-
-    def outputs(one: Variant) -> list[Array]:
-        graphs.make(one.rewrites, one.precision)
-        return outputs_of(onnx_session(graphs.path(one), one.session), judged)
-
-    others: list[dict[str, object]] = [
+    changes: list[dict[str, object]] = [
         {"mode": "int8-static"},
         _WEIGHTS_ONLY,
         {"per_channel": not base.per_channel},
     ]
-    changed = [base.model_copy(update=change) for change in others if base.mode == "int8-dynamic"]
-    fp32, *kinds = (variant.model_copy(update={"precision": one}) for one in (PrecisionSettings(mode="fp32"), *changed))
-    exact = outputs(fp32)
-    allowed = mean_distance(outputs(variant), exact)
-    timed, untimed = [fp32], {}
-    for one in kinds:
-        distance = mean_distance(outputs(one), exact)
-        if distance <= allowed:
-            timed.append(one)
-        else:
-            untimed[one.words] = f"its outputs are {distance:.2g} from fp32's on average, {base.words}'s {allowed:.2g}"
-    for one in timed:
-        size = total_bytes([graphs.path(one).parent, beside]) + _BESIDE_BYTES
-        if limit_bytes is not None and size > limit_bytes:
-            untimed[one.words] = (
-                f"a package of {size / 1e6:.1f} MB would be above the budget of {limit_bytes / 1e6:.1f} MB"
+    kinds = [base.model_copy(update=change) for change in changes if base.mode == "int8-dynamic"]
+    fp32, *quantized = (
+        variant.model_copy(update={"precision": one}) for one in (PrecisionSettings(mode="fp32"), *kinds)
+    )
+    exact = _outputs(fp32, graphs, evaluation)
+    allowed = mean_distance(_outputs(variant, graphs, evaluation), exact)
+    distances = {one: mean_distance(_outputs(one, graphs, evaluation), exact) for one in quantized}
+    untimed = {
+        one: f"its outputs are {distance:.2g} from fp32's on average, {base.words}'s {allowed:.2g}"
+        for one, distance in distances.items()
+        if not distance <= allowed
+    }
+    for one in [one for one in (fp32, *quantized) if one not in untimed]:
+        size_bytes = total_bytes([graphs.path(one).parent, reader]) + _OVERHEAD_BYTES
+        if limit_bytes is not None and size_bytes > limit_bytes:
+            untimed[one] = (
+                f"a package of {size_bytes / 1e6:.1f} MB would be above the budget of {limit_bytes / 1e6:.1f} MB"
             )
-    return [one for one in timed if one.words not in untimed], untimed
+    return [one for one in (fp32, *quantized) if one not in untimed], untimed
+
+
+def _outputs(variant: Variant, graphs: GraphCache, evaluation: Sequence[Feed]) -> list[Array]:
+    """Make a variant's graph, and compute its outputs here."""
+    graphs.make(variant.rewrites, variant.precision)
+    return outputs_of(onnx_session(graphs.path(variant), variant.session), evaluation)

@@ -33,7 +33,7 @@ from edgeprune.pipeline.stages.regression import Regression
 from edgeprune.pipeline.subject import Subject, find_subject
 from edgeprune.profiles.pipeline import Pipeline
 from edgeprune.profiles.runners import EmulatedConfig
-from edgeprune.profiles.variant import PLAIN, Variant
+from edgeprune.profiles.variant import DEFAULT_REWRITES, Variant
 from edgeprune.store.environment import numeric_mode
 from edgeprune.store.store import Store
 
@@ -210,7 +210,7 @@ def _add_graphs(nodes: _Nodes, checkpoints: _Checkpoints, request: BuildRequest,
     raced = {} if race is None else {"race": race}
 
     def quantize(number: int, onnx: Node, drop_limit: float | None) -> Node:
-        plain = Variant(rewrites=PLAIN, precision=target.precision_settings)
+        plain = Variant(rewrites=DEFAULT_REWRITES, precision=target.precision_settings)
         stage = Quantize(plain, tolerance=stages.export.tolerance, drop_limit=drop_limit, round_number=number)
         return nodes.add(f"quantize-{number}", stage, {"dense": dense, "onnx": onnx, **raced})
 

@@ -1,8 +1,10 @@
-"""One way of running a model: which rewrites its graph went through, in which precision, with which session options.
+"""Say in which way a model is run: by which rewrites of its graph, in which precision, with which session options.
 
-Light: variants enter keys, travel in packages and are sent to devices.
+This module imports no heavy library: variants enter keys, travel in packages and are sent to devices. A variant is its
+own identity: it can be compared, and be the key of a table. Its words are for people.
 """
 
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import Field
@@ -13,8 +15,8 @@ from edgeprune.store.records import Artifact
 
 __all__ = [
     "CHOICE",
+    "DEFAULT_REWRITES",
     "DISABLED_FUSIONS",
-    "PLAIN",
     "SKIP_FUSION",
     "VARIANT",
     "RewriteName",
@@ -32,17 +34,17 @@ CHOICE = "choice.json"
 VARIANT = "variant.json"
 """The file in which a graph's artifact names its variant."""
 
-PLAIN: tuple[RewriteName, ...] = ("narrow-reads",)
+DEFAULT_REWRITES: tuple[RewriteName, ...] = ("narrow-reads",)
 """Rewrites that need no measurement: they leave operations out and change no other."""
 
 DISABLED_FUSIONS = "optimization.disable_specified_optimizers"
 """The key of a session's configuration whose value names ONNX Runtime's optimizers that it does without, `;` between them."""
 
 SKIP_FUSION = "SkipLayerNormFusion"
-"""ONNX Runtime's CPU kernel for the fused operator was slower than the two that it replaces where that was measured."""
+"""An optimizer of ONNX Runtime. Its fused operator was slower on a CPU than the two that it replaces, where that was measured."""
 
 
-_INTERFACES = {
+_SETTERS = {
     "C++": (
         "SetIntraOpNumThreads({})",
         "SetGraphOptimizationLevel(ORT_ENABLE_{})",
@@ -68,11 +70,14 @@ _INTERFACES = {
         'add_session_config_entry("{}", "{}")',
     ),
 }
-"""Language to what sets the threads, the optimization level, no arena and an entry (https://onnxruntime.ai/docs/api)."""
+"""By language, the calls that set the threads, the optimization level, no arena and an entry (https://onnxruntime.ai/docs/api)."""
 
 
 class SessionOptions(Frozen):
-    """What an ONNX Runtime session is opened with, nothing that one language's interface lacks."""
+    """Hold what an ONNX Runtime session is opened with: only options that every language's interface has.
+
+    Equal options have one hash. The order of `config` counts for neither, and is kept where options are written.
+    """
 
     threads: int
     """`SetIntraOpNumThreads`."""
@@ -80,16 +85,20 @@ class SessionOptions(Frozen):
     """`SetGraphOptimizationLevel`."""
     arena: bool = True
     """`EnableCpuMemArena`, or `DisableCpuMemArena`."""
-    config: dict[str, str] = Field(default_factory=dict)
+    config: Mapping[str, str] = Field(default_factory=dict)
     """`AddConfigEntry`: keys and values of onnxruntime_session_options_config_keys.h."""
+
+    def __hash__(self) -> int:
+        """Hash the options. Pydantic's own hash of a frozen model can't take a mapping."""
+        return hash((self.threads, self.level, self.arena, frozenset(self.config.items())))
 
     @property
     def disabled_fusions(self) -> tuple[str, ...]:
-        """ONNX Runtime's optimizers that this session does without."""
+        """Name ONNX Runtime's optimizers that this session does without."""
         return tuple(name for name in self.config.get(DISABLED_FUSIONS, "").split(";") if name)
 
     def toggled(self, fusion: str) -> "SessionOptions":
-        """The same without one of ONNX Runtime's optimizers, or with it where this is without."""
+        """Return these options without one of ONNX Runtime's optimizers, or with it where it is disabled here."""
         disabled = self.disabled_fusions
         names = [name for name in disabled if name != fusion] if fusion in disabled else [*disabled, fusion]
         config = {key: value for key, value in self.config.items() if key != DISABLED_FUSIONS}
@@ -99,7 +108,7 @@ class SessionOptions(Frozen):
 
     @property
     def calls(self) -> dict[str, tuple[str, ...]]:
-        """By language, how its interface of ONNX Runtime is told what isn't its default, and the threads."""
+        """List by language the calls of ONNX Runtime's interface that set the threads and what isn't its default."""
         return {
             language: (
                 threads.format(self.threads),
@@ -107,12 +116,12 @@ class SessionOptions(Frozen):
                 *[no_arena] * (not self.arena),
                 *(entry.format(key, value) for key, value in self.config.items()),
             )
-            for language, (threads, level, no_arena, entry) in _INTERFACES.items()
+            for language, (threads, level, no_arena, entry) in _SETTERS.items()
         }
 
     @property
     def words(self) -> list[str]:
-        """For people, what isn't ONNX Runtime's default, and the threads."""
+        """Describe for people the threads and what isn't ONNX Runtime's default."""
         words = [f"without {name}" for name in self.disabled_fusions]
         words += [f"{key} {value}" for key, value in self.config.items() if key != DISABLED_FUSIONS]
         words += [f"optimization {self.level}"] * (self.level != "all")
@@ -121,33 +130,33 @@ class SessionOptions(Frozen):
 
 
 class Variant(Frozen):
-    """A graph, its numbers and its session."""
+    """Hold one way of running a model: the rewrites of its graph, its precision and its session options."""
 
     rewrites: tuple[RewriteName, ...]
     precision: PrecisionSettings
     session: SessionOptions | None = None
-    """None: not raced; ONNX Runtime's defaults on the target's threads."""
+    """None: the variant was not raced, and runs with ONNX Runtime's defaults on the target's threads."""
 
     @property
     def raced_session(self) -> SessionOptions:
-        """The session of a variant that races: all of them have one."""
+        """Return the session options of a variant that races; every such variant has them."""
         assert self.session is not None  # noqa: S101
         return self.session
 
     @property
     def complexity(self) -> int:
-        """How much it differs from an export that is just run; of two that are equally fast the lower is better."""
+        """Count what differs from an export that is just run. Of two variants that are equally fast the lower is better."""
         session = self.session or SessionOptions(threads=1)
         options = len(session.disabled_fusions) + len(session.config.keys() - {DISABLED_FUSIONS})
         return len(self.rewrites) + options + (session.level != "all") + (not session.arena)
 
     @property
     def words(self) -> str:
-        """For people."""
+        """Describe the variant for people."""
         return ", ".join([self.precision.words, *self.rewrites, *(self.session.words if self.session else ())])
 
 
 def read_variant(artifact: Artifact) -> Variant | None:
-    """The variant that an artifact's graph is; None for a plain export."""
+    """Read which variant an artifact's graph is; None for a plain export."""
     path = artifact.file(VARIANT)
     return Variant.model_validate_json(path.read_bytes()) if path.is_file() else None

@@ -332,14 +332,13 @@ def test_what_cannot_be_timed_is_said(
 def test_targets_that_fail_leave_the_others_progress_whole() -> None:
     told: list[Event] = []
     together = _Together(told.append, 3)
-    first, second, third = (together.of(number) for number in range(3))
+    second, third = together.of(1), together.of(2)
     together.ended(0)  # never reached
-    second(Progress("benchmark", 0, 0, 16, "processes"))
-    third(Progress("benchmark", 0, 4, 16, "processes"))
-    second(Progress("benchmark", 0, 16, 16, "processes"))
+    second(0, 16, "processes")
+    third(4, 16, "processes")
+    second(16, 16, "processes")
     together.ended(1)
     together.ended(2)  # in the middle
-    first(StageFinished("benchmark", 0, "", False, 1.0))
     assert [(event.done, event.total) for event in told if isinstance(event, Progress)] == [
         (0, 32), (4, 32), (20, 32), (20, 20)
     ]  # fmt: skip

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from edgeprune.benchmark.race import Entrant, RaceRow, race
+from edgeprune.benchmark.race import Candidate, RaceRow, race
 
 BLOCK = 10
 
 
 class Course:
-    """Times entrants: a true time each, multiplied by what the machine does to a turn and by noise of each run."""
+    """Times candidates: a true time each, multiplied by what the machine does to a turn and by noise of each run."""
 
     def __init__(self, times_ms: dict[str, float], *, noise: float = 0.05, seed: int = 0) -> None:
         self._times_ms = times_ms
@@ -30,15 +30,19 @@ class Course:
         return found
 
 
+def named(name: str, *complexity: int) -> Candidate[str]:
+    return Candidate(name, name, complexity)
+
+
 def run(
     times_ms: dict[str, float], complexity: dict[str, int] | None = None, *, seed: int = 0, reverse: bool = False
 ) -> tuple[str, dict[str, RaceRow], Course]:
     course = Course(times_ms, seed=seed)
     names = sorted(times_ms, reverse=reverse)
-    entrants = [Entrant(name, ((complexity or {}).get(name, 0),)) for name in names]
-    winner, rows = race(entrants, course, processes=3, samples=30, block=BLOCK)
-    assert [row.variant for row in rows] == names
-    return winner, {row.variant: row for row in rows}, course
+    candidates = [named(name, (complexity or {}).get(name, 0)) for name in names]
+    found = race(candidates, course, processes=3, samples=30, block=BLOCK)
+    assert list(found.rows) == names
+    return found.winner, dict(found.rows), course
 
 
 @pytest.mark.parametrize("reverse", [False, True])
@@ -69,22 +73,20 @@ def test_of_many_twins_the_simplest_wins(count: int):
     names = [f"v{number:02}" for number in range(count)]
     for seed in range(10):
         generator = np.random.default_rng(seed)
-        entrants = [Entrant(names[place], (place,)) for place in generator.permutation(count)]
-        winner, rows = race(
-            entrants, Course(dict.fromkeys(names, 1.0), seed=seed), processes=3, samples=30, block=BLOCK
-        )
-        assert winner == "v00", seed
-        assert all(row.why for row in rows)
+        candidates = [named(names[place], place) for place in generator.permutation(count)]
+        found = race(candidates, Course(dict.fromkeys(names, 1.0), seed=seed), processes=3, samples=30, block=BLOCK)
+        assert found.winner == "v00", seed
+        assert all(row.why for row in found.rows.values())
 
 
 def test_what_seems_slower_is_not_taken_for_being_simpler():
     """Noise that hides 5% from the intervals of a few turns."""
-    entrants = [Entrant("simple", (0,)), Entrant("fast", (1,)), Entrant("as fast", (2,))]
+    candidates = [named("simple", 0), named("fast", 1), named("as fast", 2)]
     winners = [
         race(
-            entrants, Course({"simple": 1.05, "fast": 1.0, "as fast": 1.0}, noise=0.15, seed=seed), processes=6, samples=30,
+            candidates, Course({"simple": 1.05, "fast": 1.0, "as fast": 1.0}, noise=0.15, seed=seed), processes=6, samples=30,
             block=BLOCK,
-        )[0]
+        ).winner
         for seed in range(20)
     ]  # fmt: skip
     assert winners.count("simple") <= 2, winners
@@ -111,11 +113,11 @@ def test_a_simpler_one_that_is_clearly_slower_is_left_out_before_the_final():
 
 
 def test_the_first_number_of_complexity_counts_most():
-    entrants = [Entrant("other precision", (1, 0)), Entrant("own precision", (0, 5))]
-    times = {one.name: 1.0 for one in entrants}
+    candidates = [named("other precision", 1, 0), named("own precision", 0, 5)]
+    times = {one.name: 1.0 for one in candidates}
     for seed in range(5):
-        winner, _ = race(entrants, Course(times, seed=seed), processes=3, samples=30, block=BLOCK)
-        assert winner == "own precision"
+        found = race(candidates, Course(times, seed=seed), processes=3, samples=30, block=BLOCK)
+        assert found.winner == "own precision"
 
 
 def test_twins_that_are_equally_simple_are_told_apart_by_name():
@@ -132,7 +134,19 @@ def test_the_slower_half_is_left_out_until_a_few_are_left():
     assert (rows["v15"].samples, rows["v05"].samples, rows["v02"].samples) == (30, 60, 90)
 
 
-def test_one_entrant_wins():
+def test_one_candidate_wins():
     winner, rows, _ = run({"a": 1.0})
     assert winner == "a"
     assert rows["a"].why == "won"
+
+
+def test_a_name_is_for_people_and_no_identity():
+    candidates = [Candidate(number, "the same", (0,)) for number in range(3)]
+    times = {0: 1.2, 1: 1.0, 2: 1.3}
+
+    def measure(variants: Sequence[int], processes: int, samples: int) -> dict[int, list[list[float]]]:
+        return {one: [[times[one]] * samples] * processes for one in variants}
+
+    found = race(candidates, measure, processes=3, samples=30, block=BLOCK)
+    assert found.winner == 1
+    assert [(row.variant, row.p50_ms) for row in found.rows.values()] == [("the same", time) for time in times.values()]

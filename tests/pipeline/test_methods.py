@@ -20,11 +20,12 @@ from edgeprune.models.record import PruningRecord, read_pruning
 from edgeprune.pipeline.stages.benchmark import Benchmark
 from edgeprune.pipeline.stages.prune import Prune, _Context
 from edgeprune.profiles.pipeline import BenchmarkConfig, PruneConfig
-from edgeprune.profiles.shipped import load_target
 from edgeprune.profiles.steps import MasksStep
+from edgeprune.profiles.target import Workload
 from edgeprune.store.store import Store
 from edgeprune.tasks.prepared import open_prepared
 from tests.support.e2e import Built, Ran, call, work_of
+from tests.support.targets import target_of
 
 HALF = {"method": "structured", "keep_heads": 0.5, "keep_ffn": 0.5, "align": 8}
 UNSTRUCTURED = [
@@ -247,7 +248,7 @@ def test_memory_is_measured_on_the_longest_texts(built: Built, tmp_path: Path) -
     runner = Watched()
     stage = Benchmark(
         BenchmarkConfig(processes=1, samples=16, warmup=1), names=("final",), runner=runner, place="here", round_number=1,
-        target=load_target("cpu-x86-avx2", ["target.workload.batch_size=2", "target.runtime.threads=1", "target.budget={}"]),
+        target=target_of(workload=Workload(batch_size=2)),
     )  # fmt: skip
     work = work_of(built, tmp_path, baseline=("prepare", 0), final=("quantize", 1))
     stage.run(work)

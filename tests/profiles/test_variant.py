@@ -39,6 +39,35 @@ def test_words_are_of_what_differs():
     ]  # fmt: skip
 
 
+def test_options_with_the_same_entries_are_one_whatever_their_order():
+    entries = {"session.intra_op.allow_spinning": "0", DISABLED_FUSIONS: GELU}
+    one = SessionOptions(threads=2, config=entries)
+    other = SessionOptions(threads=2, config=dict(reversed(entries.items())))
+    assert one == other
+    assert hash(one) == hash(other)
+    assert {one, other, one.model_copy(), SessionOptions.model_validate_json(one.model_dump_json())} == {one}
+    assert len({one, one.toggled(GELU), SessionOptions(threads=3, config=entries), PLAIN}) == 4
+
+
+def test_entries_are_written_in_the_order_in_which_they_were_given():
+    assert CHANGED.model_dump_json() == (
+        '{"threads":2,"level":"extended","arena":false,"config":{"session.intra_op.allow_spinning":"0",'
+        '"optimization.disable_specified_optimizers":"SkipLayerNormFusion"}}'
+    )
+    assert CHANGED.model_dump(mode="json")["config"] == dict(CHANGED.config)
+    read = SessionOptions.model_validate_json(CHANGED.model_dump_json())
+    assert read.model_dump_json() == CHANGED.model_dump_json()
+
+
+def test_a_variant_is_its_own_identity():
+    fp32, uint8 = (PrecisionSettings(mode="fp32"), PrecisionSettings(mode="int8-dynamic", weight_type="uint8"))
+    int8 = uint8.model_copy(update={"weight_type": "int8"})
+    variants = [Variant(rewrites=(), precision=one, session=PLAIN) for one in (fp32, uint8, int8)]
+    assert variants[1].words == variants[2].words, "words leave out what people needn't read"
+    assert len(set(variants)) == 3
+    assert {one: number for number, one in enumerate(variants)}[variants[2].model_copy()] == 2
+
+
 @pytest.mark.parametrize("session", [PLAIN, CHANGED])
 def test_what_python_is_told_is_what_the_agent_sets(session: SessionOptions):
     told = onnxruntime.SessionOptions()

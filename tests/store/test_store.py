@@ -47,7 +47,7 @@ def manifest_of(folder: Path, stage: str = "export", key: str = KEY) -> Manifest
 
 
 def commit(store: Store, stage: str = "export", key: str = KEY, run: str | None = None) -> Artifact:
-    draft = store.draft(stage, key) if run is None else store.draft_run(key, run)
+    draft = store.draft(stage, key) if run is None else store.draft_run("benchmark", key, run)
     (draft / "model.onnx").write_bytes(b"graph")
     (draft / "checkpoint").mkdir()
     (draft / "checkpoint" / "config.json").write_text("{}")
@@ -223,7 +223,7 @@ def test_what_killed_processes_left_is_garbage(store: Store):
     commit(store, stage="benchmark", run="run-1")
     left = {
         store.draft("prune", OTHER),
-        store.draft_run(OTHER, "run-1"),
+        store.draft_run("benchmark", OTHER, "run-1"),
         store.partial(OTHER),
         store.root / "export" / f".old-{OTHER}",
         store.root / "benchmark" / OTHER / ".old-run-0",
@@ -276,7 +276,7 @@ def test_what_a_running_build_holds_is_no_garbage(store: Store):
 
 
 def test_what_a_running_measurement_writes_is_no_garbage(store: Store):
-    run = store.draft_run(KEY, "run-1")
+    run = store.draft_run("benchmark", KEY, "run-1")
     with held_elsewhere(store, "benchmark", MEASURING):
         assert set(store.garbage(None)) == set()
     assert set(store.garbage(None)) == {run}

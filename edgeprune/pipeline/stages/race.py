@@ -1,41 +1,36 @@
 """race: an fp32 graph + target → which variant of it is fastest there.
 
-Sets of exact rewrites, with ONNX Runtime's own fusions and without the one that is often slower, in the target's precision;
-then the winner against its neighbours: without one of its rewrites, with another session option, in other precisions; and
-as long as one of these wins, that against its own, of other rewrites and sessions, a few heats at most. Rows are of the selection split, and all take turns on the same.
+The first heat is of sets of exact rewrites, with ONNX Runtime's own fusions and without the one that is often slower, in
+the target's precision. The second is of its winner against other precisions and its neighbours: without one of its
+rewrites, with another session option. As long as a heat has a new winner, that meets its own neighbours in the next, a few
+heats at most. Inputs are of the selection split; all variants take turns on the same.
+
 Writes `choice.json` (the verdict, no figures: it enters the keys of what is made by it), `race.json` (a row a variant:
 time, parity, why it lost) and `samples.jsonl`.
 
 A race is a measurement, made once for its inputs and kept: what is shipped is a function of the export and the verdict.
 """
 
-import json
-import shutil
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from collections.abc import Mapping, Sequence
+from functools import partial
 
 from pydantic import JsonValue, TypeAdapter
 
-from edgeprune.base.errors import TargetError
 from edgeprune.base.events import Note
-from edgeprune.benchmark.race import Entrant, RaceRow, race
-from edgeprune.benchmark.turns import time_by_turns
-from edgeprune.devices import Record, Runner
+from edgeprune.benchmark.heats import local_search, run_heat
+from edgeprune.benchmark.race import Candidate, RaceResult, RaceRow
+from edgeprune.benchmark.variant_timer import VariantTimer
+from edgeprune.devices import Runner
 from edgeprune.pipeline.stages.base import Stage, Work
-from edgeprune.profiles.pipeline import BLOCK, RaceConfig
+from edgeprune.profiles.pipeline import RaceConfig
 from edgeprune.profiles.target import Target
-from edgeprune.profiles.variant import CHOICE, SKIP_FUSION, RewriteName, SessionOptions, Variant
+from edgeprune.profiles.variant import CHOICE, RewriteName, Variant
 from edgeprune.store.records import Artifact, StageMetrics
-
-if TYPE_CHECKING:
-    from edgeprune.graph.variants import Graphs
 
 __all__ = ["Race", "read_race"]
 
-_WARMUP = 3
-
-_HEATS = 5
-"""At most; most often the third or fourth has no new winner."""
+_MOST_HEATS = 5
+"""Most often the third or fourth has no new winner."""
 
 _ROWS = TypeAdapter(list[RaceRow])
 
@@ -94,115 +89,88 @@ class Race(Stage):
         from edgeprune.benchmark.workload import batches_of
         from edgeprune.graph.calibration import feeds_of
         from edgeprune.graph.references import REFERENCES, load_references
-        from edgeprune.graph.variants import Graphs, neighbours, other_precisions, rewrite_sets
+        from edgeprune.graph.variants import GraphCache, first_variants, neighbours, other_precisions, rewrite_sets
         from edgeprune.tasks.prepared import open_prepared
 
         onnx = work.parents["onnx"]
         prepared = open_prepared(work.parents["dense"], work.data, splits=("selection",), reader=onnx.file("reader"))
         selection, reader = prepared.splits["selection"], prepared.reader
-        calibration, judged = feeds_of(selection, reader)
+        calibration, evaluation = feeds_of(selection, reader)
         batches, _ = batches_of(selection, reader, self._workload, self._config.samples, seed=work.seed)
         references = load_references(onnx.file(REFERENCES))
-        graphs = Graphs(onnx.file("model.onnx"), work.folder / "graphs", references, self._tolerance, calibration)
+
         sets = rewrite_sets(unpadded=self._workload.batch_size == 1)
-        steps = len(sets) + _HEATS
-        try:
-            entrants: list[Variant] = []
-            for done, names in enumerate(sets, start=1):
-                made = graphs.make(names, self._settings)
-                entrants += [one for one in self._with_fusions(made) if one not in entrants]
-                work.progress(done, steps, "steps")
-            winner, rows = self._heat(work, graphs, entrants, batches)
-            others, untimed = other_precisions(
-                winner, graphs, judged, beside=onnx.file("reader"), limit_bytes=self._size_limit_bytes
+        steps = len(sets) + _MOST_HEATS
+        with GraphCache(
+            onnx.file("model.onnx"), work.folder / "graphs", references, self._tolerance, calibration
+        ) as graphs:
+            timer = VariantTimer(
+                self._runner,
+                provider=self._runtime.provider,
+                batches=batches,
+                path=graphs.path,
+                samples_file=work.folder / "samples.jsonl",
             )
-            for heat in range(1, _HEATS):
-                work.progress(len(sets) + heat, steps, "steps")
-                others += neighbours(winner, graphs, threads=self._runtime.threads)
-                champion, others = winner, [one for one in others if one.words not in rows]
-                winner, found = self._heat(work, graphs, [champion, *others], batches)
-                rows |= found
-                if winner == champion:
-                    break
-                others = []
-            rows |= {name: _untimed(name, f"not timed: {why}") for name, why in untimed.items()}
+            heat = partial(self._heat, timer)
+
+            # The first heat: sets of rewrites, with a fusion and without.
+            variants: list[Variant] = []
+            for done, rewrites in enumerate(sets, start=1):
+                made = graphs.make(rewrites, self._settings)
+                variants += first_variants(made, self._settings, threads=self._runtime.threads)
+                work.progress(done, steps, "steps")
+            first = heat(list(dict.fromkeys(variants)))
+            work.progress(len(sets) + 1, steps, "steps")
+
+            # Later heats: the winner against other precisions and its neighbours.
+            precisions, untimed = other_precisions(
+                first.winner, graphs, evaluation, reader=onnx.file("reader"), limit_bytes=self._size_limit_bytes
+            )
+            heats = [first]
+            for found in local_search(
+                first,
+                precisions,
+                neighbours=partial(neighbours, graphs=graphs, threads=self._runtime.threads),
+                heat=heat,
+                most=_MOST_HEATS - 1,
+            ):
+                heats.append(found)
+                work.progress(len(sets) + len(heats), steps, "steps")
             work.progress(steps, steps, "steps")
-        finally:
-            shutil.rmtree(graphs.folder, ignore_errors=True)
+
         for sentence in graphs.dropped:
             work.emit(Note(sentence))
-        (work.folder / CHOICE).write_text(winner.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        (work.folder / "race.json").write_bytes(_ROWS.dump_json(list(rows.values()), indent=2) + b"\n")
+        (work.folder / CHOICE).write_text(heats[-1].winner.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        table = _table(heats, untimed, graphs.errors)
+        (work.folder / "race.json").write_bytes(_ROWS.dump_json(table, indent=2) + b"\n")
         return StageMetrics(notes=tuple(graphs.dropped))
 
-    def _with_fusions(self, rewrites: tuple[RewriteName, ...]) -> list[Variant]:
-        """A graph as ONNX Runtime fuses it, and without the fusion that is often slower."""
-        session = SessionOptions(threads=self._runtime.threads)
-        return [
-            Variant(rewrites=rewrites, precision=self._settings, session=one)
-            for one in (session, session.toggled(SKIP_FUSION))
+    def _heat(self, timer: VariantTimer, variants: Sequence[Variant]) -> RaceResult[Variant]:
+        """Race variants. Of two that are equally fast, the target's own precision wins, then the simpler, then fewer threads."""
+        candidates = [
+            Candidate(one, one.words, (one.precision != self._settings, one.complexity, one.raced_session.threads))
+            for one in variants
         ]
-
-    def _heat(
-        self, work: Work, graphs: "Graphs", entrants: Sequence[Variant], batches: "list[JsonValue]"
-    ) -> tuple[Variant, dict[str, RaceRow]]:
-        """The fastest of some variants, and a row each by their words."""
-        refused = self._refused(graphs, entrants, batches[0])
-        if len(refused) == len(entrants):
-            raise TargetError(f"the target refuses every graph: {next(iter(refused.values()))}")
-        by_name = {variant.words: variant for variant in entrants if variant.words not in refused}
-
-        def measure(names: Sequence[str], processes: int, samples: int) -> dict[str, list[list[float]]]:
-            request: Record = {
-                "provider": self._runtime.provider,
-                "warmup": _WARMUP,
-                "sessions": {name: by_name[name].raced_session.model_dump(mode="json") for name in names},
-                "batches": {name: [batches[number % len(batches)] for number in range(samples)] for name in names},
-            }
-            models = {name: graphs.path(by_name[name]) for name in names}
-            taken: dict[str, list[list[float]]] = {name: [] for name in names}
-            with (work.folder / "samples.jsonl").open("a", encoding="utf-8") as file:
-
-                def keep(record: Record) -> None:
-                    file.write(json.dumps(record) + "\n")
-                    if record["kind"] == "samples":
-                        taken[str(record["name"])].append([ns / 1e6 for ns in cast("list[int]", record["ns"])])
-
-                time_by_turns(self._runner, request, models, processes=range(processes), keep=keep)
-            return taken
-
-        name, rows = race(
-            [Entrant(name, self._complexity(variant)) for name, variant in by_name.items()],
-            measure,
-            processes=self._config.processes,
-            samples=self._config.samples,
-            block=BLOCK,
-        )
-        rows += [_untimed(name, f"the target refuses it: {error}") for name, error in refused.items()]
-        errors = {one.words: graphs.errors[one.rewrites] for one in entrants}
-        return by_name[name], {row.variant: row.model_copy(update={"max_error": errors[row.variant]}) for row in rows}
-
-    def _complexity(self, variant: Variant) -> tuple[int, ...]:
-        """Of two that are equally fast: the target's own precision, the simpler, the fewer threads."""
-        return variant.precision != self._settings, variant.complexity, variant.raced_session.threads
-
-    def _refused(self, graphs: "Graphs", entrants: Sequence[Variant], batch: "JsonValue") -> dict[str, str]:
-        """Of the variants that the target's runtime can't open, or not run where it should, why."""
-        request: Record = {
-            "mode": "load",
-            "provider": self._runtime.provider,
-            "sessions": {one.words: one.raced_session.model_dump(mode="json") for one in entrants},
-            "batches": {one.words: [batch] for one in entrants},
-        }
-        records = self._runner.run(request, {one.words: graphs.path(one) for one in entrants})
-        loaded = [record for record in records if record["kind"] == "loaded"]
-        return {str(record["name"]): str(record["error"]) for record in loaded if record["error"] is not None}
+        return run_heat(candidates, timer, self._config)
 
 
-def _untimed(name: str, why: str) -> RaceRow:
-    return RaceRow(variant=name, p50_ms=None, ratio=None, ratio_interval=None, samples=0, why=why)
+def _table(
+    heats: Sequence[RaceResult[Variant]],
+    untimed: Mapping[Variant, str],
+    errors: Mapping[tuple[RewriteName, ...], float],
+) -> list[RaceRow]:
+    """List a row for each variant, of the last heat that it was in, and those that weren't timed last.
+
+    Args:
+        heats: In their order.
+        untimed: Why a variant wasn't timed.
+        errors: By rewrites, the largest difference of a graph's outputs from PyTorch's.
+    """
+    rows = {variant: row for heat in heats for variant, row in heat.rows.items()}
+    raced = [row.model_copy(update={"max_error": errors[variant.rewrites]}) for variant, row in rows.items()]
+    return raced + [RaceRow.untimed(variant.words, f"not timed: {why}") for variant, why in untimed.items()]
 
 
 def read_race(artifact: Artifact) -> list[RaceRow]:
-    """What a race found."""
+    """Read what a race found."""
     return _ROWS.validate_json(artifact.file("race.json").read_bytes())

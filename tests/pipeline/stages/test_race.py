@@ -26,12 +26,13 @@ from edgeprune.pipeline.stages.race import Race
 from edgeprune.profiles.pipeline import BenchmarkConfig, PackageConfig, RaceConfig
 from edgeprune.profiles.precision import PrecisionSettings
 from edgeprune.profiles.target import Budget, Runtime, Workload
-from edgeprune.profiles.variant import CHOICE, PLAIN, SessionOptions, Variant, read_variant
+from edgeprune.profiles.variant import CHOICE, DEFAULT_REWRITES, SessionOptions, Variant, read_variant
 from edgeprune.store.files import file_records
 from edgeprune.store.records import Artifact, Manifest
 from edgeprune.tasks.prepared import open_prepared
 from tests.pipeline.test_methods import Watched, work_of
 from tests.support.e2e import Built, call, target_text
+from tests.support.targets import target_of
 
 INT8 = PrecisionSettings(
     mode="int8-dynamic", weight_type="int8", reduce_range=False, per_channel=True, embeddings="int8"
@@ -63,15 +64,13 @@ class Told:
 
 
 def raced(
-    built: Built, folder: Path, time_ms: Callable[[str], float], **changes: object
+    built: Built, folder: Path, time_ms: Callable[[str], float], *, tolerance: float = TOLERANCE, **changes: object
 ) -> tuple[Variant, list[RaceRow], Told]:
-    """The verdict on the pruned export of the shared build, and its rows."""
+    """The verdict on the pruned export of the shared build, and its rows, on a target that has the fields of `changes`."""
     runner = Told(time_ms)
-    settings = {
-        "settings": INT8, "runtime": Runtime(threads=1), "workload": Workload(), "size_limit_bytes": None,
-        "tolerance": TOLERANCE, **changes,
-    }  # fmt: skip
-    stage = Race(RaceConfig(), runner=runner, place="here", round_number=1, **settings)  # type: ignore[arg-type]
+    stage = Race(
+        RaceConfig(), target=target_of(**changes), tolerance=tolerance, runner=runner, place="here", round_number=1
+    )
     stage(work_of(built, folder, dense=("prepare", 0), onnx=("export", 1)))
     rows = [RaceRow.model_validate(row) for row in json.loads((folder / "race.json").read_text(encoding="utf-8"))]
     assert {path.name for path in folder.iterdir()} == {CHOICE, "race.json", "samples.jsonl"}
@@ -143,11 +142,11 @@ def test_fp32_that_is_faster_is_shipped_unless_size_decides(built: Built, tmp_pa
     def fp32_first(name: str) -> float:
         return 1.0 if name.startswith("fp32") else 2.0
 
-    graph_alone = built.artifact("export", 1).file("model.onnx").stat().st_size + 50_000.0
-    for limit, mode in ((None, "fp32"), (1e9, "fp32"), (graph_alone, "int8-dynamic"), (1000.0, "int8-dynamic")):
+    graph_alone = built.artifact("export", 1).file("model.onnx").stat().st_size / 1e6 + 0.05
+    for limit, mode in ((None, "fp32"), (1e3, "fp32"), (graph_alone, "int8-dynamic"), (0.001, "int8-dynamic")):
         folder = tmp_path / str(limit)
         folder.mkdir()
-        winner, rows, _ = raced(built, folder, fp32_first, size_limit_bytes=limit)
+        winner, rows, _ = raced(built, folder, fp32_first, budget=Budget(size_mb=limit))
         assert winner.precision.mode == mode
         in_fp32 = [row for row in rows if row.variant.startswith("fp32")]
         assert in_fp32
@@ -174,7 +173,7 @@ def test_another_int8_races_only_if_it_is_as_near_to_fp32(
 
 def test_weights_alone_are_small_for_their_size_not_for_speed(built: Built, tmp_path: Path) -> None:
     _, rows, _ = raced(
-        built, tmp_path, lambda _name: 1.0, settings=PrecisionSettings(mode="int4-weights", embeddings="int4")
+        built, tmp_path, lambda _name: 1.0, precision=PrecisionSettings(mode="int4-weights", embeddings="int4")
     )
     assert {row.variant.split(",")[0] for row in rows} == {"int4-weights"}
 
@@ -182,7 +181,7 @@ def test_weights_alone_are_small_for_their_size_not_for_speed(built: Built, tmp_
 def test_another_place_or_batch_size_races_for_itself() -> None:
     def key(place: str, **workload: Any) -> str:
         stage = Race(
-            RaceConfig(), settings=INT8, runtime=Runtime(threads=1), workload=Workload(**workload), size_limit_bytes=None,
+            RaceConfig(), target=target_of(workload=Workload(**workload)),
             tolerance=TOLERANCE, runner=Told(lambda _name: 1.0), place=place, round_number=1,
         )  # fmt: skip
         return stage.key({"dense": "d", "onnx": "o"}, 0)
@@ -199,7 +198,7 @@ def test_another_cpu_is_another_place(built: Built, monkeypatch: pytest.MonkeyPa
         return str(found)
 
     here = key()
-    monkeypatch.setattr("edgeprune.pipeline.plan.device_info", lambda: {**device_info(), "cpu": "another"})
+    monkeypatch.setattr("edgeprune.devices.match.device_info", lambda: {**device_info(), "cpu": "another"})
     assert key() != here
 
 
@@ -262,7 +261,9 @@ def test_a_rewrite_that_is_not_exact_is_dropped_with_a_note(
 
     folder = tmp_path / "quantized"
     folder.mkdir()
-    variant = Variant(rewrites=(*PLAIN, "fused-attention"), precision=INT8, session=SessionOptions(threads=1))
+    variant = Variant(
+        rewrites=(*DEFAULT_REWRITES, "fused-attention"), precision=INT8, session=SessionOptions(threads=1)
+    )
     work = work_of(built, folder, dense=("prepare", 0), onnx=("export", 1))
     metrics = Quantize(variant, tolerance=TOLERANCE, drop_limit=None, round_number=1)(work)
     (note,) = metrics.notes
@@ -270,7 +271,7 @@ def test_a_rewrite_that_is_not_exact_is_dropped_with_a_note(
     assert note.endswith(", allowed are 1e-04")
     made = read_variant(Artifact(folder, Manifest.model_construct()))
     assert made is not None
-    assert made.rewrites == PLAIN
+    assert made.rewrites == DEFAULT_REWRITES
 
 
 def test_a_rewrite_that_onnxruntime_refuses_is_dropped(
@@ -416,7 +417,7 @@ def made_by(built: Built, folder: Path, variant: Variant) -> Artifact:
     work = work_of(built, folder / "made", dense=("prepare", 0), onnx=("export", 1))
     work.folder.mkdir()
     race = Artifact(folder / "race", built.artifact("export").manifest)
-    plain = Variant(rewrites=PLAIN, precision=PrecisionSettings(mode="fp32"))
+    plain = Variant(rewrites=DEFAULT_REWRITES, precision=PrecisionSettings(mode="fp32"))
     stage = Quantize(plain, tolerance=TOLERANCE, drop_limit=None, round_number=1)
     metrics = stage(replace(work, parents={**work.parents, "race": race}))
     assert metrics.scores["raced"] == 1
@@ -437,8 +438,8 @@ def test_what_is_timed_and_what_is_shipped_have_the_winners_session(built: Built
     runner = Watched()
     names = ("dense-fp32", "final")
     benchmark = Benchmark(
-        BenchmarkConfig(processes=1, samples=16, warmup=1), names=names, budget=Budget(), runtime=Runtime(threads=1),
-        workload=Workload(), runner=runner, place="here",
+        BenchmarkConfig(processes=1, samples=16, warmup=1), names=names, target=target_of(), runner=runner,
+        place="here", round_number=1,
     )  # fmt: skip
     work = work_of(built, tmp_path / "benchmark", baseline=("prepare", 0))
     work.folder.mkdir()
@@ -452,7 +453,7 @@ def test_what_is_timed_and_what_is_shipped_have_the_winners_session(built: Built
     name = PackageName(name="n", release="1", target="t")
     work = work_of(built, tmp_path / "package", dense=("prepare", 0))
     work.folder.mkdir()
-    Package(PackageConfig(), name=name, runtime=Runtime(threads=1)).run(
+    Package(PackageConfig(), name=name, runtime=Runtime(threads=1), lineage=(), round_number=1).run(
         replace(work, parents={**work.parents, "model": model})
     )
     options = Model(work.folder / name.folder).session.get_session_options()
@@ -474,8 +475,8 @@ def test_a_build_asks_again_only_while_a_latency_budget_lies_within_the_interval
 
     runner = Wavering()
     benchmark = Benchmark(
-        BenchmarkConfig(processes=7, samples=16, warmup=1), names=("final",), budget=Budget(latency_p50_ms=limit_ms),
-        runtime=Runtime(threads=1), workload=Workload(), runner=runner, place="here",
+        BenchmarkConfig(processes=7, samples=16, warmup=1), names=("final",),
+        target=target_of(budget=Budget(latency_p50_ms=limit_ms)), runner=runner, place="here", round_number=1,
     )  # fmt: skip
     work = work_of(built, tmp_path / "benchmark", baseline=("prepare", 0))
     work.folder.mkdir()
