@@ -4,7 +4,7 @@ from pathlib import Path
 
 import onnx
 
-__all__ = ["oldest_runtime"]
+__all__ = ["oldest_runtime", "opset_of"]
 
 _OLDEST = (1, 18)
 """The first that reads IR version 10, in which graphs are exported."""
@@ -29,7 +29,7 @@ _OPERATORS = {
 def oldest_runtime(path: Path) -> str:
     """The version, as `1.18`, that the graph of an .onnx file needs at least."""
     model = onnx.load(path, load_external_data=False)
-    opset = next(one.version for one in model.opset_import if not one.domain)
+    opset = _opset(model)
     needed: list[tuple[int, int]] = [_OLDEST, _IR_VERSIONS[model.ir_version], _OPSETS[opset]]
     for node in model.graph.node:
         bits = next((attribute.i for attribute in node.attribute if attribute.name == "bits"), 0)
@@ -37,3 +37,12 @@ def oldest_runtime(path: Path) -> str:
         if node.op_type == "MultiHeadAttention" and any(node.input[_ATTENTION_BIAS:]):
             needed.append(_MASKED_ATTENTION)
     return ".".join(map(str, max(needed)))
+
+
+def opset_of(path: Path) -> int:
+    """Read the version of ONNX's own operator set that a graph uses."""
+    return _opset(onnx.load(path, load_external_data=False))
+
+
+def _opset(model: onnx.ModelProto) -> int:
+    return int(next(one.version for one in model.opset_import if not one.domain))

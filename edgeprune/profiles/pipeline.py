@@ -66,10 +66,13 @@ class PruneConfig(Frozen):
     """How the amounts grow over the pipeline's rounds."""
 
 
+_TEMPERATURE = 2.0
+
+
 class DistillConfig(Frozen):
     """Weights of the loss terms; the teacher is the dense model."""
 
-    temperature: PositiveFloat = 2.0
+    temperature: PositiveFloat = _TEMPERATURE
     logits: float = Field(default=1.0, ge=0)
     """Divergence from the teacher's outputs."""
     hidden: float = Field(default=10.0, ge=0)
@@ -81,6 +84,8 @@ class DistillConfig(Frozen):
     def _some_weight(self) -> Self:
         if not self.logits + self.hidden + self.labels > 0:
             raise ValueError("logits, hidden and labels are all 0; at least one must be above")
+        if self.temperature != _TEMPERATURE and not self.logits:
+            raise ValueError("temperature has no effect without logits, which is 0; leave it out")
         return self
 
 
@@ -176,6 +181,8 @@ class Pipeline(Frozen):
     def _rounds_need_pruning(self) -> Self:
         if self.rounds > 1 and self.stages.prune is None:
             raise ValueError(f"rounds is {self.rounds}, but there is no prune stage to repeat")
+        if self.rounds == 1 and self.stages.prune and self.stages.prune.schedule != Schedule():
+            raise ValueError("stages.prune.schedule says how amounts grow over rounds, but rounds is 1; leave it out")
         return self
 
     @model_validator(mode="after")

@@ -63,6 +63,7 @@ class Quantize(Stage):
         from edgeprune.graph.parity import agreement, require_nearness
         from edgeprune.graph.quantization import convert
         from edgeprune.graph.references import REFERENCES, load_references, worst_agreement
+        from edgeprune.graph.requirements import opset_of
         from edgeprune.graph.rewrite import rewrite
         from edgeprune.graph.sensitivity import Conversion, keep_metric
         from edgeprune.graph.session import onnx_session, predict_onnx
@@ -96,6 +97,12 @@ class Quantize(Stage):
             conversion = Conversion(exact, wanted, prepared, dense, calibration, judged)
             settings, sentence = keep_metric(conversion, path, self._drop_limit, work.progress)
             notes += [] if sentence is None else [sentence]
+        asked, needed = opset_of(onnx.file("model.onnx")), opset_of(path)
+        if needed > asked:
+            notes.append(
+                f"the graph has opset {needed} in place of {asked} (stages.export.opset): the rewrites that won need it; "
+                f"for an older runtime measure on that runtime, or set stages.race to null"
+            )
         for sentence in notes:
             work.emit(Note(sentence))
         shutil.rmtree(exact.parent)
