@@ -1,4 +1,4 @@
-# make demo | demo-quick | arm | test | lint | install | clean
+# make demo | demo-quick | arm | test | lint | docs | install | clean
 # VENV and PYTHON may be set: make test PYTHON=python3.12 VENV=/tmp/venv
 PYTHON ?= python3
 VENV ?= .venv
@@ -10,7 +10,7 @@ ARM_ROOT := .edgeprune-arm
 ARM_DEBS := python3.11-minimal libpython3.11-minimal libpython3.11-stdlib libc6 zlib1g libexpat1 libstdc++6 libgcc-s1 \
   libffi8 liblzma5 libbz2-1.0 libuuid1 libcrypt1
 
-.PHONY: demo demo-quick arm test lint install clean
+.PHONY: demo demo-quick arm test lint docs install clean
 
 demo: $(VENV)/.demo
 	$(DEMO) --name movie-reviews
@@ -50,6 +50,11 @@ lint: $(VENV)/.dev
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/shellcheck .ci/run
 
+# The site in site/; a warning is an error. What the site's builder doesn't know (README, images, commands) is a test's.
+docs: $(VENV)/.dev
+	$(BIN)/zensical build --strict --clean
+	$(BIN)/pytest -q tests/test_docs.py
+
 # What the Dockerfile uses: the project itself, not a link to this folder.
 install:
 	$(PYTHON) -m venv $(VENV)
@@ -62,8 +67,8 @@ $(VENV)/.demo: pyproject.toml constraints.txt
 
 $(VENV)/.dev: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q -c constraints.txt -e '.[demo,dev,report,viz]'
+	$(BIN)/pip install -q -c constraints.txt -e '.[demo,dev,docs,report,viz]'
 	touch $@ $(VENV)/.demo
 
 clean:
-	rm -rf .edgeprune .edgeprune-arm dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .edgeprune .edgeprune-arm dist build site .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

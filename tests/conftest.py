@@ -131,7 +131,9 @@ _CELL = "test_a_family_goes_the_whole_way"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--matrix", action="store_true", help="print what test_families found, as README's table")
+    parser.addoption(
+        "--matrix", action="store_true", help="print what test_families found, as the table in docs/use.md"
+    )
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
