@@ -34,7 +34,8 @@ from edgeprune.profiles.runners import EmulatedConfig, LocalConfig
 from edgeprune.profiles.variant import PLAIN, Variant
 from edgeprune.store.environment import numeric_mode
 from edgeprune.store.store import Store
-from edgeprune.tasks import COLUMNS, TaskName, resolve_problem_type, resolve_task
+from edgeprune.tasks.registry import COLUMNS, TaskName
+from edgeprune.tasks.resolve import resolve_problem_type, resolve_task
 
 __all__ = ["Node", "Plan", "make_plan"]
 

@@ -13,7 +13,7 @@ from edgeprune.profiles.runners import EmulatedConfig
 from edgeprune.profiles.steps import GradientStep, LayersStep, MasksStep, StructuredStep, VocabularyStep
 from edgeprune.profiles.target import Target
 from edgeprune.pruning.masks import read_masks
-from edgeprune.tasks import IMAGE_TASKS, TAUGHT_ONLY, WHOLE_TEXTS, TaskName
+from edgeprune.tasks.registry import IMAGE_TASKS, TAUGHT_ONLY, WHOLE_TEXTS, TaskName
 
 __all__ = ["BuildRequest", "check", "command_on_device"]
 

@@ -25,8 +25,8 @@ from edgeprune.graph.serialization import write_onnx
 from edgeprune.graph.session import onnx_session
 from edgeprune.models.reader import Array
 from edgeprune.profiles.precision import EmbeddingsType, Mode, PrecisionSettings, is_quantized, resolve_precision
-from edgeprune.tasks import COLUMNS
 from edgeprune.tasks.prepared import open_prepared
+from edgeprune.tasks.registry import COLUMNS
 from tests.support.e2e import Built
 from tests.support.graphs import export
 
