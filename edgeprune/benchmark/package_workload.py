@@ -14,7 +14,7 @@ from edgeprune.benchmark.measure import Load
 from edgeprune.data.batches import DIFFERENT_IMAGES, draw
 from edgeprune.profiles.target import Target
 from edgeprune.profiles.variant import SessionOptions
-from edgeprune.tasks import PREPROCESS
+from edgeprune.tasks.registry import PREPROCESS
 
 __all__ = ["contents_of", "package_load"]
 

@@ -108,7 +108,7 @@ def print_report(console: Console, report: BuildReport) -> None:
         )
     name = report.linear.name if report.linear else next((s.metric.name for s in report.stages if s.metric), "metric")
     if report.linear:
-        from edgeprune.tasks import IMAGE_TASKS
+        from edgeprune.tasks.registry import IMAGE_TASKS
 
         features = "16 x 16 pixels" if report.task in IMAGE_TASKS else "TF-IDF"
         rows.append([f"{features} + linear model", "", "", f"{report.linear.value:.4f}", "", "", "", "", "", ""])

@@ -13,8 +13,8 @@ from transformers import PreTrainedModel
 from edgeprune.graph.parity import Agreement, agreement
 from edgeprune.graph.session import raw_output
 from edgeprune.models.reader import Array, Inputs, Reader
-from edgeprune.tasks.base import Task
 from edgeprune.tasks.evaluation import to_torch
+from edgeprune.tasks.roles import Task
 
 __all__ = [
     "REFERENCES",

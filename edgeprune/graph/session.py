@@ -9,7 +9,8 @@ import onnxruntime
 from edgeprune.models.reader import Array, Reader
 from edgeprune.ondevice.agent import session_options
 from edgeprune.profiles.variant import SessionOptions
-from edgeprune.tasks.base import Example, Task
+from edgeprune.tasks.example import Example
+from edgeprune.tasks.roles import Task
 
 __all__ = ["onnx_session", "predict_onnx", "raw_output"]
 

@@ -11,7 +11,7 @@ from edgeprune.profiles.target import Target
 from edgeprune.pruning.layer_checks import check_dropped, check_one_a_layer
 from edgeprune.pruning.masks import read_masks
 from edgeprune.store.package import check_digests, description, opened
-from edgeprune.tasks import IMAGE_TASKS, TAUGHT_ONLY, WHOLE_TEXTS, TaskName
+from edgeprune.tasks.registry import IMAGE_TASKS, TAUGHT_ONLY, WHOLE_TEXTS, TaskName
 
 __all__ = ["check_baseline", "check_pipeline", "check_workload"]
 

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from edgeprune.data.source import DataSource
 from edgeprune.data.table import DataSpec
 from edgeprune.models.reference import ModelSource, resolve_model
-from edgeprune.tasks import COLUMNS, ProblemType, TaskName, resolve_problem_type, resolve_task
+from edgeprune.tasks.registry import COLUMNS, TaskName
+from edgeprune.tasks.resolve import resolve_problem_type, resolve_task
+from edgeprune.tasks.spec import ProblemType
 
 __all__ = ["Subject", "find_subject"]
 

@@ -12,7 +12,7 @@ from edgeprune.base.errors import IntegrityError, ParityError
 from edgeprune.base.strict_yaml import Frozen
 from edgeprune.ondevice.agent import device_info
 from edgeprune.store.package import check_digests, opened, read
-from edgeprune.tasks import POSTPROCESS, PREPROCESS
+from edgeprune.tasks.registry import POSTPROCESS, PREPROCESS
 
 __all__ = ["Verification", "verify"]
 

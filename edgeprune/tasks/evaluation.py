@@ -1,4 +1,4 @@
-"""A model's inputs to outputs (PyTorch or ONNX Runtime), outputs to the metric and its interval.
+"""Run a PyTorch model over examples, and measure its outputs: the metric and its interval.
 
 Outputs are one array a row, what the task reads of its raw output, in the order of the examples, whatever order they were
 computed in.
@@ -14,7 +14,8 @@ from transformers import PreTrainedModel
 from edgeprune.base.errors import ParityError
 from edgeprune.models.reader import Array, Reader
 from edgeprune.store.records import Metric
-from edgeprune.tasks.base import IGNORED, Batch, Example, Task
+from edgeprune.tasks.example import IGNORED, Batch, Example
+from edgeprune.tasks.roles import Computation, Measurement
 
 __all__ = ["by_length", "measure", "predict_torch", "to_batch", "to_torch"]
 
@@ -22,12 +23,12 @@ _RESAMPLES = 1000
 
 
 def to_torch(batch: dict[str, Array]) -> dict[str, torch.Tensor]:
-    """The same batch as torch tensors, memory shared."""
+    """Give the same batch as torch tensors, memory shared."""
     return {name: torch.from_numpy(value) for name, value in batch.items()}
 
 
 def to_batch(examples: Sequence[Example], reader: Reader) -> Batch:
-    """The inputs and, where the examples have them, `targets`; those by token are padded with IGNORED.
+    """Make a batch of the inputs and, where the examples have them, `targets`; those by token are padded with IGNORED.
 
     Where only some have one, `labelled` says which, a truth value each.
     """
@@ -43,7 +44,7 @@ def to_batch(examples: Sequence[Example], reader: Reader) -> Batch:
 
 
 def by_length(lengths: Sequence[int], tokens: int) -> list[list[int]]:
-    """Row numbers in batches of similar length, of at most `tokens` padded tokens (or one row): bounded memory."""
+    """Group row numbers in batches of similar length, of at most `tokens` padded tokens (or one row): bounded memory."""
     order = sorted(range(len(lengths)), key=lambda row: (lengths[row], row))
     batches: list[list[int]] = []
     for row in order:
@@ -55,8 +56,10 @@ def by_length(lengths: Sequence[int], tokens: int) -> list[list[int]]:
     return batches
 
 
-def predict_torch(model: PreTrainedModel, task: Task, examples: Sequence[Example], reader: Reader) -> list[Array]:
-    """Outputs of a PyTorch model in fp32, batches by length."""
+def predict_torch(
+    model: PreTrainedModel, task: Computation, examples: Sequence[Example], reader: Reader
+) -> list[Array]:
+    """Compute the outputs of a PyTorch model in fp32, batches by length."""
     training = model.training
     model.eval()
     rows: list[Array | None] = [None] * len(examples)
@@ -72,14 +75,14 @@ def predict_torch(model: PreTrainedModel, task: Task, examples: Sequence[Example
 
 
 def measure(
-    task: Task,
+    task: Measurement,
     outputs: Sequence[Array],
     references: Sequence[Any],
     *,
     dense_outputs: Sequence[Array] | None,
     seed: int,
 ) -> Metric:
-    """The metric of `outputs` and, given the dense model's outputs on the same rows, the drop with its paired interval.
+    """Measure `outputs` and, given the dense model's outputs on the same rows, the drop with its paired interval.
 
     The interval is the percentile bootstrap (Efron and Tibshirani, 1993, ch. 13) over rows: both models' metrics are
     computed on the same resampled rows.

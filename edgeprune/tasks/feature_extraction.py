@@ -1,106 +1,16 @@
-"""Feature extraction: embeddings of texts or images, kept close to the dense model's own. There are no labels anywhere."""
+"""Extract features of texts: sentence embeddings."""
 
-from collections.abc import Sequence
-from typing import Any
-
-import numpy as np
-import torch
-from torch import nn
-from torch.nn import functional
-from transformers import PreTrainedModel
-
-from edgeprune.data.table import Table
-from edgeprune.models.architectures import ARCHITECTURES
 from edgeprune.models.pooling import Pooling, read_pooling
-from edgeprune.models.reader import Array
-from edgeprune.tasks import TaskSpec
-from edgeprune.tasks.base import Batch, Reduction, Source, Task, model_inputs, random_signs
-from edgeprune.tasks.image import ImageTask, require_images
-from edgeprune.tasks.text import TextTask
+from edgeprune.tasks.embedding import Embedding
+from edgeprune.tasks.source import Source
+from edgeprune.tasks.spec import TaskSpec
+from edgeprune.tasks.text import Texts
 
-__all__ = ["Embedder", "FeatureExtraction", "ImageFeatureExtraction"]
-
-
-class Embedder(nn.Module):
-    """An encoder and the pooling that makes one vector of its token states."""
-
-    def __init__(self, encoder: PreTrainedModel, spec: TaskSpec, output_name: str) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self._output_name = output_name
-        self._pooling = spec.pooling
-        self._normalize = spec.normalize
-
-    def forward(self, **inputs: torch.Tensor) -> dict[str, torch.Tensor]:
-        """The model's inputs, [batch, …] each, to embeddings, [batch, hidden]."""
-        return {self._output_name: self.pool(self.encoder(**inputs).last_hidden_state, inputs.get("attention_mask"))}
-
-    def pool(self, states: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
-        """[batch, tokens, hidden] and [batch, tokens] (None: images) to [batch, hidden]."""
-        if self._pooling == "cls":
-            pooled = states[:, 0]
-        else:
-            assert attention_mask is not None  # noqa: S101 (images are pooled by their first token)
-            weights = attention_mask[:, :, None].to(states.dtype)
-            pooled = (states * weights).sum(1) / weights.sum(1).clamp(min=1e-9)
-        return functional.normalize(pooled, dim=-1) if self._normalize else pooled
+__all__ = ["FeatureExtraction"]
 
 
-class _Embedding(Task):
-    """Outputs are embeddings, [hidden]; references are the dense model's."""
-
-    def model_arguments(self, model_type: str) -> dict[str, Any]:
-        return {"add_pooling_layer": False} if ARCHITECTURES[model_type].pooler else {}
-
-    def references(self, table: Table, *, where: str) -> None:
-        return None
-
-    def forward(
-        self, model: nn.Module, batch: Batch, *, hidden: bool = False
-    ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
-        result = model(**model_inputs(batch), output_hidden_states=hidden)
-        pooled = self._embedder(model).pool(result.last_hidden_state, batch.get("attention_mask"))
-        return pooled, result.hidden_states if hidden else ()
-
-    def label_loss(self, outputs: torch.Tensor, targets: torch.Tensor, reduction: Reduction = "mean") -> torch.Tensor:
-        raise AssertionError("a task without labels trains by distillation alone")
-
-    def distill_loss(
-        self, student: torch.Tensor, teacher: torch.Tensor, temperature: float, targets: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        """One minus the cosine; a temperature has no meaning here."""
-        return (1 - functional.cosine_similarity(student.float(), teacher.float(), dim=-1)).mean()
-
-    def divergence_loss(
-        self, outputs: torch.Tensor, generator: torch.Generator, targets: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        """A random ±1 projection: squared gradients average to ‖∂outputs/∂m‖² (Hutchinson)."""
-        return (outputs * random_signs(outputs, generator)).sum()
-
-    def exportable(self, model: PreTrainedModel) -> nn.Module:
-        return self._embedder(model)
-
-    def _embedder(self, model: Any) -> Embedder:
-        return Embedder(model, self.spec, self.output_names[0])
-
-    @property
-    def metric_name(self) -> str:
-        return "cosine_to_dense"
-
-    def statistics(self, outputs: Sequence[Array], references: Sequence[Array]) -> Array:
-        a, b = np.stack(outputs), np.stack(references)
-        norms = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
-        return np.asarray(((a * b).sum(-1) / np.maximum(norms, 1e-12))[:, None])
-
-    def summary(self, statistics: Array) -> dict[str, float]:
-        return {self.metric_name: float(statistics.mean())}
-
-    def same_answer(self, a: Array, b: Array) -> bool:
-        return bool((a * b).sum() >= 0.99 * np.linalg.norm(a) * np.linalg.norm(b))
-
-
-class FeatureExtraction(TextTask, _Embedding):
-    """Sentence embeddings, pooled as the model's folder says."""
+class FeatureExtraction(Texts, Embedding):
+    """Embed sentences, pooled as the model's folder says."""
 
     output_names = ("sentence_embedding",)
 
@@ -111,20 +21,9 @@ class FeatureExtraction(TextTask, _Embedding):
             source.note("the model doesn't say how it pools token states; taking their mean")
             pooling = Pooling("mean", normalize=False)
         return TaskSpec(
-            task="feature-extraction",
+            task=source.task,
             max_length=source.max_length,
             inputs=source.inputs,
             pooling=pooling.mode,
             normalize=pooling.normalize,
         )
-
-
-class ImageFeatureExtraction(ImageTask, _Embedding):
-    """Image embeddings: the state of the token that classifies, the first."""
-
-    output_names = ("image_embedding",)
-
-    @classmethod
-    def resolve(cls, source: Source) -> TaskSpec:
-        require_images(source)
-        return TaskSpec(task="image-feature-extraction", inputs=source.inputs, pooling="cls")

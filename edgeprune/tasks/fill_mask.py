@@ -1,4 +1,4 @@
-"""Fill-mask: a masked language model, judged by the words that it gives back.
+"""Fill masks: a masked language model, judged by the words that it gives back.
 
 In every text 15% of the words are masked, whole, the same ones in every epoch and whatever the tokenizer (but for words
 behind the cut). A word is right when all of its tokens are; its probability is their product. The texts themselves are the
@@ -18,28 +18,35 @@ from transformers import PreTrainedTokenizerFast
 from edgeprune.base.errors import ModelError
 from edgeprune.data.table import Table, Text
 from edgeprune.models.reader import Array
-from edgeprune.tasks import TaskSpec
-from edgeprune.tasks.base import IGNORED, Batch, Example, Source
-from edgeprune.tasks.text import TextTask, Tokenized
+from edgeprune.tasks.example import IGNORED, Batch, Example
+from edgeprune.tasks.losses import SoftmaxLosses
+from edgeprune.tasks.roles import Task
+from edgeprune.tasks.source import Source
+from edgeprune.tasks.spec import TaskSpec
+from edgeprune.tasks.text import Texts, Tokenized
 
 __all__ = ["FillMask"]
 
 _SHARE = 0.15
 
 
-class FillMask(TextTask):
-    """Raw outputs are logits, [tokens, vocabulary]; a row's are [masked words, 2]: right or not, and log probability."""
+class FillMask(Texts, SoftmaxLosses, Task):
+    """Give masked words back.
+
+    Raw outputs are logits, [tokens, vocabulary]; a row's are [masked words, 2]: right or not, and log probability.
+    """
 
     output_names = ("logits",)
+    metric_name = "masked_accuracy"
     max_batch_tokens = 256
     """Logits of 250,000 tokens take 1 MB a token."""
 
     @classmethod
     def resolve(cls, source: Source) -> TaskSpec:
-        return TaskSpec(task="fill-mask", max_length=source.max_length, inputs=source.inputs)
+        return TaskSpec(task=source.task, max_length=source.max_length, inputs=source.inputs)
 
     def references(self, table: Table, *, where: str) -> list[None]:
-        """Nothing: outputs tell what was right themselves."""
+        """Give nothing: outputs tell what was right themselves."""
         return [None] * len(table.texts)
 
     def example(self, tokenized: Tokenized, reference: Any) -> Example:
@@ -82,7 +89,7 @@ class FillMask(TextTask):
     def forward(
         self, model: nn.Module, batch: Batch, *, hidden: bool = False
     ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
-        """With targets, the masked tokens' logits alone, [masked, vocabulary]: the others would be most of the memory."""
+        """Compute logits: with targets the masked tokens' alone, [masked, vocabulary], as the others would fill memory."""
         targets = batch.get("targets")
         if targets is None:
             return super().forward(model, batch, hidden=hidden)
@@ -103,17 +110,14 @@ class FillMask(TextTask):
     def among(self, outputs: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
         return outputs.index_select(-1, tokens)
 
-    @property
-    def metric_name(self) -> str:
-        return "masked_accuracy"
-
     def statistics(self, outputs: Sequence[Array], references: Sequence[Any]) -> Array:
-        """By row: right words, their log probability, words."""
+        """Count, by row: right words, their log probability, words."""
         return np.array([[*output.sum(0), len(output)] for output in outputs], np.float64)
 
     def summary(self, statistics: Array) -> dict[str, float]:
-        """Pseudo-perplexity is exp of the mean negative log probability of a masked word.
+        """Compute the share of right words, and the pseudo-perplexity.
 
+        That is exp of the mean negative log probability of a masked word.
         Salazar et al., https://arxiv.org/abs/1910.14659, mask one token at a time; this masks several words.
         """
         right, probability, words = statistics.sum(0).tolist()
@@ -124,14 +128,14 @@ class FillMask(TextTask):
         return np.array_equal(a[:, 0], b[:, 0])
 
     def values(self, output: Array) -> Array:
-        """The log probabilities."""
+        """Give the log probabilities."""
         return output[:, 1]
 
     def example_texts(self, tokenizer: PreTrainedTokenizerFast) -> tuple[str, ...]:
         return (f"A {tokenizer.mask_token} text.",)
 
     def golden_text(self, text: Text, tokenizer: PreTrainedTokenizerFast) -> Text:
-        """As much as isn't cut, its middle word masked."""
+        """Give as much as isn't cut, its middle word masked."""
         offsets = tokenizer(str(text), truncation=True, max_length=self.max_length - 2, return_offsets_mapping=True)[
             "offset_mapping"
         ]

@@ -1,31 +1,26 @@
-"""What the tasks on images share: an image processor reads them, and they are decoded for each batch."""
+"""Encode and describe images, for every task on them: an image processor reads them, and each batch decodes its own."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from pydantic import JsonValue
 
 from edgeprune.data.table import Content
-from edgeprune.models.image_reader import ImageReader, load_image_reader
+from edgeprune.models.image_reader import ImageReader
 from edgeprune.models.reader import Reader
-from edgeprune.tasks.base import Example, Source, Task
+from edgeprune.tasks.example import Example
+from edgeprune.tasks.roles import Packaging, RowEncoding
+from edgeprune.tasks.source import Source
 
 if TYPE_CHECKING:
     from edgeprune.data.images import ImageFile
 
-__all__ = ["ImageTask", "require_images"]
+__all__ = ["Images", "require_images"]
 
 
-class ImageTask(Task):
-    """A task whose rows are images."""
-
-    kind = "image"
-
-    @classmethod
-    def load_reader(cls, folder: Path, max_length: int | None) -> ImageReader:  # noqa: ARG003 (texts have a length)
-        return load_image_reader(folder)
+class Images(RowEncoding, Packaging):
+    """Encode and describe rows that are images."""
 
     def encode(
         self, reader: Reader, contents: Sequence[Content], references: Sequence[Any] | None = None
@@ -45,7 +40,7 @@ class ImageTask(Task):
         return ("image.jpg",)
 
     def reading(self, reader: Reader) -> dict[str, JsonValue]:
-        """Nothing: preprocessor_config.json says it."""
+        """Give nothing: preprocessor_config.json says it."""
         return {}
 
     def reading_notes(self, reader: Reader) -> str:

@@ -1,4 +1,4 @@
-"""Image classification."""
+"""Classify images."""
 
 from collections.abc import Sequence
 from typing import Any, cast
@@ -8,10 +8,10 @@ import numpy as np
 from edgeprune.data.images import ImageFile
 from edgeprune.data.table import Table
 from edgeprune.models.reader import Array
-from edgeprune.tasks import TaskSpec
-from edgeprune.tasks.base import Source
 from edgeprune.tasks.classification import Classification
-from edgeprune.tasks.image import ImageTask, require_images
+from edgeprune.tasks.image import Images, require_images
+from edgeprune.tasks.source import Source
+from edgeprune.tasks.spec import TaskSpec
 
 __all__ = ["ImageClassification"]
 
@@ -19,11 +19,8 @@ _SIDE = 16
 """Pixels a side of what the linear model sees."""
 
 
-class ImageClassification(ImageTask, Classification):
-    """A label, labels or a number for an image."""
-
-    name = "image-classification"
-    head = "ForImageClassification"
+class ImageClassification(Images, Classification):
+    """Give an image a label, labels or a number."""
 
     @classmethod
     def resolve(cls, source: Source) -> TaskSpec:
@@ -31,12 +28,12 @@ class ImageClassification(ImageTask, Classification):
         return super().resolve(source)
 
     def plain_features(self, train: Table, test: Table) -> tuple[Any, Any] | None:
-        """The colours of 16 x 16 pixels, around their mean in training."""
+        """Give the colours of 16 x 16 pixels, around their mean in training."""
         features, test_features = (_thumbnails(cast("Sequence[ImageFile]", table.contents)) for table in (train, test))
         mean = features.mean(0)
         return features - mean, test_features - mean
 
 
 def _thumbnails(images: Sequence[ImageFile]) -> Array:
-    """[images, colours] between 0 and 1."""
+    """Give [images, colours] between 0 and 1."""
     return np.stack([np.asarray(image.decode().resize((_SIDE, _SIDE))).ravel() / 255 for image in images])

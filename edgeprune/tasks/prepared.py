@@ -1,4 +1,4 @@
-"""The prepared data as the later stages see it: task, reader, and every split encoded, with its references.
+"""Open the prepared data as the later stages see it: task, reader, and every split encoded, with its references.
 
 The prepare artifact holds row numbers; the rows are read again from the user's data, whose digest is in every key.
 """
@@ -17,9 +17,11 @@ from edgeprune.data.source import DataSource
 from edgeprune.data.table import Content, SplitName, Table, pick
 from edgeprune.models.reader import Array, Inputs, Reader
 from edgeprune.store.records import Artifact, Metric
-from edgeprune.tasks import TaskSpec, task_for
-from edgeprune.tasks.base import Example, Task
 from edgeprune.tasks.evaluation import measure
+from edgeprune.tasks.example import Example
+from edgeprune.tasks.registry import load_reader, task_for
+from edgeprune.tasks.roles import Task
+from edgeprune.tasks.spec import TaskSpec
 
 __all__ = [
     "OUTPUTS",
@@ -45,7 +47,7 @@ _ROWS = TypeAdapter(SplitRows)
 
 @dataclass(frozen=True)
 class Split:
-    """One split: texts or images, what a model is given of them, and what outputs are compared with."""
+    """Hold one split: texts or images, what a model is given of them, and what outputs are compared with."""
 
     contents: Sequence[Content]
     examples: list[Example]
@@ -54,13 +56,13 @@ class Split:
 
     @property
     def inputs(self) -> list[Inputs]:
-        """The model's inputs, by row."""
+        """Give the model's inputs, by row."""
         return [example.inputs for example in self.examples]
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """Everything a stage needs to know of task and data."""
+    """Hold everything a stage needs to know of task and data."""
 
     task: Task
     reader: Reader
@@ -69,7 +71,7 @@ class Prepared:
     """The dense PyTorch model's outputs on test, one a row."""
 
     def with_reader(self, reader: Reader) -> "Prepared":
-        """The same rows as another reader makes them; itself if it is the same one."""
+        """Encode the same rows as another reader makes them; itself if it is the same one."""
         if reader is self.reader:
             return self
         splits = {
@@ -80,11 +82,11 @@ class Prepared:
 
     @property
     def test(self) -> Split:
-        """The split that reported figures and the gate read."""
+        """Give the split that reported figures and the gate read."""
         return self.splits["test"]
 
     def spread(self, count: int) -> list[int]:
-        """So many rows of test, spread over the lengths, the shortest and the longest among them."""
+        """Choose so many rows of test, spread over the lengths, the shortest and the longest among them."""
         lengths = list(map(self.reader.length, self.test.inputs))
         order = sorted(range(len(lengths)), key=lambda row: (lengths[row], row))
         positions = np.linspace(0, len(order) - 1, min(count, len(order))).round().astype(int)
@@ -99,12 +101,12 @@ class Prepared:
 
 
 def select(tables: dict[SplitName, Table], rows: SplitRows) -> dict[SplitName, Table]:
-    """The tables of the resolved splits."""
+    """Pick the tables of the resolved splits."""
     return {split: pick(tables[source], positions) for split, (source, positions) in rows.items()}
 
 
 def read_spec(artifact: Artifact) -> TaskSpec:
-    """The task that a prepare artifact was made for."""
+    """Read the task that a prepare artifact was made for."""
     return TaskSpec.model_validate_json(artifact.file("task.json").read_text(encoding="utf-8"))
 
 
@@ -126,7 +128,7 @@ def open_prepared(
     spec = read_spec(artifact)
     task = task_for(spec)
     rows = _ROWS.validate_json(artifact.file("splits.json").read_text(encoding="utf-8"))
-    used = task.load_reader(reader or artifact.file("checkpoint"), spec.max_length)
+    used = load_reader(spec.task, reader or artifact.file("checkpoint"), spec.max_length)
     dense = load_outputs(artifact.file(OUTPUTS))
     found: dict[SplitName, Split] = {}
     wanted = {name: where for name, where in rows.items() if name in splits}
@@ -137,7 +139,7 @@ def open_prepared(
 
 
 def save_outputs(outputs: Mapping[str, Sequence[Array]], path: Path) -> None:
-    """Outputs by split: [rows, …], or all rows' one after the other with `<split>.rows`, how long each is."""
+    """Keep outputs by split: [rows, …], or all rows' one after the other with `<split>.rows`, how long each is."""
     tensors = {}
     for split, rows in outputs.items():
         if len({row.shape for row in rows}) == 1:
@@ -149,7 +151,7 @@ def save_outputs(outputs: Mapping[str, Sequence[Array]], path: Path) -> None:
 
 
 def load_outputs(path: Path) -> dict[str, list[Array]]:
-    """What `save_outputs` wrote."""
+    """Read what `save_outputs` wrote."""
     tensors = load_file(path)
     lengths = {name.removesuffix(".rows"): tensors.pop(name) for name in list(tensors) if name.endswith(".rows")}
     return {
@@ -159,5 +161,5 @@ def load_outputs(path: Path) -> dict[str, list[Array]]:
 
 
 def write_rows(rows: SplitRows) -> str:
-    """`splits.json`."""
+    """Write `splits.json`'s text."""
     return json.dumps(rows) + "\n"

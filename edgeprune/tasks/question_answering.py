@@ -1,4 +1,4 @@
-"""Extractive question answering: the answer's place in a context, or none; F1 and exact match as in SQuAD.
+"""Answer questions from a context: the answer's place in a context, or none; F1 and exact match as in SQuAD.
 
 A context that is too long is cut: an answer behind the cut counts as missed, for the dense model too.
 """
@@ -19,9 +19,13 @@ from edgeprune.base.errors import DataError
 from edgeprune.data.table import Content, Label, Table, Text
 from edgeprune.models.reader import Array, Reader
 from edgeprune.ondevice.postprocess_question_answering import best_span
-from edgeprune.tasks import TaskSpec
-from edgeprune.tasks.base import IGNORED, Batch, Example, Source, model_inputs
-from edgeprune.tasks.text import TextTask, Tokenized, tokenizer_of
+from edgeprune.tasks.example import IGNORED, Batch, Example, model_inputs
+from edgeprune.tasks.labels import labelled_rows
+from edgeprune.tasks.losses import SoftmaxLosses
+from edgeprune.tasks.roles import Task
+from edgeprune.tasks.source import Source
+from edgeprune.tasks.spec import TaskSpec
+from edgeprune.tasks.text import Texts, Tokenized, tokenizer_of
 
 __all__ = ["Answers", "QuestionAnswering", "squad_scores"]
 
@@ -30,7 +34,7 @@ _PADDING = -1e4
 
 @dataclass(frozen=True)
 class Answers:
-    """What a question's answer is compared with."""
+    """Hold what a question's answer is compared with."""
 
     context: str
     texts: tuple[str, ...]
@@ -40,29 +44,33 @@ class Answers:
 
 
 class _StartAndEnd(nn.Module):
-    """The model's two outputs alone."""
+    """Give the model's two outputs alone."""
 
     def __init__(self, model: PreTrainedModel) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, **inputs: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Token ids and masks, [batch, tokens], to logits of the same shape."""
+        """Turn token ids and masks, [batch, tokens], into logits of the same shape."""
         result = self.model(**inputs)
         return {"start_logits": result.start_logits, "end_logits": result.end_logits}
 
 
-class QuestionAnswering(TextTask):
-    """Raw outputs are start and end logits, [tokens, 2]; a row's are its answer's score, start and end character, [3]."""
+class QuestionAnswering(Texts, SoftmaxLosses, Task):
+    """Find a question's answer in its context.
+
+    Raw outputs are start and end logits, [tokens, 2]; a row's are its answer's score, start and end character, [3].
+    """
 
     output_names = ("start_logits", "end_logits")
     truncation = "only_second"
+    metric_name = "f1"
 
     @classmethod
     def resolve(cls, source: Source) -> TaskSpec:
         labels = [label for table in source.splits.values() for label in table.labels or ()]
         return TaskSpec(
-            task="question-answering",
+            task=source.task,
             max_length=source.max_length,
             inputs=source.inputs,
             pair=True,
@@ -70,11 +78,8 @@ class QuestionAnswering(TextTask):
         )
 
     def references(self, table: Table, *, where: str) -> list[Answers]:
-        assert table.labels is not None  # noqa: S101 (this task is labelled, so its table is)
-        return [
-            _answers(text[1], label, f"{where} row {row}")
-            for row, text, label in zip(table.numbers, table.texts, table.labels, strict=True)
-        ]
+        rows = zip(labelled_rows(table, where), table.texts, strict=True)
+        return [_answers(text[1], label, place) for (place, label), text in rows]
 
     def encode(
         self, reader: Reader, contents: Sequence[Content], references: Sequence[Any] | None = None
@@ -115,26 +120,22 @@ class QuestionAnswering(TextTask):
     def forward(
         self, model: nn.Module, batch: Batch, *, hidden: bool = False
     ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
-        """Padding gets no probability."""
+        """Compute start and end logits; padding gets no probability."""
         result = model(**model_inputs(batch), output_hidden_states=hidden)
         outputs = torch.stack([result.start_logits, result.end_logits], -1)
         outputs = outputs.masked_fill(batch["attention_mask"][..., None] == 0, _PADDING)
         return outputs, result.hidden_states if hidden else ()
 
     def rows(self, outputs: torch.Tensor, targets: torch.Tensor | None) -> torch.Tensor:
-        """[batch, tokens, 2] to starts and ends by turns, [batch · 2 or fewer, tokens]."""
+        """Turn [batch, tokens, 2] into starts and ends by turns, [batch · 2 or fewer, tokens]."""
         both = outputs.transpose(1, 2)
         return both.flatten(0, 1) if targets is None else both[targets != IGNORED]
 
     def exportable(self, model: PreTrainedModel) -> nn.Module:
         return _StartAndEnd(model)
 
-    @property
-    def metric_name(self) -> str:
-        return "f1"
-
     def statistics(self, outputs: Sequence[Array], references: Sequence[Answers]) -> Array:
-        """By row: F1 and exact match."""
+        """Compute, by row: F1 and exact match."""
         return np.array(
             [
                 squad_scores(reference.context[int(start) : int(end)] if start >= 0 else "", reference.texts)
@@ -153,12 +154,12 @@ class QuestionAnswering(TextTask):
         return "A question?", "Its context."
 
     def values(self, output: Array) -> Array:
-        """The score."""
+        """Give the score."""
         return output[:1]
 
 
 def squad_scores(answer: str, right: Sequence[str]) -> tuple[float, float]:
-    """F1 over words and exact match of an answer with the nearest right one; none: it should be empty.
+    """Compute F1 over words and exact match of an answer with the nearest right one; none: it should be empty.
 
     Rajpurkar et al., https://arxiv.org/abs/1606.05250: without case, signs and articles.
     """
@@ -179,7 +180,7 @@ def _normalized(text: str) -> list[str]:
 
 
 def _texts_and_starts(label: Any, where: str) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    """The forms that answers come in: SQuAD's dict, a list of such, texts, one text; no texts: there is no answer."""
+    """Read the forms that answers come in: SQuAD's dict, a list of such, texts, one text; no texts: there is no answer."""
     found = label if isinstance(label, dict) else {"text": label}
     if isinstance(label, list) and label and all(isinstance(one, dict) for one in label):
         found = {name: [one.get(name) for one in label] for name in ("text", "answer_start")}

@@ -1,8 +1,7 @@
-"""What the tasks on texts share: a tokenizer reads them, and they are cut to a length."""
+"""Encode and describe texts, for every task on them: a tokenizer reads them, and they are cut to a length."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import numpy as np
@@ -11,15 +10,17 @@ from transformers import PreTrainedTokenizerFast
 
 from edgeprune.data.table import Content, Text
 from edgeprune.models.reader import Encoding, Reader
-from edgeprune.models.text_reader import TextReader, load_text_reader
-from edgeprune.tasks.base import Example, Task
+from edgeprune.models.text_reader import TextReader
+from edgeprune.tasks.example import Example
+from edgeprune.tasks.roles import Packaging, RowEncoding
+from edgeprune.tasks.spec import TaskSpec
 
-__all__ = ["TextTask", "Tokenized", "tokenizer_of"]
+__all__ = ["Texts", "Tokenized", "tokenizer_of"]
 
 
 @dataclass(frozen=True)
 class Tokenized:
-    """One text, or two that belong together, as a tokenizer gave it back."""
+    """Hold one text, or two that belong together, as a tokenizer gave it back."""
 
     text: Text
     inputs: Encoding
@@ -30,28 +31,23 @@ class Tokenized:
     tokenizer: PreTrainedTokenizerFast
 
 
-class TextTask(Task):
-    """A task whose rows are texts, or pairs of them."""
+class Texts(RowEncoding, Packaging):
+    """Encode and describe rows that are texts, or pairs of them."""
 
-    kind = "text"
+    spec: TaskSpec
     truncation: ClassVar[str] = "longest_first"
     """Which of two texts is cut where both are too long, in tokenizers' words."""
 
-    @classmethod
-    def load_reader(cls, folder: Path, max_length: int | None) -> TextReader:
-        assert max_length is not None  # noqa: S101 (a task on texts always has one)
-        return load_text_reader(folder, max_length)
-
     @property
     def max_length(self) -> int:
-        """Tokens a text is cut to."""
-        assert self.spec.max_length is not None  # noqa: S101 (as above)
+        """Give the number of tokens that a text is cut to."""
+        assert self.spec.max_length is not None  # noqa: S101 (a task on texts always has one)
         return self.spec.max_length
 
     def encode(
         self, reader: Reader, contents: Sequence[Content], references: Sequence[Any] | None = None
     ) -> list[Example]:
-        """Every text's tokens, cut to max_length, and with references the targets."""
+        """Encode every text's tokens, cut to max_length, and with references the targets."""
         tokenizer, texts = tokenizer_of(reader), cast("Sequence[Text]", contents)
         firsts = [text if isinstance(text, str) else text[0] for text in texts]
         seconds = [text[1] for text in texts if not isinstance(text, str)] or None
@@ -73,21 +69,21 @@ class TextTask(Task):
         ]
 
     def example(self, tokenized: Tokenized, reference: Any) -> Example:
-        """One text, its target made of what its output is compared with (None: without a target)."""
+        """Make the example of one text, its target of what its output is compared with (None: without a target)."""
         return Example(tokenized.inputs, None if reference is None else np.asarray(reference))
 
     def golden(self, content: Content, reader: Reader) -> Text:
         return self.golden_text(cast("Text", content), tokenizer_of(reader))
 
     def golden_text(self, text: Text, tokenizer: PreTrainedTokenizerFast) -> Text:
-        """A text of the data as a user of the package would give it."""
+        """Give a text of the data as a user of the package would give it."""
         return text
 
     def example_inputs(self, reader: Reader) -> tuple[str, ...]:
         return self.example_texts(tokenizer_of(reader))
 
     def example_texts(self, tokenizer: PreTrainedTokenizerFast) -> tuple[str, ...]:
-        """What a package's card gives to run.py."""
+        """Give what a package's card gives to run.py."""
         return ("A text.", "Another one.") if self.spec.pair else ("A text.",)
 
     def reading(self, reader: Reader) -> dict[str, JsonValue]:
@@ -104,6 +100,6 @@ class TextTask(Task):
 
 
 def tokenizer_of(reader: Reader) -> PreTrainedTokenizerFast:
-    """The tokenizer of a reader of texts."""
+    """Give the tokenizer of a reader of texts."""
     assert isinstance(reader, TextReader)  # noqa: S101 (`load_reader` makes no other for these tasks)
     return reader.tokenizer

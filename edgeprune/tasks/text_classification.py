@@ -1,22 +1,19 @@
-"""Text classification: single texts and pairs."""
+"""Classify texts, or pairs of them."""
 
 from typing import Any
 
 from edgeprune.data.table import Table, flat
 from edgeprune.tasks.classification import Classification
-from edgeprune.tasks.text import TextTask
+from edgeprune.tasks.text import Texts
 
 __all__ = ["TextClassification"]
 
 
-class TextClassification(TextTask, Classification):
-    """A label, labels or a number for a text."""
-
-    name = "text-classification"
-    head = "ForSequenceClassification"
+class TextClassification(Texts, Classification):
+    """Give a text a label, labels or a number."""
 
     def plain_features(self, train: Table, test: Table) -> tuple[Any, Any] | None:
-        """TF-IDF of words and pairs of words; None where the texts have no words at all."""
+        """Compute TF-IDF of words and pairs of words; None where the texts have no words at all."""
         from sklearn.feature_extraction.text import TfidfVectorizer
 
         vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)

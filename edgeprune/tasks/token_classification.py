@@ -1,4 +1,4 @@
-"""Token classification: a label a word; spans (F1) where labels are B- and I- tags, else accuracy.
+"""Classify words: a label a word; spans (F1) where labels are B- and I- tags, else accuracy.
 
 A word has the label of its first token. Spans are counted as in the CoNLL evaluation (and seqeval): right are those whose
 label, first and last word are all right.
@@ -14,39 +14,41 @@ from edgeprune.base.errors import DataError
 from edgeprune.data.table import Table, flat
 from edgeprune.models.reader import Array
 from edgeprune.ondevice.postprocess_token_classification import first_tokens, has_spans, spans
-from edgeprune.tasks import TaskSpec
-from edgeprune.tasks.base import IGNORED, Example, Source, distinct_labels
-from edgeprune.tasks.text import TextTask, Tokenized
+from edgeprune.tasks.example import IGNORED, Example
+from edgeprune.tasks.labels import distinct_labels, label_number, labelled_rows
+from edgeprune.tasks.losses import SoftmaxLosses
+from edgeprune.tasks.roles import Task
+from edgeprune.tasks.source import Source
+from edgeprune.tasks.spec import TaskSpec
+from edgeprune.tasks.text import Texts, Tokenized
 
 __all__ = ["TokenClassification"]
 
 
-class TokenClassification(TextTask):
-    """Raw outputs are logits, [tokens, labels]; a row's are its words', [words, labels]."""
+class TokenClassification(Texts, SoftmaxLosses, Task):
+    """Give every word a label. Raw outputs are logits, [tokens, labels]; a row's are its words', [words, labels]."""
 
     output_names = ("logits",)
 
     @classmethod
     def resolve(cls, source: Source) -> TaskSpec:
-        if source.has_head("ForTokenClassification"):
-            labels = tuple(str(source.config.id2label[position]) for position in range(source.config.num_labels))
+        if source.has_head:
+            labels = source.head_labels()
         else:
-            assert source.train.labels is not None  # noqa: S101 (this task is labelled, so its table is)
-            labels = distinct_labels(one for row in source.train.labels if isinstance(row, list) for one in row)
+            labels = distinct_labels(one for row in source.train_labels if isinstance(row, list) for one in row)
         if not has_spans(labels):
             source.note(f"labels such as {labels[0]!r} are no B- and I- tags: words are counted, not spans")
-        return TaskSpec(task="token-classification", labels=labels, max_length=source.max_length, inputs=source.inputs)
+        return TaskSpec(task=source.task, labels=labels, max_length=source.max_length, inputs=source.inputs)
 
     def references(self, table: Table, *, where: str) -> list[Array]:
-        """By row, the positions of its words' labels, [words]."""
-        assert table.labels is not None  # noqa: S101 (as above)
+        """Give, by row, the positions of its words' labels, [words]."""
         found = []
-        for row, text, labels in zip(table.numbers, flat(table.texts), table.labels, strict=True):
+        for (place, labels), text in zip(labelled_rows(table, where), flat(table.texts), strict=True):
             words = text.split(" ")
             if not isinstance(labels, list) or len(labels) != len(words):
                 got = f"{len(labels)}" if isinstance(labels, list) else repr(labels)
-                raise DataError(f"{where} row {row}: a label a word expected, {len(words)} in all, got {got}")
-            found.append(np.array([self.label_number(one, f"{where} row {row}") for one in labels], np.int64))
+                raise DataError(f"{place}: a label a word expected, {len(words)} in all, got {got}")
+            found.append(np.array([label_number(one, self.spec.labels, place) for one in labels], np.int64))
         return found
 
     def example(self, tokenized: Tokenized, reference: Any) -> Example:
@@ -62,7 +64,7 @@ class TokenClassification(TextTask):
         return float(np.mean(np.concatenate([example.reads for example in examples]) < 0))
 
     def read(self, raw: Array, example: Example) -> Array:
-        """Zeros for a word that no token is left of: it has no label."""
+        """Read each word's logits; zeros for a word that no token is left of: it has no label."""
         found = raw[example.reads]
         found[example.reads < 0] = 0
         return found
@@ -75,7 +77,7 @@ class TokenClassification(TextTask):
         return "f1" if has_spans(self.spec.labels) else "accuracy"
 
     def statistics(self, outputs: Sequence[Array], references: Sequence[Array]) -> Array:
-        """By row: right words, words, right spans, spans found, spans there."""
+        """Count, by row: right words, words, right spans, spans found, spans there."""
         rows = []
         names = [*self.spec.labels, "O"]  # the last, at -1, of a word without a label
         for output, reference in zip(outputs, references, strict=True):

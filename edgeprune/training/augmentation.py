@@ -10,7 +10,8 @@ import numpy as np
 
 from edgeprune.data.table import Content, Text
 from edgeprune.models.reader import Reader
-from edgeprune.tasks.base import Example, Task
+from edgeprune.tasks.example import Example
+from edgeprune.tasks.roles import RowEncoding
 
 __all__ = ["Augmentation"]
 
@@ -29,7 +30,9 @@ class Augmentation:
         seed: Of the draws.
     """
 
-    def __init__(self, task: Task, reader: Reader, contents: Sequence[Content], *, share: float, seed: int) -> None:
+    def __init__(
+        self, task: RowEncoding, reader: Reader, contents: Sequence[Content], *, share: float, seed: int
+    ) -> None:
         self._task = task
         self._reader = reader
         self._contents = contents

@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import Dataset, Sampler
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
-from edgeprune.tasks.base import Example
+from edgeprune.tasks.example import Example
 from edgeprune.training.augmentation import Augmentation
 
 __all__ = ["LengthGrouped", "Rows", "TrainingRows"]

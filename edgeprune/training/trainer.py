@@ -28,8 +28,9 @@ from edgeprune.models.architectures import architecture_of, layers_of, state_pos
 from edgeprune.models.reader import Reader, unpadded
 from edgeprune.profiles.pipeline import DistillConfig, TrainingConfig
 from edgeprune.store.environment import NumericMode
-from edgeprune.tasks.base import Example, Task
 from edgeprune.tasks.evaluation import predict_torch, to_batch
+from edgeprune.tasks.example import Example
+from edgeprune.tasks.roles import Task
 from edgeprune.training.augmentation import Augmentation
 from edgeprune.training.resume import Checkpoints, best_checkpoint, last_whole_checkpoint, load_weights
 from edgeprune.training.rows import LengthGrouped, Rows, TrainingRows

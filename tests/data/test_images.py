@@ -13,7 +13,7 @@ from edgeprune.base.errors import DataError
 from edgeprune.data.images import ImageFile
 from edgeprune.data.source import DataSource
 from edgeprune.data.table import DataSpec
-from edgeprune.tasks import COLUMNS
+from edgeprune.tasks.registry import COLUMNS
 from tests.support.e2e import image_rows, write_rows
 
 COLUMNS_OF_IMAGES = COLUMNS["image-classification"]

@@ -14,7 +14,7 @@ from datasets import ClassLabel, Dataset, Features, List, Value
 from edgeprune.base.errors import DataError
 from edgeprune.data.source import DataSource
 from edgeprune.data.table import DataSpec, Table
-from edgeprune.tasks import COLUMNS, TaskName
+from edgeprune.tasks.registry import COLUMNS, TaskName
 from tests.conftest import Hub
 
 ROWS: list[dict[str, Any]] = [
@@ -298,7 +298,7 @@ def test_a_dataset_that_is_not_in_the_cache_is_refused_offline(name: str):
 def test_the_hub_is_asked_for_a_dataset_unless_offline(hub: Hub, modes: str, asks: bool):
     code = (
         "import sys; from edgeprune.data.source import DataSource, DataSpec; from edgeprune.base.errors import DataError\n"
-        "from edgeprune.tasks import COLUMNS\n"
+        "from edgeprune.tasks.registry import COLUMNS\n"
         "for mode in sys.argv[1].split():\n"
         "    columns = COLUMNS['text-classification']\n"
         "    try: DataSource(DataSpec(train='org/words'), columns=columns, offline=mode == 'offline').load()\n"

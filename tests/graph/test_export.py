@@ -34,9 +34,10 @@ from edgeprune.pipeline.stages.export import Export
 from edgeprune.profiles.pipeline import ExportConfig
 from edgeprune.profiles.precision import Precision, has_int8_products, resolve_precision
 from edgeprune.store.records import StageMetrics
-from edgeprune.tasks import COLUMNS, TaskSpec, task_for
 from edgeprune.tasks.evaluation import to_torch
 from edgeprune.tasks.prepared import Prepared, open_prepared
+from edgeprune.tasks.registry import COLUMNS, task_for
+from edgeprune.tasks.spec import TaskSpec
 from tests.conftest import MODEL_TYPES, ModelFactory
 from tests.support.e2e import Built, call, contents, work_of
 from tests.support.graphs import uneven

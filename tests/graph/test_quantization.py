@@ -32,8 +32,8 @@ from edgeprune.profiles.precision import (
     is_quantized,
     resolve_precision,
 )
-from edgeprune.tasks import COLUMNS
 from edgeprune.tasks.prepared import open_prepared
+from edgeprune.tasks.registry import COLUMNS
 from tests.support.e2e import Built
 from tests.support.graphs import export
 

@@ -19,7 +19,7 @@ from edgeprune.ondevice.agent import device_info
 from edgeprune.store.files import file_digest, total_bytes
 from edgeprune.store.records import Artifact
 from edgeprune.store.store import Store
-from edgeprune.tasks import COLUMNS
+from edgeprune.tasks.registry import COLUMNS
 from tests.conftest import DataFactory, ModelFactory
 from tests.support.e2e import STAGES, Built, call, read_events, starts, target_text, write_data, write_rows
 

@@ -16,9 +16,9 @@ from edgeprune.data.table import DataSpec
 from edgeprune.models.checkpoint import load_tokenizer
 from edgeprune.models.record import read_pruning
 from edgeprune.store.store import Store
-from edgeprune.tasks import COLUMNS, TaskName
 from edgeprune.tasks.evaluation import predict_torch
 from edgeprune.tasks.prepared import OUTPUTS, load_outputs, open_prepared
+from edgeprune.tasks.registry import COLUMNS, TaskName
 from tests.conftest import CELLS, IMAGE_TASKS, UNUSED, ModelFactory, matrix
 from tests.support.e2e import call, image_rows, target_text, task_rows, write_rows
 

@@ -31,9 +31,10 @@ from edgeprune.pruning.surgery import cut
 from edgeprune.pruning.vocabulary import prune_vocabulary
 from edgeprune.store.environment import NumericMode
 from edgeprune.store.store import Store
-from edgeprune.tasks import COLUMNS, TaskSpec, task_for
+from edgeprune.tasks.embedding import Embedder
 from edgeprune.tasks.evaluation import predict_torch
-from edgeprune.tasks.feature_extraction import Embedder
+from edgeprune.tasks.registry import COLUMNS, task_for
+from edgeprune.tasks.spec import TaskSpec
 from edgeprune.training.rows import Rows
 from edgeprune.training.trainer import train
 from tests.conftest import ModelFactory

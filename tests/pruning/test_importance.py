@@ -12,8 +12,9 @@ from edgeprune.models.architectures import LayerParts, layers_of
 from edgeprune.models.checkpoint import load_any
 from edgeprune.models.text_reader import load_text_reader
 from edgeprune.pruning.importance import Batch, Scores, activation, fisher, magnitude, taylor
-from edgeprune.tasks import TaskSpec, task_for
 from edgeprune.tasks.evaluation import to_batch
+from edgeprune.tasks.registry import task_for
+from edgeprune.tasks.spec import TaskSpec
 from tests.conftest import MODEL_TYPES, ModelFactory, synthetic_rows
 
 HEAD_DIM = 8

@@ -30,7 +30,7 @@ from edgeprune.ondevice.agent import device_info
 from edgeprune.pipeline.stages.base import Work
 from edgeprune.store.records import Artifact
 from edgeprune.store.store import Store
-from edgeprune.tasks import COLUMNS
+from edgeprune.tasks.registry import COLUMNS
 from tests.conftest import BAD, GOOD, synthetic_rows
 
 MAIN = "from edgeprune.cli.main import main; main()"

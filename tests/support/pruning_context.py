@@ -14,8 +14,9 @@ from edgeprune.models.record import PruningRecord, dense_tokens
 from edgeprune.models.text_reader import load_text_reader
 from edgeprune.pruning.context import Pruned
 from edgeprune.pruning.importance import Batch
-from edgeprune.tasks import TaskSpec, task_for
 from edgeprune.tasks.evaluation import predict_torch, to_batch
+from edgeprune.tasks.registry import task_for
+from edgeprune.tasks.spec import TaskSpec
 from tests.conftest import synthetic_rows
 
 

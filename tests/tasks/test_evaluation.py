@@ -17,9 +17,10 @@ from edgeprune.models.checkpoint import load_any
 from edgeprune.models.reader import Encoding
 from edgeprune.models.text_reader import TextReader, load_text_reader
 from edgeprune.profiles.variant import SessionOptions
-from edgeprune.tasks import TaskSpec, task_for
-from edgeprune.tasks.base import IGNORED, Example, model_inputs
 from edgeprune.tasks.evaluation import by_length, measure, predict_torch, to_batch, to_torch
+from edgeprune.tasks.example import IGNORED, Example, model_inputs
+from edgeprune.tasks.registry import task_for
+from edgeprune.tasks.spec import TaskSpec
 from tests.conftest import MODEL_TYPES, ModelFactory, synthetic_rows
 
 

@@ -12,10 +12,11 @@ from edgeprune.models.checkpoint import load_any
 from edgeprune.models.text_reader import TextReader, load_text_reader
 from edgeprune.ondevice.postprocess_fill_mask import CANDIDATES, answer, decision, kept
 from edgeprune.pruning.vocabulary import kept_tokens, shrink_tokenizer
-from edgeprune.tasks import TaskSpec, task_for
-from edgeprune.tasks.base import IGNORED, Example
 from edgeprune.tasks.evaluation import to_batch
+from edgeprune.tasks.example import IGNORED, Example
 from edgeprune.tasks.fill_mask import FillMask, _word_of_characters
+from edgeprune.tasks.registry import task_for
+from edgeprune.tasks.spec import TaskSpec
 from tests.conftest import MODEL_TYPES, ModelFactory
 from tests.support.trained_tokenizers import CORPUS, KINDS, trained
 

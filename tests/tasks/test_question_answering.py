@@ -11,9 +11,10 @@ from edgeprune.base.errors import DataError
 from edgeprune.data.table import Table
 from edgeprune.models.text_reader import TextReader
 from edgeprune.ondevice.postprocess_question_answering import LONGEST, answer, best_span
-from edgeprune.tasks import TaskSpec, task_for
-from edgeprune.tasks.base import IGNORED, Example
+from edgeprune.tasks.example import IGNORED, Example
 from edgeprune.tasks.question_answering import QuestionAnswering, squad_scores
+from edgeprune.tasks.registry import task_for
+from edgeprune.tasks.spec import TaskSpec
 from tests.support.trained_tokenizers import KINDS, trained
 
 QUESTION, CONTEXT = "the plot was", "a stale story with a clever ending , and with actors who act"

@@ -12,8 +12,10 @@ from edgeprune.base.errors import DataError
 from edgeprune.data.table import Table
 from edgeprune.models.text_reader import TextReader
 from edgeprune.ondevice.postprocess_token_classification import WORD, answer, first_tokens, spans
-from edgeprune.tasks import TaskSpec, task_for
-from edgeprune.tasks.base import IGNORED, Task
+from edgeprune.tasks.example import IGNORED
+from edgeprune.tasks.registry import task_for
+from edgeprune.tasks.roles import Task
+from edgeprune.tasks.spec import TaskSpec
 from tests.support.trained_tokenizers import KINDS, trained
 
 LABELS = ("B-LOC", "B-PER", "I-LOC", "I-PER", "O")

@@ -6,18 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeprune.data.table import Text
-from edgeprune.tasks.base import Example
+from edgeprune.data.table import Content, Text
+from edgeprune.tasks.example import Example
+from edgeprune.tasks.roles import RowEncoding
 from edgeprune.training.augmentation import Augmentation
 
 TEXTS = [f"{letter}1 {letter}2 {letter}3 {letter}4 {letter}5" for letter in "abcdefghij"]
 
 
-class Words:
-    """Stands for a task: a row's inputs are its text."""
+class Words(RowEncoding):
+    """A row's inputs are its text."""
 
-    def encode(self, _reader: object, contents: Sequence[Text]) -> list[Example]:
-        return [Example({"text": content}) for content in contents]  # type: ignore[typeddict-item]
+    def encode(self, reader: object, contents: Sequence[Content], references: object = None) -> list[Example]:
+        return [Example({"text": content}) for content in contents]  # type: ignore[dict-item]
 
 
 def drawn(contents: Sequence[Text], *, share: float = 1.0, seed: int = 0, epochs: int = 20) -> list[list[Any]]:

@@ -18,9 +18,10 @@ from edgeprune.models.text_reader import load_text_reader
 from edgeprune.profiles.pipeline import DistillConfig, TrainingConfig
 from edgeprune.pruning.surgery import cut
 from edgeprune.store.environment import NumericMode
-from edgeprune.tasks import TaskSpec, task_for
-from edgeprune.tasks.base import Example
 from edgeprune.tasks.evaluation import predict_torch, to_torch
+from edgeprune.tasks.example import Example
+from edgeprune.tasks.registry import task_for
+from edgeprune.tasks.spec import TaskSpec
 from edgeprune.training.augmentation import Augmentation
 from edgeprune.training.resume import _COMPLETE
 from edgeprune.training.rows import Rows

@@ -23,8 +23,8 @@ from edgeprune.profiles.pipeline import BenchmarkConfig
 from edgeprune.profiles.target import LATENCY_BUDGETS, Target
 from edgeprune.profiles.variant import SessionOptions, read_variant
 from edgeprune.store.records import Artifact, StageMetrics
-from edgeprune.tasks import PREPROCESS
 from edgeprune.tasks.prepared import open_prepared
+from edgeprune.tasks.registry import PREPROCESS
 
 __all__ = ["Benchmark", "answered_rows", "read_device", "read_latency"]
 

@@ -33,7 +33,7 @@ from edgeprune.profiles.variant import SessionOptions, Variant, read_variant
 from edgeprune.store.files import file_records, total_bytes
 from edgeprune.store.package import archive
 from edgeprune.store.records import StageMetrics
-from edgeprune.tasks import POSTPROCESS, PREPROCESS
+from edgeprune.tasks.registry import POSTPROCESS, PREPROCESS
 
 if TYPE_CHECKING:
     from edgeprune.tasks.prepared import Prepared

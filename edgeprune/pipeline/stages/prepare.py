@@ -17,13 +17,15 @@ from edgeprune.pipeline.stages.base import Stage, Work
 from edgeprune.profiles.pipeline import PrepareConfig
 from edgeprune.store.environment import NumericMode
 from edgeprune.store.records import StageMetrics
-from edgeprune.tasks import IMAGE_TASKS, ProblemType, TaskName, TaskSpec
+from edgeprune.tasks.registry import IMAGE_TASKS, TaskName
+from edgeprune.tasks.spec import ProblemType, TaskSpec
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
     from edgeprune.models.reader import Array, Reader
-    from edgeprune.tasks.base import Example, Task
+    from edgeprune.tasks.example import Example
+    from edgeprune.tasks.roles import Task
 
 __all__ = ["Prepare"]
 
@@ -92,9 +94,9 @@ class Prepare(Stage):
             save_checkpoint,
         )
         from edgeprune.models.record import PruningRecord, read_pruning
-        from edgeprune.tasks import load_reader, task_for
         from edgeprune.tasks.evaluation import measure, predict_torch
         from edgeprune.tasks.prepared import OUTPUTS, save_outputs, select, write_rows
+        from edgeprune.tasks.registry import load_reader, task_for
         from edgeprune.training.rows import Rows
         from edgeprune.training.trainer import train
 
@@ -154,10 +156,11 @@ class Prepare(Stage):
     def _spec(
         self, work: Work, config: "PreTrainedConfig", reader: "Reader", splits: dict[SplitName, Table]
     ) -> TaskSpec:
-        from edgeprune.tasks import resolve_spec
-        from edgeprune.tasks.base import Source
+        from edgeprune.tasks.registry import resolve_spec
+        from edgeprune.tasks.source import Source
 
         source = Source(
+            task=self._task,
             folder=work.model.folder,
             config=config,
             inputs=reader.inputs,
@@ -166,7 +169,7 @@ class Prepare(Stage):
             problem_type=self._problem_type,
             note=lambda message: work.emit(Note(message, level="info")),
         )
-        return resolve_spec(self._task, source)
+        return resolve_spec(source)
 
 
 def _split(tables: dict[SplitName, Table], seed: int) -> dict[SplitName, tuple[SplitName, list[int]]]:

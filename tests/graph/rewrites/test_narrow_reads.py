@@ -7,7 +7,8 @@ import pytest
 from transformers import AutoModel, AutoModelForSequenceClassification, AutoModelForTokenClassification
 
 from edgeprune.graph.rewrites.narrow_reads import narrow_reads
-from edgeprune.tasks import TaskSpec, task_for
+from edgeprune.tasks.registry import task_for
+from edgeprune.tasks.spec import TaskSpec
 from tests.conftest import ModelFactory
 from tests.support.graphs import assert_same, content, export, feed, numbers, randomise, run, written
 

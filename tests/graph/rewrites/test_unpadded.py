@@ -8,7 +8,8 @@ from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 from transformers import AutoModel
 
 from edgeprune.graph.rewrites.unpadded import unpadded
-from edgeprune.tasks import TaskSpec, task_for
+from edgeprune.tasks.registry import task_for
+from edgeprune.tasks.spec import TaskSpec
 from tests.conftest import ModelFactory
 from tests.support.graphs import assert_same, content, export, feed, numbers, run, session_of, written
 

@@ -13,7 +13,7 @@ from edgeprune.models.reference import ModelSource
 from edgeprune.pipeline.stages.base import Stage, Work
 from edgeprune.pipeline.stages.prepare import _warn_of_cut
 from edgeprune.store.records import Artifact, StageMetrics
-from edgeprune.tasks import COLUMNS
+from edgeprune.tasks.registry import COLUMNS
 
 
 class Copy(Stage):

@@ -7,7 +7,7 @@ import pytest
 from edgeprune.pipeline.stages.finetune import Finetune
 from edgeprune.profiles.pipeline import FinetuneConfig
 from edgeprune.store.environment import NumericMode
-from edgeprune.tasks.base import Example
+from edgeprune.tasks.example import Example
 from edgeprune.training.augmentation import Augmentation
 from tests.support.e2e import Built, work_of
 

@@ -1,0 +1,19 @@
+"""Extract features of images: image embeddings."""
+
+from edgeprune.tasks.embedding import Embedding
+from edgeprune.tasks.image import Images, require_images
+from edgeprune.tasks.source import Source
+from edgeprune.tasks.spec import TaskSpec
+
+__all__ = ["ImageFeatureExtraction"]
+
+
+class ImageFeatureExtraction(Images, Embedding):
+    """Embed images: the state of the token that classifies, the first."""
+
+    output_names = ("image_embedding",)
+
+    @classmethod
+    def resolve(cls, source: Source) -> TaskSpec:
+        require_images(source)
+        return TaskSpec(task=source.task, inputs=source.inputs, pooling="cls")

@@ -1,0 +1,164 @@
+"""List the tasks that edgeprune handles, under optimum's names, in one closed table.
+
+An entry of `TASKS` says what other rooms need to know of a task before its code runs. The code itself needs torch, and is
+imported by `task_for` and `resolve_spec`; importing this module is light. The other constants are views of the table:
+
+    source = DataSource(DataSpec(train="reviews.jsonl"), columns=COLUMNS["text-classification"], offline=False)
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Literal
+
+from edgeprune.data.table import Columns
+
+if TYPE_CHECKING:
+    from edgeprune.models.reader import Reader
+    from edgeprune.tasks.roles import Task
+    from edgeprune.tasks.source import Source
+    from edgeprune.tasks.spec import TaskSpec
+
+__all__ = [
+    "COLUMNS",
+    "IMAGE_TASKS",
+    "POSTPROCESS",
+    "PREPROCESS",
+    "TASKS",
+    "TAUGHT_ONLY",
+    "WHOLE_TEXTS",
+    "TaskEntry",
+    "TaskName",
+    "load_reader",
+    "resolve_spec",
+    "task_for",
+]
+
+TaskName = Literal[
+    "text-classification",
+    "token-classification",
+    "question-answering",
+    "fill-mask",
+    "feature-extraction",
+    "image-classification",
+    "image-feature-extraction",
+]
+"""The keys of `TASKS`, in its order."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskEntry:
+    """Hold what is known of a task without its code."""
+
+    code: str
+    """The module of `edgeprune/tasks` and the class in it, `module:Class`."""
+    columns: Columns
+    """The columns that its data has, by the names they are guessed from."""
+    postprocess: str
+    """The module of `edgeprune/ondevice` that turns outputs into answers in a package."""
+    head: str | None = None
+    """What the name of a checkpoint's class ends in that was trained for this task; None: none says so."""
+    problem_types: bool = False
+    """Whether the task has a problem type: whether a row has one label, several, or a number."""
+    taught_only: bool = False
+    """Whether it has no loss of its own, and learns from the dense model alone."""
+    whole_texts: bool = False
+    """Whether it has one answer a text, whatever the text: any two pieces make another."""
+
+    @property
+    def preprocess(self) -> str:
+        """Name the module of `edgeprune/ondevice` that makes the model's inputs in a package."""
+        return "preprocess_image" if self.columns.images else "preprocess_text"
+
+
+_TEXT = ("text", "sentence", "content", "review", "document", "utterance", "query", "title", "comment")
+_IMAGE = ("image", "img", "image_path", "file", "path")
+_LABEL = ("label", "labels", "target", "class", "category", "score", "rating", "sentiment", "topic", "intent")
+
+TASKS: dict[TaskName, TaskEntry] = {
+    "text-classification": TaskEntry(
+        code="text_classification:TextClassification",
+        columns=Columns(content=_TEXT, pair=(), label=_LABEL),
+        postprocess="postprocess_classification",
+        head="ForSequenceClassification",
+        problem_types=True,
+        whole_texts=True,
+    ),
+    "token-classification": TaskEntry(
+        code="token_classification:TokenClassification",
+        columns=Columns(content=("tokens", "words"), label=("ner_tags", "tags", *_LABEL), words=True),
+        postprocess="postprocess_token_classification",
+        head="ForTokenClassification",
+    ),
+    "question-answering": TaskEntry(
+        code="question_answering:QuestionAnswering",
+        columns=Columns(content=("question",), pair=("context", "passage"), label=("answers", "answer")),
+        postprocess="postprocess_question_answering",
+        head="ForQuestionAnswering",
+    ),
+    "fill-mask": TaskEntry(  # without a head: a ForMaskedLM is most often where another task starts from
+        code="fill_mask:FillMask",
+        columns=Columns(content=_TEXT),
+        postprocess="postprocess_fill_mask",
+    ),
+    "feature-extraction": TaskEntry(
+        code="feature_extraction:FeatureExtraction",
+        columns=Columns(content=_TEXT),
+        postprocess="postprocess_feature_extraction",
+        head="Model",
+        taught_only=True,
+        whole_texts=True,
+    ),
+    "image-classification": TaskEntry(
+        code="image_classification:ImageClassification",
+        columns=Columns(content=_IMAGE, label=_LABEL, images=True),
+        postprocess="postprocess_classification",
+        head="ForImageClassification",
+        problem_types=True,
+    ),
+    "image-feature-extraction": TaskEntry(
+        code="image_feature_extraction:ImageFeatureExtraction",
+        columns=Columns(content=_IMAGE, images=True),
+        postprocess="postprocess_feature_extraction",
+        head="Model",
+        taught_only=True,
+    ),
+}
+
+COLUMNS = {name: entry.columns for name, entry in TASKS.items()}
+PREPROCESS = {name: entry.preprocess for name, entry in TASKS.items()}
+POSTPROCESS = {name: entry.postprocess for name, entry in TASKS.items()}
+IMAGE_TASKS = frozenset(name for name, entry in TASKS.items() if entry.columns.images)
+TAUGHT_ONLY = frozenset(name for name, entry in TASKS.items() if entry.taught_only)
+WHOLE_TEXTS = frozenset(name for name, entry in TASKS.items() if entry.whole_texts)
+
+
+def resolve_spec(source: "Source") -> "TaskSpec":
+    """Resolve a task for one model and its data.
+
+    Raises:
+        DataError: Labels that can't be learned from, or an image that can't be read.
+    """
+    return _code(source.task).resolve(source)
+
+
+def task_for(spec: "TaskSpec") -> "Task":
+    """Make the code of a resolved task."""
+    return _code(spec.task)(spec)
+
+
+def load_reader(name: TaskName, folder: Path, max_length: int | None) -> "Reader":
+    """Load what makes a task's inputs, from a model's folder; `max_length` as in `TaskSpec`."""
+    if name in IMAGE_TASKS:
+        from edgeprune.models.image_reader import load_image_reader
+
+        return load_image_reader(folder)
+    from edgeprune.models.text_reader import load_text_reader
+
+    assert max_length is not None  # noqa: S101 (a task on texts always has one)
+    return load_text_reader(folder, max_length)
+
+
+def _code(name: TaskName) -> "type[Task]":
+    found: type[Task] = resolve_name(f"edgeprune.tasks.{TASKS[name].code}")
+    return found

@@ -1,0 +1,73 @@
+"""Find out which task a build is for: the one asked for, or the one that its checkpoint was trained for. Light: no torch."""
+
+from typing import Any, get_args
+
+from edgeprune.base.errors import ModelError, UsageError
+from edgeprune.models.reference import reads_images
+from edgeprune.tasks.registry import IMAGE_TASKS, TASKS, TaskName
+from edgeprune.tasks.spec import ProblemType
+
+__all__ = ["resolve_problem_type", "resolve_task"]
+
+
+def resolve_task(asked: str | None, config: dict[str, Any]) -> TaskName:
+    """Resolve the task asked for (optimum's names and synonyms), or the one the checkpoint's architecture is for.
+
+    Args:
+        asked: None: what the checkpoint is for.
+        config: The model's config.json.
+
+    Raises:
+        UsageError: A task that edgeprune doesn't handle, or of texts where the model reads images, or the reverse.
+        ModelError: An architecture that says nothing, and no task asked for.
+    """
+    images = reads_images(config)
+    task = _trained_for(config, images=images) if asked is None else _named(asked)
+    if images != (task in IMAGE_TASKS):
+        fitting = [name for name in TASKS if images == (name in IMAGE_TASKS)]
+        raise UsageError(
+            f"the model reads {'images' if images else 'texts'}, which {task} is not for; its tasks are "
+            f"{', '.join(fitting)} (--task)"
+        )
+    return task
+
+
+def resolve_problem_type(asked: str | None, task: TaskName) -> ProblemType | None:
+    """Resolve the problem type asked for; None: nothing was asked.
+
+    Raises:
+        UsageError: There is no such type, or the task has none.
+    """
+    if asked is None:
+        return None
+    if not TASKS[task].problem_types:
+        having = [name for name, entry in TASKS.items() if entry.problem_types]
+        raise UsageError(f"--problem-type is for {' and '.join(having)}, the task here is {task}")
+    for known in get_args(ProblemType):
+        if asked == known:
+            return known  # type: ignore[no-any-return]
+    raise UsageError(f"--problem-type {asked!r} is not one of {', '.join(get_args(ProblemType))}")
+
+
+def _named(asked: str) -> TaskName:
+    name = asked
+    if name not in TASKS:
+        from optimum.exporters.tasks import TasksManager
+
+        name = TasksManager.map_from_synonym(asked)
+    for known in TASKS:
+        if name == known:
+            return known
+    raise UsageError(f"the task {asked!r} is not one of {', '.join(TASKS)}")
+
+
+def _trained_for(config: dict[str, Any], *, images: bool) -> TaskName:
+    architecture = next(iter(config.get("architectures") or []), "")
+    found = [name for name, entry in TASKS.items() if entry.head and architecture.endswith(entry.head)]
+    if not found:
+        raise ModelError(
+            f"the checkpoint's architecture ({architecture or 'none named'}) doesn't say which task it is for; say it "
+            f"with --task ({', '.join(TASKS)})"
+        )
+    # A bare encoder's class is called Model, whether it reads texts or images.
+    return next((name for name in found if images == (name in IMAGE_TASKS)), found[0])

@@ -1,0 +1,50 @@
+"""Hold what a task is resolved from: the model's folder and config, and the rows of its data."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from transformers import PreTrainedConfig
+
+from edgeprune.data.table import Label, SplitName, Table
+from edgeprune.tasks.registry import TASKS, TaskName
+from edgeprune.tasks.spec import ProblemType
+
+__all__ = ["Source"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Hold what a task is resolved from."""
+
+    task: TaskName
+    folder: Path
+    """The model's."""
+    config: PreTrainedConfig
+    inputs: tuple[str, ...]
+    splits: Mapping[SplitName, Table]
+    max_length: int | None
+    problem_type: ProblemType | None
+    note: Callable[[str], None]
+    """Tells the user something that was assumed."""
+
+    @property
+    def train(self) -> Table:
+        """Give the rows to learn from."""
+        return self.splits["train"]
+
+    @property
+    def train_labels(self) -> list[Label]:
+        """Give the labels to learn from, of a task that has some."""
+        assert self.train.labels is not None  # noqa: S101 (a labelled task's columns name a label, so its table has one)
+        return self.train.labels
+
+    @property
+    def has_head(self) -> bool:
+        """Say whether the checkpoint's head is trained for the task."""
+        head = TASKS[self.task].head
+        return head is not None and (self.config.architectures or [""])[0].endswith(head)
+
+    def head_labels(self) -> tuple[str, ...]:
+        """Name the labels of the checkpoint's head, in the order of its outputs."""
+        return tuple(str(self.config.id2label[position]) for position in range(self.config.num_labels))

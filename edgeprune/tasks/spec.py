@@ -1,0 +1,33 @@
+"""Hold a task as it was resolved for one model and its data: what `task.json` says. Light: no torch."""
+
+from typing import Literal
+
+from edgeprune.base.strict_yaml import Frozen
+from edgeprune.tasks.registry import TaskName
+
+__all__ = ["ProblemType", "TaskSpec"]
+
+ProblemType = Literal["single_label_classification", "multi_label_classification", "regression"]
+"""What a classification's labels are, in transformers' words."""
+
+
+class TaskSpec(Frozen):
+    """Hold `task.json`: the task, resolved for one model and its data."""
+
+    task: TaskName
+    problem_type: ProblemType | None = None
+    """Of a classification of texts or images; None for other tasks."""
+    labels: tuple[str, ...] = ()
+    """In the order of the model's outputs."""
+    max_length: int | None = None
+    """Tokens a text is cut to; None for images."""
+    inputs: tuple[str, ...]
+    """Names of the model's inputs."""
+    pair: bool = False
+    """Whether a row is two texts."""
+    unanswerable: bool = False
+    """Whether a question may have no answer in its context."""
+    pooling: Literal["mean", "cls"] | None = None
+    """How an embedding is made of token states; None for other tasks."""
+    normalize: bool = False
+    """Whether an embedding is scaled to length one."""
