@@ -16,11 +16,15 @@ from edgeprune.pipeline.build import build
 from edgeprune.pipeline.options import BuildOptions
 from edgeprune.pipeline.plan import make_plan
 from edgeprune.pipeline.request import BuildRequest, read_request
+from edgeprune.profiles.pipeline import TrainingConfig
 from tests.conftest import ModelFactory
 from tests.support.e2e import target_text, write_data
 
-OF_PEOPLE = {"Pipeline.schema_version", "Pipeline.description", "Target.schema_version", "Target.description"}
-"""Checked when the file is read, and shown by `list` and `show`."""
+OF_PEOPLE = {
+    "Pipeline.schema_version", "Pipeline.description", "Target.schema_version", "Target.description", "Stages.quantize",
+}  # fmt: skip
+"""Checked when the file is read, and shown by `list` and `show`; `quantize` has no keys. What tells one model from another
+(`method`, `type`) is read by pydantic."""
 
 PIPELINE = """\
 schema_version: 1
@@ -36,7 +40,7 @@ stages:
       - {method: layers, remove: 1, shortlist: 2, samples: 16}
       - {method: vocabulary}
       - {method: magnitude, sparsity: 0.5}
-  finetune: {epochs: 1, batch_size: 8, evaluations_per_epoch: 1, augment: 0.2}
+  finetune: {epochs: 1, batch_size: 8, augment: 0.2}
   race: {processes: 1, samples: 60}
   benchmark: {processes: 1, samples: 16, warmup: 1}
   package: {goldens: 2}
@@ -75,7 +79,8 @@ def unread(request: BuildRequest, monkeypatch: pytest.MonkeyPatch) -> set[str]:
     read = watched(monkeypatch)
     build(make_plan(request), request)
     monkeypatch.undo()
-    return written - {f"{owner}.{name}" for owner, names in read.items() for name in names} - OF_PEOPLE
+    asked = {f"{owner}.{name}" for owner, names in read.items() for name in names}
+    return {name for name in written - asked - OF_PEOPLE if not name.endswith((".method", ".type"))}
 
 
 def requested(folder: Path, model: Path, **changes: Any) -> BuildRequest:
@@ -97,3 +102,46 @@ def test_every_key_is_read_where_a_head_is_trained(
 ) -> None:
     request = requested(tmp_path, tiny_model_folder(head="Model"))
     assert unread(request, monkeypatch) == set()
+
+
+CHANGED = {
+    "epochs": 3, "learning_rate": 0.003, "batch_size": 16, "warmup_ratio": 0.3, "weight_decay": 0.2,
+    "evaluations_per_epoch": 3, "freeze_embeddings": "true",
+}  # fmt: skip
+"""Another value for each key of a training."""
+
+
+def test_keys_that_nothing_reads_enter_no_key_and_are_told(
+    tiny_model_folder: ModelFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Embeddings of a bare encoder: nothing is trained before pruning, nor on labels or softened probabilities."""
+    model = tiny_model_folder(head="Model")
+    request = requested(tmp_path, model, task="feature-extraction")
+    plan = make_plan(request)
+    read = watched(monkeypatch)
+    build(plan, request)
+    monkeypatch.undo()
+    training = set(TrainingConfig.model_fields) - {"precision"}
+    assert not training & read["PrepareConfig"]
+    assert "labels" not in read["DistillConfig"]
+    keys = [node.key for node in plan.nodes]
+    assert sorted(note.partition(" is not read: ")[0] for note in plan.notes) == [
+        "stages.prepare.batch_size", "stages.prepare.epochs", "stages.prepare.evaluations_per_epoch",
+        "stages.prepare.learning_rate",
+    ]  # fmt: skip
+    for key, value in [
+        *((f"stages.prepare.{name}", CHANGED[name]) for name in training),
+        ("stages.finetune.distill.temperature", 5.0), ("stages.finetune.distill.labels", 0.9),
+    ]:  # fmt: skip
+        other = make_plan(requested(tmp_path, model, task="feature-extraction", set_=[f"{key}={value}"]))
+        assert [node.key for node in other.nodes] == keys, key
+        assert any(note.startswith(f"{key} is not read: ") for note in other.notes), key
+
+
+def test_a_key_that_is_read_changes_a_key(tiny_model_folder: ModelFactory, tmp_path: Path) -> None:
+    model = tiny_model_folder(head="Model")
+    keys = [node.key for node in make_plan(requested(tmp_path, model)).nodes]
+    for name, value in CHANGED.items():
+        changed = make_plan(requested(tmp_path, model, set_=[f"stages.prepare.{name}={value}"]))
+        assert changed.nodes[0].key != keys[0], name
+        assert changed.notes == []

@@ -33,6 +33,8 @@ def build(plan: Plan, request: BuildRequest, *, emit: Emit = ignore) -> BuildRep
         store.ensure_writable()
         check_output(request.output, plan.name.folder)
         _check_device(plan, request)
+        for note in plan.notes:
+            emit(Note(note))
         done: dict[str, Done] = {}
         for node, found in run_nodes(plan.nodes, plan.subject, store, emit=emit):
             done[node.id] = found

@@ -31,6 +31,7 @@ from edgeprune.pipeline.stages.quantize import Quantize
 from edgeprune.pipeline.stages.race import Race
 from edgeprune.pipeline.stages.regression import Regression
 from edgeprune.pipeline.subject import Subject, find_subject
+from edgeprune.pipeline.unread import unread_keys, without_unread
 from edgeprune.profiles.pipeline import Pipeline
 from edgeprune.profiles.runners import EmulatedConfig
 from edgeprune.profiles.variant import DEFAULT_REWRITES, Variant
@@ -87,6 +88,8 @@ class Plan:
     """Reaches the target for all the nodes that measure; not connected yet. None: the target can't be measured."""
     unreachable: str | None
     """Why the target can't be measured from here; None: it can."""
+    notes: list[str]
+    """A sentence for each key that the user set and nothing reads."""
 
 
 @dataclass
@@ -136,6 +139,7 @@ def make_plan(request: BuildRequest) -> Plan:
     )
     check_pipeline(request.pipeline, subject.task, subject.model)
     check_workload(target, request.pipeline, subject.task)
+    pipeline, notes = _read_keys(request, subject)
     name = PackageName(name=options.name or subject.model.name, release=options.release, target=target.name)
     for kind, value in (("--name", name.name), ("--release", name.release)):
         if not _NAME.match(value):
@@ -145,14 +149,14 @@ def make_plan(request: BuildRequest) -> Plan:
     unreachable = why_unreachable(target)
     runner = None if unreachable is not None else runner_of(target)
 
-    nodes = _Nodes(Store(request.store), request.pipeline.seed)
-    checkpoints = _add_checkpoints(nodes, subject, request.pipeline)
+    nodes = _Nodes(Store(request.store), pipeline.seed)
+    checkpoints = _add_checkpoints(nodes, subject, pipeline)
     graphs = _add_graphs(nodes, checkpoints, request, runner)
     package = _add_package(nodes, checkpoints, graphs, request, name)
     _add_checks(nodes, checkpoints, graphs, request)
     if runner is not None:
         _add_measurements(nodes, checkpoints, graphs, package, request, runner)
-    return Plan(subject, name, nodes.all, graphs.shipped, runner, unreachable)
+    return Plan(subject, name, nodes.all, graphs.shipped, runner, unreachable, notes)
 
 
 def plan_checkpoints(subject: Subject, pipeline: Pipeline, store: Store) -> list[Node]:
@@ -162,12 +166,22 @@ def plan_checkpoints(subject: Subject, pipeline: Pipeline, store: Store) -> list
     return nodes.all
 
 
+def _read_keys(request: BuildRequest, subject: Subject) -> tuple[Pipeline, list[str]]:
+    """Give the pipeline without keys that nothing reads, and a sentence for each of these that the user set."""
+    unread = dict(unread_keys(request.pipeline, subject.task, subject.problem_type, has_head=subject.has_head))
+    overridden = {override.partition("=")[0] for override in request.options.set_}
+    by_user = [key for key in unread if key in overridden or request.has_own_pipeline]
+    notes = [f"{key} is not read: {unread[key]}" for key in by_user]
+    return without_unread(request.pipeline, unread), notes
+
+
 def _add_checkpoints(nodes: _Nodes, subject: Subject, pipeline: Pipeline) -> _Checkpoints:
     stages = pipeline.stages
     prepare = Prepare(
         stages.prepare,
         task=subject.task,
         problem_type=subject.problem_type,
+        has_head=subject.has_head,
         model_digest=subject.model.digest,
         data_digest=subject.data.digest,
         numeric=numeric_mode(stages.prepare.precision),

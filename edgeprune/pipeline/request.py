@@ -11,7 +11,7 @@ from edgeprune.ondevice.agent import device_info
 from edgeprune.pipeline.options import MAX_REGRESSION, BuildOptions, option_fields
 from edgeprune.profiles.pipeline import Pipeline
 from edgeprune.profiles.runners import EmulatedConfig
-from edgeprune.profiles.shipped import load_pipeline, load_target
+from edgeprune.profiles.shipped import is_path, load_pipeline, load_target
 from edgeprune.profiles.target import Target
 from edgeprune.store.store import default_store
 
@@ -39,6 +39,11 @@ class BuildRequest:
             label_column=options.label_column,
             max_rows=options.max_rows,
         )
+
+    @property
+    def has_own_pipeline(self) -> bool:
+        """Whether the pipeline is the user's file, not a shipped one."""
+        return is_path(self.options.pipeline)
 
     @property
     def store(self) -> Path:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from edgeprune.data.source import DataSource
 from edgeprune.data.table import DataSpec
 from edgeprune.models.reference import ModelSource, resolve_model
-from edgeprune.tasks.registry import COLUMNS, TaskName
-from edgeprune.tasks.resolve import resolve_problem_type, resolve_task
+from edgeprune.tasks.registry import COLUMNS, TAUGHT_ONLY, TaskName
+from edgeprune.tasks.resolve import has_head, resolve_problem_type, resolve_task
 from edgeprune.tasks.spec import ProblemType
 
 __all__ = ["Subject", "find_subject"]
@@ -21,6 +21,11 @@ class Subject:
     task: TaskName
     problem_type: ProblemType | None
     """Of a classification; None: the checkpoint or the labels say it."""
+
+    @property
+    def has_head(self) -> bool:
+        """Whether the checkpoint has what the task needs beside the encoder, so that nothing is trained before pruning."""
+        return self.task in TAUGHT_ONLY or has_head(self.task, self.model.config.get("architectures"))
 
 
 def find_subject(

@@ -13,7 +13,7 @@ from edgeprune.base.strict_yaml import apply_overrides, parse_override, read_yam
 from edgeprune.profiles.pipeline import Pipeline
 from edgeprune.profiles.target import Target
 
-__all__ = ["Kind", "ModelT", "load_pipeline", "load_target", "schema", "shipped", "shipped_names"]
+__all__ = ["Kind", "ModelT", "is_path", "load_pipeline", "load_target", "schema", "shipped", "shipped_names"]
 
 
 Kind = Literal["pipelines", "targets"]
@@ -42,7 +42,7 @@ ModelT = TypeVar("ModelT", Pipeline, Target)
 
 def _load(model: type[ModelT], kind: Kind, name: str, overrides: Iterable[tuple[list[str], JsonValue]]) -> ModelT:
     path = Path(name)
-    if path.suffix not in (".yaml", ".yml") and "/" not in name:
+    if not is_path(name):
         path = shipped(kind) / f"{name}.yaml"
         if not path.is_file():
             near = get_close_matches(name, shipped_names(kind), n=1)
@@ -50,6 +50,11 @@ def _load(model: type[ModelT], kind: Kind, name: str, overrides: Iterable[tuple[
             raise ProfileError(f"no {_MODELS[kind][1]} {name!r}; {hint} The path of one of your own ends in .yaml")
     content = apply_overrides(read_yaml(path), overrides)
     return validate(model, content, source=str(path), kind=_MODELS[kind][1])
+
+
+def is_path(name: str) -> bool:
+    """Say whether a name is the path of the user's own definition, not that of a shipped one."""
+    return Path(name).suffix in (".yaml", ".yml") or "/" in name
 
 
 def shipped(kind: Kind) -> Path:

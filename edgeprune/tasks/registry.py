@@ -56,8 +56,10 @@ class TaskEntry:
     """The columns that its data has, by the names they are guessed from."""
     postprocess: str
     """The module of `edgeprune/ondevice` that turns outputs into answers in a package."""
-    head: str | None = None
-    """What the name of a checkpoint's class ends in that was trained for this task; None: none says so."""
+    head: str
+    """What the name of a checkpoint's class ends in that was trained for this task."""
+    named_by_head: bool = True
+    """Whether a checkpoint of that class is for this task unless another is asked for."""
     problem_types: bool = False
     """Whether the task has a problem type: whether a row has one label, several, or a number."""
     taught_only: bool = False
@@ -96,10 +98,12 @@ TASKS: dict[TaskName, TaskEntry] = {
         postprocess="postprocess_question_answering",
         head="ForQuestionAnswering",
     ),
-    "fill-mask": TaskEntry(  # without a head: a ForMaskedLM is most often where another task starts from
+    "fill-mask": TaskEntry(
         code="fill_mask:FillMask",
         columns=Columns(content=_TEXT),
         postprocess="postprocess_fill_mask",
+        head="ForMaskedLM",
+        named_by_head=False,  # most often it is where another task starts from
     ),
     "feature-extraction": TaskEntry(
         code="feature_extraction:FeatureExtraction",

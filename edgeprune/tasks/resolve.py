@@ -1,5 +1,6 @@
 """Find out which task a build is for: the one asked for, or the one that its checkpoint was trained for. Light: no torch."""
 
+from collections.abc import Sequence
 from typing import Any, get_args
 
 from edgeprune.base.errors import ModelError, UsageError
@@ -7,7 +8,7 @@ from edgeprune.models.reference import reads_images
 from edgeprune.tasks.registry import IMAGE_TASKS, TASKS, TaskName
 from edgeprune.tasks.spec import ProblemType
 
-__all__ = ["resolve_problem_type", "resolve_task"]
+__all__ = ["has_head", "resolve_problem_type", "resolve_task"]
 
 
 def resolve_task(asked: str | None, config: dict[str, Any]) -> TaskName:
@@ -49,6 +50,11 @@ def resolve_problem_type(asked: str | None, task: TaskName) -> ProblemType | Non
     raise UsageError(f"--problem-type {asked!r} is not one of {', '.join(get_args(ProblemType))}")
 
 
+def has_head(task: TaskName, architectures: Sequence[str] | None) -> bool:
+    """Say whether a checkpoint was trained for the task, by the `architectures` of its config.json."""
+    return next(iter(architectures or []), "").endswith(TASKS[task].head)
+
+
 def _named(asked: str) -> TaskName:
     name = asked
     if name not in TASKS:
@@ -63,7 +69,7 @@ def _named(asked: str) -> TaskName:
 
 def _trained_for(config: dict[str, Any], *, images: bool) -> TaskName:
     architecture = next(iter(config.get("architectures") or []), "")
-    found = [name for name, entry in TASKS.items() if entry.head and architecture.endswith(entry.head)]
+    found = [name for name, entry in TASKS.items() if entry.named_by_head and architecture.endswith(entry.head)]
     if not found:
         raise ModelError(
             f"the checkpoint's architecture ({architecture or 'none named'}) doesn't say which task it is for; say it "

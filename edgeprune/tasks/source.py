@@ -7,7 +7,8 @@ from pathlib import Path
 from transformers import PreTrainedConfig
 
 from edgeprune.data.table import Label, SplitName, Table
-from edgeprune.tasks.registry import TASKS, TaskName
+from edgeprune.tasks.registry import TaskName
+from edgeprune.tasks.resolve import has_head
 from edgeprune.tasks.spec import ProblemType
 
 __all__ = ["Source"]
@@ -42,8 +43,7 @@ class Source:
     @property
     def has_head(self) -> bool:
         """Say whether the checkpoint's head is trained for the task."""
-        head = TASKS[self.task].head
-        return head is not None and (self.config.architectures or [""])[0].endswith(head)
+        return has_head(self.task, self.config.architectures)
 
     def head_labels(self) -> tuple[str, ...]:
         """Name the labels of the checkpoint's head, in the order of its outputs."""

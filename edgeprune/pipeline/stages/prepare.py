@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import JsonValue
 
-from edgeprune.base.errors import DataError
+from edgeprune.base.errors import DataError, ModelError
 from edgeprune.base.events import Note
 from edgeprune.data.table import SplitName, Table
 from edgeprune.pipeline.stages.base import Stage, Work
@@ -41,6 +41,7 @@ class Prepare(Stage):
         config: The pipeline's `stages.prepare`.
         task: The task's name.
         problem_type: Of a classification; None: from the checkpoint, or from the labels.
+        has_head: Whether the checkpoint says that it has the task's head; then none is trained.
         model_digest: Digest of the model's files.
         data_digest: Digest of the data.
         numeric: How training computes here.
@@ -57,6 +58,7 @@ class Prepare(Stage):
         *,
         task: TaskName,
         problem_type: ProblemType | None,
+        has_head: bool,
         model_digest: str,
         data_digest: str,
         numeric: NumericMode,
@@ -67,6 +69,7 @@ class Prepare(Stage):
             self.libraries = (*self.libraries, "pillow")
         self._task = task
         self._problem_type = problem_type
+        self._has_head = has_head
         self._model_digest = model_digest
         self._data_digest = data_digest
         self._numeric = numeric
@@ -121,6 +124,11 @@ class Prepare(Stage):
             for name, value in task.config_overrides().items():
                 setattr(config, name, value)
             model, missing = load_dense(source, task.auto_class, config, **task.model_arguments(config.model_type))
+        if missing and self._has_head:
+            raise ModelError(
+                f"{work.model.reference} should be a whole {config.architectures[0]} by its config.json, but lacks "
+                f"{', '.join(sorted(missing)[:3])}; give all of its weights, or name the class that it is in config.json"
+            )
         if missing:
             train(
                 model,

@@ -1,0 +1,57 @@
+"""Leave out of a pipeline what nothing reads for a model and its task, so that no key depends on it. Light: no torch."""
+
+from collections.abc import Collection, Iterator
+
+from edgeprune.profiles.pipeline import DistillConfig, Pipeline, PrepareConfig, TrainingConfig
+from edgeprune.tasks.registry import TAUGHT_ONLY, TaskName
+from edgeprune.tasks.spec import ProblemType
+
+__all__ = ["unread_keys", "without_unread"]
+
+
+def unread_keys(
+    pipeline: Pipeline, task: TaskName, problem_type: ProblemType | None, *, has_head: bool
+) -> Iterator[tuple[str, str]]:
+    """Yield each key that differs from its default and is not read, with the reason.
+
+    Args:
+        pipeline: What is asked for.
+        task: The build's.
+        problem_type: Of a classification; None: not known yet, or the task has none.
+        has_head: Whether the checkpoint has the task's head, so that none is trained.
+    """
+    stages, taught_only = pipeline.stages, task in TAUGHT_ONLY
+    if has_head:
+        for name in _changed(stages.prepare, PrepareConfig(), TrainingConfig.model_fields):
+            yield (
+                f"stages.prepare.{name}",
+                "the checkpoint has what the task needs, so nothing is trained before pruning",
+            )
+    if stages.finetune is None:
+        return
+    distill, usual = stages.finetune.distill, DistillConfig()
+    if taught_only or problem_type == "regression":
+        for name in _changed(distill, usual, ["temperature"]):
+            yield (
+                f"stages.finetune.distill.{name}",
+                "the outputs are no probabilities, which a temperature would soften",
+            )
+    if taught_only:
+        for name in _changed(distill, usual, ["labels"]):
+            yield f"stages.finetune.distill.{name}", f"{task} learns from the dense model alone, not from labels"
+
+
+def without_unread(pipeline: Pipeline, keys: Collection[str]) -> Pipeline:
+    """Give the same pipeline with the defaults in the place of these keys."""
+    content = pipeline.model_dump()
+    for key in keys:
+        *path, last = key.split(".")
+        section = content
+        for part in path:
+            section = section[part]
+        del section[last]
+    return Pipeline.model_validate(content)
+
+
+def _changed(config: TrainingConfig | DistillConfig, usual: object, names: Collection[str]) -> list[str]:
+    return [name for name in names if getattr(config, name) != getattr(usual, name)]
