@@ -42,7 +42,7 @@ def _keywords_of(options: Callable[P, Given]) -> Callable[[Callable[[Given], Ret
     return decorated
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Call(BuildOptions):
     emit: Emit = ignore
     """Is handed every event."""
@@ -55,8 +55,13 @@ def build(call: _Call) -> BuildReport:
     The keywords are the fields of `edgeprune.pipeline.options.BuildOptions`, which are the flags of `edgeprune build` as
     well, and `emit`, a function that is handed every event.
 
-        report = edgeprune.build("./my-model", data="reviews.jsonl", target="host", set_=["stages.finetune.epochs=1"])
-        report.exit_code, report.package.path
+    Example:
+        >>> import edgeprune
+        >>> report = edgeprune.build(
+        ...     "./my-model", data="reviews.jsonl", task="text-classification", pipeline="tiny.yaml", target="board.yaml"
+        ... )
+        >>> report.exit_code, report.package.path
+        (0, 'dist/my-model-0-here')
 
     Returns:
         What was built and measured. A missed budget is in `verdict` and `exit_code`; it doesn't raise.
@@ -76,6 +81,12 @@ def load(path: str | Path) -> "PreTrainedModel":
 
     Raises:
         ModelError: There is no checkpoint, or its files don't fit together.
+
+    Example:
+        >>> import edgeprune
+        >>> model = edgeprune.load("./my-model")
+        >>> model.config.model_type, model.training
+        ('bert', False)
     """
     from edgeprune.models.checkpoint import load_any
 
