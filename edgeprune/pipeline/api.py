@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from edgeprune.base.errors import ModelError
 from edgeprune.base.events import Emit, ignore
 from edgeprune.data.table import DataSpec
-from edgeprune.devices.match import host_target
-from edgeprune.ondevice.agent import device_info
+from edgeprune.devices.match import host_target, this_machine
 from edgeprune.pipeline.plan import make_plan
 from edgeprune.pipeline.publish import build as run_build
 from edgeprune.pipeline.report import BuildReport
@@ -48,7 +47,7 @@ def make_request(
         model=model,
         data=DataSpec(train=data) if isinstance(data, str) else data,
         pipeline=load_pipeline(pipeline, set_),
-        target=host_target(device_info(), set_) if target == "host" else load_target(target, set_),
+        target=host_target(this_machine(), set_) if target == "host" else load_target(target, set_),
         pipeline_reference=pipeline,
         target_reference=target,
         overrides=tuple(set_),

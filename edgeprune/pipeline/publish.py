@@ -19,6 +19,7 @@ from edgeprune.benchmark.compare import benchmark
 from edgeprune.benchmark.records import LatencyRow
 from edgeprune.benchmark.statistics import process_ratio
 from edgeprune.benchmark.verdicts import BudgetRow, exit_code, judge, overall
+from edgeprune.devices.protocol import ProbeRequest
 from edgeprune.pipeline.plan import Node, Plan
 from edgeprune.pipeline.report import BuildReport, MobileRow, PackageRow, StageRow
 from edgeprune.pipeline.request import BuildRequest, command_on_device
@@ -98,7 +99,7 @@ def _check_device(plan: Plan, request: BuildRequest) -> None:
     if plan.runner is None or isinstance(request.target.runner, LocalConfig):
         return
     try:
-        plan.runner.run({"mode": "probe", "provider": request.target.runtime.provider}, {})
+        plan.runner.run(ProbeRequest(provider=request.target.runtime.provider), {})
     except TargetError as error:
         raise TargetError(f"{error}; or package without measuring: --set target.runner=null") from error
 

@@ -9,10 +9,9 @@ time, parity, why it lost) and `samples.jsonl`.
 A race is a measurement, made once for its inputs and kept: what is shipped is a function of the export and the verdict.
 """
 
-import json
 import shutil
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from pydantic import JsonValue, TypeAdapter
 
@@ -20,7 +19,8 @@ from edgeprune.base.errors import TargetError
 from edgeprune.base.events import Note
 from edgeprune.benchmark.race import Entrant, RaceRow, race
 from edgeprune.benchmark.turns import time_by_turns
-from edgeprune.devices import Record, Runner
+from edgeprune.devices import Runner
+from edgeprune.devices.protocol import LatencyRequest, Loaded, LoadRequest, ModelTimes, of_type
 from edgeprune.pipeline.stages.base import Stage, Work
 from edgeprune.profiles.pipeline import BLOCK, RaceConfig
 from edgeprune.profiles.precision import PrecisionSettings
@@ -160,22 +160,20 @@ class Race(Stage):
         by_name = {variant.words: variant for variant in entrants if variant.words not in refused}
 
         def measure(names: Sequence[str], processes: int, samples: int) -> dict[str, list[list[float]]]:
-            request: Record = {
-                "provider": self._runtime.provider,
-                "warmup": _WARMUP,
-                "sessions": {name: by_name[name].raced_session.model_dump(mode="json") for name in names},
-                "batches": {name: [batches[number % len(batches)] for number in range(samples)] for name in names},
-            }
+            request = LatencyRequest(
+                provider=self._runtime.provider,
+                sessions={name: by_name[name].raced_session for name in names},
+                batches={name: [batches[number % len(batches)] for number in range(samples)] for name in names},
+                warmup=_WARMUP,
+                block=BLOCK,
+            )
             models = {name: graphs.path(by_name[name]) for name in names}
             taken: dict[str, list[list[float]]] = {name: [] for name in names}
             with (work.folder / "samples.jsonl").open("a", encoding="utf-8") as file:
-
-                def keep(record: Record) -> None:
-                    file.write(json.dumps(record) + "\n")
-                    if record["kind"] == "samples":
-                        taken[str(record["name"])].append([ns / 1e6 for ns in cast("list[int]", record["ns"])])
-
-                time_by_turns(self._runner, request, models, processes=range(processes), keep=keep)
+                for said in time_by_turns(self._runner, request, models, processes=range(processes)):
+                    file.write(said.line)
+                    if isinstance(said.answer, ModelTimes):
+                        taken[said.answer.name].append(said.answer.ms)
             return taken
 
         name, rows = race(
@@ -195,15 +193,13 @@ class Race(Stage):
 
     def _refused(self, graphs: "Graphs", entrants: Sequence[Variant], batch: "JsonValue") -> dict[str, str]:
         """Of the variants that the target's runtime can't open, or not run where it should, why."""
-        request: Record = {
-            "mode": "load",
-            "provider": self._runtime.provider,
-            "sessions": {one.words: one.raced_session.model_dump(mode="json") for one in entrants},
-            "batches": {one.words: [batch] for one in entrants},
-        }
-        records = self._runner.run(request, {one.words: graphs.path(one) for one in entrants})
-        loaded = [record for record in records if record["kind"] == "loaded"]
-        return {str(record["name"]): str(record["error"]) for record in loaded if record["error"] is not None}
+        request = LoadRequest(
+            provider=self._runtime.provider,
+            sessions={one.words: one.raced_session for one in entrants},
+            batches={one.words: [batch] for one in entrants},
+        )
+        answers = self._runner.run(request, {one.words: graphs.path(one) for one in entrants})
+        return {one.name: one.error for one in of_type(answers, Loaded) if one.error is not None}
 
 
 def _untimed(name: str, why: str) -> RaceRow:
