@@ -61,8 +61,7 @@ def compared(core: ArmCore) -> str:
     seconds = time.perf_counter() - began
     (found,) = of_type(answers, Outputs)
     there = [
-        np.array(values, np.float32).reshape(shape)[0]
-        for values, shape in zip(found.values, found.shapes, strict=True)
+        np.array(values, np.float32).reshape(shape)[0] for values, shape in zip(found.values, found.shapes, strict=True)
     ]
     error = max(float(np.abs(a - b).max() / max(1.0, np.abs(a).max())) for a, b in zip(here, there, strict=True))
     same = sum(decision(row, a) == decision(row, b) for row, (a, b) in enumerate(zip(here, there, strict=True)))

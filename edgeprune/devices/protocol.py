@@ -53,7 +53,7 @@ __all__ = [
 
 
 class Drawn(Frozen):
-    """An input that the agent draws itself: normally distributed float32."""
+    """Describe an input that the agent draws itself: normally distributed float32."""
 
     seed: int
     shape: list[int]
