@@ -11,15 +11,17 @@ import sys
 import time
 from importlib import import_module
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
 
 from edgeprune.base.errors import EdgepruneError
 from edgeprune.devices.emulated import EmulatedRunner
+from edgeprune.devices.protocol import Outputs, OutputsRequest, of_type
 from edgeprune.ondevice.agent import device_info
 from edgeprune.ondevice.run import Model
 from edgeprune.profiles.runners import ArmCore, EmulatedConfig
+from edgeprune.profiles.variant import SessionOptions
 from edgeprune.tasks.registry import POSTPROCESS, PREPROCESS
 
 folder = Path(sys.argv[1])
@@ -30,16 +32,15 @@ goldens = json.loads((folder / "goldens.json").read_text())["goldens"]
 contents = [model.golden_content(golden) for golden in goldens]
 encodings = [model.inputs.encode(content) for content in contents]
 here = [model.output(encoding) for encoding in encodings]
-request: dict[str, Any] = {
-    "mode": "outputs",
-    "provider": "CPUExecutionProvider",
-    "sessions": {"final": {**model.config["session"], "threads": 1}},
-    "batches": {
+request = OutputsRequest(
+    provider="CPUExecutionProvider",
+    sessions={"final": SessionOptions.model_validate({**model.config["session"], "threads": 1})},
+    batches={
         "final": [
             {name: values.tolist() for name, values in model.inputs.feed(encoding).items()} for encoding in encodings
         ]
     },
-}
+)
 
 
 def decision(row: int, output: np.ndarray) -> object:
@@ -52,16 +53,15 @@ def compared(core: ArmCore) -> str:
     """The core's row of the table."""
     began = time.perf_counter()
     try:
-        lines = EmulatedRunner(EmulatedConfig(type="emulated", core=core)).run(
+        answers = EmulatedRunner(EmulatedConfig(type="emulated", core=core)).run(
             request, {"final": folder / "model.onnx"}
         )
     except EdgepruneError as error:
         return f"| {core} | no: {error} | | | |"
     seconds = time.perf_counter() - began
-    found: Any = next(line for line in lines if line["kind"] == "outputs")
+    (found,) = of_type(answers, Outputs)
     there = [
-        np.array(values, np.float32).reshape(shape)[0]
-        for values, shape in zip(found["values"], found["shapes"], strict=True)
+        np.array(values, np.float32).reshape(shape)[0] for values, shape in zip(found.values, found.shapes, strict=True)
     ]
     error = max(float(np.abs(a - b).max() / max(1.0, np.abs(a).max())) for a, b in zip(here, there, strict=True))
     same = sum(decision(row, a) == decision(row, b) for row, (a, b) in enumerate(zip(here, there, strict=True)))

@@ -26,9 +26,8 @@ import onnxruntime
 from onnx import TensorProto, helper
 
 from edgeprune.benchmark.compare import BenchmarkReport, benchmark
-from edgeprune.devices.match import host_target
+from edgeprune.devices.match import host_target, this_machine
 from edgeprune.devices.runner import runner_of
-from edgeprune.ondevice.agent import device_info
 from edgeprune.profiles.pipeline import BenchmarkConfig
 from edgeprune.profiles.target import Target
 
@@ -167,7 +166,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=40)
     arguments = parser.parse_args()
     target, config = (
-        host_target(device_info()),
+        host_target(this_machine()),
         BenchmarkConfig(processes=arguments.processes, samples=arguments.samples),
     )
     target = target.model_copy(update={"budget": type(target.budget)()})

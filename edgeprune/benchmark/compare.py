@@ -152,7 +152,7 @@ def _ratio(found: Measured, names: list[str]) -> tuple[float | None, tuple[float
     if len(names) == 1:
         return None, None
     first, second = names
-    return process_ratio(found.samples_ms[first], found.samples_ms[second], block=BLOCK)
+    return process_ratio(found.turns.samples_ms[first], found.turns.samples_ms[second], block=BLOCK)
 
 
 def _row(target: Target, found: Measured, name: str, load: Load) -> LatencyRow:

@@ -1,15 +1,14 @@
-"""Models timed by turns until they can be judged, and what is said of it. The stage and the `benchmark` command share it."""
+"""Time models by turns until they can be judged, and say what was found. The stage and the `benchmark` command share it."""
 
-import json
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
 
 from pydantic import JsonValue
 
-from edgeprune.benchmark.records import DeviceRow, LatencyRow
+from edgeprune.benchmark.collected import Alone, Turns, collect_alone, collect_turns
+from edgeprune.benchmark.records import ConditionsRow, DeviceRow, LatencyRow
 from edgeprune.benchmark.statistics import (
     LEVEL,
     LOOKS,
@@ -20,9 +19,18 @@ from edgeprune.benchmark.statistics import (
     percentile,
     percentile_interval,
 )
-from edgeprune.benchmark.turns import time_by_turns
-from edgeprune.devices import Record, Runner
-from edgeprune.profiles.pipeline import BenchmarkConfig
+from edgeprune.benchmark.turns import Said, time_by_turns
+from edgeprune.devices import Runner
+from edgeprune.devices.protocol import (
+    Answer,
+    AnswersRequest,
+    Conditions,
+    DeviceFacts,
+    LatencyRequest,
+    MemoryRequest,
+    ThroughputRequest,
+)
+from edgeprune.profiles.pipeline import BLOCK, BenchmarkConfig
 from edgeprune.profiles.target import Workload
 from edgeprune.profiles.variant import SessionOptions
 
@@ -37,12 +45,12 @@ _THROUGHPUT_S = 1.0
 
 @dataclass(frozen=True)
 class Load:
-    """One model and what it is given."""
+    """Name one model and what it is given."""
 
     path: Path
     session: SessionOptions
     batches: list[JsonValue]
-    """As `agent.py` reads them; equally many for every model."""
+    """As `protocol.Batch`; equally many for every model."""
     largest: JsonValue
     """The one that memory is measured with."""
     package: Path | None = None
@@ -51,41 +59,34 @@ class Load:
     """These, as goldens keep them; equally many for every model."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Measured:
-    """What the agent's lines say, by model."""
+    """Hold what a device answered, and make rows of it."""
 
-    samples_ms: dict[str, list[list[float]]]
-    """One list a process."""
-    cold_starts_ms: dict[str, list[float]]
-    memory_mb: dict[str, float | None] = field(default_factory=dict)
-    nodes: dict[str, dict[str, int]] = field(default_factory=dict)
-    """Of a model, how many each provider ran."""
-    answers_ms: dict[str, list[list[float]]] = field(default_factory=dict)
-    """From an input to its answer; one list a process."""
-    rates_per_s: dict[str, list[float]] = field(default_factory=dict)
-    """Runs in a second of all parallel sessions, one a process."""
-    device: Record = field(default_factory=dict)
-    in_order: bool = True
-    """Whether samples stand in the order in which they were taken."""
+    turns: Turns
+    alone: Alone
 
     @property
     def device_row(self) -> DeviceRow:
         """What was measured on."""
-        return DeviceRow.model_validate(self.device)
+        turns = self.turns
+        assert turns.device is not None  # noqa: S101 (every process begins with it)
+        facts = turns.device.model_dump(exclude={"kind"})
+        return DeviceRow(**facts, before=_conditions_row(turns.before), after=_conditions_row(turns.after))
 
     def row(self, name: str, *, provider: str, threads: int, workload: Workload, lengths: str) -> LatencyRow:
-        """One model's latency."""
-        samples_ms, answers_ms = self.samples_ms[name], self.answers_ms.get(name, [])
-        rates = [rate * workload.batch_size for rate in self.rates_per_s.get(name, [])]
+        """Make one model's row."""
+        samples_ms, answers_ms = self.turns.samples_ms[name], self.turns.answers_ms.get(name, [])
+        rates = [rate * workload.batch_size for rate in self.turns.rates_per_s.get(name, [])]
         percentiles: dict[str, object] = {}
-        moved = drift(samples_ms) if self.in_order else None
+        moved = drift(samples_ms) if self.turns.in_order else None
         for q in MINIMUM_SAMPLES:
             percentiles[f"p{q}_ms"] = percentile(samples_ms, q)
             percentiles[f"p{q}_interval_ms"] = percentile_interval(samples_ms, q)
         for q in (50, 90) if answers_ms else ():
             percentiles[f"text_p{q}_ms"] = percentile(answers_ms, q)
             percentiles[f"text_p{q}_interval_ms"] = percentile_interval(answers_ms, q)
+        starts_ms = self.alone.cold_starts_ms.get(name)
         return LatencyRow(
             artifact=name,
             provider=provider,
@@ -95,58 +96,18 @@ class Measured:
             samples=sum(map(len, samples_ms)),
             processes=len(samples_ms),
             converged=None if moved is None else abs(moved) <= STEADY,
-            cold_start_ms=round(statistics.median(starts), 3) if (starts := self.cold_starts_ms[name]) else None,
-            peak_memory_mb=self.memory_mb.get(name),
-            nodes=self.nodes.get(name, {}),
+            cold_start_ms=round(statistics.median(starts_ms), 3) if starts_ms else None,
+            peak_memory_mb=self.alone.memory_mb.get(name),
+            nodes=self.alone.nodes.get(name, {}),
             sessions=workload.sessions,
             throughput_per_s=statistics.median(rates) if rates else None,
             throughput_interval_per_s=order_interval(rates, LEVEL) if rates else None,
             **percentiles,
         )
 
-    def add(self, record: Record) -> None:
-        """Take a line: with its process's number, of one in which models took turns, else of one that a model had alone."""
-        if "process" in record:
-            self._add_turns(record)
-        else:
-            self._add_alone(record)
 
-    def _add_turns(self, record: Record) -> None:
-        match record:
-            case {"kind": "device"}:
-                self.device |= {name: value for name, value in record.items() if name not in ("kind", "process")}
-            case {"kind": "conditions", "moment": str(moment)}:
-                told = {name: value for name, value in record.items() if name not in ("kind", "process", "moment")}
-                if moment == "after" or moment not in self.device:
-                    self.device[moment] = told
-            case {"kind": "samples", "name": str(name), "ns": list(ns)}:
-                self.samples_ms[name].append(_ms(ns))
-                self.in_order = self.in_order and record.get("in_order") is not False
-            case {"kind": "answers", "name": str(name), "ns": list(ns)}:
-                self.answers_ms.setdefault(name, []).append(_ms(ns))
-            case {"kind": "throughput", "name": str(name), "runs": list(runs), "ns": list(ns)}:
-                counts = cast("list[int]", runs)
-                rates = [1e3 * count / ms for count, ms in zip(counts, _ms(ns), strict=True)]
-                self.rates_per_s.setdefault(name, []).append(sum(rates))
-            case _:
-                pass
-
-    def _add_alone(self, record: Record) -> None:
-        match record:
-            case {"kind": "session", "name": str(name), "create_ns": int(created), "first_run_ns": int(first)}:
-                self.cold_starts_ms[name].append((created + first) / 1e6)
-            case {"kind": "memory", "name": str(name), "peak_bytes": peak}:
-                before = self.memory_mb.get(name)
-                now = round(peak / 1e6, 1) if isinstance(peak, int) else None
-                self.memory_mb[name] = now if before is None or now is None else max(now, before)
-            case {"kind": "placement", "name": str(name), "nodes": dict(nodes)}:
-                self.nodes[name] = cast("dict[str, int]", nodes)
-            case _:
-                pass
-
-
-def _ms(values: Sequence[JsonValue]) -> list[float]:
-    return [ns / 1e6 for ns in cast("Sequence[int]", values)]
+def _conditions_row(conditions: Conditions | None) -> ConditionsRow | None:
+    return None if conditions is None else ConditionsRow(**conditions.model_dump(exclude={"kind", "moment"}))
 
 
 def measure(
@@ -172,65 +133,95 @@ def measure(
         undecided: Whether as many processes again could tell what these can't; they are taken, `LOOKS` times in all.
         progress: Called with (done, total, unit).
     """
-    request: Record = {
-        "provider": provider,
-        "warmup": config.warmup,
-        "sessions": {name: load.session.model_dump(mode="json") for name, load in loads.items()},
-    }
+    asking = _Asking(runner, loads, provider, config.warmup)
     a_look = config.processes * (2 if any(load.package for load in loads.values()) else 1)
     once = _ALONE * len(loads) + (config.processes if parallel > 1 else 0)
-    found = Measured({name: [] for name in loads}, {name: [] for name in loads})
+    taken, total = 0, a_look + once
+    turns: list[Answer] = []
     with samples.open("w", encoding="utf-8") as file:
-        taken, total = 0, a_look + once
 
-        def keep(record: Record) -> None:
+        def kept(answers: Iterable[Said]) -> Iterator[Answer]:
             nonlocal taken
-            file.write(json.dumps(record) + "\n")
-            found.add(record)
-            if record["kind"] == "device":
-                progress(taken, total, "processes")
-                taken += 1
+            for said in answers:
+                file.write(said.line)
+                if isinstance(said.answer, DeviceFacts):
+                    progress(taken, total, "processes")
+                    taken += 1
+                yield said.answer
 
         for look in range(LOOKS):
             total = (look + 1) * a_look + once
-            numbers = range(look * config.processes, (look + 1) * config.processes)
-            _by_turns(runner, request, loads, numbers, keep)
-            if not undecided(found):
+            turns += kept(asking.by_turns(range(look * config.processes, (look + 1) * config.processes)))
+            if not undecided(Measured(collect_turns(turns), Alone())):
                 break
         if parallel > 1:
-            _in_parallel(runner, {**request, "parallel": parallel}, loads, config.processes, keep)
-        _alone(runner, request, loads, keep)
+            turns += kept(asking.at_once(parallel, config.processes))
+        alone = list(kept(asking.alone()))
         progress(total, total, "processes")
-    return found
+    return Measured(collect_turns(turns), collect_alone(alone))
 
 
-Keep = Callable[[Record], object]
+@dataclass(frozen=True)
+class _Asking:
+    """Ask a runner about models, in fresh processes."""
 
+    runner: Runner
+    loads: Mapping[str, Load]
+    provider: str
+    warmup: int
 
-def _by_turns(runner: Runner, request: Record, loads: Mapping[str, Load], processes: range, keep: Keep) -> None:
-    models = {name: load.path for name, load in loads.items()}
-    timed: Record = {**request, "batches": {name: load.batches for name, load in loads.items()}}
-    time_by_turns(runner, timed, models, processes=processes, keep=keep)
-    packages = {name: load.package for name, load in loads.items() if load.package is not None}
-    if packages:
-        answered: Record = {**request, "batches": {name: loads[name].contents for name in packages}}
-        time_by_turns(runner, answered, packages, processes=processes, keep=keep, mode="answers")
+    @property
+    def _sessions(self) -> dict[str, SessionOptions]:
+        return {name: load.session for name, load in self.loads.items()}
 
+    @property
+    def _models(self) -> dict[str, Path]:
+        return {name: load.path for name, load in self.loads.items()}
 
-def _in_parallel(runner: Runner, request: Record, loads: Mapping[str, Load], processes: int, keep: Keep) -> None:
-    for process in range(processes):
-        # Where a second is short, each process takes other batches.
-        first = {name: process * len(load.batches) // processes for name, load in loads.items()}
-        batches: JsonValue = {
-            name: load.batches[first[name] :] + load.batches[: first[name]] for name, load in loads.items()
-        }
-        asked: Record = {**request, "mode": "throughput", "seconds": _THROUGHPUT_S, "batches": batches}
-        for record in runner.run(asked, {name: load.path for name, load in loads.items()}):
-            keep({"process": process, **record})
+    def by_turns(self, processes: range) -> Iterator[Said]:
+        """Time models by turns, then their packages."""
+        timed = LatencyRequest(
+            provider=self.provider,
+            sessions=self._sessions,
+            batches={name: load.batches for name, load in self.loads.items()},
+            warmup=self.warmup,
+            block=BLOCK,
+        )
+        yield from time_by_turns(self.runner, timed, self._models, processes=processes)
+        packages = {name: load.package for name, load in self.loads.items() if load.package is not None}
+        if packages:
+            answered = AnswersRequest(
+                provider=self.provider,
+                sessions=self._sessions,
+                batches={name: self.loads[name].contents for name in packages},
+                warmup=self.warmup,
+                block=BLOCK,
+            )
+            yield from time_by_turns(self.runner, answered, packages, processes=processes)
 
+    def at_once(self, parallel: int, processes: int) -> Iterator[Said]:
+        """Have several sessions of each model run at once."""
+        for process in range(processes):
+            # Where a second is short, each process takes other batches.
+            first = {name: process * len(load.batches) // processes for name, load in self.loads.items()}
+            request = ThroughputRequest(
+                provider=self.provider,
+                sessions=self._sessions,
+                batches={
+                    name: load.batches[first[name] :] + load.batches[: first[name]] for name, load in self.loads.items()
+                },
+                warmup=self.warmup,
+                parallel=parallel,
+                seconds=_THROUGHPUT_S,
+            )
+            for answer in self.runner.run(request, self._models):
+                yield Said(answer, process)
 
-def _alone(runner: Runner, request: Record, loads: Mapping[str, Load], keep: Keep) -> None:
-    for name, load in list(loads.items()) * _ALONE:
-        one: Record = {**request, "mode": "memory", "batches": {name: [load.largest]}}
-        for record in runner.run(one, {name: load.path}):
-            keep(record)
+    def alone(self) -> Iterator[Said]:
+        """Give each model processes for itself."""
+        for name, load in list(self.loads.items()) * _ALONE:
+            request = MemoryRequest(
+                provider=self.provider, sessions=self._sessions, batches={name: [load.largest]}, warmup=self.warmup
+            )
+            for answer in self.runner.run(request, {name: load.path}):
+                yield Said(answer, None)

@@ -1,45 +1,50 @@
-"""Models timed by turns, in fresh processes on the target."""
+"""Time models by turns, in fresh processes on the target."""
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-from pydantic import JsonValue
+from edgeprune.devices import Runner
+from edgeprune.devices.protocol import Answer, AnswersRequest, LatencyRequest
 
-from edgeprune.devices import Record, Runner
-from edgeprune.profiles.pipeline import BLOCK
+__all__ = ["Said", "time_by_turns"]
 
-__all__ = ["time_by_turns"]
+
+@dataclass(frozen=True)
+class Said:
+    """Keep an answer with the process that gave it."""
+
+    answer: Answer
+    process: int | None
+    """Its number, of those in which models took turns or ran at once; None: one that a model had alone."""
+
+    @property
+    def line(self) -> str:
+        """The line of `samples.jsonl`."""
+        number = {} if self.process is None else {"process": self.process}
+        return json.dumps({**number, **self.answer.record()}) + "\n"
 
 
 def time_by_turns(
-    runner: Runner,
-    request: Record,
-    models: Mapping[str, Path],
-    *,
-    processes: range,
-    keep: Callable[[Record], object],
-    mode: Literal["latency", "answers"] = "latency",
-) -> None:
-    """Have models take turns in fresh processes, each model in each place in turn.
+    runner: Runner, request: LatencyRequest | AnswersRequest, models: Mapping[str, Path], *, processes: range
+) -> Iterator[Said]:
+    """Have models take turns in fresh processes, each model in each place in turn; a process begins when it is asked for.
+
+    In every second process inputs are taken backwards, so that time doesn't hang together with them.
 
     Args:
         runner: How the target is reached.
-        request: As in `agent.py`, without `mode`, `block` and `models`.
+        request: With batches as the first process takes them.
         models: Name to file, or to a package's folder where answers are timed.
         processes: Their numbers.
-        keep: Is handed every line of the agent, with the process's number.
-        mode: Of the agent: whether models are timed, or packages from an input to its answer.
+
+    Yields:
+        Every answer, process by process.
     """
     names = list(models)
+    backwards = request.model_copy(update={"batches": {name: each[::-1] for name, each in request.batches.items()}})
     for process in processes:
         order = [*names[process % len(names) :], *names[: process % len(names)]]
-        asked = {**request, "mode": mode, "block": BLOCK, "batches": _in_turn(request["batches"], process)}
-        for record in runner.run(asked, {name: models[name] for name in order}):
-            keep({"process": process, **record})
-
-
-def _in_turn(batches: JsonValue, process: int) -> JsonValue:
-    """Batches by model as they are, in every second process backwards: time doesn't hang together with the inputs."""
-    assert isinstance(batches, dict)  # noqa: S101 (the request's form)
-    return {name: each[::-1] if process % 2 else each for name, each in batches.items() if isinstance(each, list)}
+        for answer in runner.run(backwards if process % 2 else request, {name: models[name] for name in order}):
+            yield Said(answer, process)

@@ -3,16 +3,16 @@
 To the target a variant is a name. Requests and answers are translated here, and nowhere else in the race.
 """
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import cast
 
 from pydantic import JsonValue
 
 from edgeprune.benchmark.turns import time_by_turns
-from edgeprune.devices import Record, Runner
-from edgeprune.profiles.variant import Variant
+from edgeprune.devices import Runner
+from edgeprune.devices.protocol import LatencyRequest, Loaded, LoadRequest, ModelTimes, of_type
+from edgeprune.profiles.pipeline import BLOCK
+from edgeprune.profiles.variant import SessionOptions, Variant
 
 __all__ = ["VariantTimer"]
 
@@ -48,13 +48,9 @@ class VariantTimer:
     def refused(self, variants: Sequence[Variant]) -> dict[Variant, str]:
         """Say why the target's runtime can't open a variant, or not run it where it should, for each that it refuses."""
         named = _named(variants)
-        request = self._request(named, runs=1) | {"mode": "load"}
-        lines = self._runner.run(request, self._paths(named))
-        return {
-            named[str(line["name"])]: str(line["error"])
-            for line in lines
-            if line["kind"] == "loaded" and line["error"] is not None
-        }
+        request = LoadRequest(provider=self._provider, sessions=_sessions(named), batches=self._given(named, runs=1))
+        answers = self._runner.run(request, self._paths(named))
+        return {named[one.name]: one.error for one in of_type(answers, Loaded) if one.error is not None}
 
     def measure(self, variants: Sequence[Variant], processes: int, samples: int) -> dict[Variant, list[list[float]]]:
         """Time variants by turns on the same batches.
@@ -68,29 +64,32 @@ class VariantTimer:
             Of each variant its samples, in ms, one list a process.
         """
         named = _named(variants)
-        request = self._request(named, runs=samples) | {"warmup": _WARMUP_RUNS}
+        request = LatencyRequest(
+            provider=self._provider,
+            sessions=_sessions(named),
+            batches=self._given(named, runs=samples),
+            warmup=_WARMUP_RUNS,
+            block=BLOCK,
+        )
         taken: dict[Variant, list[list[float]]] = {one: [] for one in variants}
         with self._samples_file.open("a", encoding="utf-8") as file:
-
-            def keep(line: Record) -> None:
-                file.write(json.dumps(line) + "\n")
-                if line["kind"] == "samples":
-                    taken[named[str(line["name"])]].append([ns / 1e6 for ns in cast("list[int]", line["ns"])])
-
-            time_by_turns(self._runner, request, self._paths(named), processes=range(processes), keep=keep)
+            for said in time_by_turns(self._runner, request, self._paths(named), processes=range(processes)):
+                file.write(said.line)
+                if isinstance(said.answer, ModelTimes):
+                    taken[named[said.answer.name]].append(said.answer.ms)
         return taken
 
-    def _request(self, named: dict[str, Variant], *, runs: int) -> Record:
-        """Make what the agent is asked of each variant: its session, and a batch for each run."""
-        batches = [self._batches[run % len(self._batches)] for run in range(runs)]
-        return {
-            "provider": self._provider,
-            "sessions": {name: one.raced_session.model_dump(mode="json") for name, one in named.items()},
-            "batches": dict.fromkeys(named, batches),
-        }
+    def _given(self, named: dict[str, Variant], *, runs: int) -> dict[str, list[JsonValue]]:
+        """Give every variant the same batch for each run."""
+        given = [self._batches[run % len(self._batches)] for run in range(runs)]
+        return dict.fromkeys(named, given)
 
     def _paths(self, named: dict[str, Variant]) -> dict[str, Path]:
         return {name: self._path(one) for name, one in named.items()}
+
+
+def _sessions(named: dict[str, Variant]) -> dict[str, SessionOptions]:
+    return {name: one.raced_session for name, one in named.items()}
 
 
 def _named(variants: Sequence[Variant]) -> dict[str, Variant]:

@@ -65,8 +65,7 @@ def benchmark(
     """Time a package on a target, or two by turns: faster, slower, or can't tell."""
     from edgeprune.benchmark.compare import BenchmarkReport
     from edgeprune.benchmark.fleet import fleet
-    from edgeprune.devices.match import host_target
-    from edgeprune.ondevice.agent import device_info
+    from edgeprune.devices.match import host_target, this_machine
     from edgeprune.profiles.pipeline import BenchmarkConfig
     from edgeprune.profiles.shipped import load_target
 
@@ -80,7 +79,7 @@ def benchmark(
             "--output is one file, and there are several targets; time them one by one to keep the samples"
         )
     targets = [
-        host_target(device_info(), set_ or ()) if name == "host" else load_target(name, set_ or ()) for name in names
+        host_target(this_machine(), set_ or ()) if name == "host" else load_target(name, set_ or ()) for name in names
     ]
     with EventRenderer(err, stages=1) as renderer:
         found = fleet(

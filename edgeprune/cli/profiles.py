@@ -45,17 +45,17 @@ def targets_match(as_json: Json = False) -> int:
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime
 
-    from edgeprune.devices.match import mismatches
-    from edgeprune.ondevice.agent import device_info
+    from edgeprune.devices.match import mismatches, this_machine
     from edgeprune.profiles.shipped import load_target, shipped_names
 
-    device, providers = device_info(), onnxruntime.get_available_providers()
+    device, providers = this_machine(), onnxruntime.get_available_providers()
     found = {name: mismatches(load_target(name), device, providers) for name in shipped_names("targets")}
     if as_json:
+        facts = device.model_dump(exclude={"kind", "onnxruntime"})
         document = [{"target": name, "fits": not reasons, "reasons": reasons} for name, reasons in found.items()]
-        sys.stdout.write(json.dumps({"device": device, "targets": document}, indent=2) + "\n")
+        sys.stdout.write(json.dumps({"device": facts, "targets": document}, indent=2) + "\n")
         return 0
-    out.print(f"{device['cpu'] or 'this CPU'}: {device['arch']}, {device['cores']} cores, {' '.join(device['isa'])}")
+    out.print(f"{device.cpu or 'this CPU'}: {device.arch}, {device.cores} cores, {' '.join(device.isa)}")
     rows = [[name, "no" if reasons else "fits", "; ".join(reasons)] for name, reasons in found.items()]
     out.print(table(None, ["target", "", "why not"], rows))
     return 0

@@ -1,26 +1,29 @@
-"""How a target is reached. A runner takes a request for `agent.py` and the model files, and gives back its lines."""
+"""Reach a target. A runner takes a request for `agent.py` and the model files, and gives back typed answers.
+
+`protocol.py` has the requests and answers, `runner.py` makes a profile's runner, and `fake.py` is one for tests.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
-from pydantic import JsonValue
+from edgeprune.devices.protocol import Answer, Request
 
-__all__ = ["Record", "Runner"]
-
-Record = dict[str, JsonValue]
-"""One line of the agent."""
+__all__ = ["Runner"]
 
 
 class Runner(Protocol):
-    """Answers the agent's requests in fresh processes on the target, as often as it is asked to."""
+    """Answer the agent's requests in fresh processes on the target, as often as it is asked to."""
 
-    def run(self, request: Record, models: Mapping[str, Path]) -> list[Record]:
-        """The agent's lines for `request`.
+    def run(self, request: Request, models: Mapping[str, Path]) -> list[Answer]:
+        """Have the target answer a request.
 
         Args:
-            request: As in `agent.py`, without `models`.
-            models: Name to file, or to a package's folder in answers mode, in the order in which they take turns.
+            request: What is asked.
+            models: Name to file, or to a package's folder for an `AnswersRequest`, in the order in which they take turns.
+
+        Returns:
+            What the device is comes first, or nothing could be believed of the rest.
 
         Raises:
             TargetError: The target can't be reached, lacks the provider, or the agent failed there.

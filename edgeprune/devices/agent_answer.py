@@ -1,12 +1,16 @@
-"""What the agent answered: its lines, or one sentence on why there is no answer."""
+"""Read what the agent answered: its lines as types, or one sentence on why there is no answer."""
 
-import json
 import re
 import signal
+from collections.abc import Iterable, Sequence
 from subprocess import CompletedProcess
+from typing import Annotated
+
+from pydantic import Field, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
 from edgeprune.base.errors import TargetError
-from edgeprune.devices import Record
+from edgeprune.devices.protocol import AgentFault, Answer, DeviceFacts, OfModel, Request, of_type
 
 __all__ = ["ended_by", "last_line", "read_answer", "too_old"]
 
@@ -15,62 +19,113 @@ _CAUSES = {
     signal.SIGKILL: "most likely it is out of memory; take a smaller model or batch, or free some there",
 }
 
+_LINE: TypeAdapter[Answer | AgentFault] = TypeAdapter(Annotated[Answer | AgentFault, Field(discriminator="kind")])
 
-def read_answer(done: CompletedProcess[str], place: str, python: str) -> list[Record]:
-    """The lines of an agent that has ended.
+_WHAT_TO_DO = "is runner.python a Python, and nothing around it?"
+
+
+def read_answer(
+    done: CompletedProcess[str], request: Request, models: Iterable[str], *, place: str, python: str
+) -> list[Answer]:
+    """Read the lines of an agent that has ended; lines that don't begin as JSON are a login shell's.
 
     Args:
         done: With its exit code: the signal's negative number, or 128 above it, where one ended it.
+        request: What it was asked.
+        models: Their names.
         place: What it ran on, for the message.
         python: What ran it, for the message.
 
     Raises:
-        TargetError: It failed, or this is no answer of an agent's.
+        TargetError: It failed, or this is no answer to the request.
     """
-    records = [_record(line, place) for line in done.stdout.splitlines() if line.startswith("{")]
-    fault = next((record for record in records if record.get("kind") == "error"), None)
-    if fault is not None:
-        raise TargetError(_fault(fault, records, place, python))
+    answers: list[Answer] = []
+    faults: list[AgentFault] = []
+    wrong: list[str] = []
+    for line in done.stdout.splitlines():
+        if line.startswith("{"):
+            try:
+                said = _LINE.validate_json(line)
+            except ValidationError as error:
+                wrong.append(_wrong(line, error.errors(include_url=False)[0]))
+                continue
+            if isinstance(said, AgentFault):
+                faults.append(said)
+            else:
+                answers.append(said)
+    if faults:
+        raise TargetError(_fault(faults[0], answers, place, python))
     if done.returncode != 0:
         raise TargetError(_ending(done, place, python))
-    if not all("kind" in record for record in records) or not records:
-        raise TargetError(_no_answer(done.stdout, place))
-    return records
+    if not (answers or wrong):
+        wrong.append(f"{repr(_shown(last_line(done.stdout))) if done.stdout.strip() else 'nothing'} instead of JSON")
+    wrong += _unasked(answers, request)
+    wrong += _unanswered(answers, request, models)
+    if wrong:
+        raise TargetError(f"the benchmark on {place} answered {wrong[0]}; {_WHAT_TO_DO}")
+    return answers
 
 
 def last_line(text: str) -> str:
-    """Where programs say what is wrong."""
+    """Pick the line where programs say what is wrong."""
     return (text.strip().splitlines() or ["no message"])[-1]
 
 
-def _record(line: str, place: str) -> Record:
-    try:
-        record: Record = json.loads(line)
-    except ValueError as error:
-        raise TargetError(_no_answer(line, place)) from error
-    return record
+def _shown(text: str) -> str:
+    return text[:80]
 
 
-def _no_answer(text: str, place: str) -> str:
-    said = repr(last_line(text)[:80]) if text.strip() else "nothing"
-    return (
-        f"the benchmark on {place} answered {said} instead of JSON; is runner.python a Python, and nothing around it?"
-    )
+def _wrong(line: str, error: ErrorDetails) -> str:
+    """Say what is wrong with a line, by the first of what pydantic found."""
+    kind, *place = map(str, error["loc"]) if error["loc"] else [""]
+    path = ".".join(place)
+    match error["type"]:
+        case "json_invalid":
+            return f"{_shown(line)!r} instead of JSON"
+        case "union_tag_not_found":
+            return f"{_shown(line)!r} instead of a line with its kind"
+        case "union_tag_invalid":
+            return f"a line of kind {error['ctx']['tag']!r}, which no agent of this version of edgeprune says"
+        case "missing":
+            return f"a line of kind {kind!r} that lacks {path}"
+        case "extra_forbidden":
+            return f"a line of kind {kind!r} with {path}, which has no place in it"
+        case _:
+            wanted = re.sub(r"^Input should ", "should ", error["msg"])
+            return f"a line of kind {kind!r} whose {path} {wanted}, not {_shown(repr(error['input']))}"
 
 
-def _fault(fault: Record, records: list[Record], place: str, python: str) -> str:
-    message = str(fault["message"]).strip().partition("\n")[0]
-    if fault["type"] in ("ModuleNotFoundError", "ImportError"):
+def _unasked(answers: Sequence[Answer], request: Request) -> list[str]:
+    """Say which lines are about something else than was asked."""
+    return [
+        f"a line of kind {one.kind!r} to a request of mode {request.mode!r}"
+        for one in answers
+        if isinstance(one, OfModel) and one.kind not in (request.told, *request.beside)
+    ]
+
+
+def _unanswered(answers: Sequence[Answer], request: Request, models: Iterable[str]) -> list[str]:
+    """Say which lines there should be, and aren't."""
+    told = {one.name for one in answers if isinstance(one, OfModel) and one.kind == request.told}
+    lacking = [] if of_type(answers, DeviceFacts) else ["no line of kind 'device'"]
+    if request.told is not None:
+        lacking += [f"no line of kind {request.told!r} for {name!r}" for name in models if name not in told]
+    return lacking
+
+
+def _fault(fault: AgentFault, answers: Sequence[Answer], place: str, python: str) -> str:
+    message = fault.message.strip().partition("\n")[0]
+    if fault.type in ("ModuleNotFoundError", "ImportError"):
         return (
             f"{python} on {place} can't import what the benchmark needs: {message}; install onnxruntime and numpy for it (and, "
             f"where answers are timed, what the package's card requires), or name a Python that has them in runner.python"
         )
-    version = next((str(record["onnxruntime"]) for record in records if record["kind"] == "device"), None)
+    version = next((device.onnxruntime for device in of_type(answers, DeviceFacts)), None)
     return too_old(message, version, place) or f"the benchmark failed on {place}: {message}"
 
 
 def too_old(message: str, version: str | None, place: str) -> str | None:
-    """The sentence for an onnxruntime that doesn't know what a model is made of; None: the message is of something else."""
+    """Say it where an onnxruntime doesn't know what a model is made of; None: the message is of something else."""
     if not re.search(r"opset|IR version|INVALID_GRAPH|not a registered function", message, re.IGNORECASE):
         return None
     return (
@@ -92,7 +147,7 @@ def _ending(done: CompletedProcess[str], place: str, python: str) -> str:
 
 
 def ended_by(code: int, said: str, place: str) -> str | None:
-    """The sentence for a process that a signal ended; None: none did.
+    """Say which signal ended a process; None: none did.
 
     Args:
         code: The signal's negative number, or 128 above it.

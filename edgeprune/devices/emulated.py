@@ -1,4 +1,4 @@
-"""The emulated runner: an ARM64 core under qemu's user mode, on any machine that `make arm` prepared.
+"""Run models on an ARM64 core under qemu's user mode, on any machine that `make arm` prepared.
 
 It answers whether a model loads on that core, computes the same, and does without instructions that the core lacks. It
 never times: an emulator's time says nothing of a device's.
@@ -9,7 +9,6 @@ lead it to instructions that qemu refuses, or crash it. Each run gets a root fol
 """
 
 import contextlib
-import json
 import os
 import shutil
 import signal
@@ -19,8 +18,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from edgeprune.base.errors import ParityError, TargetError
-from edgeprune.devices import Record
 from edgeprune.devices.agent_answer import read_answer
+from edgeprune.devices.protocol import Answer, Request
 from edgeprune.ondevice import agent
 from edgeprune.profiles.runners import ArmCore, EmulatedConfig
 
@@ -42,7 +41,7 @@ _ILLEGAL_INSTRUCTION = (-signal.SIGILL, 128 + signal.SIGILL)
 
 
 class EmulatedRunner:
-    """Runs the agent under qemu.
+    """Run the agent under qemu. See `Runner`.
 
     Args:
         config: The profile's `runner`.
@@ -72,23 +71,22 @@ class EmulatedRunner:
         found = (folder.name.removesuffix(".dist-info").partition("-") for folder in folders)
         return {name: version for name, _, version in found}
 
-    def run(self, request: Record, models: Mapping[str, Path]) -> list[Record]:
-        """See `Runner.run`.
+    def run(self, request: Request, models: Mapping[str, Path]) -> list[Answer]:
+        """Have the emulated core answer a request. See `Runner.run`.
 
         Raises:
             ValueError: The request times or weighs a model.
             TargetError: The emulation isn't set up, or the agent failed under it.
             ParityError: An instruction that the core lacks: the model doesn't work there as it does here.
         """
-        if request["mode"] not in ("outputs", "probe"):
-            raise ValueError(f"mode {request['mode']} has no meaning under emulation")
+        if request.mode not in ("outputs", "probe"):
+            raise ValueError(f"mode {request.mode} has no meaning under emulation")
         if self.lacking is not None:
             raise TargetError(self.lacking)
-        full = {**request, "models": [{"name": name, "path": str(path)} for name, path in models.items()]}
         with self._own_root() as root:
             done = subprocess.run(  # noqa: S603 (an emulator with our own file)
                 [str(self._qemu), "-cpu", self._core, "-L", root, root / _PYTHON, "-I", agent.__file__],
-                input=json.dumps(full),
+                input=request.as_json({name: str(path) for name, path in models.items()}),
                 capture_output=True,
                 text=True,
                 check=False,
@@ -100,10 +98,10 @@ class EmulatedRunner:
             raise ParityError(
                 f"{what} uses an instruction that a {self._core} lacks; it can't run there as it does here"
             )
-        return read_answer(done, f"an emulated {self._core}", "Python")
+        return read_answer(done, request, models, place=f"an emulated {self._core}", python="Python")
 
     def close(self) -> None:
-        """See `Runner.close`; every run takes its own folder away."""
+        """Do nothing: every run takes its own folder away. See `Runner.close`."""
 
     @contextlib.contextmanager
     def _own_root(self) -> Iterator[Path]:
@@ -116,7 +114,7 @@ class EmulatedRunner:
             yield root
 
     def _cpuinfo(self) -> str:
-        """The core's /proc/cpuinfo, a paragraph for each of this machine's processors."""
+        """Write the core's /proc/cpuinfo, a paragraph for each of this machine's processors."""
         part = next(part for part, core in agent.ARM_CORES.items() if core == self._core)
         lines = (
             f"Features\t: {_FEATURES[self._core]}",

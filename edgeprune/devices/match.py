@@ -1,37 +1,43 @@
-"""Which machine a target profile describes, and which profile describes this one. Light: no torch."""
+"""Tell which machine a target profile describes, and which profile describes this one. Light: no torch."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from pydantic import JsonValue
 
 from edgeprune.base.errors import ProfileError
+from edgeprune.devices.protocol import DeviceFacts
 from edgeprune.ondevice.agent import device_info
 from edgeprune.profiles.runners import LocalConfig
 from edgeprune.profiles.shipped import load_target, shipped_names
 from edgeprune.profiles.target import LATENCY_BUDGETS, Target
 
-__all__ = ["host_target", "measured_on", "mismatches"]
+__all__ = ["host_target", "measured_on", "mismatches", "this_machine"]
 
 
-def mismatches(target: Target, device: Mapping[str, Any], providers: Sequence[str] | None = None) -> list[str]:
-    """Why this machine isn't the target; empty if it is.
+def this_machine() -> DeviceFacts:
+    """Say what this machine is, as the agent does; which onnxruntime it has is left open."""
+    return DeviceFacts(**device_info())
+
+
+def mismatches(target: Target, device: DeviceFacts, providers: Sequence[str] | None = None) -> list[str]:
+    """List why a machine isn't the target; empty if it is.
 
     Args:
-        device: `agent.device_info()`.
-        providers: ONNX Runtime's execution providers here; None doesn't check them.
+        target: A profile.
+        device: The machine.
+        providers: ONNX Runtime's execution providers there; None doesn't check them.
     """
     reasons = []
-    if target.device.arch != device["arch"]:
-        reasons.append(f"needs {target.device.arch}, this is {device['arch']}")
+    if target.device.arch != device.arch:
+        reasons.append(f"needs {target.device.arch}, this is {device.arch}")
     else:
-        lacking = [feature for feature in target.device.isa if feature not in device["isa"]]
+        lacking = [feature for feature in target.device.isa if feature not in device.isa]
         if lacking:
             reasons.append(f"needs {', '.join(lacking)}, which this CPU lacks")
-    if target.device.cpu is not None and target.device.cpu.lower() not in (device["cpu"] or "").lower():
-        reasons.append(f"is a {target.device.cpu}, this is {device['cpu'] or 'unknown'}")
-    if target.runtime.threads > (device["cores"] or 1):
-        reasons.append(f"uses {target.runtime.threads} threads, this machine has {device['cores']} cores")
+    if target.device.cpu is not None and target.device.cpu.lower() not in (device.cpu or "").lower():
+        reasons.append(f"is a {target.device.cpu}, this is {device.cpu or 'unknown'}")
+    if target.runtime.threads > (device.cores or 1):
+        reasons.append(f"uses {target.runtime.threads} threads, this machine has {device.cores} cores")
     if providers is not None and target.runtime.provider not in providers:
         reasons.append(f"needs {target.runtime.provider}, onnxruntime here has {', '.join(providers)}")
     return reasons
@@ -40,13 +46,17 @@ def mismatches(target: Target, device: Mapping[str, Any], providers: Sequence[st
 def measured_on(target: Target) -> JsonValue:
     """Say what a measurement holds for: this CPU, or what a profile says of another machine."""
     if isinstance(target.runner, LocalConfig):
-        device = device_info()
-        return [device["arch"], list(device["isa"]), device["cpu"]]
+        device = this_machine()
+        return [device.arch, list[JsonValue](device.isa), device.cpu]
     return [target.model_dump(mode="json")[name] for name in ("device", "runner")]
 
 
-def host_target(device: Mapping[str, Any], overrides: Sequence[str] = ()) -> Target:
-    """The shipped local profile that fits this machine and uses most of its instruction set, without latency budget.
+def host_target(device: DeviceFacts, overrides: Sequence[str] = ()) -> Target:
+    """Pick the shipped local profile that fits a machine and uses most of its instruction set, without latency budget.
+
+    Args:
+        device: The machine: most often `this_machine()`.
+        overrides: As for `load_target`.
 
     Raises:
         ProfileError: None fits.

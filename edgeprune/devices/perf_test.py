@@ -1,4 +1,4 @@
-"""ONNX Runtime's own benchmark, `onnxruntime_perf_test`, in the agent's place: for devices without a Python.
+"""Run ONNX Runtime's own benchmark, `onnxruntime_perf_test`, in the agent's place: for devices without a Python.
 
 It draws from the inputs that lie beside a model, without saying which it drew, so that inputs of one shape are timed in a
 process of their own. Models take turns shape by shape. What it can't tell is left out: outputs, where nodes ran, and how times
@@ -15,13 +15,13 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
 
-from edgeprune.devices import Record
 from edgeprune.devices.connection import killable
 from edgeprune.devices.perf_test_answer import CONDITIONS, MARK, Run, read_answer
 from edgeprune.devices.program import Asked, Copy
+from edgeprune.devices.protocol import Batch, Drawn, LatencyRequest, LoadRequest, MemoryRequest, ProbeRequest, Request
 from edgeprune.ondevice.agent import input_array
+from edgeprune.profiles.variant import SessionOptions
 
 __all__ = ["PerfTestProgram"]
 
@@ -61,7 +61,7 @@ section end
 
 @dataclass(frozen=True)
 class _Set:
-    """A batch, as it is looked for beside a model."""
+    """Hold a batch, as it is looked for beside a model."""
 
     name: str
     """Made of its content: many runs share it."""
@@ -70,7 +70,7 @@ class _Set:
 
 
 class PerfTestProgram:
-    """See `Program`.
+    """Answer requests with ONNX Runtime's own benchmark. See `Program`.
 
     Args:
         command: The benchmark there.
@@ -83,18 +83,26 @@ class PerfTestProgram:
         self._inputs: dict[str, list[str]] = {}
         """Names of what a model takes, by its copy's path, which is its digest."""
 
-    def ask(self, request: Record, models: Mapping[str, Copy], folder: str) -> Asked:
-        """See `Program.ask`.
+    def ask(self, request: Request, models: Mapping[str, Copy], folder: str) -> Asked:
+        """Write a script that runs the benchmark. See `Program.ask`.
 
         Raises:
             ValueError: The request is for what this benchmark can't tell.
         """
-        runs = list(_runs(request, models))
-        sets = {name: self._sets(request, name, model) for name, model in models.items()}
-        lines = [
-            _line(request, number, run, [sets[run.model][batch].name for batch in run.batches], models[run.model])
-            for number, run in enumerate(runs)
-        ]
+        runs: list[Run] = []
+        sets: dict[str, list[_Set]] = {}
+        lines: list[str] = []
+        match request:
+            case ProbeRequest():
+                pass
+            case LatencyRequest() | LoadRequest() | MemoryRequest():
+                runs = list(_runs(request, list(models)))
+                sets = {name: self._sets(request.batches[name], model) for name, model in models.items()}
+                for number, run in enumerate(runs):
+                    given = [sets[run.model][batch].name for batch in run.batches]
+                    lines.append(_line(request, number, run, given, models[run.model]))
+            case _:
+                raise ValueError(f"onnxruntime_perf_test has no mode {request.mode}")
         script = _SCRIPT.format(
             mark=MARK,
             conditions="".join(
@@ -112,72 +120,78 @@ class PerfTestProgram:
         return Asked(
             f"{find}; export program; {unpack} && {begin}",
             _archive(script, {one.name: one.tensors for each in sets.values() for one in each}),
-            lambda done, place: read_answer(done, place, self._command, str(request["mode"]), runs),
+            lambda done, place: read_answer(done, request, runs, place=place, command=self._command),
         )
 
-    def _sets(self, request: Record, name: str, copy: Copy) -> list[_Set]:
-        """Of each batch, the inputs that the model takes."""
+    def _sets(self, batches: Sequence[Batch], copy: Copy) -> list[_Set]:
+        """Pick of each batch the inputs that the model takes."""
         import onnx
 
         if copy.there not in self._inputs:
             graph = onnx.load(copy.here, load_external_data=False).graph
             self._inputs[copy.there] = [value.name for value in graph.input]
-        batches = cast("dict[str, list[Record]]", request["batches"])[name]
         return [_set([(one, batch[one]) for one in self._inputs[copy.there] if one in batch]) for batch in batches]
 
 
-def _runs(request: Record, models: Mapping[str, Copy]) -> Iterator[Run]:
-    match request["mode"]:
-        case "probe":
-            return
-        case "load" | "memory":
-            yield from (Run(name, [0], 1) for name in models)
-        case "latency":
-            batches = cast("dict[str, list[Record]]", request["batches"])
-            warmup = cast("int", request["warmup"])
-            for groups in itertools.zip_longest(*(_by_shape(batches[name]) for name in models)):
-                for name, group in zip(models, groups, strict=True):
-                    if group is not None:
-                        yield Run(name, group, warmup + len(group))
-        case mode:
-            raise ValueError(f"onnxruntime_perf_test has no mode {mode}")
+_ModelsRequest = LatencyRequest | LoadRequest | MemoryRequest
 
 
-def _by_shape(batches: Sequence[Record]) -> list[list[int]]:
-    """Numbers of batches that take equally long, group by group in the order of their first."""
+def _runs(request: _ModelsRequest, names: Sequence[str]) -> Iterator[Run]:
+    if not isinstance(request, LatencyRequest):
+        yield from (Run(name, [0], 1) for name in names)
+        return
+    for groups in itertools.zip_longest(*(_by_shape(request.batches[name]) for name in names)):
+        for name, group in zip(names, groups, strict=True):
+            if group is not None:
+                yield Run(name, group, request.warmup + len(group))
+
+
+def _by_shape(batches: Sequence[Batch]) -> list[list[int]]:
+    """Group the numbers of batches that take equally long, in the order of each group's first."""
     groups: dict[tuple[tuple[int, ...], ...], list[int]] = defaultdict(list)
     for number, batch in enumerate(batches):
         groups[tuple(_shape(value) for value in batch.values())].append(number)
     return list(groups.values())
 
 
-def _shape(value: Any) -> tuple[int, ...]:
-    return (len(value), len(value[0])) if isinstance(value, list) else tuple(value["shape"])
+def _shape(value: list[list[int]] | Drawn) -> tuple[int, ...]:
+    return tuple(value.shape) if isinstance(value, Drawn) else (len(value), len(value[0]))
 
 
-def _line(request: Record, number: int, run: Run, sets: Sequence[str], model: Copy) -> str:
-    session = cast("dict[str, dict[str, Any]]", request["sessions"])[run.model]
-    config = " ".join(f"{key}|{value}" for key, value in session["config"].items())
+def _line(request: _ModelsRequest, number: int, run: Run, sets: Sequence[str], model: Copy) -> str:
+    session = request.sessions[run.model]
     folder, _, file = model.there.rpartition("/")
     words = [
         *("run", str(number), " ".join(dict.fromkeys(sets)), folder, file),
-        *("-m", "times", "-r", str(run.repeats), "-e", _PROVIDERS[str(request["provider"])]),
-        *("-x", str(session["threads"]), "-y", "1", "-o", _LEVELS[session["level"]]),
-        *([] if session["arena"] else ["-A"]),
-        *(["-C", config] if config else []),
+        *("-m", "times", "-r", str(run.repeats), "-e", _PROVIDERS[request.provider]),
+        *_options(session),
     ]
     return shlex.join(words)
 
 
-def _set(inputs: Sequence[tuple[str, Any]]) -> _Set:
+def _options(session: SessionOptions) -> list[str]:
+    config = " ".join(f"{key}|{value}" for key, value in session.config.items())
+    return [
+        *("-x", str(session.threads), "-y", "1", "-o", _LEVELS[session.level]),
+        *([] if session.arena else ["-A"]),
+        *(["-C", config] if config else []),
+    ]
+
+
+def _set(inputs: Sequence[tuple[str, list[list[int]] | Drawn]]) -> _Set:
     from onnx import numpy_helper
 
-    tensors = [numpy_helper.from_array(input_array(value), name).SerializeToString() for name, value in inputs]
+    tensors = [
+        numpy_helper.from_array(
+            input_array(value.model_dump() if isinstance(value, Drawn) else value), name
+        ).SerializeToString()
+        for name, value in inputs
+    ]
     return _Set(hashlib.sha256(b"".join(tensors)).hexdigest()[:16], tensors)
 
 
 def _archive(script: str, sets: Mapping[str, Sequence[bytes]]) -> bytes:
-    """run.sh, and data sets."""
+    """Pack run.sh and the data sets."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as archive:
 

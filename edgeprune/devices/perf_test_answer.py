@@ -1,4 +1,4 @@
-"""What `onnxruntime_perf_test` prints and writes, to the agent's lines, or one sentence on why there are none."""
+"""Read what `onnxruntime_perf_test` prints and writes: answers as the agent's, or one sentence on why there are none."""
 
 import csv
 import re
@@ -6,11 +6,23 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from subprocess import CompletedProcess
-from typing import Any
+
+from pydantic import JsonValue
 
 from edgeprune.base.errors import TargetError
-from edgeprune.devices import Record
 from edgeprune.devices.agent_answer import ended_by, last_line, too_old
+from edgeprune.devices.protocol import (
+    Answer,
+    Conditions,
+    DeviceFacts,
+    Loaded,
+    LoadRequest,
+    MemoryRequest,
+    ModelTimes,
+    PeakMemory,
+    Request,
+    SessionStart,
+)
 from edgeprune.ondevice.agent import describe_cpu
 
 __all__ = ["CONDITIONS", "MARK", "Run", "read_answer"]
@@ -18,7 +30,7 @@ __all__ = ["CONDITIONS", "MARK", "Run", "read_answer"]
 MARK = "edgeprune: "
 """Begins a line that names what follows it."""
 
-CONDITIONS: dict[str, tuple[str, Callable[[str], Any]]] = {
+CONDITIONS: dict[str, tuple[str, Callable[[str], JsonValue]]] = {
     "governor": (
         "cat /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor",
         lambda text: " ".join(sorted(set(text.split()))),
@@ -41,7 +53,7 @@ CONDITIONS: dict[str, tuple[str, Callable[[str], Any]]] = {
 
 @dataclass(frozen=True)
 class Run:
-    """One process of the benchmark: a model, and inputs of one shape."""
+    """Describe one process of the benchmark: a model, and inputs of one shape."""
 
     model: str
     batches: Sequence[int]
@@ -51,7 +63,7 @@ class Run:
 
 
 class _Told:
-    """What became of a run.
+    """Tell what became of a run.
 
     Args:
         run: What was asked for.
@@ -66,8 +78,8 @@ class _Told:
         self._complaints = sections[f"complaints {number}"]
         rows = [_cost(row) for row in csv.reader(sections[f"result {number}"].splitlines()) if row]
         self._costs = [row for row in rows if row is not None]
-        starts = [_duration(what, self._said) for what in ("Session creation", "First inference")]
-        self.start = None if None in starts else starts
+        created, first = (_duration(what, self._said) for what in ("Session creation", "First inference"))
+        self.start = None if created is None or first is None else (created, first)
         """What opening the model and the first run took, in ns; the second is told in whole milliseconds."""
 
     @property
@@ -81,7 +93,7 @@ class _Told:
         return self._costs[0][1]
 
     def fault(self, version: str | None, place: str) -> str | None:
-        """Why it has no times; None: it has."""
+        """Say why it has no times; None: it has."""
         if self._code == 0 and len(self._costs) == self.run.repeats and self.start is not None:
             return None
         if self._code == 0:
@@ -100,12 +112,12 @@ class _Told:
         )
 
     def _explained(self) -> str:
-        """Where it says what is wrong: standard output if that is about a run, which warnings on the other accompany."""
+        """Pick where it says what is wrong: standard output if that is about a run, which warnings on the other accompany."""
         return self._said if "Run failed:" in self._said or not self._complaints.strip() else self._complaints
 
 
 def _cost(row: Sequence[str]) -> tuple[int, int] | None:
-    """ns and the process's peak memory in bytes, of a line: the model, seconds, that memory, CPU usage, the run's number."""
+    """Read ns and the process's peak memory in bytes of a line: the model, seconds, that memory, CPU usage, the run's number."""
     try:
         _, seconds, peak, _, _ = row
         return round(float(seconds) * 1e9), int(peak)
@@ -114,20 +126,22 @@ def _cost(row: Sequence[str]) -> tuple[int, int] | None:
 
 
 def _duration(what: str, said: str) -> int | None:
-    """In ns."""
+    """Read a duration in ns; None: it isn't told."""
     found = re.search(rf"{what} time cost: *([0-9.e+-]+) (m?)s", said)
     return round(float(found[1]) * (1e6 if found[2] else 1e9)) if found else None
 
 
-def read_answer(done: CompletedProcess[str], place: str, command: str, mode: str, runs: Sequence[Run]) -> list[Record]:
-    """The agent's lines for a request in a mode.
+def read_answer(
+    done: CompletedProcess[str], request: Request, runs: Sequence[Run], *, place: str, command: str
+) -> list[Answer]:
+    """Answer a request as the agent would.
 
     Args:
         done: The script that made the runs.
+        request: What was asked.
+        runs: In their order.
         place: What it ran on, for the message.
         command: The benchmark there, for the message.
-        mode: Of the request.
-        runs: In their order.
 
     Raises:
         TargetError: There is no benchmark, or it failed.
@@ -143,28 +157,25 @@ def read_answer(done: CompletedProcess[str], place: str, command: str, mode: str
     version = sections["version"].strip().removeprefix("VERS_") or None
     told = [_Told(run, sections, number) for number, run in enumerate(runs)]
     cores = sections["cores"].strip()
-    device: Record = {
-        "kind": "device",
-        "onnxruntime": version,
+    device = DeviceFacts(
+        onnxruntime=version,
         **describe_cpu(sections["machine"].strip(), sections["cpuinfo"]),
-        "cores": int(cores) if cores.isdigit() else None,
-        "system": sections["system"].strip(),
-        "python": None,
-    }
+        cores=int(cores) if cores.isdigit() else None,
+        system=sections["system"].strip(),
+        python=None,
+    )
     before, after = (_conditions(sections, moment) for moment in ("before", "after"))
-    if mode == "load":
-        loaded: list[Record] = [
-            {"kind": "loaded", "name": one.run.model, "error": one.fault(version, place)} for one in told
-        ]
+    if isinstance(request, LoadRequest):
+        loaded = [Loaded(name=one.run.model, error=one.fault(version, place)) for one in told]
         return [device, before, *loaded, after]
     fault = next((fault for one in told if (fault := one.fault(version, place))), None)
     if fault is not None:
         raise TargetError(fault)
-    return [device, before, *(_memory(told) if mode == "memory" else _samples(told)), after]
+    return [device, before, *(_memory(told) if isinstance(request, MemoryRequest) else _times(told)), after]
 
 
 def _require_start(code: int, said: str, place: str, command: str) -> None:
-    """Without arguments the benchmark explains itself, and ends with 255."""
+    """Raise TargetError unless the benchmark starts: without arguments it explains itself, and ends with 255."""
     if code in (126, 127):
         raise TargetError(
             f"there is no {command} on {place} that can be run ({said}); copy one that was built for it there, with its "
@@ -175,34 +186,34 @@ def _require_start(code: int, said: str, place: str, command: str) -> None:
 
 
 def _sections(text: str) -> dict[str, str]:
-    """What follows each marked line, by that line."""
+    """Cut the text at its marked lines, to what follows each."""
     _, *parts = f"\n{text}".split(f"\n{MARK}")
     return {head: rest for head, _, rest in (part.partition("\n") for part in parts)}
 
 
-def _samples(told: Sequence[_Told]) -> list[Record]:
+def _times(told: Sequence[_Told]) -> list[ModelTimes]:
     samples: dict[str, dict[int, int]] = defaultdict(dict)
     for one in told:
         samples[one.run.model] |= dict(zip(one.run.batches, one.ns, strict=True))
     return [
-        {"kind": "samples", "name": name, "ns": [taken[batch] for batch in sorted(taken)], "in_order": False}
+        ModelTimes(name=name, ns=[taken[batch] for batch in sorted(taken)], in_order=False)
         for name, taken in samples.items()
     ]
 
 
-def _memory(told: Sequence[_Told]) -> list[Record]:
-    records: list[Record] = []
+def _memory(told: Sequence[_Told]) -> list[SessionStart | PeakMemory]:
+    answers: list[SessionStart | PeakMemory] = []
     for one in told:
         assert one.start is not None  # noqa: S101 (else it is a fault)
         created, first = one.start
-        records.append({"kind": "session", "name": one.run.model, "create_ns": created, "first_run_ns": first})
-        records.append({"kind": "memory", "name": one.run.model, "peak_bytes": one.peak_bytes})
-    return records
+        answers.append(SessionStart(name=one.run.model, create_ns=created, first_run_ns=first))
+        answers.append(PeakMemory(name=one.run.model, peak_bytes=one.peak_bytes))
+    return answers
 
 
-def _conditions(sections: Mapping[str, str], moment: str) -> Record:
-    """As `agent.conditions`."""
-    facts: dict[str, Any] = {}
+def _conditions(sections: Mapping[str, str], moment: str) -> Conditions:
+    """Read the conditions, as `agent.conditions` does."""
+    facts: dict[str, JsonValue] = {}
     reasons: dict[str, str] = {}
     for name, (command, read) in CONDITIONS.items():
         text = sections[f"{name} {moment}"].strip()
@@ -213,14 +224,14 @@ def _conditions(sections: Mapping[str, str], moment: str) -> Record:
             text = ""
         if not text:
             reasons[name] = f"{command}: nothing to be read"
-    return {"kind": "conditions", "moment": moment, **facts, "reasons": reasons}
+    return Conditions.model_validate({"moment": moment, **facts, "reasons": reasons})
 
 
 def _quota(limit: str, period: str) -> float | None:
     return None if limit == "max" else int(limit) / int(period)
 
 
-def _cores(ranges: str) -> list[int]:
-    """0-2,5 → 0, 1, 2, 5."""
+def _cores(ranges: str) -> list[JsonValue]:
+    """Read ranges of cores: 0-2,5 → 0, 1, 2, 5."""
     ends = [part.partition("-") for part in ranges.split(",")]
     return [core for first, _, last in ends for core in range(int(first), int(last or first) + 1)]

@@ -1,12 +1,12 @@
-"""A target profile from what a device says of itself. Light: no torch."""
+"""Make a target profile of what a device says of itself. Light: no torch."""
 
 import contextlib
 import re
-from typing import Any
 
 from edgeprune.base.errors import TargetError, UsageError
 from edgeprune.base.strict_yaml import validate
-from edgeprune.devices import Record, Runner
+from edgeprune.devices import Runner
+from edgeprune.devices.protocol import DeviceFacts, ProbeRequest, of_type
 from edgeprune.devices.runner import runner_for
 from edgeprune.profiles.runners import AdbConfig, LocalConfig, RunnerConfig, SshConfig
 from edgeprune.profiles.target import Target
@@ -22,7 +22,7 @@ _PROVIDER = "CPUExecutionProvider"
 
 
 def place_of(address: str | None, **settings: str | None) -> RunnerConfig:
-    """How a device is reached: `ssh://user@host`, `adb://serial`, or None, this machine.
+    """Read how a device is reached: `ssh://user@host`, `adb://serial`, or None, this machine.
 
     Args:
         address: Of the device.
@@ -45,7 +45,7 @@ def place_of(address: str | None, **settings: str | None) -> RunnerConfig:
 
 
 def probe(place: RunnerConfig, name: str | None = None) -> Target:
-    """The profile of a device as it is: its CPU, every core, int8, no latency budget.
+    """Make the profile of a device as it is: its CPU, every core, int8, no latency budget.
 
     Args:
         place: How it is reached.
@@ -56,17 +56,17 @@ def probe(place: RunnerConfig, name: str | None = None) -> Target:
     """
     with contextlib.closing(runner_for(place, "device", lambda _: [])) as runner:
         device = _device(runner)
-    if device["arch"] not in _ARCHITECTURES:
-        raise TargetError(f"the device is {device['arch']}; profiles describe {' and '.join(_ARCHITECTURES)}")
-    cpu = device["cpu"]
+    if device.arch not in _ARCHITECTURES:
+        raise TargetError(f"the device is {device.arch}; profiles describe {' and '.join(_ARCHITECTURES)}")
+    cpu = device.cpu
     return validate(
         Target,
         {
             "schema_version": 1,
-            "name": name or _slug(cpu or device["arch"]),
-            "description": f"{cpu or device['arch']}, {device['cores']} cores, as it was when it was probed",
-            "device": {"arch": device["arch"], "isa": device["isa"], "cpu": cpu},
-            "runtime": {"provider": _PROVIDER, "threads": device["cores"] or 1},
+            "name": name or _slug(cpu or device.arch),
+            "description": f"{cpu or device.arch}, {device.cores} cores, as it was when it was probed",
+            "device": {"arch": device.arch, "isa": [*device.isa], "cpu": cpu},
+            "runtime": {"provider": _PROVIDER, "threads": device.cores or 1},
             "precision": {"mode": "int8-dynamic"},
             "budget": {"metric_drop": 0.01},
             "runner": place.model_dump(mode="json"),
@@ -76,9 +76,9 @@ def probe(place: RunnerConfig, name: str | None = None) -> Target:
     )
 
 
-def _device(runner: Runner) -> dict[str, Any]:
-    request: Record = {"mode": "probe", "provider": _PROVIDER}
-    return next(record for record in runner.run(request, {}) if record["kind"] == "device")
+def _device(runner: Runner) -> DeviceFacts:
+    device, *_ = of_type(runner.run(ProbeRequest(provider=_PROVIDER), {}), DeviceFacts)
+    return device
 
 
 def _slug(text: str) -> str:

@@ -1,6 +1,5 @@
-"""What runs models on a device that a shell can be had on: the agent in a Python there, or ONNX Runtime's own benchmark."""
+"""Run models on a device that a shell can be had on, by the agent in a Python there; `perf_test.py` does it without one."""
 
-import json
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -8,9 +7,9 @@ from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Protocol
 
-from edgeprune.devices import Record
 from edgeprune.devices.agent_answer import read_answer
 from edgeprune.devices.connection import killable
+from edgeprune.devices.protocol import Answer, Request
 from edgeprune.ondevice import agent
 
 __all__ = ["AgentProgram", "Asked", "Copy", "Program"]
@@ -18,7 +17,7 @@ __all__ = ["AgentProgram", "Asked", "Copy", "Program"]
 
 @dataclass(frozen=True)
 class Copy:
-    """A model, or a package's folder, and its copy on the device."""
+    """Name a model, or a package's folder, and its copy on the device."""
 
     here: Path
     there: str
@@ -26,29 +25,35 @@ class Copy:
 
 @dataclass(frozen=True)
 class Asked:
-    """A request in a shell's terms."""
+    """Hold a request in a shell's terms."""
 
     script: str
     """A line of POSIX shell; whatever of it takes long is `killable`."""
     source: bytes
     """Its standard input."""
-    read: Callable[[CompletedProcess[str], str], list[Record]]
-    """How it ended, and what it ran on, to the agent's lines; TargetError where it failed."""
+    read: Callable[[CompletedProcess[str], str], list[Answer]]
+    """How it ended, and what it ran on, to answers; TargetError where it failed."""
 
 
 class Program(Protocol):
-    """Answers the agent's requests on a device."""
+    """Answer the agent's requests on a device."""
 
     files: tuple[Path, ...]
     """What of ours it needs there, in the work folder."""
 
-    def ask(self, request: Record, models: Mapping[str, Copy], folder: str) -> Asked:
-        """A request for these models, which lie below the work folder `folder`."""
+    def ask(self, request: Request, models: Mapping[str, Copy], folder: str) -> Asked:
+        """Put a request in a shell's terms.
+
+        Args:
+            request: What is asked.
+            models: By name; their copies lie below the work folder.
+            folder: The work folder on the device.
+        """
         ...
 
 
 class AgentProgram:
-    """`agent.py`. See `Program`.
+    """Answer requests with `agent.py`. See `Program`.
 
     Args:
         python: What runs it there.
@@ -59,13 +64,12 @@ class AgentProgram:
     def __init__(self, python: str) -> None:
         self._python = python
 
-    def ask(self, request: Record, models: Mapping[str, Copy], folder: str) -> Asked:
-        """See `Program.ask`."""
-        full = {**request, "models": [{"name": name, "path": model.there} for name, model in models.items()]}
+    def ask(self, request: Request, models: Mapping[str, Copy], folder: str) -> Asked:
+        """Write a line that runs the agent. See `Program.ask`."""
         return Asked(
             _agent_script(self._python, folder),
-            json.dumps(full).encode(),
-            lambda done, place: read_answer(done, place, self._python),
+            request.as_json({name: model.there for name, model in models.items()}).encode(),
+            lambda done, place: read_answer(done, request, models, place=place, python=self._python),
         )
 
 

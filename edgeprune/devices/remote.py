@@ -1,4 +1,4 @@
-"""The runner of devices that a shell can be had on, by ssh or adb.
+"""Run models on devices that a shell can be had on, by ssh or adb.
 
 Files go through `cat` in the connection, so the device needs no SFTP server, and whoever runs models there owns what is read.
 A model is copied once for as long as the connection lives, under the digest of its files.
@@ -12,11 +12,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from edgeprune.base.errors import TargetError
-from edgeprune.devices import Record
 from edgeprune.devices.agent_answer import last_line
 from edgeprune.devices.connection import Connection, ConnectionLostError, Line
 from edgeprune.devices.perf_test import PerfTestProgram
 from edgeprune.devices.program import AgentProgram, Copy, Program
+from edgeprune.devices.protocol import Answer, Request
 from edgeprune.profiles.runners import RemoteConfig
 from edgeprune.store.files import artifact_key, file_digest
 
@@ -27,7 +27,7 @@ _PAUSES_S = (1, 2, 4)
 
 
 class RemoteRunner:
-    """Runs models on a device.
+    """Run models on a device. See `Runner`.
 
     Args:
         config: Of the profile. Nothing is connected before the first run.
@@ -45,8 +45,8 @@ class RemoteRunner:
         self._wanted: set[str] = set()
         """By the last run."""
 
-    def run(self, request: Record, models: Mapping[str, Path]) -> list[Record]:
-        """See `Runner.run`; what a cut connection interrupted is run again from its beginning."""
+    def run(self, request: Request, models: Mapping[str, Path]) -> list[Answer]:
+        """Answer a request; what a cut connection interrupted is run again from its beginning. See `Runner.run`."""
         for pause_s in _PAUSES_S:
             try:
                 return self._run(request, models)
@@ -58,13 +58,13 @@ class RemoteRunner:
         return self._run(request, models)
 
     def close(self) -> None:
-        """See `Runner.close`."""
+        """Log out of the device, which cleans up. See `Runner.close`."""
         if self._connection is not None:
             self._connection.close()
         self._connection = None
         self._pushed.clear()
 
-    def _run(self, request: Record, models: Mapping[str, Path]) -> list[Record]:
+    def _run(self, request: Request, models: Mapping[str, Path]) -> list[Answer]:
         device = self._connect()
         files = {name: _files(path) for name, path in models.items()}
         keys = {name: artifact_key([[one.name, file_digest(one)] for one in found]) for name, found in files.items()}
@@ -100,7 +100,7 @@ class RemoteRunner:
         return self._connection
 
     def _make_room(self, device: Connection, wanted: set[str]) -> None:
-        """Before more is copied, remove what neither this run nor the last needs: a race goes through dozens of graphs."""
+        """Remove what neither this run nor the last needs before more is copied: a race goes through dozens of graphs."""
         needed = wanted | self._wanted
         self._wanted = wanted
         if wanted <= self._pushed:
@@ -128,7 +128,7 @@ def _is_full(complaint: str) -> bool:
 
 
 def _files(model: Path) -> list[Path]:
-    """A package's, or a graph and the files beside it that hold its weights: model.onnx.data beside model.onnx."""
+    """List a package's files, or a graph and the files beside it that hold its weights: model.onnx.data beside model.onnx."""
     if model.is_dir():
         return sorted(path for path in model.iterdir() if path.is_file())
     return sorted(path for path in model.parent.iterdir() if path.name.startswith(model.name))

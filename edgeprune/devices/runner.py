@@ -1,26 +1,26 @@
-"""From what a profile says to a runner that refuses to measure anything but that device."""
+"""Make what a profile says a runner, which refuses to measure anything but that device."""
 
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from edgeprune.base.errors import TargetError
-from edgeprune.devices import Record, Runner
+from edgeprune.devices import Runner
 from edgeprune.devices.adb import AdbLine
 from edgeprune.devices.emulated import EmulatedRunner
 from edgeprune.devices.local import LocalRunner
-from edgeprune.devices.match import mismatches
+from edgeprune.devices.match import mismatches, this_machine
+from edgeprune.devices.protocol import Answer, DeviceFacts, Request, of_type
 from edgeprune.devices.remote import RemoteRunner
 from edgeprune.devices.ssh import SshLine
-from edgeprune.ondevice.agent import device_info
 from edgeprune.profiles.runners import AdbConfig, EmulatedConfig, LocalConfig, RunnerConfig, SshConfig
 from edgeprune.profiles.target import Target
 
 __all__ = ["runner_for", "runner_of", "why_unreachable"]
 
 
-def runner_for(config: RunnerConfig, target: str, mismatches: Callable[[Record], list[str]]) -> Runner:
-    """The runner of a profile.
+def runner_for(config: RunnerConfig, target: str, mismatches: Callable[[DeviceFacts], list[str]]) -> Runner:
+    """Make the runner of a profile.
 
     Args:
         config: The profile's `runner`. Nothing is reached before the first run.
@@ -39,35 +39,35 @@ def runner_for(config: RunnerConfig, target: str, mismatches: Callable[[Record],
 
 
 class _Checked:
-    """A runner that looks at the device before it believes a figure."""
+    """Look at the device before a figure of it is believed."""
 
-    def __init__(self, runner: Runner, place: str, target: str, mismatches: Callable[[Record], list[str]]) -> None:
+    def __init__(self, runner: Runner, place: str, target: str, mismatches: Callable[[DeviceFacts], list[str]]) -> None:
         self._runner = runner
         self._place = place
         self._target = target
         self._mismatches = mismatches
 
-    def run(self, request: Record, models: Mapping[str, Path]) -> list[Record]:
-        """See `Runner.run`."""
-        records = self._runner.run(request, models)
-        for record in records:
-            if record["kind"] == "device" and (reasons := self._mismatches(record)):
+    def run(self, request: Request, models: Mapping[str, Path]) -> list[Answer]:
+        """Answer a request, or raise TargetError where this isn't the target. See `Runner.run`."""
+        answers = self._runner.run(request, models)
+        for device in of_type(answers, DeviceFacts):
+            if reasons := self._mismatches(device):
                 raise TargetError(f"{self._place} is not a {self._target}: it {'; it '.join(reasons)}")
-        return records
+        return answers
 
     def close(self) -> None:
-        """See `Runner.close`."""
+        """Leave the target as it was. See `Runner.close`."""
         self._runner.close()
 
 
 def runner_of(target: Target) -> Runner:
-    """The runner of a target that can be measured from here."""
+    """Make the runner of a target that can be measured from here."""
     assert target.runner is not None  # noqa: S101 (else it can't)
     return runner_for(target.runner, target.name, lambda device: mismatches(target, device))
 
 
 def why_unreachable(target: Target) -> str | None:
-    """Why the target can't be measured from here; None if it can, or if only the build will tell: planning connects nowhere.
+    """Say why the target can't be measured from here; None if it can, or only the build will tell: planning connects nowhere.
 
     Raises:
         TargetError: This is the machine, but its onnxruntime lacks the provider.
@@ -79,7 +79,7 @@ def why_unreachable(target: Target) -> str | None:
         return f"{target.name} is emulated here ({target.runner.core})" + (f", but {lacking}" if lacking else "")
     if not isinstance(target.runner, LocalConfig):
         return None
-    reasons = mismatches(target, device_info())
+    reasons = mismatches(target, this_machine())
     if reasons:
         return f"this machine is not a {target.name}: it {'; it '.join(reasons)}"
     if target.runtime.provider != "CPUExecutionProvider":

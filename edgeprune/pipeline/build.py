@@ -8,6 +8,7 @@ import contextlib
 
 from edgeprune.base.errors import TargetError, UsageError
 from edgeprune.base.events import Emit, Note, ignore
+from edgeprune.devices.protocol import ProbeRequest
 from edgeprune.pipeline.judge import make_report
 from edgeprune.pipeline.plan import Plan
 from edgeprune.pipeline.publish import check_output, publish
@@ -57,7 +58,7 @@ def _check_device(plan: Plan, request: BuildRequest) -> None:
     if plan.runner is None or isinstance(request.target.runner, LocalConfig):
         return
     try:
-        plan.runner.run({"mode": "probe", "provider": request.target.runtime.provider}, {})
+        plan.runner.run(ProbeRequest(provider=request.target.runtime.provider), {})
     except TargetError as error:
         raise TargetError(f"{error}; or package without measuring: --set target.runner=null") from error
 

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgeprune.data.table import DataSpec
-from edgeprune.devices.match import host_target
-from edgeprune.ondevice.agent import device_info
+from edgeprune.devices.match import host_target, this_machine
 from edgeprune.pipeline.options import MAX_REGRESSION, BuildOptions, option_fields
 from edgeprune.profiles.pipeline import Pipeline
 from edgeprune.profiles.runners import EmulatedConfig
@@ -76,7 +75,7 @@ def read_request(options: BuildOptions) -> BuildRequest:
     return BuildRequest(
         options=options,
         pipeline=load_pipeline(options.pipeline, overrides),
-        target=host_target(device_info(), overrides)
+        target=host_target(this_machine(), overrides)
         if options.target == "host"
         else load_target(options.target, overrides),
     )

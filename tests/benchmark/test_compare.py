@@ -16,7 +16,16 @@ from edgeprune.base.events import Event, Progress, StageFinished, StageStarted
 from edgeprune.benchmark import package_workload as package_loads
 from edgeprune.benchmark.compare import BenchmarkReport, benchmark, compare
 from edgeprune.benchmark.fleet import _Together, fleet
-from edgeprune.devices import Record
+from edgeprune.devices.fake import FakeRunner
+from edgeprune.devices.protocol import (
+    Answer,
+    AnswersRequest,
+    Batch,
+    LatencyRequest,
+    MemoryRequest,
+    Request,
+    ThroughputRequest,
+)
 from edgeprune.profiles.pipeline import BenchmarkConfig
 from edgeprune.profiles.runners import LocalConfig
 from edgeprune.profiles.shipped import load_target
@@ -25,35 +34,6 @@ from edgeprune.store.files import file_digest
 from tests.support.e2e import Built, call, target_text
 
 CONFIG = BenchmarkConfig(processes=8, samples=20, warmup=1)
-
-
-class Told:
-    """A runner that times nothing: a package takes what `time_ms` says of its name and of the process."""
-
-    def __init__(self, time_ms: Callable[[str, int], float]) -> None:
-        self._time_ms = time_ms
-        self.requests: list[Record] = []
-
-    def run(self, request: Record, models: Mapping[str, Path]) -> list[Record]:
-        process = sum(one["mode"] == "latency" for one in self.requests)
-        self.requests.append(request)
-        assert all(path.is_dir() if request["mode"] == "answers" else path.is_file() for path in models.values())
-        device = {
-            "arch": "x86_64", "isa": [], "cpu": "told", "cores": 2, "system": "Linux", "python": "3", "onnxruntime": "1",
-        }  # fmt: skip
-        lines: list[Record] = [{"kind": "device", **device}]
-        for place, name in enumerate(models):
-            lines.append({"kind": "session", "name": name, "create_ns": 10**7 // (place + 1), "first_run_ns": 10**6})
-        if request["mode"] == "memory":
-            (name,) = models
-            return [*lines, {"kind": "memory", "name": name, "peak_bytes": 10**8}]
-        if request["mode"] == "throughput":
-            return [*lines, *({"kind": "throughput", "name": name, "runs": [3], "ns": [10**9]} for name in models)]
-        kind = {"latency": "samples", "answers": "answers"}[str(request["mode"])]
-        for name, batches in request["batches"].items():  # type: ignore[union-attr]
-            ns = int(1e6 * self._time_ms(name, process))
-            lines.append({"kind": kind, "name": name, "ns": [ns] * len(batches)})  # type: ignore[arg-type]
-        return lines
 
 
 @pytest.fixture
@@ -69,7 +49,7 @@ def packages(built: Built, tmp_path: Path) -> list[Path]:
 
 
 def told(packages: list[Path], target: Target, ratio: Callable[[int], float], **options: Any) -> BenchmarkReport:
-    runner = Told(lambda name, process: ratio(process) if name.endswith("new") else 1.0)
+    runner = FakeRunner(lambda name, process: ratio(process) if name.endswith("new") else 1.0)
     return benchmark(packages, target, runner, config=CONFIG, **options)
 
 
@@ -119,18 +99,23 @@ def test_one_package_is_judged_by_the_targets_latency(packages: list[Path], targ
     assert (report.ratio, report.comparison, report.exit_code) == (None, None, 3)
 
 
+def width(batch: Batch) -> int:
+    """How many tokens a batch's texts have."""
+    ids = batch["input_ids"]
+    assert isinstance(ids, list)
+    return len(ids[0])
+
+
 def test_each_package_reads_texts_with_its_own_tokenizer(packages: list[Path], target: Target) -> None:
-    runner = Told(lambda *_: 1.0)
+    runner = FakeRunner()
     benchmark(packages, target, runner, config=CONFIG, inputs=["good", "very very good ."])
-    batches = runner.requests[0]["batches"]
-    assert isinstance(batches, dict)
-    lengths = [[len(batch["input_ids"][0]) for batch in each] for each in batches.values()]  # type: ignore[union-attr, index, call-overload, arg-type]
+    batches = runner.asked(LatencyRequest)[0].batches
+    lengths = [list(map(width, each)) for each in batches.values()]
     assert lengths[0] == lengths[1]
     assert set(lengths[0]) == {3, 6}
-    (memory,) = (one["batches"] for one in runner.requests[-1:])
-    ((longest,),) = memory.values()  # type: ignore[union-attr]
-    assert len(longest["input_ids"][0]) == 6  # type: ignore[call-overload, index, arg-type]
-    assert runner.requests[1]["batches"] == {name: each[::-1] for name, each in batches.items()}  # type: ignore[index]
+    ((longest,),) = runner.asked(MemoryRequest)[-1].batches.values()
+    assert width(longest) == 6
+    assert runner.asked(LatencyRequest)[1].batches == {name: each[::-1] for name, each in batches.items()}
 
 
 def test_of_many_batches_of_images_few_differ() -> None:
@@ -145,27 +130,27 @@ def with_workload(target: Target, **workload: Any) -> Target:
 
 
 def test_texts_are_cut_or_repeated_and_put_together_as_the_workload_says(packages: list[Path], target: Target) -> None:
-    runner = Told(lambda *_: 1.0)
+    runner = FakeRunner()
     texts = ["good", "very very good ."]
     asked = with_workload(target, lengths=5, batch_size=3, sessions=2)
     report = benchmark(packages[:1], asked, runner, config=CONFIG, inputs=texts)
-    batches = runner.requests[0]["batches"][str(packages[0])]  # type: ignore[index, call-overload]
+    batches = runner.asked(LatencyRequest)[0].batches[str(packages[0])]
     assert {np.shape(values) for batch in batches for values in batch.values()} == {(3, 5)}
     (row,) = report.latency
-    assert (row.batch_size, row.lengths, row.sessions, row.throughput_per_s) == (3, "5", 2, 9)
-    assert {one["parallel"] for one in runner.requests if one["mode"] == "throughput"} == {2}
+    assert (row.batch_size, row.lengths, row.sessions, row.throughput_per_s) == (3, "5", 2, 6000)
+    assert {one.parallel for one in runner.asked(ThroughputRequest)} == {2}
     with pytest.raises(UsageError, match=r"workload.lengths is 500 tokens, and it cuts texts to"):
         benchmark(packages[:1], with_workload(target, lengths=500), runner, config=CONFIG, inputs=texts)
 
 
 def test_what_takes_no_padding_takes_no_batch_of_several_lengths(packages: list[Path], target: Target) -> None:
     described = json.loads((packages[0] / "edgeprune.json").read_text(encoding="utf-8"))
-    runner, several = Told(lambda *_: 1.0), with_workload(target, batch_size=2)
+    runner, several = FakeRunner(), with_workload(target, batch_size=2)
     _rewritten(packages[0], inputs=[*dict.fromkeys([*described["inputs"], "attention_mask"])])
     texts = ["good", "very very good ."]
     benchmark(packages[:1], several, runner, config=CONFIG, inputs=texts)
-    batch = runner.requests[-1]["batches"][str(packages[0])][0]  # type: ignore[index, call-overload]
-    assert batch["attention_mask"] == [[1] * 6, [1, 1, 1, 0, 0, 0]]  # type: ignore[index, call-overload]
+    (batch,) = runner.asked(MemoryRequest)[-1].batches[str(packages[0])]
+    assert batch["attention_mask"] == [[1] * 6, [1, 1, 1, 0, 0, 0]]
     _rewritten(packages[0], inputs=["input_ids"])
     with pytest.raises(UsageError, match="takes no padding"):
         benchmark(packages[:1], several, runner, config=CONFIG, inputs=texts)
@@ -174,21 +159,20 @@ def test_what_takes_no_padding_takes_no_batch_of_several_lengths(packages: list[
 
 
 def test_answers_are_timed_with_whole_packages_and_what_run_py_is_given(packages: list[Path], target: Target) -> None:
-    runner = Told(lambda name, _process: 2.0 if name.endswith("new") else 1.0)
+    runner = FakeRunner(lambda name, _process: 2.0 if name.endswith("new") else 1.0)
     report = benchmark(packages, with_workload(target, text=True), runner, config=CONFIG, inputs=["good", "bad ."])
-    asked = [one for one in runner.requests if one["mode"] == "answers"]
+    asked = runner.asked(AnswersRequest)
     assert len(asked) == CONFIG.processes
-    assert set(map(str, asked[0]["batches"][str(packages[1])])) == {"good", "bad ."}  # type: ignore[index, call-overload, arg-type]
+    assert set(map(str, asked[0].batches[str(packages[1])])) == {"good", "bad ."}
     assert [row.text_p50_ms for row in report.latency] == [2, 1]
     assert benchmark(packages, target, runner, config=CONFIG).latency[0].text_p50_ms is None
 
 
 def test_lines_are_paired_where_a_package_takes_two_texts(packages: list[Path], target: Target) -> None:
     _rewritten(packages[0], pair=True)
-    runner = Told(lambda *_: 1.0)
+    runner = FakeRunner()
     benchmark(packages[:1], target, runner, config=CONFIG, inputs=["good", "very bad .", "bad", "good ."])
-    lengths = {len(batch["input_ids"][0]) for batch in runner.requests[0]["batches"][str(packages[0])]}  # type: ignore[union-attr, index, call-overload, arg-type]
-    assert lengths == {7, 6}
+    assert set(map(width, runner.asked(LatencyRequest)[0].batches[str(packages[0])])) == {7, 6}
     with pytest.raises(UsageError, match="takes two texts at a time"):
         benchmark(packages[:1], target, runner, config=CONFIG, inputs=["good", "very bad .", "bad"])
 
@@ -228,29 +212,26 @@ def test_devices_are_timed_at_once_and_one_devices_jobs_one_after_the_other(
     both = threading.Barrier(2, timeout=60)
     running: dict[str, int] = {}
 
-    class Device(Told):
+    class Device(FakeRunner):
         """Waits in its first run for the other device, and counts who else is there."""
 
         def __init__(self, target: Target) -> None:
-            super().__init__(lambda *_: 1.0)
+            super().__init__()
             self.place = "here" if isinstance(target.runner, LocalConfig) else "board"
             self.target = target
 
-        def run(self, request: Record, models: Mapping[str, Path]) -> list[Record]:
+        def run(self, request: Request, models: Mapping[str, Path]) -> list[Answer]:
             running[self.place] = running.get(self.place, 0) + 1
             assert running[self.place] == 1
-            if not self.requests and self.target.name in ("a", "c"):
+            if not self.runs and self.target.name in ("a", "c"):
                 both.wait()
-            if self.target.name == "c" and len(self.requests) > 2:
+            if self.target.name == "c" and len(self.runs) > 2:
                 running[self.place] -= 1
                 raise TargetError("the board went away")
             time.sleep(0.02)  # so that another one of the same device would be met
             found = super().run(request, models)
             running[self.place] -= 1
             return found
-
-        def close(self) -> None:
-            """Nothing is open."""
 
     monkeypatch.setattr("edgeprune.benchmark.fleet.runner_of", Device)
     targets = []

@@ -1,94 +1,105 @@
-"""edgeprune/benchmark/measure.py: what is made of the agent's lines."""
+"""edgeprune/benchmark/measure.py: what is asked, and the row that is made of the answers."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from edgeprune.benchmark.collected import Alone, Turns
 from edgeprune.benchmark.measure import Load, Measured, measure
-from edgeprune.devices import Record
-from edgeprune.profiles.pipeline import BenchmarkConfig
+from edgeprune.benchmark.records import DeviceRow
+from edgeprune.devices.fake import CREATE_MS, FAKE_DEVICE, PEAK_BYTES, FakeRunner
+from edgeprune.devices.protocol import LatencyRequest, MemoryRequest, ThroughputRequest
+from edgeprune.profiles.pipeline import BLOCK, BenchmarkConfig
 from edgeprune.profiles.target import Workload
 from edgeprune.profiles.variant import SessionOptions
 
-
-def found(*records: Record) -> Measured:
-    result = Measured({"a": []}, {"a": []})
-    for record in records:
-        result.add(record)
-    return result
+BATCHES: list[Any] = [{"input_ids": [[number]]} for number in range(40)]
 
 
-def conditions(moment: str, load: float, **changes: Any) -> Record:
-    names = ("governor", "frequency_mhz", "temperature_c", "throttle_events", "quota_cores", "affinity")
-    return {"kind": "conditions", "moment": moment, **dict.fromkeys(names), "load_1min": load, "reasons": {}, **changes}
+@pytest.fixture
+def load(tmp_path: Path) -> Load:
+    (tmp_path / "model.onnx").touch()
+    return Load(tmp_path / "model.onnx", SessionOptions(threads=1), BATCHES, BATCHES[7])
 
 
-def test_conditions_are_those_before_the_first_and_after_the_last_process_that_was_timed() -> None:
-    device = {"arch": "x86_64", "isa": [], "cpu": "c", "cores": 1, "system": "s", "python": "3", "onnxruntime": "1"}
-    timed = [
-        {"process": process, **conditions(moment, load)}
-        for process, moment, load in ((0, "before", 1), (0, "after", 2), (1, "before", 3), (1, "after", 4))
-    ]
-    row = found({"kind": "device", "process": 0, **device}, *timed, conditions("after", 5)).device_row
-    assert row.before is not None
-    assert row.after is not None
-    assert (row.before.load_1min, row.after.load_1min) == (1, 4)
+def measured(
+    runner: FakeRunner,
+    load: Load,
+    folder: Path,
+    *,
+    parallel: int = 1,
+    looks: int = 1,
+    progress: Callable[[int, int, str], None] = lambda *_: None,
+) -> Measured:
+    """Four processes a look, so many times."""
+    undecided = iter([True] * (looks - 1) + [False])
+    return measure(
+        runner, {"a": load}, BenchmarkConfig(processes=4, warmup=3), provider="CPUExecutionProvider", parallel=parallel,
+        samples=folder / "samples.jsonl", undecided=lambda _: next(undecided), progress=progress,
+    )  # fmt: skip
 
 
-def test_a_start_is_one_that_a_model_had_alone() -> None:
-    start: Record = {"kind": "session", "name": "a", "create_ns": 3_000_000, "first_run_ns": 1_000_000}
-    assert found({"process": 0, **start}).cold_starts_ms == {"a": []}
-    assert found(start).cold_starts_ms == {"a": [4.0]}
-
-
-def test_lines_of_answers_sessions_and_nodes_become_a_row() -> None:
-    two = {"runs": [30, 10], "ns": [10**9, 2 * 10**9]}
-    lines: list[Record] = []
-    for process in range(8):
-        lines += [
-            {"process": process, "kind": "samples", "name": "a", "ns": [1_000_000] * 20},
-            {"process": process, "kind": "answers", "name": "a", "ns": [3_000_000 + process] * 20},
-            {"process": process, "kind": "throughput", "name": "a", **two},
-        ]
-    measured = found(*lines, {"kind": "placement", "name": "a", "nodes": {"CPUExecutionProvider": 7}})
+def test_answers_become_a_row() -> None:
+    turns = Turns(
+        samples_ms={"a": [[1.0] * 20] * 8},
+        answers_ms={"a": [[3 + process / 1e6] * 20 for process in range(8)]},
+        rates_per_s={"a": [35.0] * 8},
+    )
+    found = Measured(turns, Alone(nodes={"a": {"CPUExecutionProvider": 7}}))
     workload = Workload(batch_size=2, sessions=2)
-    row = measured.row("a", provider="CPUExecutionProvider", threads=1, workload=workload, lengths="data")
+    row = found.row("a", provider="CPUExecutionProvider", threads=1, workload=workload, lengths="data")
     assert (row.p50_ms, row.p90_ms) == (1, 1)
     assert row.text_p50_ms == pytest.approx(3.0000035)
     assert row.text_p90_interval_ms == pytest.approx((3.0, 3.000007))
     assert (row.sessions, row.throughput_per_s, row.throughput_interval_per_s) == (2, 70, (70, 70))
     assert row.nodes == {"CPUExecutionProvider": 7}
+    assert (row.cold_start_ms, row.peak_memory_mb) == (None, None)
 
 
-def test_every_process_of_parallel_sessions_begins_at_other_batches(tmp_path: Path) -> None:
-    asked: list[Record] = []
-
-    class Device:
-        def run(self, request: Record, models: Mapping[str, Path]) -> list[Record]:
-            asked.append(request)
-            return [{"kind": "device"}]
-
-        def close(self) -> None:
-            """Nothing is open."""
-
-    batches: list[Any] = [{"input_ids": [[number]]} for number in range(40)]
-    load = Load(tmp_path / "model.onnx", SessionOptions(threads=1), batches, batches[0])
-    measure(
-        Device(), {"a": load}, BenchmarkConfig(processes=4), provider="CPUExecutionProvider", parallel=2,
-        samples=tmp_path / "samples.jsonl", undecided=lambda _: False, progress=lambda *_: None,
-    )  # fmt: skip
-    taken = [one["batches"]["a"] for one in asked if one["mode"] == "throughput"]  # type: ignore[index, call-overload]
-    assert [batches.index(each[0]) for each in taken] == [0, 10, 20, 30]  # type: ignore[index, call-overload]
-    assert all(sorted(map(str, each)) == sorted(map(str, batches)) for each in taken)  # type: ignore[arg-type]
+def test_a_device_and_its_conditions_are_told(load: Load, tmp_path: Path) -> None:
+    row = measured(FakeRunner(), load, tmp_path).device_row
+    assert row.before is not None
+    assert row.before == row.after
+    facts = FAKE_DEVICE.model_dump(exclude={"kind"})
+    assert row == DeviceRow(**facts, before=row.before, after=row.after)
 
 
-@pytest.mark.parametrize(
-    ("peaks", "wanted"), [([5e6, 7e6, 6e6], 7.0), ([7e6], 7.0), ([None, 7e6], 7.0), ([None, None], None)]
-)
-def test_memory_is_the_largest_peak(peaks: list[float | None], wanted: float | None) -> None:
-    lines: list[Record] = [
-        {"kind": "memory", "name": "a", "peak_bytes": None if peak is None else int(peak)} for peak in peaks
-    ]
-    assert found(*lines).memory_mb == {"a": wanted}
+def test_times_are_of_turns_and_starts_and_memory_of_processes_alone(load: Load, tmp_path: Path) -> None:
+    runner = FakeRunner(lambda _name, process: 1.0 + process)
+    found = measured(runner, load, tmp_path)
+    assert found.turns.samples_ms == {"a": [[1.0 + process] * 40 for process in range(4)]}
+    assert found.alone.cold_starts_ms == {"a": [CREATE_MS + 1.0 + process for process in range(3)]}
+    assert found.alone.memory_mb == {"a": PEAK_BYTES / 1e6}
+    assert [(one.warmup, one.block) for one in runner.asked(LatencyRequest)] == [(3, BLOCK)] * 4
+    assert [one.batches for one in runner.asked(MemoryRequest)] == [{"a": [BATCHES[7]]}] * 3
+
+
+def test_every_line_is_written_with_the_process_of_those_in_turns(load: Load, tmp_path: Path) -> None:
+    measured(FakeRunner(), load, tmp_path, parallel=2)
+    lines = [json.loads(line) for line in (tmp_path / "samples.jsonl").read_text(encoding="utf-8").splitlines()]
+    numbers = [(line["kind"], line.get("process")) for line in lines]
+    assert [number for kind, number in numbers if kind == "device"] == [0, 1, 2, 3, 0, 1, 2, 3, None, None, None]
+    assert [number for kind, number in numbers if kind == "memory"] == [None] * 3
+    assert all("in_order" not in line for line in lines), "as the agent says them"
+
+
+def test_more_processes_are_taken_while_nothing_is_decided(load: Load, tmp_path: Path) -> None:
+    steps: list[tuple[int, int]] = []
+    found = measured(
+        FakeRunner(), load, tmp_path, looks=2, progress=lambda done, total, _unit: steps.append((done, total))
+    )
+    assert len(found.turns.samples_ms["a"]) == 8
+    assert steps == [
+        *((done, 7) for done in range(4)), *((done, 11) for done in range(4, 12))
+    ]  # fmt: skip
+
+
+def test_every_process_of_parallel_sessions_begins_at_other_batches(load: Load, tmp_path: Path) -> None:
+    runner = FakeRunner()
+    measured(runner, load, tmp_path, parallel=2)
+    taken = [one.batches["a"] for one in runner.asked(ThroughputRequest)]
+    assert [BATCHES.index(each[0]) for each in taken] == [0, 10, 20, 30]
+    assert all(sorted(map(str, each)) == sorted(map(str, BATCHES)) for each in taken)

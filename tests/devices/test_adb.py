@@ -11,18 +11,17 @@ import pytest
 from edgeprune.base.errors import TargetError
 from edgeprune.devices.adb import AdbLine
 from edgeprune.devices.probe import probe
+from edgeprune.devices.protocol import ModelTimes, Outputs, Request, of_type
 from edgeprune.devices.remote import RemoteRunner
 from edgeprune.profiles.runners import AdbConfig
-from tests.devices.test_local import REQUEST
-from tests.devices.test_ssh import complaint, fault_of, write_graph
+from tests.devices.test_ssh import ENDLESS, REQUEST, complaint, fault_of, write_graph
 from tests.support import android
 from tests.support.android import Phone
 from tests.support.e2e import Built, call, target_text
+from tests.support.requests import asked
 from tests.support.sshd import wait
 
 pytestmark = pytest.mark.skipif(android.ADB is None, reason="needs adb: apt-get install adb")
-
-ENDLESS = REQUEST | {"warmup": 10**9}
 
 
 @pytest.fixture
@@ -44,7 +43,7 @@ def assert_clean(phone: Phone) -> None:
     wait(lambda: not phone.running() and not list(phone.folder.iterdir()))
 
 
-def refusal(phone: Phone, graph: Path, request: dict[str, Any] = REQUEST, **changes: Any) -> str:
+def refusal(phone: Phone, graph: Path, request: Request = REQUEST, **changes: Any) -> str:
     said = complaint(runner_of(phone, **changes), {"final": graph}, request)
     assert_clean(phone)
     return said
@@ -52,12 +51,11 @@ def refusal(phone: Phone, graph: Path, request: dict[str, Any] = REQUEST, **chan
 
 def test_the_agents_lines_come_back_and_nothing_stays_on_the_device(phone: Phone, graph: Path) -> None:
     runner = runner_of(phone)
-    records = runner.run(REQUEST, {"final": graph, "dense": graph})
-    samples = [record for record in records if record["kind"] == "samples"]
-    assert [record["name"] for record in samples] == ["final", "dense"]
+    answers = runner.run(REQUEST, {"final": graph, "dense": graph})
+    assert [one.name for one in of_type(answers, ModelTimes)] == ["final", "dense"]
     assert len(list(phone.folder.iterdir())) == 1
-    outputs = runner.run(REQUEST | {"mode": "outputs"}, {"final": graph})
-    assert [record["values"] for record in outputs if record["kind"] == "outputs"] == [[[4, 6]] * 3]
+    outputs = runner.run(asked("outputs"), {"final": graph})
+    assert [one.values for one in of_type(outputs, Outputs)] == [[[4, 6]] * 3]
     runner.close()
     assert_clean(phone)
 
@@ -151,18 +149,18 @@ def test_what_a_short_cut_interrupted_runs_again(phone: Phone, graph: Path) -> N
     going = threading.Thread(target=cut)
     going.start()
     runner = runner_of(phone, python=str(script))
-    records = runner.run(REQUEST, {"final": graph})
+    answers = runner.run(REQUEST, {"final": graph})
     going.join()
     runner.close()
-    assert any(record["kind"] == "samples" for record in records)
+    assert of_type(answers, ModelTimes)
     assert_clean(phone)
 
 
 def test_a_package_is_timed_on_the_device_by_its_profile(phone: Phone, built: Built, tmp_path: Path) -> None:
     path = tmp_path / "phone.yaml"
     path.write_text(target_text("phone", runner=config_of(phone).model_dump(mode="json")), encoding="utf-8")
-    asked = ["--processes", 7, "--samples", 16, "--set", "target.workload.text=true"]
-    done = call("benchmark", built.package, "--target", path, *asked, "--json")
+    settings = ["--processes", 7, "--samples", 16, "--set", "target.workload.text=true"]
+    done = call("benchmark", built.package, "--target", path, *settings, "--json")
     assert done.code == 0, done.err
     (row,) = done.document["latency"]
     assert row["p50_ms"] > 0

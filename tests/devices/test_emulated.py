@@ -4,27 +4,36 @@ import os
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from edgeprune.base.errors import ParityError, TargetError
-from edgeprune.devices import Record
 from edgeprune.devices.emulated import EmulatedRunner
 from edgeprune.devices.local import LocalRunner
+from edgeprune.devices.protocol import (
+    Answer,
+    Conditions,
+    DeviceFacts,
+    Outputs,
+    OutputsRequest,
+    ProbeRequest,
+    Request,
+    of_type,
+)
 from edgeprune.pipeline.stages.emulate import Emulate
 from edgeprune.profiles.runners import ArmCore, EmulatedConfig
+from edgeprune.profiles.variant import SessionOptions
 from tests.conftest import IMAGE_TASKS, ModelFactory
 from tests.support.e2e import Built, Ran, call, image_rows, read_events, target_text, task_rows, work_of, write_rows
+from tests.support.requests import asked
 
-PROBE: Record = {"mode": "probe", "provider": "CPUExecutionProvider"}
-OUTPUTS: Record = {
-    "mode": "outputs",
-    "provider": "CPUExecutionProvider",
-    "sessions": {"final": {"threads": 1, "level": "all", "arena": True, "config": {}}},
-    "batches": {"final": [{"input_ids": [[1, 7, 9, 2]], "attention_mask": [[1] * 4], "token_type_ids": [[0] * 4]}]},
-}
+PROBE = ProbeRequest(provider="CPUExecutionProvider")
+OUTPUTS = OutputsRequest(
+    provider="CPUExecutionProvider",
+    sessions={"final": SessionOptions(threads=1)},
+    batches={"final": [{"input_ids": [[1, 7, 9, 2]], "attention_mask": [[1] * 4], "token_type_ids": [[0] * 4]}]},
+)
 CORES: tuple[ArmCore, ...] = ("cortex-a53", "cortex-a72", "cortex-a76", "neoverse-n1")
 WITHOUT_METRIC = ["--set", "target.budget.metric_drop=1"]
 
@@ -43,9 +52,9 @@ def arm(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGEPRUNE_ARM_ROOT", str(root))
 
 
-def outputs_of(records: list[Record]) -> np.ndarray:
-    (found,) = (record["values"] for record in records if record["kind"] == "outputs")
-    return np.array(found)
+def outputs_of(answers: list[Answer]) -> np.ndarray:
+    (found,) = of_type(answers, Outputs)
+    return np.array(found.values)
 
 
 def int8_model(built: Built) -> dict[str, Path]:
@@ -58,11 +67,12 @@ def int8_model(built: Built) -> dict[str, Path]:
 @pytest.mark.usefixtures("arm")
 @pytest.mark.parametrize("core", CORES)
 def test_the_agent_sees_the_emulated_core_not_this_machine(core: ArmCore) -> None:
-    device, *conditions = EmulatedRunner(config(core)).run(PROBE, {})
-    assert [line["moment"] for line in conditions] == ["before", "after"]
+    answers = EmulatedRunner(config(core)).run(PROBE, {})
+    (device,) = of_type(answers, DeviceFacts)
+    assert [one.moment for one in of_type(answers, Conditions)] == ["before", "after"]
     dotprod = ["asimddp"] if core in ("cortex-a76", "neoverse-n1") else []
-    assert (device["arch"], device["cpu"], device["isa"]) == ("aarch64", core, ["asimd", *dotprod])
-    assert device["onnxruntime"] == EmulatedRunner(config(core)).versions["onnxruntime"]
+    assert (device.arch, device.cpu, device.isa) == ("aarch64", core, ["asimd", *dotprod])
+    assert device.onnxruntime == EmulatedRunner(config(core)).versions["onnxruntime"]
 
 
 @pytest.mark.usefixtures("arm")
@@ -96,7 +106,7 @@ def test_what_fails_under_emulation_is_said_with_its_reason() -> None:
 @pytest.mark.parametrize("mode", ["latency", "memory"])
 def test_an_emulator_never_times_or_weighs(mode: str) -> None:
     with pytest.raises(ValueError, match="has no meaning under emulation"):
-        EmulatedRunner(config()).run({"mode": mode}, {})
+        EmulatedRunner(config()).run(asked(mode), {})
 
 
 def test_without_its_root_the_runner_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,13 +131,12 @@ class Answering(EmulatedRunner):
         super().__init__(config())
         self._factor = factor
 
-    def run(self, request: Record, models: Mapping[str, Path]) -> list[Record]:
-        records = LocalRunner().run(request, models)
-        for record in records:
-            if record["kind"] == "outputs":
-                values: Any = record["values"]
-                record["values"] = [[self._factor * value for value in row] for row in values]
-        return records
+    def run(self, request: Request, models: Mapping[str, Path]) -> list[Answer]:
+        return [self._changed(one) if isinstance(one, Outputs) else one for one in LocalRunner().run(request, models)]
+
+    def _changed(self, outputs: Outputs) -> Outputs:
+        values = [[self._factor * value for value in row] for row in outputs.values]
+        return outputs.model_copy(update={"values": values})
 
 
 def test_the_stage_compares_as_many_rows_as_there_are_goldens(built: Built, tmp_path: Path) -> None:

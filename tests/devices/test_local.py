@@ -1,7 +1,6 @@
 """edgeprune/devices/local.py"""
 
 from pathlib import Path
-from typing import Any
 
 import onnx
 import pytest
@@ -9,15 +8,8 @@ from onnx import TensorProto, helper
 
 from edgeprune.base.errors import TargetError
 from edgeprune.devices.local import LocalRunner
-
-REQUEST: dict[str, Any] = {
-    "mode": "latency",
-    "provider": "CPUExecutionProvider",
-    "sessions": {name: {"threads": 1, "level": "all", "arena": True, "config": {}} for name in ("dense", "final")},
-    "warmup": 1,
-    "block": 2,
-    "batches": dict.fromkeys(("dense", "final"), [{"input_ids": [[1, 2]]}] * 3),
-}
+from edgeprune.devices.protocol import ModelTimes, Request, of_type
+from tests.support.requests import asked
 
 
 @pytest.fixture
@@ -33,22 +25,21 @@ def graph(tmp_path: Path) -> Path:
     return path
 
 
-def test_the_agents_lines_come_back_in_the_order_of_the_models(graph: Path):
-    records = LocalRunner().run(REQUEST, {"final": graph, "dense": graph})
-    samples = [record for record in records if record["kind"] == "samples"]
-    assert [record["name"] for record in samples] == ["final", "dense"]
-    assert all(len(record["ns"]) == 3 for record in samples)  # type: ignore[arg-type]
+def test_answers_come_back_in_the_order_of_the_models(graph: Path):
+    times = of_type(LocalRunner().run(asked(), {"final": graph, "dense": graph}), ModelTimes)
+    assert [one.name for one in times] == ["final", "dense"]
+    assert all(len(one.ns) == 3 for one in times)
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("request_", "message"),
     [
-        ({"provider": "NoSuchExecutionProvider"}, "not NoSuchExecutionProvider"),
-        ({"batches": {"final": [{"other": [[1]]}]}}, "input_ids"),
-        ({"mode": "magic"}, "the benchmark failed on this machine: 'magic'"),
+        (asked(provider="NoSuchExecutionProvider"), "not NoSuchExecutionProvider"),
+        (asked(batches={"final": [{"other": [[1]]}]}), "input_ids"),
+        (asked(sessions={}), "the benchmark failed on this machine: 'final'"),
     ],
 )
-def test_a_failing_agent_is_a_target_error(graph: Path, changes: dict[str, Any], message: str):
+def test_a_failing_agent_is_a_target_error(graph: Path, request_: Request, message: str):
     with pytest.raises(TargetError, match=message) as caught:
-        LocalRunner().run(REQUEST | changes, {"final": graph})
+        LocalRunner().run(request_, {"final": graph})
     assert caught.value.exit_code == 6

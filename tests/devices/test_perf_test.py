@@ -8,26 +8,37 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import test_adb
 import yaml
 
 from edgeprune.base.errors import ProfileError
+from edgeprune.devices.protocol import (
+    Conditions,
+    DeviceFacts,
+    Loaded,
+    ModelTimes,
+    PeakMemory,
+    Request,
+    SessionStart,
+    of_type,
+)
 from edgeprune.devices.remote import RemoteRunner
 from edgeprune.ondevice.agent import conditions, device_info
 from edgeprune.profiles.shipped import load_target
+from tests.devices import test_adb
 from tests.devices.test_adb import assert_clean
-from tests.devices.test_local import REQUEST
 from tests.devices.test_ssh import fault_of, write_graph
 from tests.support import android
 from tests.support.android import Phone
 from tests.support.e2e import Built, call, target_text
 from tests.support.perftest import write_stand_in
+from tests.support.requests import asked
 from tests.support.sshd import Board, wait
 
 pytestmark = pytest.mark.skipif(android.ADB is None, reason="needs adb: apt-get install adb")
 
 BATCHES = [{"input_ids": [[number, 2]] * rows, "unused": [[1]]} for number, rows in enumerate((1, 3, 1, 3, 1))]
-ASKED: dict[str, Any] = REQUEST | {"batches": {"final": BATCHES, "dense": BATCHES}, "warmup": 2}
+GIVEN: dict[str, Any] = {"batches": {"final": BATCHES, "dense": BATCHES}, "warmup": 2}
+ASKED = asked(**GIVEN)
 
 
 @pytest.fixture
@@ -60,19 +71,19 @@ def calls(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "calls").read_text().splitlines()]
 
 
-def refusal(phone: Phone, graph: Path, request: dict[str, Any] = ASKED, **changes: Any) -> str:
+def refusal(phone: Phone, graph: Path, request: Request = ASKED, **changes: Any) -> str:
     return test_adb.refusal(phone, graph, request, **(program(phone) | changes))
 
 
 def test_models_take_turns_shape_by_shape_and_samples_stand_where_their_batches_do(phone: Phone, graph: Path) -> None:
     runner = runner_of(phone)
-    records = runner.run(ASKED, {"final": graph, "dense": graph})
-    kinds = [record["kind"] for record in records]
+    answers = runner.run(ASKED, {"final": graph, "dense": graph})
+    kinds = [one.kind for one in answers]
     assert kinds == ["device", "conditions", "samples", "samples", "conditions"]
-    samples = [record for record in records if record["kind"] == "samples"]
-    assert [record["name"] for record in samples] == ["final", "dense"]
-    assert all(len(record["ns"]) == len(BATCHES) for record in samples)  # type: ignore[arg-type]
-    assert all(record["in_order"] is False for record in samples)
+    times = of_type(answers, ModelTimes)
+    assert [one.name for one in times] == ["final", "dense"]
+    assert all(len(one.ns) == len(BATCHES) for one in times)
+    assert all(one.record()["in_order"] is False for one in times)
     found = calls(phone.root)
     repeats = [call["arguments"][call["arguments"].index("-r") + 1] for call in found]
     assert repeats == ["5", "5", "4", "4"], "two warm-up runs in each, and a run a batch"
@@ -89,9 +100,9 @@ def test_samples_are_the_benchmarks_own_without_the_warm_up(phone: Phone, graph:
     fewer = "m,1,7,1,0\\nm,2,7,1,1\\nm,5e-3,7,1,2\\nm,6,7,1,3\\n"
     body = f'{STARTED}; case "$*" in *"-r 5 "*) printf "{rows}" ;; *) printf "{fewer}" ;; esac >"$result"'
     runner = runner_of(phone, perf_test=program_of(phone, body))
-    (line,) = (record for record in runner.run(ASKED, {"final": graph}) if record["kind"] == "samples")
+    (times,) = of_type(runner.run(ASKED, {"final": graph}), ModelTimes)
     runner.close()
-    assert line["ns"] == [300_000_000, 5_000_000, 3_000_000, 6_000_000_000, 4_000_000_000]
+    assert times.ns == [300_000_000, 5_000_000, 3_000_000, 6_000_000_000, 4_000_000_000]
 
 
 @pytest.mark.parametrize(
@@ -114,17 +125,17 @@ def test_an_odd_answer_is_one_sentence(phone: Phone, graph: Path, body: str, mes
 def test_a_last_line_without_an_end_is_read_all_the_same(phone: Phone, graph: Path) -> None:
     body = f'{STARTED}; printf unfinished; for n in 1 2 3 4 5; do echo "m,1,7,1,$n"; done >"$result"'
     runner = runner_of(phone, perf_test=program_of(phone, body))
-    asked = ASKED | {"batches": {"final": BATCHES[:1] * 3}}
-    (line,) = (record for record in runner.run(asked, {"final": graph}) if record["kind"] == "samples")
+    request = asked(**GIVEN | {"batches": {"final": BATCHES[:1] * 3}})
+    (times,) = of_type(runner.run(request, {"final": graph}), ModelTimes)
     runner.close()
-    assert line["ns"] == [10**9] * 3
+    assert times.ns == [10**9] * 3
 
 
 def test_a_session_is_made_as_the_request_says(phone: Phone, graph: Path) -> None:
     config = {"session.intra_op.allow_spinning": "0", "optimization.disable_specified_optimizers": "A;B"}
     session = {"threads": 2, "level": "extended", "arena": False, "config": config}
     runner = runner_of(phone)
-    runner.run(ASKED | {"sessions": {"final": session}}, {"final": graph})
+    runner.run(asked(**GIVEN, sessions={"final": session}), {"final": graph})
     runner.close()
     arguments = calls(phone.root)[0]["arguments"]
     assert arguments[:8] == ["-m", "times", "-r", "5", "-e", "cpu", "-x", "2"]
@@ -134,20 +145,20 @@ def test_a_session_is_made_as_the_request_says(phone: Phone, graph: Path) -> Non
 
 def test_start_memory_and_the_device_are_told(phone: Phone, graph: Path) -> None:
     runner = runner_of(phone)
-    records = runner.run(ASKED | {"mode": "memory"}, {"final": graph})
+    device, before, session, memory, _ = runner.run(asked("memory", **GIVEN), {"final": graph})
     runner.close()
-    device, before, session, memory, _ = records
+    assert isinstance(device, DeviceFacts)
+    assert isinstance(before, Conditions)
+    assert isinstance(session, SessionStart)
+    assert isinstance(memory, PeakMemory)
     here = device_info()
-    assert {name: device[name] for name in ("arch", "isa", "cpu")} == {
-        name: here[name] for name in ("arch", "isa", "cpu")
-    }
-    assert (device["system"], device["python"], device["onnxruntime"]) == ("Linux", None, "1.21")
-    assert before["load_1min"] is not None
-    assert set(conditions()) <= set(before)
-    assert isinstance(session["create_ns"], int)
-    assert session["create_ns"] > 0
-    assert isinstance(memory["peak_bytes"], int)
-    assert 1e7 < memory["peak_bytes"] < 1e9
+    assert (device.arch, device.isa, device.cpu) == (here["arch"], here["isa"], here["cpu"])
+    assert (device.system, device.python, device.onnxruntime) == ("Linux", None, "1.21")
+    assert before.load_1min is not None
+    assert set(conditions()) <= set(before.record())
+    assert session.create_ns > 0
+    assert memory.peak_bytes is not None
+    assert 1e7 < memory.peak_bytes < 1e9
 
 
 def test_a_model_that_the_device_refuses_is_told_by_name(phone: Phone, graph: Path, tmp_path: Path) -> None:
@@ -156,9 +167,9 @@ def test_a_model_that_the_device_refuses_is_told_by_name(phone: Phone, graph: Pa
     bad.write_bytes(graph.read_bytes())
     graph.with_name("model.onnx.data").rename(graph.with_name("gone"))  # the copy lacks its weights
     runner = runner_of(phone)
-    records = runner.run(ASKED | {"mode": "load"}, {"final": bad, "dense": graph})
+    answers = runner.run(asked("load", **GIVEN), {"final": bad, "dense": graph})
     runner.close()
-    errors = [record["error"] for record in records if record["kind"] == "loaded"]
+    errors = [one.error for one in of_type(answers, Loaded)]
     assert len(errors) == 2
     assert all("model.onnx.data" in str(error) for error in errors)
 
@@ -186,7 +197,7 @@ def test_a_benchmark_for_another_machine_is_not_taken_for_one(phone: Phone, grap
     other.write_bytes(b"\x7fELF" + bytes(64))
     for mode, mask in (("load", 0o755), ("probe", 0o755), ("latency", 0o644)):
         other.chmod(mask)
-        message = refusal(phone, graph, ASKED | {"mode": mode}, perf_test=str(other))
+        message = refusal(phone, graph, asked(mode, **GIVEN), perf_test=str(other))
         assert message.startswith(f"there is no {other} on {phone.serial} that can be run (")
         assert "copy one that was built for it there" in message
 
@@ -229,7 +240,7 @@ def test_nothing_runs_on_when_the_cable_is_pulled(phone: Phone, graph: Path) -> 
 
     going = threading.Thread(target=unplug)
     going.start()
-    message = refusal(phone, graph, ASKED | {"warmup": 10**9}, serial=serial)
+    message = refusal(phone, graph, asked(**GIVEN | {"warmup": 10**9}), serial=serial)
     going.join()
     assert message.startswith(f"adb doesn't reach {serial} (error: ")
 

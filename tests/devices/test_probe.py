@@ -1,15 +1,15 @@
 """edgeprune targets probe: a profile of a device as it is."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 import yaml
 
 from edgeprune.base.errors import TargetError
-from edgeprune.devices import Record
-from edgeprune.devices.match import mismatches
+from edgeprune.devices.fake import FAKE_DEVICE, FakeRunner
+from edgeprune.devices.match import mismatches, this_machine
 from edgeprune.devices.probe import place_of, probe
+from edgeprune.devices.protocol import ProbeRequest
 from edgeprune.ondevice.agent import device_info
 from edgeprune.profiles.runners import AdbConfig, LocalConfig, SshConfig
 from edgeprune.profiles.shipped import load_target
@@ -24,7 +24,7 @@ def test_this_machine_has_a_profile_that_it_is(tmp_path: Path) -> None:
     found = load_target(str(path))
     assert (found.name, found.runner) == ("here", LocalConfig(type="local"))
     assert found.runtime.threads == device_info()["cores"]
-    assert mismatches(found, device_info()) == []
+    assert mismatches(found, this_machine()) == []
     assert yaml.safe_load(done.out) == call("targets", "probe", "--name", "here", "--json").document
 
 
@@ -67,32 +67,19 @@ def test_a_phone_is_reached_as_the_options_say() -> None:
     assert place_of("adb://R58M1234ABC", **termux) == AdbConfig(type="adb", serial="R58M1234ABC", **termux)
 
 
-class _Device:
-    """A runner whose device says this of itself."""
-
-    def __init__(self, **device: object) -> None:
-        self._device = device
-        self.closed = False
-
-    def run(self, request: Record, _models: Mapping[str, Path]) -> list[Record]:
-        assert request["mode"] == "probe"
-        return [{"kind": "device", **self._device}]  # type: ignore[dict-item]
-
-    def close(self) -> None:
-        self.closed = True
-
-
 def test_a_board_is_described_as_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    device = _Device(arch="aarch64", isa=["asimd"], cpu="cortex-a72", cores=4)
+    facts = {"arch": "aarch64", "isa": ["asimd"], "cpu": "cortex-a72", "cores": 4}
+    device = FakeRunner(device=FAKE_DEVICE.model_copy(update=facts))
     monkeypatch.setattr("edgeprune.devices.probe.runner_for", lambda *_: device)
     found = probe(SshConfig(type="ssh", host="pi@board"))
     assert (found.name, found.device.cpu, found.runtime.threads) == ("cortex-a72", "cortex-a72", 4)
     assert found.runner == SshConfig(type="ssh", host="pi@board")
+    assert device.asked(ProbeRequest)
     assert device.closed
 
 
 def test_a_kind_that_no_profile_describes_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    device = _Device(arch="riscv64", isa=[], cpu=None, cores=4)
+    device = FakeRunner(device=FAKE_DEVICE.model_copy(update={"arch": "riscv64"}))
     monkeypatch.setattr("edgeprune.devices.probe.runner_for", lambda *_: device)
     with pytest.raises(TargetError, match="the device is riscv64"):
         probe(SshConfig(type="ssh", host="board"))

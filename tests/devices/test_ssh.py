@@ -18,18 +18,21 @@ from onnx import TensorProto, helper, numpy_helper
 from edgeprune.base.errors import ProfileError, TargetError
 from edgeprune.devices import ssh
 from edgeprune.devices.connection import killable
+from edgeprune.devices.protocol import DeviceFacts, ModelTimes, Outputs, PackageTimes, ProbeRequest, Request, of_type
 from edgeprune.devices.remote import RemoteRunner
 from edgeprune.devices.ssh import SshLine
 from edgeprune.profiles.runners import SshConfig
 from edgeprune.profiles.shipped import load_target
-from tests.devices.test_local import REQUEST
 from tests.support import sshd
 from tests.support.e2e import Built, read_events, target_text
+from tests.support.requests import asked
 from tests.support.sshd import Board, signal_all, wait
 
 pytestmark = pytest.mark.skipif(sshd.SSHD is None, reason="needs sshd: apt-get install openssh-server")
 
-ENDLESS = REQUEST | {"warmup": 10**9}
+REQUEST = asked()
+ENDLESS = asked(warmup=10**9)
+PROBE = ProbeRequest(provider="CPUExecutionProvider")
 
 
 @pytest.fixture
@@ -73,7 +76,7 @@ def fault_of(runner: object, folder: Path) -> str:
     return found.strip()
 
 
-def complaint(runner: RemoteRunner, models: dict[str, Path], request: dict[str, Any]) -> str:
+def complaint(runner: RemoteRunner, models: dict[str, Path], request: Request) -> str:
     """The one sentence on why a run fails."""
     try:
         with pytest.raises(TargetError) as caught:
@@ -85,7 +88,7 @@ def complaint(runner: RemoteRunner, models: dict[str, Path], request: dict[str, 
     return str(caught.value)
 
 
-def refusal(board: Board, models: dict[str, Path], request: dict[str, Any] = REQUEST, **changes: str) -> str:
+def refusal(board: Board, models: dict[str, Path], request: Request = REQUEST, **changes: str) -> str:
     """Likewise; the device is clean afterwards."""
     said = complaint(runner_of(board, **changes), models, request)
     board.assert_clean()
@@ -94,16 +97,16 @@ def refusal(board: Board, models: dict[str, Path], request: dict[str, Any] = REQ
 
 def test_the_agents_lines_come_back_and_nothing_stays_on_the_device(board: Board, graph: Path) -> None:
     runner = runner_of(board)
-    records = runner.run(REQUEST, {"final": graph, "dense": graph})
-    kinds = [record["kind"] for record in records if record["kind"] != "conditions"]
+    answers = runner.run(REQUEST, {"final": graph, "dense": graph})
+    kinds = [one.kind for one in answers if one.kind != "conditions"]
     assert kinds == ["device", "session", "session", "samples", "samples"]
-    samples = [record for record in records if record["kind"] == "samples"]
-    assert [record["name"] for record in samples] == ["final", "dense"]
-    assert all(len(record["ns"]) == 3 for record in samples)  # type: ignore[arg-type]
+    times = of_type(answers, ModelTimes)
+    assert [one.name for one in times] == ["final", "dense"]
+    assert all(len(one.ns) == 3 for one in times)
     assert len(list(board.folder.iterdir())) == 1
     runner.close()
     board.assert_clean()
-    assert runner.run({"mode": "probe", "provider": "CPUExecutionProvider"}, {})[0]["kind"] == "device"
+    assert runner.run(PROBE, {})[0].kind == "device"
     runner.close()
     board.assert_clean()
 
@@ -124,17 +127,19 @@ def test_weights_beside_a_graph_go_with_it(board: Board, tmp_path: Path) -> None
     graph = write_graph(tmp_path / "external" / "model.onnx", external=True)
     assert graph.with_name("model.onnx.data").is_file()
     runner = runner_of(board)
-    records = runner.run(REQUEST | {"mode": "outputs"}, {"final": graph})
+    answers = runner.run(asked("outputs"), {"final": graph})
     runner.close()
-    assert [record["values"] for record in records if record["kind"] == "outputs"] == [[[4, 6]] * 3]
+    assert [one.values for one in of_type(answers, Outputs)] == [[[4, 6]] * 3]
 
 
 def test_temporary_files_of_the_agent_lie_in_the_work_folder(board: Board) -> None:
-    python = board.python("""echo "{\\"kind\\": \\"device\\", \\"folder\\": \\"$TMPDIR\\"}" """)
+    facts = dict.fromkeys(("onnxruntime", "cpu", "cores", "python")) | {"arch": "x86_64", "isa": []}
+    line = json.dumps({"kind": "device", **facts, "system": "TMPDIR"}).replace('"', '\\"').replace("TMPDIR", "$TMPDIR")
+    python = board.python(f'echo "{line}"')
     runner = runner_of(board, python=python)
-    (record,) = runner.run({"mode": "probe", "provider": "CPUExecutionProvider"}, {})
+    (device,) = of_type(runner.run(PROBE, {}), DeviceFacts)
     runner.close()
-    assert str(record["folder"]).startswith(f"{board.folder}/edgeprune.")
+    assert device.system.startswith(f"{board.folder}/edgeprune.")
 
 
 def test_answers_are_timed_with_a_packages_own_files(board: Board, built: Built, tmp_path: Path) -> None:
@@ -144,14 +149,13 @@ def test_answers_are_timed_with_a_packages_own_files(board: Board, built: Built,
     graph = write_graph(tmp_path / "a" / "model.onnx")
     runner = runner_of(board)
     runner.run(REQUEST, {"final": graph})
-    asked = REQUEST | {"mode": "answers", "batches": {"final": ["good", "bad .", "good"]}}
-    records = runner.run(asked, {"final": built.package})
+    answers = runner.run(asked("answers", batches={"final": ["good", "bad .", "good"]}), {"final": built.package})
     before = copies()
     runner.run(REQUEST, {"final": graph})
     assert copies() == before, "both are needed again and again"
     runner.close()
-    (line,) = (record for record in records if record["kind"] == "answers")
-    assert len(line["ns"]) == 3  # type: ignore[arg-type]
+    (times,) = of_type(answers, PackageTimes)
+    assert len(times.ns) == 3
     board.assert_clean()
 
 
@@ -169,7 +173,7 @@ def test_a_model_is_copied_once_and_removed_when_another_takes_its_place(
     runner.run(REQUEST, {"dense": graph, "final": other})
     before = copies()
     assert len(before) == 2
-    runner.run(REQUEST | {"mode": "memory"}, {"final": twin})
+    runner.run(asked("memory", batches={"final": [{"input_ids": [[1, 2]]}]}), {"final": twin})
     assert copies() == before
     runner.run(REQUEST, {"dense": twin, "final": write_graph(tmp_path / "third" / "model.onnx", opset=18)})
     after = copies()
@@ -236,8 +240,8 @@ def test_a_python_that_cannot_answer_is_a_sentence(board: Board, graph: Path, sc
 
 
 def test_a_provider_that_the_device_lacks_is_refused_by_a_probe_too(board: Board, graph: Path) -> None:
-    lacking = REQUEST | {"provider": "CUDAExecutionProvider"}
-    for request in (lacking, lacking | {"mode": "probe"}):
+    for mode in ("latency", "probe"):
+        request = asked(mode, provider="CUDAExecutionProvider")
         assert "not CUDAExecutionProvider" in refusal(board, {"final": graph}, request)
 
 
@@ -277,9 +281,9 @@ def test_a_connection_that_is_lost_is_made_again(
     runner = runner_of(board, python=script)
     losing = threading.Thread(target=lambda: (wait(once.exists), board.signal_sessions(number)))
     losing.start()
-    records = runner.run(REQUEST, {"final": graph})
+    answers = runner.run(REQUEST, {"final": graph})
     losing.join()
-    assert "samples" in [record["kind"] for record in records]
+    assert of_type(answers, ModelTimes)
     assert len(list(board.folder.iterdir())) == 1
     runner.close()
     board.assert_clean()
@@ -290,8 +294,8 @@ def test_a_connection_that_is_cut_between_two_runs_is_made_again(board: Board, g
     runner.run(REQUEST, {"final": graph})
     board.signal_sessions(signal.SIGKILL)
     wait(lambda: not board.sessions)
-    records = runner.run(REQUEST, {"final": graph})
-    assert "samples" in [record["kind"] for record in records]
+    answers = runner.run(REQUEST, {"final": graph})
+    assert of_type(answers, ModelTimes)
     runner.close()
     board.assert_clean()
 
@@ -318,13 +322,14 @@ def test_nothing_stays_on_the_device_when_this_side_is_killed(board: Board, grap
         # Whoever runs the tests in the background may have them ignore it.
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from edgeprune.profiles.runners import SshConfig\nfrom edgeprune.devices.remote import RemoteRunner\n"
-        "from edgeprune.devices.ssh import SshLine\n"
+        "from edgeprune.devices.ssh import SshLine\nfrom edgeprune.devices.protocol import LatencyRequest\n"
         "config, request, graph = (json.loads(text) for text in sys.argv[1:])\n"
+        "request = LatencyRequest.model_validate(request)\n"
         "config = SshConfig(**config)\n"
         "RemoteRunner(config, lambda: SshLine(config)).run(request, {'final': Path(graph)})\n"
     )
     config = config_of(board).model_dump()
-    arguments = [json.dumps(value) for value in (config, ENDLESS, str(graph))]
+    arguments = [json.dumps(value) for value in (config, ENDLESS.model_dump(), str(graph))]
     with tempfile.TemporaryDirectory() as temporary:  # a socket's path must be short
         command, environment = [sys.executable, "-c", script, *arguments], os.environ | {"TMPDIR": temporary}
         with subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environment) as process:

@@ -1,7 +1,6 @@
 """Every pruning method through the whole pipeline: pruned, trained, exported, quantized, packaged, verified."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,8 @@ from safetensors.numpy import load_file
 
 import edgeprune
 from edgeprune.base.errors import UsageError
-from edgeprune.devices import Record
-from edgeprune.devices.local import LocalRunner
+from edgeprune.devices.fake import FakeRunner
+from edgeprune.devices.protocol import MemoryRequest
 from edgeprune.models.architectures import layers_of
 from edgeprune.models.record import PruningRecord, read_pruning
 from edgeprune.pipeline.stages.benchmark import Benchmark
@@ -233,31 +232,22 @@ def test_a_file_that_changes_while_the_dense_model_trains_is_refused(tmp_path: P
         stage.run(None)  # type: ignore[arg-type] # it looks at nothing else first
 
 
-class Watched:
-    """The local runner, which remembers what it was asked for."""
-
-    def __init__(self) -> None:
-        self.requests: list[Record] = []
-
-    def run(self, request: Record, models: Mapping[str, Path]) -> list[Record]:
-        self.requests.append(request)
-        return LocalRunner().run(request, models)
-
-
 def test_memory_is_measured_on_the_longest_texts(built: Built, tmp_path: Path) -> None:
-    runner = Watched()
+    runner = FakeRunner()
     stage = Benchmark(
         BenchmarkConfig(processes=1, samples=16, warmup=1), names=("final",), runner=runner, place="here", round_number=1,
         target=target_of(workload=Workload(batch_size=2)),
     )  # fmt: skip
     work = work_of(built, tmp_path, baseline=("prepare", 0), final=("quantize", 1))
     stage.run(work)
-    alone = [request for request in runner.requests if request["mode"] == "memory"]
+    alone = runner.asked(MemoryRequest)
     assert len(alone) == 3, "processes that the model has for itself"
-    ((batch,),) = alone[0]["batches"].values()  # type: ignore[union-attr]
+    ((batch,),) = alone[0].batches.values()
+    mask = batch["attention_mask"]
+    assert isinstance(mask, list)
     prepared = open_prepared(work.parents["baseline"], work.data, splits=("test",))
     lengths = sorted(len(encoding["input_ids"]) for encoding in prepared.test.inputs)
-    assert sorted(sum(row) for row in batch["attention_mask"]) == lengths[-2:]  # type: ignore[call-overload, index]
+    assert sorted(map(sum, mask)) == lengths[-2:]
     assert lengths[0] < lengths[-1]
 
 

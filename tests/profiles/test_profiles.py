@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from edgeprune.base.errors import ProfileError
 from edgeprune.devices.match import host_target, mismatches
+from edgeprune.devices.protocol import DeviceFacts
 from edgeprune.profiles.pipeline import Pipeline, RaceConfig
 from edgeprune.profiles.shipped import Kind, load_pipeline, load_target, schema, shipped, shipped_names
 from edgeprune.profiles.steps import StructuredStep
@@ -25,8 +26,9 @@ TARGET: dict[str, Any] = {
 }
 
 
-def device(**changes: object) -> dict[str, Any]:
-    return {"arch": "x86_64", "isa": ["avx2", "fma"], "cpu": "Some CPU", "cores": 2, **changes}
+def device(**changes: object) -> DeviceFacts:
+    facts = {"arch": "x86_64", "isa": ["avx2", "fma"], "cpu": "Some CPU", "cores": 2, "system": "Linux", "python": "3"}
+    return DeviceFacts.model_validate({**facts, **changes})
 
 
 def written(tmp_path: Path, content: dict[str, Any]) -> str:

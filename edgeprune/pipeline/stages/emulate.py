@@ -6,16 +6,17 @@ tell.
 """
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import JsonValue
 
 from edgeprune.base.errors import ParityError
 from edgeprune.base.strict_yaml import Frozen
-from edgeprune.devices import Record, Runner
+from edgeprune.devices import Runner
 from edgeprune.devices.emulated import EmulatedRunner
 from edgeprune.devices.local import LocalRunner
+from edgeprune.devices.protocol import DeviceFacts, Outputs, OutputsRequest, of_type
 from edgeprune.pipeline.stages.base import Stage, Work
 from edgeprune.profiles.precision import tolerance_elsewhere
 from edgeprune.profiles.runners import ArmCore
@@ -97,7 +98,7 @@ class Emulate(Stage):
         ]
         emulation = EmulationRow(
             core=self._core,
-            onnxruntime=str(device["onnxruntime"]),
+            onnxruntime=str(device.onnxruntime),
             max_error=max(one.relative_error for one in found),
             mean_error=float(np.mean([one.mean_error for one in found])),
             same_answers=sum(same) / len(same),
@@ -122,22 +123,22 @@ class Emulate(Stage):
         prepared: "Prepared",
         rows: list[int],
         config: dict[str, str],
-    ) -> "tuple[list[Array], Record]":
-        """Raw outputs, [1, …] each, and the device's line."""
+    ) -> "tuple[list[Array], DeviceFacts]":
+        """Ask for raw outputs, [1, …] each, and what the device is."""
         wanted = session or SessionOptions(threads=1)
         # The emulator's threads take turns.
         options = wanted.model_copy(update={"threads": 1, "config": {**wanted.config, **config}})
         inputs = prepared.test.inputs
-        request: Record = {
-            "mode": "outputs",
-            "provider": "CPUExecutionProvider",
-            "sessions": {"final": options.model_dump(mode="json")},
-            "batches": {"final": [prepared.reader.timed([inputs[row]], row) for row in rows]},
-        }
-        lines = {str(line["kind"]): line for line in runner.run(request, {"final": model.file("model.onnx")})}
-        outputs: dict[str, Any] = lines["outputs"]
-        arrays = zip(outputs["values"], outputs["shapes"], strict=True)
-        return [np.array(values, np.float64).reshape(shape) for values, shape in arrays], lines["device"]
+        request = OutputsRequest(
+            provider="CPUExecutionProvider",
+            sessions={"final": options},
+            batches={"final": [prepared.reader.timed([inputs[row]], row) for row in rows]},
+        )
+        answers = runner.run(request, {"final": model.file("model.onnx")})
+        (outputs,) = of_type(answers, Outputs)
+        (device,) = of_type(answers, DeviceFacts)
+        arrays = zip(outputs.values, outputs.shapes, strict=True)
+        return [np.array(values, np.float64).reshape(shape) for values, shape in arrays], device
 
 
 def _rows(prepared: "Prepared", count: int) -> list[int]:

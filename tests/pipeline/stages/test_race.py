@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,8 @@ import pytest
 
 from edgeprune.base.errors import ParityError, TargetError
 from edgeprune.benchmark.race import RaceRow
-from edgeprune.devices import Record
+from edgeprune.devices.fake import FakeRunner
+from edgeprune.devices.protocol import LatencyRequest
 from edgeprune.graph.references import REFERENCES, load_references
 from edgeprune.graph.rewrite import rewrite
 from edgeprune.graph.rewrites import REWRITES
@@ -30,8 +31,7 @@ from edgeprune.profiles.variant import CHOICE, DEFAULT_REWRITES, SessionOptions,
 from edgeprune.store.files import file_records
 from edgeprune.store.records import Artifact, Manifest
 from edgeprune.tasks.prepared import open_prepared
-from tests.pipeline.test_methods import Watched, work_of
-from tests.support.e2e import Built, call, target_text
+from tests.support.e2e import Built, call, target_text, work_of
 from tests.support.targets import target_of
 
 INT8 = PrecisionSettings(
@@ -41,33 +41,16 @@ SKIP = "without SkipLayerNormFusion"
 TOLERANCE = 1e-4
 
 
-class Told:
-    """A runner that times nothing: a variant takes what `time_ms` says of its name."""
-
-    def __init__(self, time_ms: Callable[[str], float]) -> None:
-        self._time_ms = time_ms
-        self.requests: list[Record] = []
-
-    def refuses(self, _name: str) -> str | None:
-        """Why a variant can't be opened there; None: it can."""
-        return None
-
-    def run(self, request: Record, models: Mapping[str, Path]) -> list[Record]:
-        assert all(path.is_file() for path in models.values())
-        if request["mode"] == "load":
-            return [{"kind": "loaded", "name": name, "error": self.refuses(name)} for name in models]
-        self.requests.append(request)
-        return [
-            {"kind": "samples", "name": name, "ns": [int(1e6 * self._time_ms(name))] * len(batches)}
-            for name, batches in request["batches"].items()  # type: ignore[union-attr]
-        ]
-
-
 def raced(
-    built: Built, folder: Path, time_ms: Callable[[str], float], *, tolerance: float = TOLERANCE, **changes: object
-) -> tuple[Variant, list[RaceRow], Told]:
+    built: Built,
+    folder: Path,
+    time_ms: Callable[[str], float],
+    refuses: Callable[[str], str | None] = lambda _name: None,
+    tolerance: float = TOLERANCE,
+    **changes: object,
+) -> tuple[Variant, list[RaceRow], FakeRunner]:
     """The verdict on the pruned export of the shared build, and its rows, on a target that has the fields of `changes`."""
-    runner = Told(time_ms)
+    runner = FakeRunner(lambda name, _process: time_ms(name), refuses=refuses)
     stage = Race(
         RaceConfig(), target=target_of(**changes), tolerance=tolerance, runner=runner, place="here", round_number=1
     )
@@ -102,20 +85,15 @@ def test_the_fastest_wins_and_every_variant_has_a_row(built: Built, tmp_path: Pa
     assert all(row.why.startswith("not timed: its outputs are ") for row in rows if row not in timed)
 
 
-class Older(Told):
-    """A runner whose runtime lacks an operator."""
-
-    lacks = "standard-attention"
-
-    def refuses(self, name: str) -> str | None:
-        return "Attention(23) is not implemented" if self.lacks in name else None
+def without(lacking: str) -> Callable[[str], str | None]:
+    """What a runtime says of a variant that needs what it lacks."""
+    return lambda name: "Attention(23) is not implemented" if lacking in name else None
 
 
-def test_what_the_targets_runtime_refuses_loses_and_says_so(
-    built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tests.pipeline.stages.test_race.Told", Older)
-    winner, rows, _ = raced(built, tmp_path, lambda name: 1.0 if "standard" in name else 2.0)
+def test_what_the_targets_runtime_refuses_loses_and_says_so(built: Built, tmp_path: Path) -> None:
+    winner, rows, _ = raced(
+        built, tmp_path, lambda name: 1.0 if "standard" in name else 2.0, refuses=without("standard-attention")
+    )
     assert "standard-attention" not in winner.rewrites
     refused = [row for row in rows if row.why == "the target refuses it: Attention(23) is not implemented"]
     assert refused
@@ -123,13 +101,9 @@ def test_what_the_targets_runtime_refuses_loses_and_says_so(
     assert [row for row in rows if "standard-attention" in row.variant] == refused
 
 
-def test_a_target_that_refuses_everything_is_no_winner(
-    built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tests.pipeline.stages.test_race.Told", Older)
-    monkeypatch.setattr(Older, "lacks", "int8")
+def test_a_target_that_refuses_everything_is_no_winner(built: Built, tmp_path: Path) -> None:
     with pytest.raises(TargetError, match="the target refuses every graph: Attention"):
-        raced(built, tmp_path, lambda _name: 1.0)
+        raced(built, tmp_path, lambda _name: 1.0, refuses=without("int8"))
 
 
 def test_where_all_are_equal_the_plain_export_wins(built: Built, tmp_path: Path) -> None:
@@ -182,7 +156,7 @@ def test_another_place_or_batch_size_races_for_itself() -> None:
     def key(place: str, **workload: Any) -> str:
         stage = Race(
             RaceConfig(), target=target_of(workload=Workload(**workload)),
-            tolerance=TOLERANCE, runner=Told(lambda _name: 1.0), place=place, round_number=1,
+            tolerance=TOLERANCE, runner=FakeRunner(), place=place, round_number=1,
         )  # fmt: skip
         return stage.key({"dense": "d", "onnx": "o"}, 0)
 
@@ -202,19 +176,26 @@ def test_another_cpu_is_another_place(built: Built, monkeypatch: pytest.MonkeyPa
     assert key() != here
 
 
+def timed_ids(runner: FakeRunner) -> list[list[list[int]]]:
+    """The token ids of the first variant's batches, in the first process that was timed."""
+    (batches, *_) = runner.asked(LatencyRequest)[0].batches.values()
+    ids = [batch["input_ids"] for batch in batches]
+    return [one for one in ids if isinstance(one, list)]
+
+
 def test_texts_in_batches_may_be_padded(built: Built, tmp_path: Path) -> None:
     winner, rows, runner = raced(
         built, tmp_path, lambda name: 1.0 if "packed" in name else 2.0, workload=Workload(batch_size=4)
     )
     assert winner.rewrites == ("packed-projections",), "what buys nothing isn't shipped"
     assert not any("unpadded" in row.variant for row in rows)
-    (batch, *_) = next(iter(runner.requests[0]["batches"].values()))  # type: ignore[union-attr]
-    assert len(batch["input_ids"]) == 4  # type: ignore[index, call-overload, arg-type]
+    (ids, *_) = timed_ids(runner)
+    assert len(ids) == 4
 
 
 def test_the_choice_reads_selection_and_not_what_is_reported(built: Built, tmp_path: Path) -> None:
     _, _, runner = raced(built, tmp_path, lambda _name: 1.0)
-    timed = {tuple(batch["input_ids"][0]) for batch in next(iter(runner.requests[0]["batches"].values()))}  # type: ignore[union-attr, index, call-overload, arg-type]
+    timed = {tuple(ids[0]) for ids in timed_ids(runner)}
     work = work_of(built, tmp_path / "other", dense=("prepare", 0), onnx=("export", 1))
     prepared = open_prepared(
         work.parents["dense"], work.data, splits=("selection", "test"), reader=work.parents["onnx"].file("reader")
@@ -435,7 +416,7 @@ def test_a_model_is_a_function_of_the_export_and_the_verdict(built: Built, tmp_p
 
 def test_what_is_timed_and_what_is_shipped_have_the_winners_session(built: Built, tmp_path: Path) -> None:
     model = made_by(built, tmp_path / "model", BASIC)
-    runner = Watched()
+    runner = FakeRunner()
     names = ("dense-fp32", "final")
     benchmark = Benchmark(
         BenchmarkConfig(processes=1, samples=16, warmup=1), names=names, target=target_of(), runner=runner,
@@ -444,11 +425,9 @@ def test_what_is_timed_and_what_is_shipped_have_the_winners_session(built: Built
     work = work_of(built, tmp_path / "benchmark", baseline=("prepare", 0))
     work.folder.mkdir()
     benchmark.run(replace(work, parents={**work.parents, "dense-fp32": built.artifact("export", 0), "final": model}))
-    sessions = runner.requests[0]["sessions"]
-    assert sessions == {
-        "dense-fp32": SessionOptions(threads=1).model_dump(mode="json"),
-        "final": BASIC.session.model_dump(mode="json"),  # type: ignore[union-attr]
-    }
+    assert runner.asked(LatencyRequest)[0].sessions == {
+        "dense-fp32": SessionOptions(threads=1), "final": BASIC.session
+    }  # fmt: skip
 
     name = PackageName(name="n", release="1", target="t")
     work = work_of(built, tmp_path / "package", dense=("prepare", 0))
@@ -466,14 +445,7 @@ def test_what_is_timed_and_what_is_shipped_have_the_winners_session(built: Built
 def test_a_build_asks_again_only_while_a_latency_budget_lies_within_the_interval(
     built: Built, tmp_path: Path, limit_ms: float | None, looks: int
 ) -> None:
-    class Wavering(Watched):
-        """Takes 1 ms in one process, and 3 in the next."""
-
-        def run(self, request: Record, models: Mapping[str, Path]) -> list[Record]:
-            found, ns = super().run(request, models), 10**6 * (1 + 2 * (len(self.requests) % 2))
-            return [{**one, "ns": [ns] * len(one["ns"])} if one["kind"] == "samples" else one for one in found]  # type: ignore[arg-type]
-
-    runner = Wavering()
+    runner = FakeRunner(lambda _name, process: 1.0 if process % 2 else 3.0)
     benchmark = Benchmark(
         BenchmarkConfig(processes=7, samples=16, warmup=1), names=("final",),
         target=target_of(budget=Budget(latency_p50_ms=limit_ms)), runner=runner, place="here", round_number=1,
@@ -481,4 +453,4 @@ def test_a_build_asks_again_only_while_a_latency_budget_lies_within_the_interval
     work = work_of(built, tmp_path / "benchmark", baseline=("prepare", 0))
     work.folder.mkdir()
     benchmark.run(replace(work, parents={**work.parents, "final": built.artifact("quantize")}))
-    assert sum(one["mode"] == "latency" for one in runner.requests) == looks * 7
+    assert len(runner.asked(LatencyRequest)) == looks * 7
