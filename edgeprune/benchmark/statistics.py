@@ -14,6 +14,7 @@ A budget that lies inside an interval may be asked for again with more processes
 `LEVEL`, so that all of them together hold 95% (Bonferroni); below `FEWEST_PROCESSES` no interval is that sure.
 """
 
+import math
 from collections.abc import Sequence
 
 __all__ = [
@@ -68,11 +69,10 @@ def percentile_interval(samples_ms: Sequence[Sequence[float]], q: int) -> tuple[
 
 def order_interval(values: Sequence[float], level: float) -> tuple[float, float] | None:
     """A distribution-free interval of the median that independent values are drawn around; None for too few of them."""
-    from scipy.stats import binom
+    from scipy.stats import quantile_test
 
-    ordered = sorted(values)
-    left_out = int(binom.ppf((1 - level) / 2, len(ordered), 0.5))
-    return (ordered[left_out - 1], ordered[-left_out]) if left_out > 0 else None
+    interval = quantile_test(values, p=0.5).confidence_interval(level)
+    return None if math.isnan(interval.low) else (float(interval.low), float(interval.high))
 
 
 def drift(samples_ms: Sequence[Sequence[float]]) -> float | None:
