@@ -13,11 +13,9 @@ the same inputs give the same bytes:
 """
 
 import json
-import re
 import shutil
-from importlib import import_module
+from importlib import import_module, metadata
 from pathlib import Path
-from string import Template
 from typing import TYPE_CHECKING, Any
 
 from pydantic import JsonValue
@@ -26,6 +24,7 @@ from edgeprune import ondevice
 from edgeprune.base.strict_yaml import Frozen
 from edgeprune.ondevice.agent import device_info
 from edgeprune.pipeline.stages.base import Stage, Work
+from edgeprune.pipeline.stages.package_card import licence_of, model_card
 from edgeprune.profiles.pipeline import PackageConfig
 from edgeprune.profiles.precision import tolerance_elsewhere
 from edgeprune.profiles.target import Runtime
@@ -42,7 +41,6 @@ __all__ = ["Package", "PackageName"]
 
 _ASSETS = Path(ondevice.__file__).parent
 _READER_FILES = ("tokenizer.json", "preprocessor_config.json")
-_REQUIRES = {"text": "onnxruntime tokenizers numpy", "image": "onnxruntime pillow numpy"}
 
 
 class PackageName(Frozen):
@@ -128,7 +126,18 @@ class Package(Stage):
         oldest = oldest_runtime(folder / "model.onnx")
         _write_json(folder / "edgeprune.json", self._description(work, prepared, variant, session, oldest))
         _write_json(folder / "lineage.json", self._lineage(work))
-        (folder / "README.md").write_text(self._card(work, prepared, variant, session, oldest), encoding="utf-8")
+        card = model_card(
+            work,
+            prepared,
+            variant,
+            name=self._name.name,
+            release=self._name.release,
+            target=self._name.target,
+            session=session,
+            oldest_runtime=oldest,
+            goldens=self._config.goldens,
+        )
+        (folder / "README.md").write_text(card, encoding="utf-8")
 
         model = Model(
             folder,
@@ -144,7 +153,7 @@ class Package(Stage):
                 "schema_version": 3,
                 "arch": device["arch"],
                 "isa": list(device["isa"]),
-                "onnxruntime": _onnxruntime_version(),
+                "onnxruntime": metadata.version("onnxruntime"),
                 "tolerance": tolerance_elsewhere(variant.precision.mode),
                 "goldens": [model.golden(content) for content in _golden_contents(prepared, self._config.goldens)],
             },
@@ -177,7 +186,7 @@ class Package(Stage):
             "provider": self._runtime.provider,
             "oldest_onnxruntime": oldest,
             "session": session.model_dump(mode="json"),
-            "licence": _licence(work),
+            "licence": licence_of(work.model),
         }
 
     def _lineage(self, work: Work) -> dict[str, JsonValue]:
@@ -201,86 +210,12 @@ class Package(Stage):
             ],
         }
 
-    def _card(self, work: Work, prepared: "Prepared", variant: Variant, session: SessionOptions, oldest: str) -> str:
-        dense, final = work.parents["dense"].manifest.metrics, work.parents["model"].manifest.metrics
-        assert dense.metric is not None and final.metric is not None  # noqa: S101, PT018 (both stages always measure)
-        task, spec, reader = prepared.task, prepared.task.spec, prepared.reader
-        notes = [note for parent in work.parents.values() for note in parent.manifest.metrics.notes]
-        low, high = final.metric.drop_interval or (0.0, 0.0)
-        return Template((_ASSETS / "model_card.md").read_text(encoding="utf-8")).substitute(
-            name=self._name.name,
-            release=self._name.release,
-            target=self._name.target,
-            model=work.model.name,
-            model_digest=work.model.digest,
-            task=spec.task + (f" ({spec.problem_type})" if spec.problem_type else ""),
-            labels=", ".join(spec.labels) or "none",
-            precision=variant.precision.words,
-            session=_session_table(session),
-            graph=_graph_words(variant),
-            kind=task.kind,
-            reads=task.reading_notes(reader),
-            requires=_REQUIRES[task.kind],
-            metric=final.metric.name,
-            others="".join(
-                f"| {name} | {dense.metric.others[name]:.4f} | {value:.4f} |\n"
-                for name, value in final.metric.others.items()
-            ),
-            samples=final.metric.samples,
-            dense_value=f"{dense.metric.value:.4f}",
-            final_value=f"{final.metric.value:.4f}",
-            drop=f"{final.metric.drop:+.4f}",
-            low=f"{low:+.4f}",
-            high=f"{high:+.4f}",
-            dense_parameters=f"{dense.parameters:,}",
-            final_parameters=f"{final.parameters:,}",
-            dense_mb=f"{(dense.model_bytes or 0) / 1e6:.1f}",
-            final_mb=f"{(final.model_bytes or 0) / 1e6:.1f}",
-            example=" ".join(f'"{text}"' for text in task.example_inputs(reader)),
-            goldens=self._config.goldens,
-            notes="".join(f"- Note: {note}\n" for note in dict.fromkeys(notes)),
-            licence=_licence(work) or "not stated by the model",
-            onnxruntime=_onnxruntime_version(),
-            oldest=oldest,
-        )
-
-
-def _session_table(session: SessionOptions) -> str:
-    """Rows of the session options as each language names them."""
-    return "".join(
-        f"| {language} | {', '.join(f'`{call}`' for call in calls)} |\n" for language, calls in session.calls.items()
-    )
-
-
-def _graph_words(variant: Variant) -> str:
-    """How the graph was chosen, and what it doesn't take."""
-    how = "the fastest of those that were timed on the target" if variant.session else "not raced: no other was timed"
-    words = f"{how}; rewrites: {', '.join(variant.rewrites) or 'none'}"
-    if "unpadded" in variant.rewrites:
-        words += ". It takes unpadded texts of equal length only: it has no attention_mask"
-    return words
-
 
 def _write_json(path: Path, content: dict[str, JsonValue]) -> None:
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def _onnxruntime_version() -> str:
-    from importlib.metadata import version
-
-    return version("onnxruntime")
 
 
 def _golden_contents(prepared: "Prepared", count: int) -> list[Any]:
     """Test rows as run.py is given them."""
     contents = prepared.test.contents
     return [prepared.task.golden(contents[row], prepared.reader) for row in prepared.spread(count)]
-
-
-def _licence(work: Work) -> str | None:
-    """The licence named in the front matter of the model's own card."""
-    card = work.model.folder / "README.md"
-    text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
-    front_matter = re.match(r"---\n(.*?)\n---", text, re.DOTALL)
-    found = re.search(r"^license:\s*(\S+)", front_matter.group(1), re.MULTILINE) if front_matter else None
-    return found.group(1) if found else None
