@@ -12,6 +12,7 @@ from pathlib import Path
 
 import onnx_ir
 import torch
+from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 from torch import nn
 from transformers.exporters.exporter_onnx import OnnxConfig, OnnxExporter
 
@@ -72,11 +73,7 @@ def _clean(program: onnx_ir.Model, output_names: Sequence[str]) -> None:
             value.shape = onnx_ir.Shape([_dimension(size, renamed) for size in value.shape])
     for value, name in zip(graph.outputs, output_names, strict=True):
         value.name = name
-    for node in graph:
-        node.metadata_props.clear()
-        node.doc_string = None
-    graph.metadata_props.clear()
-    graph.doc_string = None
+    ClearMetadataAndDocStringPass()(program)  # of graphs and nodes, those in subgraphs and functions too
     program.metadata_props.clear()
     program.doc_string = None
     graph.name = "edgeprune"

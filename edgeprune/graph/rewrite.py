@@ -88,7 +88,7 @@ def _apply(
 ) -> tuple[tuple[RewriteName, ...], Agreement]:
     remove_graph(destination)
     model = onnx_ir.load(source)
-    applied = tuple(name for name in wanted if REWRITES[name](model))
+    applied = tuple(name for name in wanted if REWRITES[name](model).modified)
     write_onnx(model, destination)
     session = onnx_session(destination)
     return applied, worst_agreement(session, references, with_padding="unpadded" not in applied)

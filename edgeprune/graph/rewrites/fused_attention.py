@@ -10,15 +10,16 @@ have different numbers of heads; one whose queries, keys and values aren't plain
 relative positions added between) stays as it is.
 """
 
-from collections.abc import Callable, Sequence
+from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import onnx_ir
-from onnx_ir.passes.common import RemoveUnusedNodesPass
 
+from edgeprune.graph.rewrites.base import Rewrite
 from edgeprune.graph.values import constant_of, introduce, only_use, producer_of, same_size
 
-__all__ = ["fused_attention", "standard_attention"]
+__all__ = ["FusedAttention", "StandardAttention"]
 
 _CONTRIB = "com.microsoft"
 _OPSET, _IR_VERSION = 23, 11
@@ -41,58 +42,60 @@ class _Attention:
     """The Reshape that gives [batch, queries, heads · width]."""
 
 
-def fused_attention(model: onnx_ir.Model) -> int:
-    """Replace every attention that is plain by ONNX Runtime's operator; how many there were.
+class _OneOperator(Rewrite):
+    """Replaces every attention that is plain by one operator; a place is an attention."""
 
-    Args:
-        model: Changed in place; unchanged where the result is 0.
-    """
+    def change(self, model: onnx_ir.Model) -> int:
+        graph = model.graph
+        found = [one for node in graph if (one := _attention(node)) is not None]
+        for number, attention in enumerate(found):
+            operator = self.operator(attention)
+            before, after = attention.result.outputs[0], operator.outputs[0]
+            introduce(graph, after, f"attention_{number}", before.dtype, before.shape)
+            graph.insert_before(attention.result, operator)
+            before.replace_all_uses_with(after)
+        if found:
+            self.declare(model)
+        return len(found)
 
-    def operator(attention: _Attention) -> onnx_ir.Node:
+    @abstractmethod
+    def operator(self, attention: _Attention) -> onnx_ir.Node:
+        """Make the operator that computes an attention."""
+
+    @abstractmethod
+    def declare(self, model: onnx_ir.Model) -> None:
+        """Import the operator set that has the operator."""
+
+
+class FusedAttention(_OneOperator):
+    """Replaces every attention that is plain by ONNX Runtime's operator; a place is an attention."""
+
+    def operator(self, attention: _Attention) -> onnx_ir.Node:
         inputs = [attention.query, attention.key, attention.value]
         mask = [] if attention.mask is None else [None, None, attention.mask]
         attributes = {"num_heads": attention.heads, "scale": attention.scale}
         return onnx_ir.node("MultiHeadAttention", [*inputs, *mask], attributes=attributes, domain=_CONTRIB)
 
-    found = _replace(model, operator)
-    if found:
+    def declare(self, model: onnx_ir.Model) -> None:
         model.opset_imports.setdefault(_CONTRIB, 1)
-    return found
 
 
-def standard_attention(model: onnx_ir.Model) -> int:
-    """Replace every attention that is plain by the standard's operator; how many there were.
+class StandardAttention(_OneOperator):
+    """Replaces every attention that is plain by the standard's operator; a place is an attention.
 
-    Args:
-        model: Changed in place, its opset raised where that is needed; unchanged where the result is 0.
+    The model's opset is raised where that is needed.
     """
 
-    def operator(attention: _Attention) -> onnx_ir.Node:
+    def operator(self, attention: _Attention) -> onnx_ir.Node:
         inputs = [attention.query, attention.key, attention.value]
         mask = [] if attention.mask is None else [attention.mask]
         heads = attention.heads
         attributes = {"q_num_heads": heads, "kv_num_heads": heads, "scale": attention.scale}
         return onnx_ir.node("Attention", [*inputs, *mask], attributes=attributes)
 
-    found = _replace(model, operator)
-    if found:
+    def declare(self, model: onnx_ir.Model) -> None:
         model.opset_imports[""] = max(model.opset_imports[""], _OPSET)
         model.ir_version = max(model.ir_version, _IR_VERSION)
-    return found
-
-
-def _replace(model: onnx_ir.Model, operator: Callable[[_Attention], onnx_ir.Node]) -> int:
-    graph = model.graph
-    found = [one for node in graph if (one := _attention(node)) is not None]
-    for number, attention in enumerate(found):
-        fused = operator(attention)
-        before, after = attention.result.outputs[0], fused.outputs[0]
-        introduce(graph, after, f"attention_{number}", before.dtype, before.shape)
-        graph.insert_before(attention.result, fused)
-        before.replace_all_uses_with(after)
-    if found:
-        RemoveUnusedNodesPass()(model)
-    return len(found)
 
 
 def _attention(softmax: onnx_ir.Node) -> _Attention | None:

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir
-from onnx_ir.passes.common import RemoveUnusedNodesPass
 
+from edgeprune.graph.rewrites.base import Rewrite
 from edgeprune.graph.values import constant, constant_of, introduce, rank_of, same_size
 
-__all__ = ["narrow_reads"]
+__all__ = ["NarrowReads"]
 
 
 @dataclass(frozen=True)
@@ -34,16 +34,11 @@ _Use = tuple[onnx_ir.Node, int]
 _Operands = dict[int, _Read]
 
 
-def narrow_reads(model: onnx_ir.Model) -> int:
-    """Compute at one position what is read at one position; how many matrix products became smaller.
+class NarrowReads(Rewrite):
+    """Computes at one position what is read at one position; a place is a matrix product that became smaller."""
 
-    Args:
-        model: Changed in place; unchanged where the result is 0.
-    """
-    products: int = sum(_hoist(model.graph, node, read) for node, read in list(_selections(model.graph)))
-    if products:
-        RemoveUnusedNodesPass()(model)
-    return products
+    def change(self, model: onnx_ir.Model) -> int:
+        return sum(_hoist(model.graph, node, read) for node, read in list(_selections(model.graph)))
 
 
 def _selections(graph: onnx_ir.Graph) -> Iterator[tuple[onnx_ir.Node, _Read]]:

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir
-from onnx_ir.passes.common import RemoveUnusedNodesPass
 
+from edgeprune.graph.rewrites.base import Rewrite
 from edgeprune.graph.values import Numbers, constant, constant_of, introduce, only_use
 
-__all__ = ["packed_projections"]
+__all__ = ["PackedProjections"]
 
 
 @dataclass(frozen=True)
@@ -37,24 +37,20 @@ _Shared = dict[tuple[tuple[onnx_ir.Value, onnx_ir.Value], ...], tuple[onnx_ir.Va
 """Packed weight and bias by what they are packed from: layers that share weights (ALBERT's) still do."""
 
 
-def packed_projections(model: onnx_ir.Model) -> int:
-    """Pack projections that share their input; how many products there are fewer.
+class PackedProjections(Rewrite):
+    """Packs projections that share their input; a place is a product that there is less."""
 
-    Args:
-        model: Changed in place; unchanged where the result is 0.
-    """
-    groups: dict[onnx_ir.Value, list[_Linear]] = defaultdict(list)
-    for node in model.graph:
-        linear = _linear(node)
-        if linear is not None and node.inputs[0] is not None:
-            groups[node.inputs[0]].append(linear)
-    packed = [(value, linears) for value, linears in groups.items() if len(linears) > 1]
-    shared: _Shared = {}
-    for number, (value, linears) in enumerate(packed):
-        _pack(model.graph, value, linears, f"packed_{number}", shared)
-    if packed:
-        RemoveUnusedNodesPass()(model)
-    return sum(len(linears) - 1 for _, linears in packed)
+    def change(self, model: onnx_ir.Model) -> int:
+        groups: dict[onnx_ir.Value, list[_Linear]] = defaultdict(list)
+        for node in model.graph:
+            linear = _linear(node)
+            if linear is not None and node.inputs[0] is not None:
+                groups[node.inputs[0]].append(linear)
+        packed = [(value, linears) for value, linears in groups.items() if len(linears) > 1]
+        shared: _Shared = {}
+        for number, (value, linears) in enumerate(packed):
+            _pack(model.graph, value, linears, f"packed_{number}", shared)
+        return sum(len(linears) - 1 for _, linears in packed)
 
 
 def _linear(node: onnx_ir.Node) -> _Linear | None:

@@ -14,9 +14,10 @@ import numpy.typing as npt
 import onnx_ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
+from edgeprune.graph.rewrites.base import Rewrite
 from edgeprune.graph.values import constant, constant_of, introduce, same_shape
 
-__all__ = ["unpadded"]
+__all__ = ["Unpadded"]
 
 _MASK = "attention_mask"
 
@@ -38,28 +39,26 @@ _NEUTRAL = {"Add": 0, "Sub": 0, "Mul": 1, "Div": 1, "And": True, "Or": False}
 """By operator, the second operand that changes nothing (either operand, save for differences and quotients)."""
 
 
-def unpadded(model: onnx_ir.Model) -> int:
-    """Take `attention_mask` for ones and drop it; how many operations on texts went with it.
+class Unpadded(Rewrite):
+    """Takes `attention_mask` for ones and drops it; a place is an operation on texts that went with it, the mask itself the first."""
 
-    Args:
-        model: Changed in place; unchanged where the result is 0.
-    """
-    graph = model.graph
-    mask = next((value for value in graph.inputs if value.name == _MASK), None)
-    text = next((value for value in graph.inputs if value is not mask and same_shape(value, mask)), None)
-    if mask is None or text is None or not mask.uses() or mask.is_graph_output():
-        return 0
-    known = _known(graph, mask)
-    dropped = _drop_neutral(graph, known)
-    _show_scalars(graph, known)
-    for node, number in [(use.node, use.idx) for use in mask.uses()]:
-        if node.op_type == "Shape":
-            node.replace_input_with(number, text)
-    RemoveUnusedNodesPass()(model)
-    if mask.uses():  # a mean over tokens counts them
-        _as_ones(graph, mask, text)
-    graph.inputs.remove(mask)
-    return max(1, dropped)
+    def change(self, model: onnx_ir.Model) -> int:
+        graph = model.graph
+        mask = next((value for value in graph.inputs if value.name == _MASK), None)
+        text = next((value for value in graph.inputs if value is not mask and same_shape(value, mask)), None)
+        if mask is None or text is None or not mask.uses() or mask.is_graph_output():
+            return 0
+        known = _known(graph, mask)
+        dropped = _drop_neutral(graph, known)
+        _show_scalars(graph, known)
+        for node, number in [(use.node, use.idx) for use in mask.uses()]:
+            if node.op_type == "Shape":
+                node.replace_input_with(number, text)
+        RemoveUnusedNodesPass()(model)  # what is left of the mask's uses is read
+        if mask.uses():  # a mean over tokens counts them
+            _as_ones(graph, mask, text)
+        graph.inputs.remove(mask)
+        return max(1, dropped)
 
 
 def _known(graph: onnx_ir.Graph, mask: onnx_ir.Value) -> dict[onnx_ir.Value, Number]:

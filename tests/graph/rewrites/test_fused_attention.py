@@ -5,7 +5,7 @@ import numpy as np
 import onnx_ir
 import pytest
 
-from edgeprune.graph.rewrites.fused_attention import fused_attention, standard_attention
+from edgeprune.graph.rewrites.fused_attention import FusedAttention, StandardAttention
 from tests.support.graphs import assert_same, content, numbers, run, written
 
 GRAPH = """(float[b, s, 8] q, float[b, t, 8] k, float[b, t, 8] v, float[b, 1, s, t] mask, float[b, 1, 1, t] row,
@@ -29,11 +29,11 @@ def fused(text: str, attentions: int, queries: int = 5, tokens: int = 5) -> onnx
         "heads": numbers(1, 2, queries, tokens, seed=5), "flat": numbers(queries, tokens, seed=6),
     }  # fmt: skip
     expected, before = run(model, values), content(model)
-    assert standard_attention(model) == attentions
+    assert StandardAttention()(model).places == attentions
     assert (content(model) == before) is (attentions == 0)
     assert_same(run(model, values), expected)
     model = written(text, **CONSTANTS)
-    assert fused_attention(model) == attentions
+    assert FusedAttention()(model).places == attentions
     assert (content(model) == before) is (attentions == 0)
     assert_same(run(model, values), expected)
     return model
@@ -94,7 +94,7 @@ def test_names_that_are_taken_stay_whose_they_are():
 
 def test_the_standards_operator_raises_the_opset_to_the_first_that_has_it():
     model = written(GRAPH, **CONSTANTS)
-    standard_attention(model)
+    StandardAttention()(model)
     assert [node.op_type for node in model.graph] == ["Attention", "Relu"]
     assert (model.opset_imports[""], model.ir_version) == (23, 11)
 
@@ -103,20 +103,20 @@ def test_the_standards_operator_raises_the_opset_to_the_first_that_has_it():
     ("model_type", "left"), [("bert", 0), ("albert", 0), ("mpnet", 2), ("deberta-v2", 2), ("modernbert", 2)]
 )
 def test_no_softmax_is_left_where_attention_is_plain(exported_graph: Callable[[str], Path], model_type: str, left: int):
-    for rewrite, operator in ((standard_attention, "Attention"), (fused_attention, "MultiHeadAttention")):
+    for rewrite, operator in ((StandardAttention(), "Attention"), (FusedAttention(), "MultiHeadAttention")):
         model = onnx_ir.load(exported_graph(model_type))
-        assert rewrite(model) == 2 - left
+        assert rewrite(model).places == 2 - left
         operators = [node.op_type for node in model.graph]
         assert (operators.count("Softmax"), operators.count(operator)) == (left, 2 - left)
 
 
 def test_every_layer_has_its_own_number_of_heads(exported_graph: Callable[[str], Path]):
     model = onnx_ir.load(exported_graph("bert"))
-    standard_attention(model)
+    StandardAttention()(model)
     attentions = [node for node in model.graph if node.op_type == "Attention"]
     for name in ("q_num_heads", "kv_num_heads"):
         assert [node.attributes.get_int(name) for node in attentions] == [1, 3]
     model = onnx_ir.load(exported_graph("bert"))
-    fused_attention(model)
+    FusedAttention()(model)
     attentions = [node for node in model.graph if node.op_type == "MultiHeadAttention"]
     assert [node.attributes.get_int("num_heads") for node in attentions] == [1, 3]

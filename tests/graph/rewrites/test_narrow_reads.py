@@ -6,7 +6,7 @@ import onnx_ir
 import pytest
 from transformers import AutoModel, AutoModelForSequenceClassification, AutoModelForTokenClassification
 
-from edgeprune.graph.rewrites.narrow_reads import narrow_reads
+from edgeprune.graph.rewrites.narrow_reads import NarrowReads
 from edgeprune.tasks.registry import task_for
 from edgeprune.tasks.spec import TaskSpec
 from tests.conftest import ModelFactory
@@ -20,7 +20,7 @@ def narrowed(text: str, products: int, feeds: dict[str, np.ndarray], **constants
     """Rewrite a graph: so many products became smaller, outputs are what they were; 0 products, and so are the bytes."""
     model = written(text, w=W, v=V, **constants)
     expected, before = run(model, feeds), content(model)
-    assert narrow_reads(model) == products
+    assert NarrowReads()(model).places == products
     assert (content(model) == before) is (products == 0)
     assert_same(run(model, feeds), expected)
     return model
@@ -162,13 +162,13 @@ def test_an_operator_of_another_domain_is_not_known():
     for node in model.graph:
         for value in node.outputs:
             value.shape = onnx_ir.Shape(["b", "s", 8])
-    assert narrow_reads(model) == 1
+    assert NarrowReads()(model).places == 1
 
 
 @pytest.mark.parametrize("model_type", ["bert", "deberta-v2", "modernbert"])
 def test_the_last_layers_products_have_one_row(exported_graph: Callable[[str], Path], model_type: str):
     model = onnx_ir.load(exported_graph(model_type))
-    products = narrow_reads(model)
+    products = NarrowReads()(model).places
     rows = [str(node.outputs[0].shape[-2]) for node in model.graph if node.op_type == "MatMul"]
     assert rows.count("1") == products
 
@@ -196,7 +196,7 @@ def test_only_what_reads_one_position_becomes_smaller(tiny_model_folder: ModelFa
     export(task.exportable(model) if task else model, path, INPUTS, outputs)
     graph = onnx_ir.load(path)
     before = content(graph)
-    assert narrow_reads(graph) == products
+    assert NarrowReads()(graph).places == products
     assert (content(graph) == before) is (products == 0)
     values = feed(INPUTS, 3, 7, padded=True)
     assert_same(run(graph, values), run(onnx_ir.load(path), values))

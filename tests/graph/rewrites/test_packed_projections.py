@@ -5,7 +5,7 @@ import numpy as np
 import onnx_ir
 import pytest
 
-from edgeprune.graph.rewrites.packed_projections import packed_projections
+from edgeprune.graph.rewrites.packed_projections import PackedProjections
 from tests.support.graphs import assert_same, content, numbers, run, written
 
 X = {"x": numbers(3, 5, 8)}
@@ -16,7 +16,7 @@ def packed(text: str, fewer: int, feeds: dict[str, np.ndarray] = X, **constants:
     """Rewrite a graph: so many products fewer, outputs are what they were; 0, and so are the bytes."""
     model = written(text, **CONSTANTS | constants)
     expected, before = run(model, feeds), content(model)
-    assert packed_projections(model) == fewer
+    assert PackedProjections()(model).places == fewer
     assert (content(model) == before) is (fewer == 0)
     assert_same(run(model, feeds), expected)
     return model
@@ -76,12 +76,12 @@ def test_a_bias_that_a_caller_may_replace_is_left_alone():
 
 def test_layers_that_share_weights_still_share_them(exported_graph: Callable[[str], Path]):
     model = onnx_ir.load(exported_graph("albert"))
-    assert packed_projections(model) == 4
+    assert PackedProjections()(model).places == 4
     assert [name for name in model.graph.initializers if "packed" in name and "weight" in name] == ["packed_0_weight"]
 
 
 def test_uneven_layers_are_packed_in_their_widths(exported_graph: Callable[[str], Path]):
     model = onnx_ir.load(exported_graph("bert"))
-    packed_projections(model)
+    PackedProjections()(model)
     shapes = [list(value.shape) for name, value in model.graph.initializers.items() if name.endswith("_weight")]
     assert shapes == [[32, 24], [32, 72]]

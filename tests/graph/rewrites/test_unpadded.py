@@ -7,7 +7,7 @@ import pytest
 from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 from transformers import AutoModel
 
-from edgeprune.graph.rewrites.unpadded import unpadded
+from edgeprune.graph.rewrites.unpadded import Unpadded
 from edgeprune.tasks.registry import task_for
 from edgeprune.tasks.spec import TaskSpec
 from tests.conftest import ModelFactory
@@ -24,7 +24,7 @@ def without_mask(
     """Rewrite a graph: it loses the mask, and outputs are what they were for a mask of ones."""
     model = written(text, **constants)
     expected = run(model, feeds | {"input_ids": IDS, "attention_mask": np.ones((3, 5), mask)})
-    assert unpadded(model) > 0
+    assert Unpadded()(model).places > 0
     assert "attention_mask" not in [value.name for value in model.graph.inputs]
     assert_same(run(model, feeds | {"input_ids": IDS}), expected)
     return model
@@ -33,7 +33,7 @@ def without_mask(
 def unchanged(text: str, **constants: object) -> None:
     model = written(text, **constants)
     before = content(model)
-    assert unpadded(model) == 0
+    assert Unpadded()(model).places == 0
     assert content(model) == before
 
 
@@ -43,7 +43,7 @@ def operators(model: onnx_ir.Model) -> list[str]:
 
 def test_a_mask_that_is_given_all_the_same_is_refused(exported_graph: Callable[[str], Path]):
     model = onnx_ir.load(exported_graph("roberta"))
-    unpadded(model)
+    Unpadded()(model)
     with pytest.raises(InvalidArgument, match="Invalid input name: attention_mask"):
         session_of(model).run(None, feed(INPUTS, 1, 5, padded=False))
 
@@ -52,7 +52,7 @@ def test_no_operation_on_the_mask_is_left(exported_graph: Callable[[str], Path])
     model = onnx_ir.load(exported_graph("bert"))
     before = operators(model)
     assert "Where" in before
-    assert before.count("Add") - 2 == operators(model).count("Add") - unpadded(model)
+    assert before.count("Add") - 2 == operators(model).count("Add") - Unpadded()(model).places
     assert not {"Where", "GatherND", "Expand", "And"} & set(operators(model))
 
 
@@ -60,7 +60,7 @@ def test_no_operation_on_the_mask_is_left(exported_graph: Callable[[str], Path])
 def test_the_window_of_local_attention_stays(exported_graph: Callable[[str], Path], length: int):
     path = exported_graph("modernbert")
     model = onnx_ir.load(path)
-    unpadded(model)
+    Unpadded()(model)
     values = feed(INPUTS, 2, length, padded=False)
     assert_same(run(model, values), run(onnx_ir.load(path), values))
     assert "Where" in operators(model)
@@ -71,7 +71,7 @@ def test_a_mean_over_tokens_counts_them(tiny_model_folder: ModelFactory, tmp_pat
     module = task_for(spec).exportable(AutoModel.from_pretrained(tiny_model_folder("bert", "Model")))
     export(module, tmp_path / "model.onnx", INPUTS, ["sentence_embedding"])
     model = onnx_ir.load(tmp_path / "model.onnx")
-    assert unpadded(model)
+    assert Unpadded()(model).places
     for batch, length in ((1, 1), (3, 7)):
         values = feed(INPUTS, batch, length, padded=False)
         assert_same(run(model, values), run(onnx_ir.load(tmp_path / "model.onnx"), values))
@@ -192,5 +192,5 @@ def test_operators_of_another_domain_are_not_known():
         "(int64[b, s] attention_mask, int64[b, s] input_ids) => (int64[b, s] y)"
         "{ n = custom.Abs(attention_mask)  t = custom.Add(input_ids, attention_mask)  r = Mul(t, n)  y = Neg(r) }"
     )
-    unpadded(model)
+    Unpadded()(model)
     assert operators(model) == ["Shape", "Expand", "Abs", "Add", "Mul", "Neg"]

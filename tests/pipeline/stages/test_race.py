@@ -18,6 +18,7 @@ from edgeprune.devices.protocol import LatencyRequest
 from edgeprune.graph.references import REFERENCES, load_references
 from edgeprune.graph.rewrite import rewrite
 from edgeprune.graph.rewrites import REWRITES
+from edgeprune.graph.rewrites.base import Rewrite
 from edgeprune.ondevice.agent import device_info
 from edgeprune.ondevice.run import Model
 from edgeprune.pipeline.stages.benchmark import Benchmark
@@ -227,6 +228,16 @@ def test_what_gains_twice_is_found_by_racing_the_winner_again(built: Built, tmp_
     assert sum(row.why.startswith("won") for row in rows) == 1
 
 
+class Given(Rewrite):
+    """A rewrite that a test makes up."""
+
+    def __init__(self, change: Callable[[onnx_ir.Model], int]) -> None:
+        self._change = change
+
+    def change(self, model: onnx_ir.Model) -> int:
+        return self._change(model)
+
+
 def test_a_rewrite_that_is_not_exact_is_dropped_with_a_note(
     built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -235,7 +246,7 @@ def test_a_rewrite_that_is_not_exact_is_dropped_with_a_note(
         bias.const_value = onnx_ir.tensor(bias.const_value.numpy() + 0.5, name=bias.name)  # type: ignore[union-attr]
         return 1
 
-    monkeypatch.setitem(REWRITES, "fused-attention", wrong)
+    monkeypatch.setitem(REWRITES, "fused-attention", Given(wrong))
     winner, rows, _ = raced(built, tmp_path, lambda name: 1.0 if "fused" in name else 2.0)
     assert "fused-attention" not in winner.rewrites
     assert not any("fused-attention" in row.variant for row in rows)
@@ -262,7 +273,7 @@ def test_a_rewrite_that_onnxruntime_refuses_is_dropped(
         model.graph[-1].op_type = "NoSuchOperator"
         return 1
 
-    monkeypatch.setitem(REWRITES, "packed-projections", broken)
+    monkeypatch.setitem(REWRITES, "packed-projections", Given(broken))
     winner, rows, _ = raced(built, tmp_path, lambda name: 1.0 if "packed" in name or "fused-" in name else 2.0)
     assert winner.rewrites == ("fused-attention",), "those after it are none the worse for it"
     assert not any("packed-projections" in row.variant for row in rows)
@@ -278,7 +289,7 @@ def test_only_the_rewrite_at_fault_is_left_out(
         model.graph.initializers["classifier.bias"].const_value = onnx_ir.tensor([9.0, -9.0], name="classifier.bias")
         return 1
 
-    monkeypatch.setitem(REWRITES, "narrow-reads", faulty)
+    monkeypatch.setitem(REWRITES, "narrow-reads", Given(faulty))
     export = built.artifact("export", 1)
     references = load_references(export.file(REFERENCES))
     found = rewrite(
