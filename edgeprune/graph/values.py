@@ -6,9 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir
 
-__all__ = [
-    "Numbers", "constant", "constant_of", "introduce", "only_use", "producer_of", "rank_of", "same_shape", "same_size"
-]  # fmt: skip
+__all__ = ["Numbers", "constant", "constant_of", "introduce", "only_use", "rank_of", "same_shape", "same_size"]
 
 Numbers = npt.NDArray[np.generic]
 
@@ -64,12 +62,6 @@ def _free(graph: onnx_ir.Graph, name: str) -> str:
     taken = {value.name for value in [*graph.inputs, *(output for node in nodes for output in node.outputs)]}
     taken.update(graph.initializers, (node.name for node in nodes))
     return next(free for free in chain([name], (f"{name}_{number}" for number in count(1))) if free not in taken)
-
-
-def producer_of(value: onnx_ir.Value | None, *op_types: str) -> onnx_ir.Node | None:
-    """The node that computes a value, if it is one of these standard operators."""
-    node = None if value is None else value.producer()
-    return node if node is not None and node.domain in ("", "ai.onnx") and node.op_type in op_types else None
 
 
 def only_use(value: onnx_ir.Value, op_type: str) -> onnx_ir.Node | None:

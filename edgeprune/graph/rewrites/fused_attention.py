@@ -7,17 +7,20 @@
 https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md#com.microsoft.MultiHeadAttention). The four
 transposes go; which kernel is faster, and whether it makes up for what it does instead, is the race's to say. Layers may
 have different numbers of heads; one whose queries, keys and values aren't plainly split into heads (rotary positions,
-relative positions added between) stays as it is.
+relative positions added between), or whose scores something else reads too, stays as it is.
 """
 
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import onnx_ir
+from onnx_ir import Value
+from onnxscript.rewriter.pattern import ANY_VALUE, OrValue, Pattern
 
 from edgeprune.graph.rewrites.base import Rewrite
-from edgeprune.graph.values import constant_of, introduce, only_use, producer_of, same_size
+from edgeprune.graph.values import constant_of, introduce, same_size
 
 __all__ = ["FusedAttention", "StandardAttention"]
 
@@ -30,11 +33,11 @@ _OPSET, _IR_VERSION = 23, 11
 class _Attention:
     """One layer's attention in a graph."""
 
-    query: onnx_ir.Value
+    query: Value
     """[batch, queries, heads · width]; the next two [batch, tokens, heads · width]."""
-    key: onnx_ir.Value
-    value: onnx_ir.Value
-    mask: onnx_ir.Value | None
+    key: Value
+    value: Value
+    mask: Value | None
     """Added to the scores, broadcast to [batch, heads, queries, tokens]."""
     heads: int
     scale: float
@@ -47,7 +50,8 @@ class _OneOperator(Rewrite):
 
     def change(self, model: onnx_ir.Model) -> int:
         graph = model.graph
-        found = [one for node in graph if (one := _attention(node)) is not None]
+        matches = [match for node in graph if (match := _PLAIN.match(model, graph, node))]
+        found = [one for match in matches if (one := _attention(**match.bindings)) is not None]
         for number, attention in enumerate(found):
             operator = self.operator(attention)
             before, after = attention.result.outputs[0], operator.outputs[0]
@@ -98,53 +102,51 @@ class StandardAttention(_OneOperator):
         model.ir_version = max(model.ir_version, _IR_VERSION)
 
 
-def _attention(softmax: onnx_ir.Node) -> _Attention | None:
-    """The attention around a Softmax, or None."""
-    found = _scores(softmax) if softmax.op_type == "Softmax" and not softmax.domain else None
-    if found is None:
-        return None
-    mixed = only_use(softmax.outputs[0], "MatMul")
-    transposed = None if mixed is None else only_use(mixed.outputs[0], "Transpose")
-    result = None if transposed is None else only_use(transposed.outputs[0], "Reshape")
-    if mixed is None or transposed is None or result is None or result.outputs[0].is_graph_output():
-        return None
-    product, mask, scale = found
-    query = _split(product.inputs[0], (0, 2, 1, 3))
-    key = _split(product.inputs[1], (0, 2, 3, 1))
-    value = _split(mixed.inputs[1], (0, 2, 1, 3))
-    if query is None or key is None or value is None or not query[1] == key[1] == value[1]:
+def _plain(op: Any, query: Any, key: Any, value: Any, mask: Any, factor: Any) -> Any:
+    """What is replaced, for onnxscript's matcher: it finds it where nothing else reads the values in between."""
+    queries = op.Transpose(op.Reshape(query, ANY_VALUE, _outputs=["query_heads"]), perm=[0, 2, 1, 3])
+    keys = op.Transpose(op.Reshape(key, ANY_VALUE, _outputs=["key_heads"]), perm=[0, 2, 3, 1])
+    values = op.Transpose(op.Reshape(value, ANY_VALUE, _outputs=["value_heads"]), perm=[0, 2, 1, 3])
+    product = op.MatMul(queries, keys, _outputs=["product"])
+    ways = [op.Mul(product, factor), op.Div(product, factor), product]
+    scaled = OrValue(ways, tag_var="scaling", tag_values=["Mul", "Div", None])
+    scores = OrValue([op.Add(scaled, mask), op.Add(mask, scaled), scaled])
+    mixed = op.MatMul(op.Softmax(scores, _outputs=["weights"]), values)
+    return op.Reshape(op.Transpose(mixed, perm=[0, 2, 1, 3]), ANY_VALUE, _outputs=["result"])
+
+
+_PLAIN = Pattern(_plain)
+
+
+def _attention(
+    query: Value, key: Value, value: Value, mask: Value | None, factor: Value | None, scaling: str | None,
+    query_heads: Value, key_heads: Value, value_heads: Value, product: Value, weights: Value, result: Value,
+) -> _Attention | None:  # fmt: skip
+    """What was found; None where sizes or numbers don't let it be one operator."""
+    heads, scale = _heads(query, query_heads), _scale(factor, scaling)
+    if heads is None or scale is None:
         return None
     plain = (
-        mixed.inputs[0] is softmax.outputs[0]
-        and _permutation(transposed) == (0, 2, 1, 3)
-        and _same_sizes(result.outputs[0].shape, [*query[0].shape[:2], value[0].shape[2]])
-        and (mask is None or _fits(mask, product.outputs[0]))
+        heads == _heads(key, key_heads) == _heads(value, value_heads)
+        and weights.producer().attributes.get_int("axis", -1) in (-1, 3)
+        and (mask is None or _fits(mask, product))
+        and _same_sizes(result.shape, [*query.shape[:2], value.shape[2]])
+        and not result.is_graph_output()
     )
-    return _Attention(query[0], key[0], value[0], mask, query[1], scale, result) if plain else None
+    return _Attention(query, key, value, mask, heads, scale, result.producer()) if plain else None
 
 
-def _scores(softmax: onnx_ir.Node) -> tuple[onnx_ir.Node, onnx_ir.Value | None, float] | None:
-    """The product of queries and keys under a Softmax, the mask that is added to it, and its scale."""
-    if softmax.attributes.get_int("axis", -1) not in (-1, 3):
+def _scale(factor: Value | None, scaling: str | None) -> float | None:
+    """What scores are multiplied with; None where that isn't one known number."""
+    if factor is None:
+        return 1.0
+    numbers = constant_of(factor)
+    if numbers is None or numbers.size != 1 or not numbers.item():
         return None
-    scores, mask, scale = softmax.inputs[0], None, 1.0
-    if (add := producer_of(scores, "Add")) is not None:
-        products = [value for value in add.inputs if producer_of(value, "MatMul", "Mul", "Div") is not None]
-        if len(products) != 1:
-            return None
-        scores = products[0]
-        mask = next(value for value in add.inputs if value is not scores)
-    if (scaled := producer_of(scores, "Mul", "Div")) is not None:
-        factor = constant_of(scaled.inputs[1])
-        if factor is None or factor.size != 1 or not factor.item():
-            return None
-        scale = float(factor.item()) if scaled.op_type == "Mul" else 1.0 / float(factor.item())
-        scores = scaled.inputs[0]
-    product = producer_of(scores, "MatMul")
-    return None if product is None else (product, mask, scale)
+    return float(numbers.item()) if scaling == "Mul" else 1.0 / float(numbers.item())
 
 
-def _fits(mask: onnx_ir.Value, scores: onnx_ir.Value) -> bool:
+def _fits(mask: Value, scores: Value) -> bool:
     """Whether a mask is [batch or 1, heads or 1, queries, tokens], which is all that the operator takes."""
     if mask.shape is None or scores.shape is None or len(mask.shape) != len(scores.shape):
         return False
@@ -156,22 +158,11 @@ def _same_sizes(shape: onnx_ir.Shape | None, wanted: Sequence[int | onnx_ir.Symb
     return shape is not None and len(shape) == len(wanted) and all(map(same_size, shape, wanted))
 
 
-def _split(value: onnx_ir.Value | None, permutation: tuple[int, ...]) -> tuple[onnx_ir.Value, int] | None:
-    """What is split into heads and transposed to give `value`, and the number of heads; None where it isn't that."""
-    transpose = producer_of(value, "Transpose")
-    reshape = producer_of(transpose.inputs[0], "Reshape") if transpose is not None else None
-    if transpose is None or reshape is None or _permutation(transpose) != permutation:
+def _heads(whole: Value, split: Value) -> int | None:
+    """Into how many heads a Reshape splits [batch, tokens, heads · width]; None where it does something else."""
+    if whole.shape is None or split.shape is None or len(whole.shape) != 3 or len(split.shape) != 4:
         return None
-    whole, split = reshape.inputs[0], reshape.outputs[0].shape
-    if whole is None or whole.shape is None or split is None or len(whole.shape) != 3 or len(split) != 4:
-        return None
-    heads, width = split[2], split[3]
+    heads, width = split.shape[2], split.shape[3]
     if not isinstance(heads, int) or not isinstance(width, int) or heads * width != whole.shape[2]:
         return None
-    if not _same_sizes(whole.shape[:2], split[:2]):
-        return None
-    return whole, heads
-
-
-def _permutation(transpose: onnx_ir.Node) -> tuple[int, ...]:
-    return tuple(transpose.attributes.get_ints("perm", ()))
+    return heads if _same_sizes(whole.shape[:2], split.shape[:2]) else None

@@ -62,6 +62,9 @@ def test_an_attention_is_one_operator(queries: int, tokens: int):
         [("scaled = Mul(qk, scale)", ""), ("Add(scaled, mask)", "Add(qk, mask)")],
         [("Mul(qk, scale)", "Div(qk, scale)")],
         [("Softmax<axis = -1>", "Softmax<axis = 3>")],
+        [
+            ("scores = Add(scaled, mask)", "added = Mul(mask, scale)  scores = Add(scaled, added)")
+        ],  # a mask that is a product
     ],
 )
 def test_each_way_to_write_it(changes: list[tuple[str, str]]):
@@ -76,6 +79,9 @@ def test_each_way_to_write_it(changes: list[tuple[str, str]]):
         [("Softmax<axis = -1>", "Softmax<axis = 2>")],
         [("scaled = Mul(qk, scale)  scores = Add(scaled, mask)", "added = Add(qk, mask)  scores = Mul(added, scale)")],
         [("=> (y)", "=> (y, p)")],  # what is attended to is told
+        [("=> (y)", "=> (y, qk)")],  # scores are told
+        [("y = Relu(r)", "z = Relu(scores)  y = Relu(r)"), ("=> (y)", "=> (y, z)")],
+        [("scaled = Mul(qk, scale)", "scaled = Mul(qk, flat)")],
         [("=> (y)", "=> (r)"), ("y = Relu(r)", "")],
         [("Concat<axis = 0>(n, m, eight)", "Concat<axis = 0>(m, n, eight)")],
         [("to_q = Concat<axis = 0>(n, m, two, four)", "to_q = Concat<axis = 0>(m, n, two, four)"), ("scaled = Mul(qk, scale)  scores = Add(scaled, mask)", "scores = Mul(qk, scale)"), ("Concat<axis = 0>(n, l", "Concat<axis = 0>(l, n"), ("(n, m, eight)", "(m, n, eight)")],
