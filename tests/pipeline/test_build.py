@@ -380,7 +380,7 @@ def test_two_texts_are_classified_together(built: Built, tiny_model_folder: Mode
     answer = _run_package(package, "the film was", "a lovely great superb film .")
     assert answer["text"] == ["the film was", "a lovely great superb film ."]
     assert answer["label"] == "pos"
-    assert 'python run.py "A text." "Another one."' in (package / "README.md").read_text(encoding="utf-8")
+    assert "python run.py 'A text.' 'Another one.'" in (package / "README.md").read_text(encoding="utf-8")
 
 
 def test_feature_extraction_needs_no_labels(built: Built, tiny_model_folder: ModelFactory, tmp_path: Path) -> None:

@@ -20,9 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import JsonValue
 
-from edgeprune import ondevice
 from edgeprune.base.strict_yaml import Frozen
-from edgeprune.ondevice.agent import device_info
+from edgeprune.ondevice import agent
 from edgeprune.pipeline.stages.base import Stage, Work
 from edgeprune.pipeline.stages.package_card import licence_of, model_card
 from edgeprune.profiles.pipeline import PackageConfig
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Package", "PackageName"]
 
-_ASSETS = Path(ondevice.__file__).parent
+_ASSETS = Path(agent.__file__).parent
 _READER_FILES = ("tokenizer.json", "preprocessor_config.json")
 
 
@@ -68,8 +67,8 @@ class Package(Stage):
     """
 
     name = "package"
-    version = 7
-    libraries = ("onnxruntime", "tokenizers", "numpy")
+    version = 8
+    libraries = ("onnxruntime", "tokenizers", "numpy", "huggingface-hub", "jinja2")
     roles = ("dense", "model")
 
     def __init__(
@@ -89,7 +88,7 @@ class Package(Stage):
         self.produces = (name.folder, f"{name.folder}.tar.gz")
 
     def fingerprint(self) -> dict[str, JsonValue]:
-        device = device_info()
+        device = agent.device_info()
         return {
             "config": self._config.model_dump(mode="json"),
             "name": self._name.model_dump(mode="json"),
@@ -146,7 +145,7 @@ class Package(Stage):
             preprocess=import_module(f"edgeprune.ondevice.{preprocess}"),
             postprocess=import_module(f"edgeprune.ondevice.{postprocess}"),
         )
-        device = device_info()
+        device = agent.device_info()
         _write_json(
             folder / "goldens.json",
             {

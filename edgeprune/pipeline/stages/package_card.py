@@ -1,22 +1,28 @@
 """The package's model card: what was made from what, how good it is, and how to use it."""
 
 import re
+import shlex
 from importlib import metadata
 from pathlib import Path
-from string import Template
 from typing import TYPE_CHECKING
 
-from edgeprune import ondevice
 from edgeprune.models.reference import ModelSource
+from edgeprune.ondevice import agent
 from edgeprune.pipeline.stages.base import Work
 from edgeprune.profiles.variant import SessionOptions, Variant
+from edgeprune.store.records import Metric
+from edgeprune.tasks import TaskName
 
 if TYPE_CHECKING:
+    from huggingface_hub import ModelCardData
+
     from edgeprune.tasks.prepared import Prepared
 
 __all__ = ["licence_of", "model_card"]
 
-_TEMPLATE = Path(ondevice.__file__).parent / "model_card.md"
+_TEMPLATE = Path(agent.__file__).parent / "model_card.md"
+_SPECIAL = re.compile(r"[\\`*\[\]<>|~&$#]|(?<![^\W_])_|_(?![^\W_])")
+"""Characters that mean something in Markdown; an underscore does at the edge of a word."""
 _REQUIRES = {"text": "onnxruntime tokenizers numpy", "image": "onnxruntime pillow numpy"}
 
 
@@ -45,63 +51,91 @@ def model_card(
         oldest_runtime: The oldest onnxruntime that can run the graph.
         goldens: How many inputs and outputs the package holds.
     """
+    from huggingface_hub import ModelCard
+
     dense, final = work.parents["dense"].manifest.metrics, work.parents["model"].manifest.metrics
     assert dense.metric is not None and final.metric is not None  # noqa: S101, PT018 (both stages always measure)
     task, spec, reader = prepared.task, prepared.task.spec, prepared.reader
     notes = [note for parent in work.parents.values() for note in parent.manifest.metrics.notes]
     low, high = final.metric.drop_interval or (0.0, 0.0)
-    return Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(
-        name=name,
-        release=release,
-        target=target,
-        model=work.model.name,
+    card = ModelCard.from_template(
+        _card_data(spec.task, final.metric, name=name, licence=licence_of(work.model)),
+        template_path=str(_TEMPLATE),
+        title=_literal(f"{name} {release} for {target}"),
+        model=_literal(work.model.name),
         model_digest=work.model.digest,
         task=spec.task + (f" ({spec.problem_type})" if spec.problem_type else ""),
-        labels=", ".join(spec.labels) or "none",
+        labels=_literal(", ".join(spec.labels) or "none"),
         precision=variant.precision.words,
-        session=_session_table(session),
+        session=session.calls,
         graph=_graph_words(variant),
-        kind=task.kind,
         reads=task.reading_notes(reader),
         requires=_REQUIRES[task.kind],
-        metric=final.metric.name,
-        others="".join(
-            f"| {other} | {dense.metric.others[other]:.4f} | {value:.4f} |\n"
-            for other, value in final.metric.others.items()
-        ),
-        samples=final.metric.samples,
-        dense_value=f"{dense.metric.value:.4f}",
-        final_value=f"{final.metric.value:.4f}",
+        metric=_literal(final.metric.name),
+        figures=[
+            (
+                _literal(f"{final.metric.name} on {final.metric.samples} test {task.kind}s"),
+                f"{dense.metric.value:.4f}",
+                f"{final.metric.value:.4f}",
+            ),
+            *(
+                (_literal(other), f"{dense.metric.others[other]:.4f}", f"{value:.4f}")
+                for other, value in final.metric.others.items()
+            ),
+            ("parameters", f"{dense.parameters:,}", f"{final.parameters:,}"),
+            ("model file, MB", f"{(dense.model_bytes or 0) / 1e6:.1f}", f"{(final.model_bytes or 0) / 1e6:.1f}"),
+        ],
         drop=f"{final.metric.drop:+.4f}",
-        low=f"{low:+.4f}",
-        high=f"{high:+.4f}",
-        dense_parameters=f"{dense.parameters:,}",
-        final_parameters=f"{final.parameters:,}",
-        dense_mb=f"{(dense.model_bytes or 0) / 1e6:.1f}",
-        final_mb=f"{(final.model_bytes or 0) / 1e6:.1f}",
-        example=" ".join(f'"{text}"' for text in task.example_inputs(reader)),
-        goldens=goldens,
-        notes="".join(f"- Note: {note}\n" for note in dict.fromkeys(notes)),
-        licence=licence_of(work.model) or "not stated by the model",
+        interval=f"{low:+.4f} to {high:+.4f}",
+        example=shlex.join(task.example_inputs(reader)),
+        goldens=f"{goldens} {task.kind}s",
+        notes=[_literal(note) for note in dict.fromkeys(notes)],
+        licence=_literal(licence_of(work.model) or "not stated by the model"),
         onnxruntime=metadata.version("onnxruntime"),
         oldest=oldest_runtime,
     )
+    return f"{card}\n"
 
 
 def licence_of(model: ModelSource) -> str | None:
-    """Read the licence that a model's own card names in its front matter; None where it names none."""
-    card = model.folder / "README.md"
-    text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
-    front_matter = re.match(r"---\n(.*?)\n---", text, re.DOTALL)
-    found = re.search(r"^license:\s*(\S+)", front_matter.group(1), re.MULTILINE) if front_matter else None
-    return found.group(1) if found else None
+    """Read the licence that a model's own card names in its front matter; None where it names none that can be read."""
+    import yaml
+    from huggingface_hub import metadata_load
+
+    try:
+        licence = (metadata_load(model.folder / "README.md") or {}).get("license")
+    except (FileNotFoundError, ValueError, yaml.YAMLError):
+        return None
+    return ", ".join(map(str, licence if isinstance(licence, list) else [licence])) if licence else None
 
 
-def _session_table(session: SessionOptions) -> str:
-    """Rows of the session options as each language names them."""
-    return "".join(
-        f"| {language} | {', '.join(f'`{call}`' for call in calls)} |\n" for language, calls in session.calls.items()
+def _card_data(task: TaskName, metric: Metric, *, name: str, licence: str | None) -> "ModelCardData":
+    """What the Hub reads of a card: its front matter. The data's name is the user's own and may be a path: it isn't told."""
+    from huggingface_hub import EvalResult, ModelCardData
+
+    return ModelCardData(
+        library_name="onnx",
+        license=licence,
+        pipeline_tag=task,
+        tags=["edgeprune"],
+        model_name=name,
+        eval_results=[
+            EvalResult(
+                task_type=task,
+                dataset_type="unknown",
+                dataset_name="test rows of the data that it was made with",
+                dataset_split="test",
+                metric_type=measured,
+                metric_value=round(value, 4),
+            )
+            for measured, value in {metric.name: metric.value, **metric.others}.items()
+        ],
     )
+
+
+def _literal(text: str) -> str:
+    """Text as Markdown that shows it as it is, in a line or a table's cell: names and labels are whatever users call them."""
+    return _SPECIAL.sub(r"\\\g<0>", " ".join(text.split()))
 
 
 def _graph_words(variant: Variant) -> str:
