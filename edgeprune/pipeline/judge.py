@@ -63,7 +63,7 @@ def make_report(request: BuildRequest, plan: Plan, done: Mapping[str, Done], *, 
         race=[row for one in artifacts.values() if one.manifest.stage == "race" for row in read_race(one)],
         latency=latency,
         budget=budget,
-        notes=notes,
+        notes=list(dict.fromkeys(notes)),
     )
 
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Package", "PackageName"]
 
-_ASSETS = Path(agent.__file__).parent
+_ASSETS = Path(__file__).parents[2] / "ondevice"
 _READER_FILES = ("tokenizer.json", "preprocessor_config.json")
 
 

@@ -11,7 +11,7 @@ from edgeprune.ondevice import agent
 from edgeprune.pipeline.stages.base import Work
 from edgeprune.profiles.variant import SessionOptions, Variant
 from edgeprune.store.records import Metric
-from edgeprune.tasks import TaskName
+from edgeprune.tasks.registry import TaskName
 
 if TYPE_CHECKING:
     from huggingface_hub import ModelCardData
