@@ -9,8 +9,8 @@ from edgeprune.pipeline.stages.base import Work
 from edgeprune.pipeline.stages.package_card import licence_of, model_card
 from edgeprune.profiles.variant import SessionOptions, read_variant
 from edgeprune.store.records import Artifact
-from edgeprune.tasks import task_for
 from edgeprune.tasks.prepared import open_prepared
+from edgeprune.tasks.registry import task_for
 from tests.support.e2e import Built, work_of
 
 HOSTILE = "a|b\n---\n<img src=x> [link](y) {{ 7 * 7 }} `code` *bold* __init__ a: - &b"
