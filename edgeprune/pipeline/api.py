@@ -55,7 +55,7 @@ def build(call: _Call) -> BuildReport:
     The keywords are the fields of `edgeprune.pipeline.options.BuildOptions`, which are the flags of `edgeprune build` as
     well, and `emit`, a function that is handed every event.
 
-    Example:
+    Examples:
         >>> import edgeprune
         >>> report = edgeprune.build(
         ...     "./my-model", data="reviews.jsonl", task="text-classification", pipeline="tiny.yaml", target="board.yaml"
@@ -82,7 +82,7 @@ def load(path: str | Path) -> "PreTrainedModel":
     Raises:
         ModelError: There is no checkpoint, or its files don't fit together.
 
-    Example:
+    Examples:
         >>> import edgeprune
         >>> model = edgeprune.load("./my-model")
         >>> model.config.model_type, model.training
