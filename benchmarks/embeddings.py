@@ -1,10 +1,11 @@
-"""all-MiniLM-L6-v2 as a sentence-embedding model: pruned without labels, in int8, beside the original.
+"""Measure all-MiniLM-L6-v2 as a sentence-embedding model: pruned without labels, in int8, beside the original.
 
     python benchmarks/embeddings.py movie-reviews=TRAIN.jsonl,TEST.jsonl reuters-r8=TRAIN.jsonl,TEST.jsonl
 
-Prints a Markdown table, a row a data set, on its held-out texts: the mean cosine to the original model's embeddings after
-pruning, after the fine-tune and in int8; overlap@10, how many of a text's ten nearest other texts are the same; and, if
-the host is a target that can be measured, p50 of the original in fp32 and of the result, interleaved in one run.
+Prints a Markdown table with one row for each data set, measured on its held-out texts. The mean cosine is to the
+original model's embeddings: after pruning, after the fine-tune and in int8. overlap@10 is the share of a text's ten
+nearest other texts that stay the same. If the host is a target that can be measured, there is p50 of the original in
+fp32 and of the result, interleaved in one run.
 """
 
 import argparse
@@ -22,7 +23,7 @@ NEIGHBOURS = 10
 
 
 def nearest(embeddings: np.ndarray) -> np.ndarray:
-    """By row, the numbers of the rows with the highest cosine, itself excluded; [rows, NEIGHBOURS]."""
+    """Find for each row the other rows with the highest cosine; [rows, NEIGHBOURS]."""
     unit = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
     cosines = unit @ unit.T
     np.fill_diagonal(cosines, -np.inf)
@@ -30,13 +31,13 @@ def nearest(embeddings: np.ndarray) -> np.ndarray:
 
 
 def overlap(original: np.ndarray, ours: np.ndarray) -> float:
-    """Mean share of a row's nearest rows that both agree on."""
+    """Compute the mean share of a row's nearest rows that both models agree on."""
     pairs = zip(nearest(original), nearest(ours), strict=True)
     return float(np.mean([len(np.intersect1d(a, b)) / NEIGHBOURS for a, b in pairs]))
 
 
 def row(name: str, report: BuildReport, store: Path) -> str:
-    """A Markdown row."""
+    """Write a Markdown row."""
 
     def outputs(stage: str) -> np.ndarray:
         key = [one for one in report.stages if one.stage == stage][0 if stage == "prepare" else -1].key

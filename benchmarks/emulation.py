@@ -1,9 +1,10 @@
-"""A package of texts on four emulated ARM64 cores, beside this machine: loads, largest difference, same answers.
+"""Run a package of texts on four emulated ARM64 cores, beside this machine.
 
 python benchmarks/emulation.py dist/my-model-0-raspberry-pi-4
 
-Needs `make arm`. The texts are the package's goldens. Differences are relative to max(1, this machine's largest output);
-the seconds are the emulator's and say nothing of a device's.
+Needs `make arm`. For each core the table says whether the package loads, the largest difference of an output and how
+many answers are the same. The texts are the package's goldens. Differences are relative to max(1, this machine's
+largest output). The seconds are the emulator's and say nothing about a device.
 """
 
 import json
@@ -44,13 +45,13 @@ request = OutputsRequest(
 
 
 def decision(row: int, output: np.ndarray) -> object:
-    """What a text's output says."""
+    """Read the decision in the output for a text."""
     answer = model.postprocess.answer(output, encodings[row], contents[row], model)
     return model.postprocess.decision(answer)
 
 
 def compared(core: ArmCore) -> str:
-    """The core's row of the table."""
+    """Run the package on a core, and write the core's row of the table."""
     began = time.perf_counter()
     try:
         answers = EmulatedRunner(EmulatedConfig(type="emulated", core=core)).run(

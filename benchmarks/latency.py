@@ -1,13 +1,14 @@
-"""p50 of PyTorch eager and of the dense and the resulting ONNX graphs, as exported and as raced, interleaved in one process.
+"""Time PyTorch eager and the dense and the resulting ONNX graphs, as exported and as raced, interleaved in one process.
 
     python benchmarks/latency.py --data TRAIN.jsonl --test-data TEST.jsonl
     python benchmarks/latency.py --data TRAIN.jsonl --test-data TEST.jsonl --bert-base --max-rows 300
 
-`--bert-base` is a BERT-base-sized model with random weights. Beside each p50 stands how many times as long it takes as the
-result as raced, with its interval; below the table, what the result loses of the metric. Plain int8 is `quantize_dynamic`
-of the dense export, a scale a tensor, and nothing else. One thread, batch 1, lengths from the test data and 128 tokens. The
-models take turns of ten runs; several processes, the median over processes of each one's own and its 95% interval. PyTorch
-runs the dense checkpoint with eager attention.
+`--bert-base` is a BERT-base-sized model with random weights. Beside each p50 stands its ratio to the p50 of the result
+as raced, with an interval. Below the table stands what the result loses of the metric. Plain int8 is `quantize_dynamic`
+of the dense export, with one scale for each tensor, and nothing else. Everything runs on one thread with batch 1, at
+lengths from the test data and at 128 tokens. The models take turns of ten runs in several processes. A p50 is the
+median over processes of each process's p50, with its 95% interval. PyTorch runs the dense checkpoint with eager
+attention.
 """
 
 import argparse
@@ -32,7 +33,7 @@ RESULT, PLAIN = "result, as raced", "dense, plain int8"
 
 
 def child(request: dict) -> None:
-    """Time all models by turns; print samples in ms as JSON."""
+    """Time all models by turns, and print samples in ms as JSON."""
     import numpy as np
     import torch
 
@@ -69,11 +70,11 @@ def child(request: dict) -> None:
 
 
 def show(runs: list[dict], sizes: dict[str, int]) -> None:
-    """Print the Markdown table: a row a model.
+    """Print the Markdown table, with one row for each model.
 
     Args:
-        runs: Samples in ms by workload and model, one dictionary a process.
-        sizes: Of the models' files, in bytes.
+        runs: Samples in ms by workload and model, one dictionary for each process.
+        sizes: Sizes of the models' files, in bytes.
     """
     print("| model | MB | p50 ms, lengths from the data | times the result | p50 ms, 128 tokens | times the result |")
     print("|---|---|---|---|---|---|")
@@ -131,7 +132,7 @@ def main() -> None:
     in_fp32 = built("stages.prune=null", "stages.finetune=null", "target.precision.mode=fp32")
 
     def folder(stage: str, place: int, report: BuildReport = report) -> Path:
-        """Of the dense model's artifact (place 0) or the result's (-1)."""
+        """Find the folder of the dense model's artifact (place 0) or of the result's (-1)."""
         return arguments.store / stage / [row for row in report.stages if row.stage == stage][place].key
 
     from onnxruntime.quantization import QuantType, quantize_dynamic

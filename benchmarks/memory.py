@@ -1,15 +1,16 @@
-"""Seconds, peak memory and size of each stage: MiniLM through a whole build, and base-sized models (random weights).
+"""Measure each stage's seconds, peak memory and size, for MiniLM and for base-sized models (random weights).
 
     python benchmarks/memory.py --data TRAIN.jsonl --test-data TEST.jsonl --minilm
     python benchmarks/memory.py --data TRAIN.jsonl --test-data TEST.jsonl --bert-base --max-rows 300
     python benchmarks/memory.py --data TRAIN.jsonl --question-answering --fill-mask --max-rows 200
 
-`--question-answering` is a BERT-base on questions generated from the texts (what follows these words?), `--fill-mask` an
-XLM-RoBERTa-base on the texts, with a vocabulary of 250,002 tokens (the texts' own and invented ones), pruned to them.
+`--question-answering` is a BERT-base on questions generated from the texts (what follows these words?). `--fill-mask`
+is an XLM-RoBERTa-base on the texts. Its vocabulary has 250,002 tokens (those of the texts, and invented ones) and is
+pruned to the texts.
 
-Every stage runs in a process of its own, which first imports everything a stage imports; `above imports` is the stage's
-peak less the size of the process then. For trainings, what weights, gradients, AdamW's two moments and the teacher take
-together stands beside the peak.
+Every stage runs in a process of its own, which first imports everything that a stage imports. `above imports` is the
+stage's peak less the size of the process after these imports. For trainings, the memory of weights, gradients, AdamW's
+two moments and the teacher together stands beside the peak.
 """
 
 import argparse
@@ -28,12 +29,12 @@ XLM_R_TOKENS = 250_002
 
 
 def texts_of(path: str) -> list[str]:
-    """The texts of a JSON Lines file."""
+    """Read the texts of a JSON Lines file."""
     return [json.loads(line)["text"] for line in Path(path).read_text(encoding="utf-8").splitlines()]
 
 
 def bert_base(folder: Path, class_name: str = "BertForSequenceClassification") -> None:
-    """A BERT-base-sized model with random weights and MiniLM's tokenizer."""
+    """Save a BERT-base-sized model with random weights and MiniLM's tokenizer."""
     import torch
     import transformers
 
@@ -47,7 +48,7 @@ def bert_base(folder: Path, class_name: str = "BertForSequenceClassification") -
 
 
 def questions(source: str, folder: Path) -> Path:
-    """SQuAD-like rows: the context is a text, the question its words before the answer."""
+    """Write SQuAD-like rows: the context is a text, and the question has the words before the answer."""
     rows = []
     for text in texts_of(source):
         words = text.split()
@@ -64,7 +65,7 @@ def questions(source: str, folder: Path) -> Path:
 
 
 def xlm_r_base(folder: Path, source: str) -> None:
-    """An XLM-RoBERTa-base with random weights, and a Unigram tokenizer of as many tokens as its own."""
+    """Save an XLM-RoBERTa-base with random weights, and a Unigram tokenizer with as many tokens as the model's own."""
     import torch
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaForMaskedLM
@@ -97,7 +98,7 @@ def xlm_r_base(folder: Path, source: str) -> None:
 
 
 def child(request: dict) -> None:
-    """Run the plan up to one node, everything before it from the store; print its seconds and memory."""
+    """Run the plan up to one node, and print the node's seconds and memory. The nodes before it come from the store."""
     import datasets  # noqa: F401
     import onnxruntime.quantization  # noqa: F401
     import sklearn.svm  # noqa: F401
@@ -144,7 +145,7 @@ def child(request: dict) -> None:
 
 @dataclass(frozen=True)
 class Case:
-    """One model through the stages of a build."""
+    """Describe one model that goes through the stages of a build."""
 
     title: str
     model: str
@@ -157,7 +158,7 @@ class Case:
 
 
 def measure(case: Case, store: str) -> None:
-    """A Markdown table, a row a stage."""
+    """Print a Markdown table with one row for each stage."""
     dense = None
     print(
         f"\n{case.title}\n\n| stage | seconds | peak MB | above imports MB | in fp32 models | training state MB | MB |"

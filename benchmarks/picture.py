@@ -1,12 +1,12 @@
-"""The README's picture: latency and size of one build, the dense model beside the result, as SVG for light and dark pages.
+"""Draw the README's picture: latency and size of the dense model and of a build's result, as SVG.
 
     make demo
     python benchmarks/picture.py dist/movie-reviews-0-*.build.json --output docs/images
 
-Writes `<name>-light.svg` and `<name>-dark.svg`. Every number comes from the build.json: the medians and 95% intervals of its
-benchmark, the sizes and test metrics of its graphs, and the device that was timed. A build that was not measured on its
-target has no latency, so it is refused. This script is in benchmarks/ and not in docs/, because everything in docs/ is
-published as it is.
+Writes `<name>-light.svg` and `<name>-dark.svg`, for light and dark pages. Every number comes from the build.json: the
+medians and 95% intervals of its benchmark, the sizes and test metrics of its graphs, and the device that was timed. A
+build that was not measured on its target has no latency, so it is refused. This script is in benchmarks/ and not in
+docs/, because everything in docs/ is published as it is.
 """
 
 import argparse
@@ -23,13 +23,13 @@ WIDTH, HEIGHT = 800, 304
 LABELS_X, LATENCY_X, SIZE_X = 24, 232, 540
 BAR, FIRST_Y, STEP = 30, 108, 52
 LATENCY_WIDTH, SIZE_WIDTH = 190, 168
-"""Pixels of the longest bar; what is right of it is left for the number."""
+"""Lengths of the longest bars, in pixels. The space to the right of a bar is for its number."""
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
 
 
 class Theme(NamedTuple):
-    """Colours on one background; the page behind shows through."""
+    """Hold the colours for one background. The page behind shows through."""
 
     text: str
     quiet: str
@@ -44,7 +44,7 @@ THEMES = {
 
 
 class Row(NamedTuple):
-    """One graph of the build."""
+    """Describe one graph of the build."""
 
     label: str
     metric: str
@@ -73,7 +73,7 @@ def main() -> None:
 
 
 def rows_of(report: BuildReport) -> list[Row]:
-    """The dense model in fp32, the dense model in the target's precision, and the result."""
+    """Read the rows: the dense model in fp32, the dense model in the target's precision, and the result."""
     if report.device is None:
         raise UsageError(f"{report.name} was not measured on {report.target}; give the build.json of a measured build")
     mode = report.variant.precision.mode if report.variant else "target's precision"
@@ -98,7 +98,7 @@ def rows_of(report: BuildReport) -> list[Row]:
 
 
 def draw(report: BuildReport, rows: list[Row], theme: Theme) -> str:
-    """The whole SVG file."""
+    """Write the whole SVG file."""
     dense, result = rows[0], rows[-1]
     lines = "\n".join([*_heading(report, rows, theme), *_bars(rows, theme), *_foot(report, theme)])
     summary = (

@@ -1,12 +1,12 @@
-"""One model, dense and pruned, in every precision: size, metric, p50.
+"""Measure one model, dense and pruned, in every precision: size, metric, p50.
 
     python benchmarks/precisions.py --data TRAIN.jsonl --test-data TEST.jsonl
 
-Prints a Markdown table. Sizes are the graph's, as a part of the dense fp32 checkpoint's too; the drop, with its paired 95%
-interval, is from the dense PyTorch model, which is trained for --dense-epochs. "half + vocabulary": half of the encoder's
-multiply-adds (`structured`), the vocabulary of the training texts, and --epochs of fine-tune. No product is kept in fp32 for
-the metric's sake, so that rows compare. p50, where the host is a target: texts of the data, not raced, each build's own run;
-its ratio is to dense fp32 in the same run.
+Prints a Markdown table. Sizes are those of the graph, also as a ratio to the dense fp32 checkpoint. The drop, with its
+paired 95% interval, is from the dense PyTorch model, which is trained for --dense-epochs. "half + vocabulary": half of
+the encoder's multiply-adds (`structured`), the vocabulary of the training texts, and --epochs of fine-tune. No product
+is kept in fp32 for the metric's sake, so that rows compare. p50 is measured where the host is a target: on texts of the
+data, not raced, in each build's own run. Its ratio is to dense fp32 in the same run.
 """
 
 import argparse
@@ -30,7 +30,7 @@ PRECISIONS = {
 
 
 def row(name: str, mode: str, embeddings: str, report: BuildReport) -> str:
-    """A Markdown row."""
+    """Write a Markdown row."""
     dense = next(one for one in report.stages if one.stage == "prepare")
     made = [one for one in report.stages if one.stage == "quantize"][-1]
     assert made.metric is not None

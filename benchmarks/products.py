@@ -1,11 +1,12 @@
-"""What share of an int8 run are its matrix products, and how near are they to what the core can do?
+"""Measure which share of an int8 run its matrix products take, and how near they come to the core's peak.
 
     python benchmarks/products.py model.onnx --tokens 128
     chrt -f 10 taskset -c 0 python benchmarks/products.py model.onnx      # on a machine that does other work
 
-`model.onnx` is a store's export; it is rewritten (`narrow-reads`, `unpadded`, `standard-attention`) and quantized as int8
-dynamic. One thread, batch 1, ONNX Runtime's own profile of 100 runs. Operations are two a multiply-add, of products with
-int8 weights. The core's peak is the fastest of three large products of the same operator, [1024, 4096] · [4096, 1024].
+`model.onnx` is a store's export. It is rewritten (`narrow-reads`, `unpadded`, `standard-attention`) and quantized as
+int8 dynamic. Times come from ONNX Runtime's own profile of 100 runs, on one thread with batch 1. A multiply-add counts
+as two operations, and only products with int8 weights count. The core's peak is the fastest of three large products of
+the same operator, [1024, 4096] · [4096, 1024].
 """
 
 import argparse
@@ -34,7 +35,7 @@ LARGE = (1024, 4096, 1024)
 
 
 def profiled(path: Path, feed: dict[str, np.ndarray], folder: Path) -> Counter[str]:
-    """Milliseconds of a run by operator."""
+    """Measure the milliseconds of a run by operator."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
@@ -53,7 +54,7 @@ def profiled(path: Path, feed: dict[str, np.ndarray], folder: Path) -> Counter[s
 
 
 def rewritten(source: Path, folder: Path) -> Path:
-    """The export as it is raced."""
+    """Rewrite the export as a race would."""
     model = onnx_ir.load(source)
     for name in ("narrow-reads", "unpadded", "standard-attention"):
         REWRITES[name](model)
@@ -62,7 +63,7 @@ def rewritten(source: Path, folder: Path) -> Path:
 
 
 def operations(path: Path, feed: dict[str, np.ndarray]) -> int:
-    """Of the products with weights: two times the rows of each one's input times its weight's size."""
+    """Count the operations of the products with weights: for each, 2 · rows of its input · size of its weight."""
     model = onnx.load(path)
     names = set(quantized_products(path, INT8))
     sizes = {tensor.name: int(np.prod(tensor.dims)) for tensor in model.graph.initializer}
@@ -75,7 +76,7 @@ def operations(path: Path, feed: dict[str, np.ndarray]) -> int:
 
 
 def large_product(folder: Path) -> tuple[Path, dict[str, np.ndarray]]:
-    """A graph of one large product in int8, and its input."""
+    """Make a graph of one large product in int8, and its input."""
     rows, inner, columns = LARGE
     generator = np.random.default_rng(0)
     weight = onnx.numpy_helper.from_array(generator.standard_normal((inner, columns)).astype(np.float32), "w")

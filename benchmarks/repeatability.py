@@ -1,13 +1,13 @@
-"""How far `edgeprune benchmark` can be believed: the same package again and again, against itself, against itself slowed.
+"""Measure how far `edgeprune benchmark` can be believed: on a package alone, against itself, and against a slower copy.
 
     python benchmarks/repeatability.py PACKAGE --alone 10 --same 200 --slower 50
     python benchmarks/repeatability.py PACKAGE --alone 10 --same 20 --slower 20 --busy 1      # one core is kept busy
 
-Prints a Markdown table: of the package alone, the spread of p50 and p90 between runs (largest through smallest), and how
-many intervals hold the median of all runs; against a copy of itself, how often it is called faster or slower, which is
-wrong; against itself with 5% of added work, how often it is called faster, which is right, and the seconds that takes; then
-the agent's loop beside a bare loop over the same model and inputs, by turns. Added work is a chain of nodes whose result is
-multiplied by zero, as large as a first measurement says.
+Prints a Markdown table. For the package alone: the spread of p50 and p90 between runs (largest divided by smallest),
+and how many intervals hold the median of all runs. Against a copy of itself: how often the package is called faster or
+slower, which is wrong. Against a copy with 5% of added work: how often the package is called faster, which is right,
+and the seconds that this takes. Last, the agent's loop beside a bare loop over the same model and inputs, by turns. The
+added work is a chain of nodes whose result is multiplied by zero. A first measurement says how large the chain must be.
 """
 
 import argparse
@@ -35,7 +35,7 @@ ADDED = 0.05
 
 
 def copied(package: Path, folder: Path, elements: int = 0) -> Path:
-    """A package, whose graph may do work that changes nothing: `elements` error functions."""
+    """Copy a package. Its graph may do work that changes nothing: `elements` error functions."""
     made = Path(shutil.copytree(package, folder))
     if elements:
         path = made / "model.onnx"
@@ -73,13 +73,13 @@ def copied(package: Path, folder: Path, elements: int = 0) -> Path:
 
 
 def measured(packages: list[Path], target: Target, config: BenchmarkConfig) -> BenchmarkReport:
-    """One run of the command."""
+    """Run the command once."""
     with contextlib.closing(runner_of(target)) as runner:
         return benchmark(packages, target, runner, config=config)
 
 
 def slowed(package: Path, folder: Path, target: Target, config: BenchmarkConfig) -> tuple[Path, float]:
-    """A copy that takes about 5% longer, and by how much it does."""
+    """Make a copy that takes about 5% longer, and measure its ratio to the package."""
     elements = 200_000
     for number in range(4):
         made = copied(package, folder / f"slowed-{number}", elements)
@@ -91,7 +91,7 @@ def slowed(package: Path, folder: Path, target: Target, config: BenchmarkConfig)
 
 
 def alone(package: Path, target: Target, config: BenchmarkConfig, repeats: int) -> list[list[str]]:
-    """Rows about one package, again and again."""
+    """Write the rows about one package that is measured again and again."""
     found = [measured([package], target, config).latency[0] for _ in range(repeats)]
     rows = []
     for q in (50, 90):
@@ -111,7 +111,7 @@ def alone(package: Path, target: Target, config: BenchmarkConfig, repeats: int) 
 def told(
     packages: list[Path], target: Target, config: BenchmarkConfig, repeats: int
 ) -> tuple[dict[str, int], float, float]:
-    """How often each word was said, the median seconds of a run, and the median width of an interval in %."""
+    """Count how often each word was said, and give a run's median seconds and an interval's median width in %."""
     words, seconds, widths = {"faster": 0, "slower": 0, "can't tell": 0}, [], []
     for _ in range(repeats):
         began = time.perf_counter()
@@ -124,7 +124,7 @@ def told(
 
 
 def overhead(package: Path) -> list[list[str]]:
-    """The agent's timed call beside a bare loop over the same session and input."""
+    """Time the agent's timed call beside a bare loop over the same session and input."""
     described = json.loads((package / "edgeprune.json").read_text(encoding="utf-8"))
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = described["session"]["threads"]

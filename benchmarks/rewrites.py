@@ -1,11 +1,12 @@
-"""p50 of each exact rewrite of a graph, alone and together, in fp32 and int8, with and without a session's fusion.
+"""Time each exact rewrite of a graph, alone and together, in fp32 and int8, with and without a session's fusion.
 
     python benchmarks/rewrites.py model.onnx
     chrt -f 10 taskset -c 0 python benchmarks/rewrites.py model.onnx --samples 40    # on a machine that does other work
 
-`model.onnx` is a store's export (`.edgeprune/export/*/model.onnx`). One thread, batch 1, random ids, masks of ones; int8 is
-dynamic and per channel. All sessions are open at once and take turns of ten runs. "Fusion off": the session config entry
-`optimization.disable_specified_optimizers=SkipLayerNormFusion`. `--also` adds what was tried beside (LOG.md).
+`model.onnx` is a store's export (`.edgeprune/export/*/model.onnx`). The script runs on one thread with batch 1, on
+random ids and masks of ones. int8 is dynamic and per channel. All sessions are open at once and take turns of ten runs.
+"Fusion off" is the session config entry `optimization.disable_specified_optimizers=SkipLayerNormFusion`. `--also` adds
+what else was tried (LOG.md).
 """
 
 import argparse
@@ -44,7 +45,7 @@ LENGTHS, BLOCK = (24, 128), 10
 
 
 def rewritten(source: Path, folder: Path, rewrites: tuple[str, ...]) -> dict[str, Path]:
-    """A graph's file in each precision."""
+    """Write the rewritten graph in each precision."""
     model = onnx_ir.load(source)
     for name in rewrites:
         REWRITES[name](model)
@@ -60,7 +61,7 @@ def rewritten(source: Path, folder: Path, rewrites: tuple[str, ...]) -> dict[str
 
 
 def session(path: Path, *, without: str = "", level: str = "ALL", arena: bool = True) -> onnxruntime.InferenceSession:
-    """An ONNX Runtime session with one thread, without one of its fusions."""
+    """Open an ONNX Runtime session with one thread, `without` one of its fusions if given."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
@@ -72,7 +73,7 @@ def session(path: Path, *, without: str = "", level: str = "ALL", arena: bool = 
 
 
 def int32_inputs(source: Path, path: Path) -> Path:
-    """The graph with int32 inputs: tables are read with them, and what needs int64 casts."""
+    """Write the graph with int32 inputs: tables are read with int32, and other nodes get a cast to int64."""
     model = onnx.load(source)
     graph = model.graph
     casts = []
@@ -93,7 +94,7 @@ def int32_inputs(source: Path, path: Path) -> Path:
 
 
 def variants(source: Path, folder: Path, *, also: bool) -> Iterator[tuple[str, str, str, onnxruntime.InferenceSession]]:
-    """Precision, rewrites, session and the session itself."""
+    """Yield each variant: names of its precision, its rewrites and its session, and the session itself."""
     for rewrites in SUBSETS:
         for precision, path in rewritten(source, folder, rewrites).items():
             name = " + ".join(rewrites) or "as exported"
@@ -106,7 +107,7 @@ def variants(source: Path, folder: Path, *, also: bool) -> Iterator[tuple[str, s
 
 
 def main() -> None:
-    """Time all variants by turns; print a Markdown table."""
+    """Time all variants by turns, and print a Markdown table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
     parser.add_argument("--samples", type=int, default=80, help="a length and variant")

@@ -1,9 +1,10 @@
-"""In which versions of ONNX Runtime do packages run? The oldest beside what each package says of itself.
+"""Find the versions of ONNX Runtime in which packages run, beside the oldest version that each package states.
 
     python benchmarks/runtimes.py PACKAGE... --versions 1.18.1,1.19.2,1.20.1,1.21.1,1.22.1,1.23.2
 
-Every version is installed in a folder of its own (--folder, kept), with numpy 1, which all of them take. A package runs if its
-own `run.py --check` passes: it loads, and its goldens are what they were; else the table's last column has what it said.
+Every version is installed in a folder of its own (--folder, kept), with numpy 1, which all versions take. A package
+runs if its own `run.py --check` passes: the package loads, and its goldens replay. Otherwise the table's last column
+has what the check said.
 """
 
 import argparse
@@ -29,7 +30,7 @@ BESIDE = (
 
 
 def installed(folder: Path, version: str) -> Path:
-    """A folder with one version of onnxruntime."""
+    """Install one version of onnxruntime in a folder of its own."""
     place = folder / version
     if not place.is_dir():
         new = folder / f"{version}.new"
@@ -40,7 +41,7 @@ def installed(folder: Path, version: str) -> Path:
 
 
 def complaint(package: Path, place: Path) -> str:
-    """What a package's run.py says when its goldens don't replay with that version; empty where they do."""
+    """Read what a package's run.py says if its goldens don't replay with that version; empty if they do."""
     done = subprocess.run(
         [sys.executable, "-B", "-S", package / "run.py", "--check"],
         env={**os.environ, "PYTHONPATH": str(place)},
@@ -52,7 +53,7 @@ def complaint(package: Path, place: Path) -> str:
 
 
 def main() -> None:
-    """Try them all and print the table."""
+    """Try every package in every version, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("packages", nargs="+", type=Path)
     parser.add_argument("--versions", default=VERSIONS)

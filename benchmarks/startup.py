@@ -1,4 +1,4 @@
-"""Wall seconds of commands that should start at once: the best, median and worst of 20.
+"""Measure the wall seconds of commands that should start at once: the best, median and worst of 20 runs.
 
 python benchmarks/startup.py
 """

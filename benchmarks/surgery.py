@@ -1,11 +1,12 @@
-"""Scoring, surgery, saving and loading of a BERT-base-sized model (random weights): seconds and peak memory.
+"""Measure seconds and peak memory of scoring, surgery, saving and loading, for a model of BERT-base's size.
 
     python benchmarks/surgery.py
 
-Scoring (mask Fisher, 512 texts of 128 tokens) stands beside one training pass over the same texts (fp32, AdamW, batches
-of 32); cutting half of heads and neurons away and saving what is left stand beside a plain `save_pretrained` of the dense
-model, loading beside `from_pretrained`. The quick ones take turns; medians of --repeats. Peaks are above the process's
-size before the model was made, in fp32 models of the dense size.
+The model has random weights. Scoring (mask Fisher, 512 texts of 128 tokens) stands beside one training pass over the
+same texts (fp32, AdamW, batches of 32). Cutting half of the heads and neurons away and saving the rest stand beside a
+plain `save_pretrained` of the dense model. Loading stands beside `from_pretrained`. The quick measurements take turns,
+and the table has medians of --repeats. Peaks are above the process's size before the model was made, and are counted in
+fp32 models of the dense size.
 """
 
 import argparse
@@ -39,7 +40,7 @@ TOKENS, BATCH = 128, 32
 
 
 def halve(model: PreTrainedModel, reader: Reader, importance: str) -> Pruned:
-    """Half of every layer's heads and neurons, by a criterion that reads no text."""
+    """Prune half of every layer's heads and neurons, by a criterion that reads no text."""
     record = PruningRecord.dense(model, "0" * 64)
     pruned = Pruned(model, record, reader)
     step = StructuredStep(method="structured", keep_heads=0.5, keep_ffn=0.5, importance=importance)
@@ -48,7 +49,7 @@ def halve(model: PreTrainedModel, reader: Reader, importance: str) -> Pruned:
 
 
 def batches(samples: int, size: int) -> list[importance.Batch]:
-    """Random texts of 128 tokens, and labels."""
+    """Make batches of random texts of 128 tokens, with labels."""
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(1000, 30000, (samples, TOKENS), generator=generator)
     labels = torch.randint(0, 2, (samples,), generator=generator)
@@ -63,7 +64,7 @@ def batches(samples: int, size: int) -> list[importance.Batch]:
 
 
 def training_pass(folder: Path, samples: int) -> None:
-    """One epoch as anybody would write it."""
+    """Train one epoch with a plain loop."""
     model = AutoModelForSequenceClassification.from_pretrained(folder)
     model.train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5)
@@ -74,7 +75,7 @@ def training_pass(folder: Path, samples: int) -> None:
 
 
 def score(folder: Path, samples: int) -> importance.Scores:
-    """Mask Fisher scores, in the batches that the prune stage makes of texts of this length."""
+    """Compute mask Fisher scores, in the batches that the prune stage makes from texts of this length."""
     model = load_any(folder)
     head_dim = model.config.hidden_size // model.config.num_attention_heads
     few = batches(samples, 512 // TOKENS)

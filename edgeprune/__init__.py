@@ -1,4 +1,4 @@
-"""edgeprune: prune a Transformer encoder, recover it, and ship it as a measured ONNX package for a device.
+"""Prune a Transformer encoder, recover it, and ship it as a measured ONNX package for a device.
 
 import edgeprune
 
@@ -15,7 +15,7 @@ __all__ = ["build", "load"]
 
 
 def __getattr__(name: str) -> Any:
-    """`build` and `load` are imported when they are asked for, so that `import edgeprune` is quick."""
+    """Import `build` and `load` when they are asked for, so that `import edgeprune` is quick."""
     if name in __all__:
         from edgeprune.pipeline import api
 

@@ -1,17 +1,17 @@
-"""Every error edgeprune raises on purpose, and the exit code each one gives.
+"""Define every error that edgeprune raises on purpose, and the exit code that each one gives.
 
-A message is one sentence or a short list: what was expected, what was got, what to do. The command line prints it as it
-is, without a traceback; anything that is not an `EdgepruneError` is a fault of ours (exit 1).
+A message is one sentence or a short list: what was expected, what was got, what to do. The command line prints the
+message as it is, without a traceback. Anything that is not an `EdgepruneError` is a fault of edgeprune itself (exit 1).
 
     EdgepruneError                  1
     ├── UsageError                  2   flags, profiles, models, data
     │   ├── ProfileError            2   a pipeline or target YAML, all its errors at once
     │   ├── ModelError              2   a checkpoint that can't be used
-    │   ├── DataError               2   text and labels that can't be used
+    │   ├── DataError               2   texts, images or labels that can't be used
     │   └── SchemaVersionError      2   a file written by a newer edgeprune
     ├── IntegrityError              5   bytes are not what their digest says
     ├── ParityError                 5   two forms of one model disagree
-    ├── TargetError                 6   the device can't be reached or lacks the provider
+    ├── TargetError                 6   the device can't be reached, or lacks the provider
     └── StorageError                8   out of space, or not writable
 """
 
@@ -43,59 +43,59 @@ EXIT_PRECEDENCE = (130, 1, 2, 8, 6, 5, 4, 3, 7)
 
 
 class EdgepruneError(Exception):
-    """Root of the tree; raised itself only where none of the others fits."""
+    """Serve as the base of all errors. It is raised itself only where no other error fits."""
 
     exit_code: ClassVar[int] = 1
 
 
 class UsageError(EdgepruneError):
-    """A flag, a profile, a model or data that can't be used as given."""
+    """Report a flag, a profile, a model or data that can't be used as given."""
 
     exit_code = 2
 
 
 class ProfileError(UsageError):
-    """A pipeline or target definition that is not valid."""
+    """Report a pipeline or target definition that is not valid."""
 
 
 class ModelError(UsageError):
-    """A checkpoint that is missing, damaged, or of a kind edgeprune doesn't handle."""
+    """Report a checkpoint that is missing, damaged, or of a kind that edgeprune doesn't handle."""
 
 
 class DataError(UsageError):
-    """A data file that is missing, malformed, or doesn't fit the model's task."""
+    """Report a data file that is missing, malformed, or doesn't fit the model's task."""
 
 
 class SchemaVersionError(UsageError):
-    """A file whose schema_version this edgeprune doesn't know."""
+    """Report a file whose schema_version this edgeprune doesn't know."""
 
 
 class IntegrityError(EdgepruneError):
-    """Bytes on disk are not those that their digest names."""
+    """Report bytes on disk that don't have the digest recorded for them."""
 
     exit_code = 5
 
 
 class ParityError(EdgepruneError):
-    """Two forms of one model (PyTorch and ONNX, say) disagree beyond the tolerance."""
+    """Report that two forms of one model (PyTorch and ONNX, say) disagree beyond the tolerance."""
 
     exit_code = 5
 
 
 class TargetError(EdgepruneError):
-    """The target can't be reached, or lacks the execution provider asked for."""
+    """Report that the target can't be reached, or lacks the execution provider asked for."""
 
     exit_code = 6
 
 
 class StorageError(EdgepruneError):
-    """A file could not be written: no space left, or no permission."""
+    """Report a file that could not be written, for example because no space is left."""
 
     exit_code = 8
 
 
 def first_exit_code(codes: set[int]) -> int:
-    """The exit code that wins among `codes`; 0 for none."""
+    """Return the exit code that wins among `codes`; 0 if none of them is an error's."""
     return next((code for code in EXIT_PRECEDENCE if code in codes), 0)
 
 
@@ -113,10 +113,10 @@ _TORCH_WRITE_ERROR = re.compile(r"iostream error|PytorchStreamWriter|unexpected 
 
 
 def storage_error(error: BaseException, where: object) -> StorageError | None:
-    """`error` as a `StorageError` when it, or what caused it, is a failed write; else None.
+    """Turn `error` into a `StorageError` if it, or an error that caused it, is a failed write; else return None.
 
-    safetensors, tokenizers and shutil report a failed write as text (`… (os error 28)`), not as an OSError; torch.save says
-    only that its stream failed.
+    safetensors, tokenizers and shutil report a failed write as text (`… (os error 28)`), not as an OSError. torch.save
+    says only that its stream failed.
     """
     seen: BaseException | None = error
     while seen is not None:
@@ -125,8 +125,8 @@ def storage_error(error: BaseException, where: object) -> StorageError | None:
             number = int(match.group(1))
         if number is None and _TORCH_WRITE_ERROR.search(str(seen)):
             return StorageError(
-                f"could not write below {where}: most likely no space left; free some there, or choose another place with "
-                f"--store"
+                f"could not write below {where}: most likely no space is left; free some there, or choose another place "
+                f"with --store"
             )
         if number in _STORAGE_ERRNOS:
             name = getattr(seen, "filename", None) or where
@@ -140,7 +140,7 @@ def storage_error(error: BaseException, where: object) -> StorageError | None:
 
 @contextlib.contextmanager
 def storage_errors(where: object) -> Iterator[None]:
-    """Inside, a failed write anywhere in a library becomes a StorageError."""
+    """Turn a write that fails inside the block, in whatever library, into a StorageError."""
     try:
         yield
     except EdgepruneError:

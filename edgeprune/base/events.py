@@ -1,7 +1,7 @@
-"""What a build says while it runs: typed events handed to one callable.
+"""Define what a build says while it runs: typed events, handed to one callable.
 
-The library never prints. A caller passes `emit`, a function of one event; the command line renders events as progress
-bars, and `--events FILE` keeps them as JSON lines (one object an event, with `event` and `time_s`, seconds since 1970).
+The library never prints. A caller passes `emit`, a function of one event. The command line renders events as progress
+bars. `--events FILE` keeps events as JSON lines: one object per event, with `event` and `time_s` (seconds since 1970).
 
     build(model, data=..., emit=print)
 """
@@ -29,12 +29,12 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Event:
-    """Base of all events."""
+    """Serve as the base of all events."""
 
 
 @dataclass(frozen=True)
 class StageStarted(Event):
-    """A stage begins to work; not emitted when its artifact is already in the store."""
+    """Tell that a stage begins to work. A stage whose artifact is already in the store emits no such event."""
 
     stage: str
     round: int
@@ -43,7 +43,7 @@ class StageStarted(Event):
 
 @dataclass(frozen=True)
 class StageWaiting(Event):
-    """Another process is making this artifact; this one waits for it."""
+    """Tell that this process waits for an artifact that another process is making."""
 
     stage: str
     round: int
@@ -52,7 +52,7 @@ class StageWaiting(Event):
 
 @dataclass(frozen=True)
 class StageFinished(Event):
-    """A stage's artifact is in the store: made just now, or found there (`cached`)."""
+    """Tell that a stage's artifact is in the store: made just now, or found there (`cached`)."""
 
     stage: str
     round: int
@@ -63,7 +63,7 @@ class StageFinished(Event):
 
 @dataclass(frozen=True)
 class Progress(Event):
-    """Work done so far in the running stage, in `unit`s."""
+    """Tell how much of the running stage is done, in `unit`s."""
 
     stage: str
     round: int
@@ -74,7 +74,7 @@ class Progress(Event):
 
 @dataclass(frozen=True)
 class Note(Event):
-    """Something the user should know; `level` is info or warning."""
+    """Tell the user something that they should know; `level` is info or warning."""
 
     message: str
     level: str = "warning"
@@ -84,19 +84,19 @@ Emit = Callable[[Event], None]
 
 
 def ignore(event: Event) -> None:
-    """An `Emit` that drops every event."""
+    """Drop the event. This is the `Emit` of a caller that wants no events."""
 
 
 class EventLog:
-    """Appends every event to a JSON Lines file, then passes it on.
+    """Append every event to a JSON Lines file, then pass the event on.
 
     Args:
         path: The file, created if it is not there.
-        emit: Where events go next.
+        emit: The callable that every event is passed on to.
 
     Raises:
         StorageError: The file can't be written.
-        UsageError: The path is no file's.
+        UsageError: The path can't be opened as a file.
     """
 
     def __init__(self, path: Path, emit: Emit) -> None:

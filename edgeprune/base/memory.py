@@ -1,4 +1,4 @@
-"""This process's memory: its peak since the last reset, so that a stage's own peak can be read; and giving memory back."""
+"""Read this process's peak memory since the last reset, so that a stage's own peak is known, and give memory back."""
 
 import ctypes
 import gc
@@ -16,10 +16,10 @@ __all__ = ["discard_weights", "peak_memory_mb", "release_memory", "reset_peak"]
 
 
 def discard_weights(model: "nn.Module") -> None:
-    """Hand the pages of a model's weights back to the operating system; the model must not be used afterwards.
+    """Hand the pages of a model's weights back to the operating system. The model must not be used afterwards.
 
-    Deleting a model is not enough after an export: onnxscript's global rewrite rules keep the last graph, and through it
-    every weight.
+    Deleting a model is not enough after an export: onnxscript's global rewrite rules keep the last graph, and through
+    it every weight.
     """
     if sys.platform != "linux":
         return
@@ -33,14 +33,14 @@ def discard_weights(model: "nn.Module") -> None:
 
 
 def release_memory() -> None:
-    """Hand what earlier stages freed back to the operating system."""
+    """Hand the memory that earlier stages freed back to the operating system."""
     gc.collect()
     if sys.platform == "linux":
         ctypes.CDLL(None).malloc_trim(0)
 
 
 def reset_peak() -> None:
-    """Start a new peak from the present size; without effect where the system doesn't offer it."""
+    """Start a new peak at the present size. This has no effect where the system doesn't offer it."""
     try:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     except OSError:
@@ -48,5 +48,5 @@ def reset_peak() -> None:
 
 
 def peak_memory_mb() -> float:
-    """Largest resident size since the last reset, in 10^6 bytes; 0 where the system doesn't tell."""
+    """Return the largest resident size since the last reset, in 10^6 bytes; 0 where the system doesn't tell it."""
     return round((peak_memory_bytes() or 0) / 1e6, 1)

@@ -1,4 +1,4 @@
-"""Libraries print while they work: progress bars, load reports, version drift. Inside `quiet_libraries` they don't."""
+"""Silence what libraries print while they work: progress bars, load reports, warnings about versions."""
 
 import contextlib
 import io
@@ -24,7 +24,7 @@ _LOGGERS = (
 
 @contextlib.contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """Only errors, and those as exceptions; everything is as before afterwards."""
+    """Silence libraries inside the block: they print nothing and log only errors. Afterwards they talk as before."""
     import transformers
 
     verbosity = transformers.logging.get_verbosity()
@@ -49,7 +49,7 @@ def quiet_libraries() -> Iterator[None]:
 
 @contextlib.contextmanager
 def logging_kept() -> Iterator[None]:
-    """The root logger's level and handlers are afterwards what they were: some modules configure them on import."""
+    """Restore the root logger's level and handlers after the block: some modules change them on import."""
     root = logging.getLogger()
     level, handlers = root.level, list(root.handlers)
     try:

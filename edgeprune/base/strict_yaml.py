@@ -1,7 +1,7 @@
-"""Strict YAML: a file becomes a frozen pydantic model, or one error that lists everything wrong with it.
+"""Read strict YAML: a file becomes a frozen pydantic model, or one error that lists everything wrong with it.
 
-Keys that stand twice, keys that nobody reads and numbers out of range are refused, each with its path in the YAML and,
-for a misspelt key, the nearest known one:
+Keys that stand twice, keys that nobody reads and numbers out of range are refused. The error names each fault with its
+path in the YAML and, for a misspelt key, the nearest known key:
 
     pipelines/mine.yaml is not a valid pipeline:
       stages.prune.steps.0.keep_heads: 1.4 is above 1
@@ -24,7 +24,7 @@ __all__ = ["Frozen", "apply_overrides", "parse_override", "read_yaml", "validate
 
 
 class Frozen(BaseModel):
-    """Base of every model in the project: immutable, and unknown keys are refused."""
+    """Serve as the base of every model in the project: immutable, with unknown keys refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
@@ -33,7 +33,7 @@ ModelT = TypeVar("ModelT", bound=Frozen)
 
 
 class _StrictLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """The safe loader (libyaml's where PyYAML was built with it), but it refuses a key given twice in one mapping."""
+    """Load YAML safely (by libyaml where PyYAML was built with it), but refuse a key given twice in one mapping."""
 
 
 def _mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
@@ -41,7 +41,7 @@ def _mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
     for key_node, _ in node.value:
         key = loader.construct_object(key_node, deep=True)
         if not isinstance(key, Hashable):
-            raise yaml.MarkedYAMLError(problem=f"the key {key!r} is no text", problem_mark=key_node.start_mark)
+            raise yaml.MarkedYAMLError(problem=f"the key {key!r} should be text", problem_mark=key_node.start_mark)
         if key in seen:
             raise yaml.MarkedYAMLError(problem=f"the key {key!r} stands twice", problem_mark=key_node.start_mark)
         seen.add(key)
@@ -52,7 +52,7 @@ _StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _m
 
 
 def read_yaml(path: Path) -> dict[str, JsonValue]:
-    """The mapping in a YAML file.
+    """Read the mapping in a YAML file.
 
     Raises:
         ProfileError: The file is missing, not YAML, or not a mapping.
@@ -60,7 +60,9 @@ def read_yaml(path: Path) -> dict[str, JsonValue]:
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)  # noqa: S506 (a SafeLoader)
     except FileNotFoundError as error:
-        raise ProfileError(f"no file {path}; give the path of a YAML file or the name of a shipped one") from error
+        raise ProfileError(
+            f"there is no file {path}; give the path of a YAML file or the name of a shipped one"
+        ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise ProfileError(f"{path} could not be read as UTF-8 text: {error}") from error
     except yaml.MarkedYAMLError as error:
@@ -74,10 +76,10 @@ def read_yaml(path: Path) -> dict[str, JsonValue]:
 
 
 def parse_override(text: str) -> tuple[list[str], JsonValue]:
-    """`stages.prune.steps.0.keep_ffn=0.4` as (path, value); the value is read as YAML.
+    """Split `stages.prune.steps.0.keep_ffn=0.4` into (path, value). The value is read as YAML.
 
     Raises:
-        ProfileError: No `=`, an empty path, or a value that is not YAML.
+        ProfileError: The text has no `=`, an empty path, or a value that is not YAML; or the path is `target` alone.
     """
     path, separator, raw = text.partition("=")
     if not separator or not all(path.split(".")):
@@ -93,10 +95,10 @@ def parse_override(text: str) -> tuple[list[str], JsonValue]:
 def apply_overrides(
     content: dict[str, JsonValue], overrides: Iterable[tuple[list[str], JsonValue]]
 ) -> dict[str, JsonValue]:
-    """A copy of `content` with every override in its place.
+    """Copy `content`, with every override in its place.
 
     Raises:
-        ProfileError: A path that leads through a value or past the end of a list.
+        ProfileError: A path leads through a value or past the end of a list.
     """
     result: Any = _copy(content)
     for path, value in overrides:
@@ -107,7 +109,7 @@ def apply_overrides(
             if isinstance(node, list):
                 if not part.isdecimal() or int(part) >= len(node):
                     raise ProfileError(
-                        f"--set {'.'.join(path)}: {here} is a list of {len(node)}, it has no item {part!r}"
+                        f"--set {'.'.join(path)}: {here} is a list of {len(node)} and has no item {part!r}"
                     )
                 index: Any = int(part)
             elif isinstance(node, dict):
@@ -115,7 +117,7 @@ def apply_overrides(
                 if not last and node.get(part) is None:
                     node[part] = {}
             else:
-                raise ProfileError(f"--set {'.'.join(path)}: {here} is a value, it has no key {part!r}")
+                raise ProfileError(f"--set {'.'.join(path)}: {here} is a value and has no key {part!r}")
             if last:
                 node[index] = value
             else:
@@ -132,14 +134,16 @@ def _copy(value: Any) -> Any:
 
 
 def validate(model: type[ModelT], content: Mapping[str, JsonValue], *, source: str, kind: str) -> ModelT:
-    """`content` as `model`.
+    """Validate `content` as a `model`.
 
     Args:
+        model: The class that the content should fit.
+        content: The mapping to validate.
         source: Where the content comes from, for the message.
-        kind: What it should be ("pipeline", "target profile"), for the message.
+        kind: What the content should be ("pipeline", "target profile"), for the message.
 
     Raises:
-        ProfileError: With every fault, its path, and a suggestion for a misspelt key.
+        ProfileError: The content is not valid. The message lists every fault with its path.
     """
     try:
         return model.model_validate(content)
@@ -148,7 +152,7 @@ def validate(model: type[ModelT], content: Mapping[str, JsonValue], *, source: s
         for item in error.errors():
             lines.setdefault(_path(model, item), []).append(item)
         shown = "\n".join(
-            f"  {path or 'the whole'}: {', or '.join(_sentence(model, item) for item in _telling(items))}"
+            f"  {path or 'the whole definition'}: {', or '.join(_sentence(model, item) for item in _telling(items))}"
             for path, items in lines.items()
             if not _follows_from_another(path, lines)
         )
@@ -156,12 +160,12 @@ def validate(model: type[ModelT], content: Mapping[str, JsonValue], *, source: s
 
 
 def _follows_from_another(path: str, paths: Iterable[str]) -> bool:
-    """Whether a fault below this place is listed too: a list whose only item is invalid is also reported as too short."""
+    """Tell whether a fault below this place is listed too: a list whose only item is invalid counts as too short."""
     return any(other.startswith(f"{path}.") for other in paths)
 
 
 def _telling(items: list[ErrorDetails]) -> list[ErrorDetails]:
-    """Where a value may be of several types, only what is wrong with it as the type that it has."""
+    """Keep only the faults for the type that the value has, where it may be of several types."""
     return [item for item in items if not item["type"].endswith("_type")] or items
 
 
@@ -201,7 +205,7 @@ def _not_one_of(value: object, expected: str) -> str:
 
 
 def _path(model: type[BaseModel], item: ErrorDetails) -> str:
-    """The path in the YAML: pydantic adds a part for each of several types or models that a value may have."""
+    """Find the path in the YAML. Pydantic adds parts to it where a value may be of several types or models."""
     location = item["loc"]
     parts = [
         str(part)
@@ -223,7 +227,7 @@ def _is_choice(model: type[BaseModel], location: tuple[int | str, ...], depth: i
 
 
 def _is_tagged(model: type[BaseModel], tag: str) -> bool:
-    """Whether a model of a discriminated union goes by this tag."""
+    """Tell whether a model of a discriminated union goes by this tag."""
     return any(get_args(field.annotation) == (tag,) for field in model.model_fields.values())
 
 
@@ -232,7 +236,7 @@ def _size(value: object) -> str:
 
 
 def _fields_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
-    """The field names of the models that may stand at `location` below `model`."""
+    """List the field names of the models that may stand at `location` below `model`."""
     return [name for one in _models_at(model, location) for name in one.model_fields]
 
 
@@ -250,7 +254,7 @@ def _models_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[
 
 
 def _models_in(annotation: object) -> list[type[BaseModel]]:
-    """All pydantic models in a (possibly nested) annotation."""
+    """List all pydantic models in a (possibly nested) annotation."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [found for item in get_args(annotation) for found in _models_in(item)]

@@ -1,4 +1,4 @@
-"""torch on a fixed number of threads: how sums are split changes their last bits, and so an artifact's bytes."""
+"""Run torch on a fixed number of threads: how sums are split changes their last bits, and so an artifact's bytes."""
 
 import contextlib
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ __all__ = ["torch_threads"]
 
 @contextlib.contextmanager
 def torch_threads(count: int) -> Iterator[None]:
-    """Inside, torch computes with `count` threads whatever the environment says; afterwards as before."""
+    """Run torch with `count` threads inside the block, whatever the environment says."""
     import torch
 
     before = torch.get_num_threads()

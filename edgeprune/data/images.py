@@ -1,4 +1,4 @@
-"""The images of a data set: files or encoded bytes, which are decoded when a batch needs them.
+"""Read the images of a data set: files or encoded bytes, which are decoded when a batch needs them.
 
 Ten thousand photographs fit in memory as files or as JPEG bytes, not as arrays of floats.
 """
@@ -21,15 +21,15 @@ __all__ = ["ImageFile", "read_images"]
 
 @dataclass(frozen=True, eq=False)
 class ImageFile:
-    """One image; those with the same bytes are equal."""
+    """Hold one image. Two images with the same bytes are equal."""
 
     source: Path | bytes
-    """The file, or what would be in it."""
+    """The image's file, or its encoded bytes."""
     where: str
-    """What a message calls it: the data's name and the row's number."""
+    """What messages call the image: the data's name and the row's number."""
 
     def read(self) -> bytes:
-        """The encoded bytes.
+        """Read the encoded bytes.
 
         Raises:
             DataError: The file can't be read.
@@ -42,10 +42,10 @@ class ImageFile:
             raise DataError(f"{self.where}: the image {self.source} can't be read: {error.strerror}") from error
 
     def decode(self) -> "Image":
-        """The image upright and in RGB.
+        """Decode the image, upright and in RGB.
 
         Raises:
-            DataError: It can't be read, or is no whole image.
+            DataError: The image can't be read, or is not whole.
         """
         from edgeprune.ondevice.preprocess_image import decode
 
@@ -68,10 +68,10 @@ class ImageFile:
 
 
 def read_images(dataset: "Dataset", column: str, name: str, folder: Path) -> list[ImageFile]:
-    """A column of images: paths (relative ones from `folder` on), encoded bytes, or both as `datasets` keeps them.
+    """Read a column of images: paths (relative to `folder`), encoded bytes, or both as `datasets` keeps them.
 
     Raises:
-        DataError: A row that holds none of these.
+        DataError: A row holds none of these.
     """
     from datasets import Image
 

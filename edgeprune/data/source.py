@@ -1,7 +1,8 @@
-"""Texts or images with labels, from files (JSONL, CSV, TSV, Parquet) or a dataset name, through `datasets`.
+"""Load texts or images with their labels from files (JSONL, CSV, TSV, Parquet) or a dataset name.
 
-A column is named by a flag, or guessed where exactly one of the task's candidates exists. Given splits are kept; what
-isn't given is split off with a seed when the dense baseline is prepared, which records row numbers, not texts.
+A column is named by a flag, or guessed where exactly one of the task's candidates exists. Splits that are given are
+kept. A split that isn't given is split off with a seed when the dense baseline is prepared, which records row numbers,
+not texts.
 
     source = DataSource(DataSpec(train="reviews.jsonl"), columns=COLUMNS["text-classification"], offline=False)
     source.digest            # enters the keys
@@ -36,15 +37,16 @@ _FORMATS = {".jsonl": "json", ".json": "json", ".csv": "csv", ".tsv": "csv", ".p
 
 
 class DataSource:
-    """Reads what a `DataSpec` names.
+    """Load the data that a `DataSpec` names.
 
     Args:
         spec: Where the data is.
-        columns: The task's.
+        columns: The columns of the task's data.
         offline: Whether a dataset name may only come from the local cache.
 
     Raises:
-        DataError: A file is missing or of a format that isn't read.
+        DataError: A file is missing or has a format that isn't read, or there is no training file for
+            the other files.
     """
 
     def __init__(self, spec: DataSpec, *, columns: Columns, offline: bool) -> None:
@@ -58,12 +60,12 @@ class DataSource:
                 self._files[split] = _data_file(name)
         if not self._files.get("train") and len(self._files) > 0:
             raise DataError(
-                f"--selection-data and --test-data go with a training file; {spec.train!r} is a dataset name"
+                f"--selection-data and --test-data go with a training file, but {spec.train!r} is a dataset name"
             )
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the data's content, the bytes of images included, and of what is read from it."""
+        """SHA-256 of the data's content, with the bytes of images, and of the columns and number of rows to read."""
         content: dict[str, JsonValue] = {}
         if self._files:
             content = {split: [path.suffix, file_digest(path)] for split, path in self._files.items()}
@@ -74,11 +76,11 @@ class DataSource:
         return hashlib.sha256(canonical_json({"content": content, "reading": reading}).encode()).hexdigest()
 
     def load(self) -> dict[SplitName, Table]:
-        """Every given split, at most `max_rows` rows in all.
+        """Load every given split, at most `max_rows` rows in all.
 
         Raises:
-            DataError: Not readable, a column missing or ambiguous, an empty text, no path or bytes of an image, a
-                missing label, no rows.
+            DataError: The data can't be read or has no rows, a column is missing or ambiguous, or a row has no text,
+                no path or bytes of an image, or no label.
         """
         with tempfile.TemporaryDirectory() as cache:
             tables = {
@@ -94,7 +96,7 @@ class DataSource:
         return str(self._files.get(split, f"{self.spec.train} ({split})"))
 
     def _folder(self, split: SplitName) -> Path:
-        """Where relative paths in the data begin."""
+        """Return the folder that relative paths in the data start from."""
         return self._files[split].parent if self._files else Path()
 
     def _datasets(self, cache: str) -> "Mapping[SplitName, Dataset]":
@@ -118,7 +120,7 @@ class DataSource:
             datasets.config.HF_HUB_OFFLINE = configured
         roles: dict[SplitName, str] = {"train": "train", "selection": "validation", "test": "test"}
         if "train" not in loaded:
-            raise DataError(f"the dataset {name!r} has the splits {', '.join(loaded)}, but no train")
+            raise DataError(f"the dataset {name!r} has the splits {', '.join(loaded)}, but no split train")
         return {split: loaded[role] for split, role in roles.items() if role in loaded}
 
     @staticmethod
@@ -179,7 +181,7 @@ def _texts(dataset: "Dataset", column: str, name: str) -> list[str]:
 
 
 def _words(dataset: "Dataset", column: str, name: str) -> list[str]:
-    """Lists of words as texts, the words with a space between them."""
+    """Join lists of words into texts, with a space between the words."""
     rows = dataset[column][:]
     for row, words in enumerate(rows, start=1):
         if not isinstance(words, list) or not all(isinstance(word, str) for word in words) or not any(words):
@@ -215,9 +217,9 @@ def _labels(dataset: "Dataset", column: str, name: str) -> list[Label]:
 def _data_file(name: str) -> Path:
     path = Path(os.path.expanduser(name))  # noqa: PTH111 (Path.expanduser raises for an unknown user)
     if path.suffix not in _FORMATS:
-        raise DataError(f"{name}: data comes as {', '.join(_FORMATS)} files, or as a dataset name")
+        raise DataError(f"{name} should be a file that ends in {', '.join(_FORMATS)}, or a dataset name")
     if not path.is_file():
-        raise DataError(f"no data file {name}")
+        raise DataError(f"there is no data file {name}; check its path")
     if not os.access(path, os.R_OK):
         raise DataError(f"{name} may not be read; check its permissions")
     if path.stat().st_size == 0:
@@ -243,7 +245,7 @@ def _column(asked: str | None, candidates: Sequence[str], columns: list[str], na
 
 
 def _why_unreadable(path: Path, error: Exception) -> str:
-    """The first bad line of a JSON Lines file, which the reader's own error doesn't name."""
+    """Say why a file can't be read. The reader's own error doesn't name the first bad line of a JSON Lines file."""
     if path.suffix == ".jsonl":
         for number, raw in enumerate(path.read_bytes().splitlines(), start=1):
             try:
@@ -251,7 +253,7 @@ def _why_unreadable(path: Path, error: Exception) -> str:
             except ValueError as fault:  # UnicodeDecodeError is one
                 return f"{path} line {number} is not valid JSON: {fault}"
             if not isinstance(record, dict):
-                return f"{path} line {number} should be an object with a value a column, got {type(record).__name__}"
+                return f"{path} line {number} should be an object with a value for each column, got {type(record).__name__}"
     if "corresponds to no data" in str(error):
         return f"{path} has no rows"
     cause = error.__cause__ or error

@@ -17,7 +17,7 @@ Text = str | tuple[str, str]
 
 
 Content = Text | ImageFile
-"""What a model is given of a row."""
+"""The part of a row that a model is given: one or two texts, or an image."""
 
 
 Label = str | int | float | list[str] | list[int] | dict[str, Any]
@@ -28,33 +28,34 @@ SplitName = Literal["train", "selection", "test"]
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns of a task's data, by the names they are guessed from."""
+    """List the names by which the columns of a task's data are guessed."""
 
     content: tuple[str, ...]
-    """The text's or the image's."""
+    """Names of the text's or the image's column."""
     pair: tuple[str, ...] | None = None
-    """The second text's; empty: there is one only if it is named; None: never."""
+    """Names of the second text's column. Empty: there is a second text only if the user names its column; None: there
+    is none."""
     label: tuple[str, ...] = ()
-    """Empty: the task has none."""
+    """Names of the label's column; empty: the task has no labels."""
     words: bool = False
-    """Whether the text comes as a list of words, and has a label a word."""
+    """Whether the text comes as a list of words, with one label for each word."""
     images: bool = False
     """Whether the content is an image."""
 
 
 class DataSpec(Frozen):
-    """Where texts or images, and labels are."""
+    """Say where texts or images and their labels are."""
 
     train: str
     """A file, or a dataset's name (or folder) whose train, validation and test splits are used."""
     selection: str | None = None
-    """A file for every choice; None splits a tenth off train."""
+    """A file with the rows that choices are made by; None splits a tenth off train."""
     test: str | None = None
-    """A file for reported figures and the gate; None splits 15% off train."""
+    """A file with the rows that reported figures and the gate use; None splits 15% off train."""
     text_column: str | None = None
-    """The content of a row, be it a text or an image."""
+    """The column with the text or the image; None: it is guessed, as the other columns are."""
     pair_column: str | None = None
-    """The second text of a row."""
+    """The column with the second text."""
     label_column: str | None = None
     max_rows: int | None = Field(default=None, ge=20)
     """Use a seeded subset of at most this many rows in all; None uses all."""
@@ -62,15 +63,15 @@ class DataSpec(Frozen):
 
 @dataclass(frozen=True)
 class Table:
-    """One split: texts or images, and a label each unless the task has none.
+    """Hold one split: texts or images, and one label for each unless the task has none.
 
-    A text that came as words is the words with a space between them.
+    A text that came as a list of words has a space between the words.
     """
 
     contents: Sequence[Content]
     labels: list[Label] | None
     rows: Sequence[int] = field(default=(), compare=False)
-    """Numbers of the rows in the user's data, from 1, for messages; none: they are the table's own."""
+    """Numbers of the rows in the user's data, from 1, for messages; empty: the rows are numbered as they stand here."""
 
     @property
     def texts(self) -> Sequence[Text]:
@@ -79,16 +80,16 @@ class Table:
 
     @property
     def numbers(self) -> Sequence[int]:
-        """What a message calls the rows."""
+        """The rows' numbers as messages give them."""
         return self.rows or range(1, len(self.contents) + 1)
 
 
 def flat(texts: Sequence[Text]) -> list[str]:
-    """The single texts, those of a pair one after the other."""
+    """List the single texts. The two texts of a pair follow one another."""
     return [one for text in texts for one in ((text,) if isinstance(text, str) else text)]
 
 
 def pick(table: Table, positions: Sequence[int]) -> Table:
-    """The rows of a table at these positions, from 0."""
+    """Select the rows of a table at these positions, from 0."""
     labels = None if table.labels is None else [table.labels[position] for position in positions]
     return Table([table.contents[p] for p in positions], labels, [table.numbers[p] for p in positions])

@@ -1,1 +1,1 @@
-"""Checkpoints: which architectures edgeprune knows, where a model reference points, loading and saving."""
+"""Resolve model references, know where each architecture keeps its parts, and load and save checkpoints."""

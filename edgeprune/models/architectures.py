@@ -1,7 +1,7 @@
-"""The one table that says where each encoder family keeps its heads, FFN neurons, layers and embeddings.
+"""Say in one table where each encoder family keeps its heads, FFN neurons, layers and embeddings.
 
-Nothing else in the project knows an architecture by name. Supporting another family is another row here (and its name
-in the tests' parametrisation).
+Nothing else in the project knows an architecture by name. To support another family, add a row to the table (and its
+name to the tests' parametrisation).
 """
 
 from collections.abc import Sequence
@@ -35,21 +35,23 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Place:
-    """Where a layer keeps a projection whose outputs are its heads or its neurons."""
+    """Locate a projection whose outputs are a layer's heads or a layer's neurons."""
 
     path: str
     blocks: int = 1
-    """How often all the units follow one another in its outputs: queries, keys and values; values and gates."""
+    """Number of blocks in the outputs, each with all units: 3 for queries, keys and values, 2 for values and gates."""
     of_positions: bool = False
-    """Whether it reads the table of relative positions, not the text; not every model of the family has it."""
+    """Whether the projection reads the table of relative positions, not the text. Not every model of the family has
+    it."""
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """Module paths: of the layers and embeddings in the bare encoder (transformers' `base_model`), the others in a layer.
+    """Hold the module paths of an encoder family.
 
-    A family that infers its head count from the widths of its projections needs no more than the paths; for others
-    there are the attributes that say it.
+    The paths of the layers, the embeddings and the pooler start at the bare encoder (transformers' `base_model`). The
+    other paths start at a layer. A family that infers its head count from the widths of its projections needs no more
+    than the paths. For other families there are the attributes that state the head count.
     """
 
     layers: str
@@ -59,50 +61,52 @@ class Architecture:
     ffn_inputs: tuple[Place, ...]
     ffn_out: str
     ffn_residual: str | None = None
-    """The module whose input the FFN's output is added to; None: the first of `ffn_inputs` (post-norm layers)."""
+    """The module whose input is added to the FFN's output; None: the first of `ffn_inputs` (post-norm layers)."""
     embeddings: str = "embeddings"
     shared: bool = False
-    """Whether the text goes through one layer again and again."""
+    """Whether there is one layer only, which a text goes through again and again."""
     head_count: str | None = None
-    """The attribute with the number of heads, where a forward pass reads one."""
+    """The attribute with the number of heads; None where no forward pass reads one."""
     heads_width: str | None = None
-    """The attribute with the width of all heads together, likewise."""
+    """The attribute with the width of all heads together; None where no forward pass reads one."""
     head_argument: tuple[str, int] | None = None
-    """A module and the position of an argument, [batch, heads of the dense model, …], that all layers are given alike."""
+    """A module and the position of its argument, [batch, heads of the dense model, …], that is the same in all
+    layers."""
     positions_after_padding: bool = False
-    """Whether positions are counted from the padding token's id + 1, so that many rows of their table are never used."""
+    """Whether positions are counted from the padding token's id + 1, so that many rows of their table are never
+    used."""
     pooler: str | None = None
-    """The sentence pooler of the bare encoder, unused where token states are pooled outside."""
+    """The sentence pooler of the bare encoder. It is unused where token states are pooled outside the encoder."""
 
 
 @dataclass(frozen=True)
 class Projection:
-    """One linear projection of a layer."""
+    """Describe one linear projection of a layer."""
 
     path: str
     linear: nn.Linear
     unit: Literal["head", "neuron"]
     side: Literal["out", "in"]
-    """Whether the units are its outputs (rows of its weight) or its inputs (columns)."""
+    """Whether the units are the projection's outputs (rows of its weight) or its inputs (columns)."""
     blocks: int = 1
     of_positions: bool = False
 
 
 @dataclass(frozen=True)
 class LayerParts:
-    """The linear projections of one layer."""
+    """Hold the linear projections of one layer."""
 
     attention_inputs: tuple[Projection, ...]
     attention_output: Projection
     ffn_inputs: tuple[Projection, ...]
     ffn_out: Projection
     attention_residual: nn.Module
-    """The module whose input the attention's output is added to."""
+    """The module whose input is added to the attention's output."""
     ffn_residual: nn.Module
 
     @property
     def projections(self) -> tuple[Projection, ...]:
-        """All of them."""
+        """All projections of the layer."""
         return (*self.attention_inputs, self.attention_output, *self.ffn_inputs, self.ffn_out)
 
 
@@ -177,57 +181,61 @@ ARCHITECTURES: dict[str, Architecture] = {
         pooler="pooler",
     ),
 }
-"""transformers' `model_type` to where its parts are."""
+"""Where each `model_type` of transformers has its parts."""
 
 
 _PRUNED = f"edgeprune prunes the encoders {', '.join(ARCHITECTURES)}"
 
 
 def architecture_of(config: PreTrainedConfig) -> Architecture:
-    """The table's row for a model.
+    """Look up the table's row for a model.
 
     Raises:
-        ModelError: A family that isn't in the table, a decoder, or layers shared in several groups.
+        ModelError: The family isn't in the table, the model is a decoder, or its layers are shared in several groups.
     """
     known = require_known(config.model_type)
     if getattr(config, "is_decoder", False) or getattr(config, "is_encoder_decoder", False):
         raise ModelError(f"{_PRUNED}; this is a {config.model_type!r} decoder")
     if known.shared and (config.num_hidden_groups, config.inner_group_num) != (1, 1):
         raise ModelError(
-            f"edgeprune prunes a {config.model_type!r} model whose layers are all one; this one has "
+            f"edgeprune prunes a {config.model_type!r} model only if all its layers share their weights; this one has "
             f"{config.num_hidden_groups} groups of {config.inner_group_num}"
         )
     return known
 
 
 def require_known(model_type: str | None) -> Architecture:
-    """The table's row for a `model_type`. Raises ModelError if it has none."""
+    """Look up the table's row for a `model_type`.
+
+    Raises:
+        ModelError: The table has no row for it.
+    """
     if model_type not in ARCHITECTURES:
         raise ModelError(f"{_PRUNED}; this is a {model_type!r} model")
     return ARCHITECTURES[model_type]
 
 
 def layers_of(model: PreTrainedModel) -> list[LayerParts]:
-    """Every layer's projections, from the bottom up; a layer that the text goes through many times is one."""
+    """List every layer's projections, from the bottom up. A layer that a text passes many times is listed once."""
     architecture = architecture_of(model.config)
     return [_parts(layer, architecture) for layer in model.base_model.get_submodule(architecture.layers)]
 
 
 def depth_of(config: PreTrainedConfig) -> int:
-    """How often a text goes through each of the model's layers: once, unless they are all one."""
+    """Count how often a text goes through each of the model's layers: once, unless there is one shared layer."""
     return int(config.num_hidden_layers) if architecture_of(config).shared else 1
 
 
 def state_positions(config: PreTrainedConfig, positions: Sequence[int]) -> list[int]:
-    """Positions among the hidden states (the embeddings' first) of the embeddings' and of these layers' outputs."""
+    """Find which hidden states are the outputs of the embeddings (the first) and of the layers at these positions."""
     depth = depth_of(config)
     return [0, *(1 + position * depth + turn for position in positions for turn in range(depth))]
 
 
 def unit_multiply_adds(config: PreTrainedConfig, parts: LayerParts, head_dim: int, tokens: int) -> tuple[int, int]:
-    """Multiply-adds of one head and of one neuron in one pass of a text of so many tokens through the layer.
+    """Count the multiply-adds of one head and of one neuron in one pass of a text of `tokens` tokens through the layer.
 
-    What is computed of the table of relative positions alone doesn't depend on the text, and isn't counted.
+    What is computed from the table of relative positions alone doesn't depend on the text, and isn't counted.
     """
     weights = {"head": 0, "neuron": 0}
     for projection in parts.projections:
@@ -241,7 +249,7 @@ def unit_multiply_adds(config: PreTrainedConfig, parts: LayerParts, head_dim: in
 
 
 def image_tokens(config: PreTrainedConfig) -> int | None:
-    """Tokens of every image: its patches and the one that classifies; None where the model reads texts."""
+    """Count the tokens of every image: its patches and the classification token; None where the model reads texts."""
     if not reads_images(config.to_dict()):
         return None
     (height, width), (down, across) = image_shape(config.image_size), image_shape(config.patch_size)
@@ -249,13 +257,13 @@ def image_tokens(config: PreTrainedConfig) -> int | None:
 
 
 def image_shape(size: int | Sequence[int]) -> tuple[int, int]:
-    """Height and width, which a config may give as one number."""
+    """Return height and width, which a config may give as one number."""
     height, width = (size, size) if isinstance(size, int) else size
     return height, width
 
 
 def longest_text(config: PreTrainedConfig) -> int | None:
-    """Most tokens that the model takes; None where it reads images."""
+    """Return the most tokens that the model takes; None where it reads images."""
     if reads_images(config.to_dict()):
         return None
     reserved = config.pad_token_id + 1 if architecture_of(config).positions_after_padding else 0
@@ -263,12 +271,12 @@ def longest_text(config: PreTrainedConfig) -> int | None:
 
 
 def head_dim_of(config: PreTrainedConfig) -> int:
-    """Width of one attention head in the dense model; pruning removes whole heads, never parts of them."""
+    """Return the width of one attention head in the dense model. Pruning removes whole heads, never parts of them."""
     return int(config.hidden_size // config.num_attention_heads)
 
 
 def _relative_positions(config: PreTrainedConfig) -> int:
-    """Rows of the table of relative positions that every query and key is multiplied with; 0 in most families."""
+    """Count the relative positions that every query and key is multiplied with; 0 in most families."""
     if not getattr(config, "relative_attention", False):
         return 0
     buckets = getattr(config, "position_buckets", -1)

@@ -1,9 +1,9 @@
-"""Load and save checkpoints, dense and pruned, safetensors only.
+"""Load and save checkpoints, dense and pruned, as safetensors only.
 
 A pruned checkpoint is a folder with compact tensors, the dense model's config.json and `pruning.json`, which names the
-layers, heads, neurons and tokens of the dense model that are left. transformers alone can't load it (the shapes don't fit
-its config); `load_checkpoint` can: config on the meta device, resized by pruning.json, every shape compared with the
-file's, a strict load, tied weights tied again.
+layers, heads, neurons and tokens of the dense model that are left. transformers alone can't load it: the shapes don't
+fit its config. `load_checkpoint` can: it makes the model on the meta device, resizes it by pruning.json, compares every
+shape with the file's, loads the tensors, ties tied weights again, and refuses a model that lacks weights.
 """
 
 import json
@@ -39,10 +39,10 @@ _VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model", "tokeni
 
 
 def load_config(folder: Path) -> PreTrainedConfig:
-    """The checkpoint's config, refused unless its family is one that edgeprune prunes.
+    """Load the checkpoint's config. A family that edgeprune doesn't prune is refused.
 
     Raises:
-        ModelError: No config.json, an unreadable one, or an unsupported architecture.
+        ModelError: config.json is missing or can't be read, or the architecture is not supported.
     """
     if not (folder / "config.json").is_file():
         raise ModelError(f"{folder} holds no config.json; give a folder with a Hugging Face checkpoint")
@@ -59,10 +59,10 @@ def load_config(folder: Path) -> PreTrainedConfig:
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
-    """The checkpoint's fast tokenizer, with any fixed padding and truncation switched off.
+    """Load the checkpoint's fast tokenizer, with any fixed padding and truncation switched off.
 
     Raises:
-        ModelError: There is none, or only a slow one.
+        ModelError: There is no tokenizer, or only a slow one.
     """
     if not any(path for pattern in _VOCABULARIES for path in folder.glob(pattern)):
         # transformers would make one up from the model's type, without a vocabulary.
@@ -87,10 +87,10 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
 def load_dense(
     folder: Path, auto_class: Any, config: PreTrainedConfig, **kwargs: Any
 ) -> tuple[PreTrainedModel, frozenset[str]]:
-    """A dense checkpoint in fp32, and the names of the weights that it lacks (newly initialised here).
+    """Load a dense checkpoint in fp32, and name the weights that it lacks (they are newly initialised here).
 
     Raises:
-        ModelError: Pickled or damaged weights, or an encoder that is not whole.
+        ModelError: The weights are pickled or damaged, or the encoder is not whole.
     """
     _tensor_names(folder)
     try:
@@ -113,15 +113,15 @@ def load_dense(
 
 
 def load_checkpoint(folder: Path, auto_class: Any, **kwargs: Any) -> PreTrainedModel:
-    """A complete checkpoint, dense or pruned, in fp32 and evaluation mode.
+    """Load a complete checkpoint, dense or pruned, in fp32 and evaluation mode.
 
     Args:
-        folder: Holds config.json, model.safetensors and, if pruned, pruning.json.
-        auto_class: transformers' auto class of the task, or a model class.
-        **kwargs: Handed to the class, e.g. `attn_implementation="eager"`.
+        folder: The folder with config.json, model.safetensors and, if pruned, pruning.json.
+        auto_class: transformers' auto class for the task, or a model class.
+        **kwargs: Arguments for the class, e.g. `attn_implementation="eager"`.
 
     Raises:
-        ModelError: Anything missing, damaged or of another shape than the records say.
+        ModelError: Something is missing or damaged, or has another shape than the records say.
     """
     config = load_config(folder)
     record = read_pruning(folder)
@@ -146,8 +146,8 @@ def load_checkpoint(folder: Path, auto_class: Any, **kwargs: Any) -> PreTrainedM
             )
         if tuple(tensor.shape) != expected[name]:
             raise ModelError(
-                f"{folder}: {name} has shape {tuple(tensor.shape)}, pruning.json says {expected[name]}; the files don't "
-                f"belong together"
+                f"{folder}: {name} has shape {tuple(tensor.shape)}, but pruning.json says {expected[name]}; the files "
+                f"don't belong together"
             )
     empty.load_state_dict({name: value.float() for name, value in tensors.items()}, strict=False, assign=True)
     empty.tie_weights()
@@ -158,15 +158,15 @@ def load_checkpoint(folder: Path, auto_class: Any, **kwargs: Any) -> PreTrainedM
 
 
 def empty_model(config: PreTrainedConfig, record: PruningRecord | None) -> PreTrainedModel:
-    """The model of a config, without weights, at its dense size or at that of `record`."""
+    """Make the model of a config without weights, at its dense size or at the size that `record` states."""
     return _empty(_named_class(config), config, record)
 
 
 def load_any(folder: Path, **kwargs: Any) -> PreTrainedModel:
-    """A checkpoint as the class that its config names; `kwargs` as for `load_checkpoint`.
+    """Load a checkpoint as the class that its config names. `kwargs` are those of `load_checkpoint`.
 
     Raises:
-        ModelError: The config names no class that transformers has.
+        ModelError: The config names a class that transformers doesn't have, or the checkpoint can't be loaded.
     """
     config = load_config(folder)
     return load_checkpoint(folder, _named_class(config), **kwargs)
@@ -175,8 +175,8 @@ def load_any(folder: Path, **kwargs: Any) -> PreTrainedModel:
 def save_checkpoint(model: PreTrainedModel, folder: Path, *, record: PruningRecord | None, reader: Reader) -> None:
     """Write weights, config, the reader's files and, for a pruned model, pruning.json.
 
-    A dense model's tensors have the names that its family was published with, as transformers writes them; a pruned one's,
-    which transformers alone can't load, those of its modules.
+    A dense model's tensors get the names that its family was published with, as transformers writes them. A pruned
+    model's tensors, which transformers alone can't load, get the names of its modules.
     """
     model.save_pretrained(folder, save_original_format=record is None)
     reader.save(folder)
@@ -185,7 +185,7 @@ def save_checkpoint(model: PreTrainedModel, folder: Path, *, record: PruningReco
 
 
 def count_parameters(model: nn.Module) -> int:
-    """Parameters of a model, shared ones once."""
+    """Count the parameters of a model, shared ones once."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 
@@ -208,7 +208,11 @@ def _empty(auto_class: Any, config: PreTrainedConfig, record: PruningRecord | No
 
 
 def _tensor_names(folder: Path) -> list[str]:
-    """Names of all tensors; raises ModelError unless the folder holds readable safetensors."""
+    """List the names of all tensors.
+
+    Raises:
+        ModelError: The folder holds no readable safetensors.
+    """
     files = sorted(folder.glob("*.safetensors"))
     if not files:
         pickled = [

@@ -1,6 +1,7 @@
-"""Images, as the checkpoint's preprocessor_config.json says: resized, rescaled and normalized.
+"""Read images as the checkpoint's preprocessor_config.json says: resized, rescaled and normalized.
 
-The computing is `ondevice/preprocess_image.py`, which packages carry too: there is no other that could drift from it.
+`ondevice/preprocess_image.py`, which packages carry too, does the computing. No second implementation can drift from
+it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,13 +27,13 @@ _PARITY_IMAGES = 8
 
 
 class ImageReader(Reader):
-    """Pixel values, [batch, channels, height, width], decoded for each batch anew.
+    """Make batches of pixel values, [batch, channels, height, width]. Images are decoded for each batch anew.
 
     Args:
-        path: The preprocessor_config.json.
+        path: The checkpoint's preprocessor_config.json.
 
     Raises:
-        ValueError: It asks for what isn't done here.
+        ValueError: The file asks for processing that isn't supported.
     """
 
     inputs = ("pixel_values",)
@@ -43,7 +44,7 @@ class ImageReader(Reader):
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width that the model is given."""
+        """Height and width of the images that the model is given."""
         return self._settings["size"]["height"], self._settings["size"]["width"]
 
     def save(self, folder: Path) -> None:
@@ -59,14 +60,14 @@ class ImageReader(Reader):
             raise ModelError(f"the model takes images of {config.num_channels} channels; edgeprune gives it three, RGB")
 
     def length(self, row: Inputs) -> int:
-        """In patches of 16 x 16 pixels, the most common."""
+        """Count the row's patches of 16 x 16 pixels, the most common patch size."""
         return max(1, self.size[0] * self.size[1] // _PATCH)
 
     def pixels(self, image: ImageFile) -> Array:
-        """Float32 [channels, height, width].
+        """Decode one image into float32 [channels, height, width].
 
         Raises:
-            DataError: It can't be decoded, or has a size that the model doesn't take.
+            DataError: The image can't be decoded, or has a size that can't be used.
         """
         decoded = image.decode()
         try:
@@ -75,11 +76,11 @@ class ImageReader(Reader):
             raise DataError(f"{image.where}: the image can't be used: {error}") from error
 
     def collate(self, rows: Sequence[Inputs], *, full: bool = False) -> dict[str, Array]:
-        """Every image has the same size, so that batches are always full."""
+        """Make a batch. Every image has the same size, so that a batch is always full."""
         return {"pixel_values": np.stack([self.pixels(row) for row in cast("Sequence[ImageFile]", rows)])}
 
     def varied(self, rows: Sequence[Inputs], most_tokens: int, longest: int | None) -> Iterator[dict[str, Array]]:
-        """Images alone, two, and several together."""
+        """Yield batches of one image, of two images, and of several images."""
         some = list(rows[:: max(1, len(rows) // _PARITY_IMAGES)][:_PARITY_IMAGES])
         for alone in some[:3]:
             yield self.collate([alone])
@@ -87,22 +88,23 @@ class ImageReader(Reader):
         yield self.collate(some)
 
     def timed(self, rows: Sequence[Inputs], number: int) -> dict[str, JsonValue]:
-        """A shape and the seed of its values: pixels would be a hundred times the size of the request's texts.
+        """Describe a batch by its shape and the seed of its values.
 
-        No operator's time depends on them, and every image has the same size.
+        Pixels would make the request a hundred times larger than one with texts. No operator's time depends on the
+        values, and every image has the same size.
         """
         return {"pixel_values": {"seed": number % DIFFERENT_IMAGES, "shape": [len(rows), 3, *self.size]}}
 
     def golden(self, image: ImageFile) -> bytes:
-        """The image as a package's goldens keep it: a PNG, no larger than the model takes it."""
+        """Encode the image as a package's goldens keep it: as a PNG, no larger than the model takes it."""
         return cast("bytes", shrunk_png(image.decode(), self._settings))
 
 
 def load_image_reader(folder: Path) -> ImageReader:
-    """The reader of a model's folder.
+    """Load the image reader of a model's folder.
 
     Raises:
-        ModelError: There is no preprocessor_config.json, or one that asks for what isn't done here.
+        ModelError: There is no preprocessor_config.json, or it asks for processing that isn't supported.
     """
     path = folder / _FILE
     if not path.is_file():

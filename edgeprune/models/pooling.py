@@ -1,4 +1,4 @@
-"""How a sentence-transformers folder makes one vector of its token states: modules.json and 1_Pooling/config.json."""
+"""Read how a sentence-transformers folder pools token states: from modules.json and 1_Pooling/config.json."""
 
 import json
 from dataclasses import dataclass
@@ -15,17 +15,17 @@ _MODULES = ("Transformer", "Pooling", "Normalize")
 
 @dataclass(frozen=True)
 class Pooling:
-    """Mean of the unpadded tokens' states or the first token's, scaled to length one or not."""
+    """Say how token states become one vector: mean without padding or first state, scaled to length one or not."""
 
     mode: Literal["mean", "cls"]
     normalize: bool
 
 
 def read_pooling(folder: Path) -> Pooling | None:
-    """The folder's pooling; None if it is a bare encoder.
+    """Read the folder's pooling; None if the folder holds a bare encoder.
 
     Raises:
-        ModelError: A pooling or a module that isn't handled.
+        ModelError: A file can't be read, or names a pooling or a module that isn't handled.
     """
     try:
         modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))

@@ -1,6 +1,6 @@
-"""What makes a model's inputs of a row of data: a tokenizer of a text, an image processor of an image.
+"""Define how rows of data become a model's inputs: texts by a tokenizer, images by an image processor.
 
-Checkpoints, graphs and packages carry their reader's files; every batch is made by it.
+Checkpoints, graphs and packages carry their reader's files. The reader makes every batch.
 """
 
 from abc import ABC, abstractmethod
@@ -21,11 +21,11 @@ Array = npt.NDArray[Any]
 Encoding = dict[str, list[int]]
 """One text's `input_ids`, `attention_mask` …, [tokens] each, not padded."""
 Inputs = Encoding | ImageFile
-"""One row as batches are made of it."""
+"""One row that a batch can be made of: a tokenized text, or an image."""
 
 
 class Reader(ABC):
-    """Rows to batches, in one modality."""
+    """Turn rows into batches, for one modality."""
 
     inputs: tuple[str, ...]
     """Names of the model's inputs."""
@@ -36,37 +36,41 @@ class Reader(ABC):
 
     @abstractmethod
     def require_fit(self, config: PreTrainedConfig) -> None:
-        """Raises ModelError where the model doesn't take what this reader gives."""
+        """Check that the model takes what this reader gives.
+
+        Raises:
+            ModelError: The model doesn't take it.
+        """
 
     @abstractmethod
     def length(self, row: Inputs) -> int:
-        """Tokens of a row: what bounds a batch."""
+        """Count the tokens of a row, which bound the size of a batch."""
 
     @abstractmethod
     def collate(self, rows: Sequence[Inputs], *, full: bool = False) -> dict[str, Array]:
-        """A batch of the model's inputs, [batch, …] each.
+        """Make a batch of the model's inputs, [batch, …] each.
 
         Args:
-            rows: One or more.
-            full: Whether it is as long as inputs ever are, not only as the longest of these rows.
+            rows: One or more rows.
+            full: Whether the batch is as long as inputs ever are, not only as long as the longest of these rows.
         """
 
     @abstractmethod
     def varied(self, rows: Sequence[Inputs], most_tokens: int, longest: int | None) -> Iterator[dict[str, Array]]:
-        """Batches that differ as much as inputs can: what parity is checked on.
+        """Yield batches that differ as much as inputs can. Parity is checked on these batches.
 
         Args:
-            rows: One or more.
-            most_tokens: Of a batch, padding included.
-            longest: Most tokens that the model takes; None: its inputs have one size.
+            rows: One or more rows.
+            most_tokens: The most tokens of a batch, padding included.
+            longest: The most tokens that the model takes; None if all its inputs have the same size.
         """
 
     @abstractmethod
     def timed(self, rows: Sequence[Inputs], number: int) -> dict[str, JsonValue]:
-        """A batch as `agent.py` is told to time it; `number` tells batches apart."""
+        """Describe a batch in the way that `agent.py` is told to time it. `number` tells batches apart."""
 
 
 def unpadded(states: torch.Tensor, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """[batch, tokens, …] to [tokens of all rows, …], padding left out; images have none."""
+    """Turn [batch, tokens, …] into [tokens of all rows, …], without padding. Images have no padding."""
     mask = batch.get("attention_mask")
     return states.flatten(0, 1) if mask is None else states[mask.bool()]

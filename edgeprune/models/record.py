@@ -1,7 +1,7 @@
-"""`pruning.json`: what is left of the dense model, in the dense model's own numbers.
+"""Record in `pruning.json` what is left of the dense model, in the dense model's own numbers.
 
-It is all that a pruned checkpoint needs beside its tensors and the dense model's config.json to be loaded again. Reading
-it is light: planning does so without torch.
+To be loaded again, a pruned checkpoint needs only this record, its tensors and the dense model's config.json. Reading
+the record is light: planning reads it without torch.
 """
 
 import json
@@ -23,7 +23,7 @@ _FILE = "pruning.json"
 
 
 class LayerRecord(Frozen):
-    """What is left of one layer, as indices into the dense model's layers, heads and FFN neurons."""
+    """Record what is left of one layer, as indices into the dense model's layers, heads and FFN neurons."""
 
     index: int
     heads: tuple[int, ...]
@@ -31,26 +31,26 @@ class LayerRecord(Frozen):
 
 
 class PruningRecord(Frozen):
-    """`pruning.json`."""
+    """Record what is left of a model: the content of `pruning.json`."""
 
     schema_version: int = 1
     base_digest: str
     """SHA-256 of the dense checkpoint's weights file that the indices refer to."""
     head_dim: int
     layers: tuple[LayerRecord, ...]
-    """From the bottom up; a layer that isn't here was dropped."""
+    """The layers that are left, from the bottom up. A layer that isn't here was dropped."""
     vocabulary: tuple[int, ...] | None = None
-    """The dense model's id of every token that is left; None: all are."""
+    """The dense model's id of every token that is left; None: all tokens are left."""
     sparse: bool = False
-    """Whether the zeros among the encoder's projection weights are to stay through fine-tuning."""
+    """Whether zeros among the encoder's projection weights must stay zero through fine-tuning."""
 
     def positions(self) -> dict[int, int]:
-        """Where each layer that is left stands, by its number in the dense model."""
+        """Map the dense model's number of each layer that is left to the layer's position now."""
         return {layer.index: position for position, layer in enumerate(self.layers)}
 
     @classmethod
     def dense(cls, model: "PreTrainedModel", base_digest: str) -> "PruningRecord":
-        """The record of a model that has everything."""
+        """Make the record of a model that still has everything."""
         from edgeprune.models.architectures import head_dim_of, layers_of
 
         head_dim = head_dim_of(model.config)
@@ -69,10 +69,11 @@ class PruningRecord(Frozen):
 
 
 def read_pruning(folder: Path) -> PruningRecord | None:
-    """The folder's pruning record; None for a dense checkpoint.
+    """Read the folder's pruning record; None for a dense checkpoint.
 
     Raises:
         ModelError: pruning.json is not valid.
+        SchemaVersionError: A newer edgeprune wrote pruning.json.
     """
     path = folder / _FILE
     if not path.exists():
@@ -81,7 +82,7 @@ def read_pruning(folder: Path) -> PruningRecord | None:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content.get("schema_version") != 1:
             raise SchemaVersionError(
-                f"{path} has schema_version {content.get('schema_version')}, this edgeprune reads 1; use a newer edgeprune"
+                f"{path} has schema_version {content.get('schema_version')}, but this edgeprune reads 1; use a newer one"
             )
         return PruningRecord.model_validate(content)
     except ValidationError as error:
@@ -98,14 +99,14 @@ def write_pruning(record: PruningRecord, folder: Path) -> None:
 
 
 def dense_layers(record: PruningRecord | None, dense: PruningRecord | None, count: int) -> list[int]:
-    """Positions, in a model that `dense` describes, of the layers that `record` has; `count` is how many `dense` has."""
+    """Find the positions that the layers of `record` have in the model of `dense`, which has `count` layers."""
     if record is None:
         return list(range(count))
     return [dense.positions()[layer.index] if dense else layer.index for layer in record.layers]
 
 
 def dense_tokens(record: PruningRecord | None, dense: PruningRecord | None) -> "torch.Tensor | None":
-    """By token id of a model that `record` describes, the id in the model of `dense`; None where they are the same."""
+    """Map each token id of the model of `record` to the id in the model of `dense`; None where the ids are the same."""
     import torch
 
     if record is None or record.vocabulary is None:

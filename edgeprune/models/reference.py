@@ -1,7 +1,7 @@
-"""Where a model is: a local folder, a hub id with `@revision`, or `package:NAME/FOLDER`.
+"""Resolve a model reference: a local folder, a hub id with `@revision`, or `package:NAME/FOLDER`.
 
 Resolving gives a folder and the digest of the files in it that matter, so that a key depends on what the model is, not
-on where it was found. Light on purpose: planning a build must not import torch.
+on where it was found. This module is light on purpose: planning a build must not import torch.
 """
 
 import hashlib
@@ -39,14 +39,14 @@ _PATTERNS = (
     "LICENSE*",
     "README.md",
 )
-"""The files of a model folder that edgeprune reads; nothing else of it enters a key."""
+"""The files of a model folder that edgeprune reads. No other file enters a key."""
 
 _HUB_ID = re.compile(r"^[\w.-]+(/[\w.-]+)?(@[\w./-]+)?$")
 
 
 @dataclass(frozen=True)
 class ModelSource:
-    """A resolved model: `folder` to read from, `name` for people, `reference` as it was given."""
+    """Hold a resolved model: `folder` to read from, `name` for people, `reference` as it was given."""
 
     folder: Path
     name: str
@@ -54,7 +54,7 @@ class ModelSource:
 
     @property
     def files(self) -> list[Path]:
-        """The files that matter, sorted."""
+        """The files of the folder that edgeprune reads, sorted."""
         return sorted({path for pattern in _PATTERNS for path in self.folder.glob(pattern) if path.is_file()})
 
     @cached_property
@@ -65,10 +65,10 @@ class ModelSource:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """config.json as it stands.
+        """The content of config.json.
 
         Raises:
-            ModelError: It is missing or not JSON.
+            ModelError: config.json is missing, is not JSON, or names no model_type.
         """
         path = self.folder / "config.json"
         try:
@@ -85,15 +85,15 @@ class ModelSource:
 
 
 def reads_images(config: Mapping[str, Any]) -> bool:
-    """Whether a model with this config.json reads images, not texts: transformers' image models all say of what size."""
+    """Tell whether a model with this config.json reads images. Every such config states an image size."""
     return "image_size" in config
 
 
 def resolve_model(reference: str, *, offline: bool = False) -> ModelSource:
-    """Find a model's folder, downloading it if it is a hub id and `offline` is false.
+    """Find a model's folder. A hub id is downloaded unless `offline`.
 
     Raises:
-        ModelError: Nothing is there.
+        ModelError: The reference leads to no model.
     """
     if reference.startswith("package:"):
         return _from_package(reference)
@@ -103,7 +103,9 @@ def resolve_model(reference: str, *, offline: bool = False) -> ModelSource:
     if folder.exists():
         raise ModelError(f"{reference} is a file; give the folder that holds config.json and model.safetensors")
     if reference.startswith((".", "/", "~")) or not _HUB_ID.match(reference):
-        raise ModelError(f"no folder {reference}; give a local folder, a hub id with @revision, or package:NAME/FOLDER")
+        raise ModelError(
+            f"there is no folder {reference}; give a local folder, a hub id with @revision, or package:NAME/FOLDER"
+        )
     return _from_hub(reference, offline=offline)
 
 
@@ -136,11 +138,7 @@ def _from_hub(reference: str, *, offline: bool) -> ModelSource:
             repository, revision=revision or None, allow_patterns=list(_PATTERNS), local_files_only=offline
         )
     except LocalEntryNotFoundError as error:
-        where = (
-            "in the local cache (--offline)"
-            if offline
-            else "on the hub, which can't be reached, nor in the local cache"
-        )
+        where = "in the local cache (--offline)" if offline else "in the local cache, and the hub can't be reached"
         raise ModelError(f"{reference} is not {where}; download it first, or give a local folder") from error
     except (HfHubHTTPError, OSError, ValueError) as error:
         raise ModelError(

@@ -1,9 +1,9 @@
-"""Bring a model's layers and projections to other sizes, zero included.
+"""Resize a model's layers and projections, down to zero.
 
-A layer without heads adds its attention output's bias, one without neurons its second projection's. Families reshape
-queries to [batch, tokens, -1, head_dim], which zero columns make ambiguous, so an empty projection gives one head of
-zeros, which an empty attention output then doesn't read: exported graphs have neither. Families that don't see from the
-projections how many heads a layer has are told.
+A layer without heads adds only its attention output's bias. A layer without neurons adds only its second projection's
+bias. Families reshape queries to [batch, tokens, -1, head_dim], which is ambiguous for zero columns. An empty
+projection therefore gives one head of zeros, which the empty attention output doesn't read, so that exported graphs
+have neither. Families that don't infer a layer's number of heads from the projections are told it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,38 +22,38 @@ __all__ = ["keep_layers", "keep_tokens", "resize", "set_heads", "set_projection"
 
 
 class _NothingOut(nn.Linear):
-    """A projection without outputs, which shows its reader `shown` zeros."""
+    """Stand for a projection without outputs, and give `shown` zeros instead."""
 
     def __init__(self, in_features: int, shown: int, *, bias: bool) -> None:
         super().__init__(in_features, 0, bias=bias, device="meta")
         self._shown = shown
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
-        """[batch, tokens, in] to zeros [batch, tokens, shown]."""
+        """Turn [batch, tokens, in] into zeros [batch, tokens, shown]."""
         return states.new_zeros(*states.shape[:-1], self._shown)
 
 
 class _NothingIn(nn.Linear):
-    """A projection without inputs: its bias, whatever it is shown."""
+    """Stand for a projection without inputs, and give its bias for any input."""
 
     def __init__(self, out_features: int, *, bias: bool) -> None:
         super().__init__(0, out_features, bias=bias, device="meta")
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
-        """[batch, tokens, …] to [batch, tokens, out]."""
+        """Turn [batch, tokens, …] into the bias, [batch, tokens, out]."""
         zeros = states.new_zeros(*states.shape[:-1], self.out_features)
         return zeros if self.bias is None else zeros + self.bias
 
 
 class _OwnHeads:
-    """Gives a module its own heads' part of an argument that all layers are given alike."""
+    """Cut an argument that is the same in all layers to the part for a module's own heads."""
 
     def __init__(self, argument: int, heads: Sequence[int]) -> None:
         self._argument = argument
         self._heads = list(heads)
 
     def __call__(self, _module: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Select from [batch, heads of the dense model, …]; without heads, the first stands for the one of zeros."""
+        """Select from [batch, heads of the dense model, …]. Without heads, the first goes with the head of zeros."""
         before, after = arguments[: self._argument], arguments[self._argument + 1 :]
         return (*before, arguments[self._argument][:, self._heads or [0]], *after)
 
@@ -69,11 +69,11 @@ def set_projection(
     """Replace one projection.
 
     Args:
-        model: Changed in place.
-        position: Of the layer among those that are left.
-        projection: The one that is there now.
-        weight: [out, in]; either may be 0.
-        bias: [out], or None.
+        model: The model, changed in place.
+        position: The layer's position among the layers that are left.
+        projection: The projection to replace.
+        weight: The new weight, [out, in]; either may be 0.
+        bias: The new bias, [out], or None.
         head_dim: Width of a head.
     """
     out_features, in_features = weight.shape
@@ -92,12 +92,12 @@ def set_projection(
 
 
 def set_heads(model: PreTrainedModel, position: int, heads: Sequence[int], head_dim: int) -> None:
-    """Tell a layer which of the dense model's heads it has, where its family doesn't see that from the projections.
+    """Tell a layer which of the dense model's heads it has, where its family doesn't infer them from the projections.
 
     Args:
-        model: Changed in place.
-        position: Of the layer among those that are left.
-        heads: Their numbers in the dense model; a layer without any computes one of zeros.
+        model: The model, changed in place.
+        position: The layer's position among the layers that are left.
+        heads: The heads' numbers in the dense model. A layer without heads computes one head of zeros.
         head_dim: Width of a head.
     """
     architecture, layer = architecture_of(model.config), _layers(model)[position]
@@ -124,7 +124,7 @@ def keep_layers(model: PreTrainedModel, positions: Sequence[int]) -> None:
 
 @contextmanager
 def without_layer(model: PreTrainedModel, position: int) -> Iterator[None]:
-    """Inside, the model lacks the layer at this position."""
+    """Leave the layer at this position out of the model inside the block."""
     layers = _layers(model)
     everything = list(layers)
     del layers[position]
@@ -135,7 +135,7 @@ def without_layer(model: PreTrainedModel, position: int) -> Iterator[None]:
 
 
 def keep_tokens(model: PreTrainedModel, tokens: Sequence[int]) -> None:
-    """Keep these rows of the token embedding, and of the decoder where the model has one (tied again if it was)."""
+    """Keep these rows of the token embedding, and of the decoder where the model has one. Tied weights stay tied."""
     embedding, decoder = model.get_input_embeddings(), model.get_output_embeddings()
     index = torch.tensor(tokens, dtype=torch.int64)
     if embedding.padding_idx is not None:
@@ -159,7 +159,7 @@ def keep_tokens(model: PreTrainedModel, tokens: Sequence[int]) -> None:
 
 
 def resize(model: PreTrainedModel, record: PruningRecord) -> None:
-    """Give a dense model, its weights still empty, the sizes of a record.
+    """Give a dense model without weights the sizes that a record states.
 
     Raises:
         ModelError: The record names layers that the model doesn't have.
@@ -168,7 +168,7 @@ def resize(model: PreTrainedModel, record: PruningRecord) -> None:
     positions = [layer.index for layer in record.layers]
     if positions != sorted(set(positions)) or not all(0 <= position < dense for position in positions):
         raise ModelError(
-            f"pruning.json keeps the layers {positions}, config.json has {dense}; the files don't belong together"
+            f"pruning.json keeps the layers {positions}, but config.json has {dense} layers; the files don't belong together"
         )
     keep_layers(model, positions)
     for position, (parts, kept) in enumerate(zip(layers_of(model), record.layers, strict=True)):

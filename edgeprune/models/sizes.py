@@ -1,7 +1,7 @@
-"""How large a model is, by layer and part: parameters and multiply-adds, dense beside pruned.
+"""Count a model's parameters and multiply-adds by layer and part, dense beside pruned.
 
-Counted on a model without weights (the meta device), so a checkpoint of any size is inspected in a moment. A
-multiply-add is one product and one sum; softmax, norms and activations are not counted.
+The model has no weights while it is counted (it is on the meta device), so that a checkpoint of any size is inspected
+in a moment. A multiply-add is one product and one sum. Softmax, norms and activations are not counted.
 """
 
 from pathlib import Path
@@ -32,7 +32,7 @@ _TOKENS = 128
 
 
 class PartRow(Frozen):
-    """One part of the dense model and what is left of it."""
+    """Describe one part of the dense model and what is left of it."""
 
     part: str
     heads: int | None = None
@@ -40,7 +40,8 @@ class PartRow(Frozen):
     dense_heads: int | None = None
     dense_neurons: int | None = None
     kept: tuple[int, ...] | None = None
-    """The heads or neurons left, by their numbers in the dense model; None: nothing was pruned, or it has neither."""
+    """The dense model's numbers of the heads or neurons that are left; None: nothing was pruned, or the part has
+    neither."""
     parameters: int
     dense_parameters: int
     multiply_adds: int
@@ -48,36 +49,38 @@ class PartRow(Frozen):
 
 
 class Inspection(Frozen):
-    """A model's parts, and their sum."""
+    """Hold the sizes of a model's parts, and their sum."""
 
     model: str
     architecture: str
     tokens: int
-    """Length of the one text that multiply-adds are counted for, or an image's."""
+    """Length of the one text, or of the image, that multiply-adds are counted for."""
     pruned: bool
     parts: list[PartRow]
     total: PartRow
 
 
 def inspect_model(reference: str, *, tokens: int | None, store: Store, offline: bool = False) -> Inspection:
-    """Count a model reference's, an artifact's or a package's parts.
+    """Count the parts of the model that a reference, an artifact or a package names.
 
     Args:
         reference: A model reference, an artifact's folder in the store, or a package's folder.
-        tokens: Length of the text that multiply-adds are counted for; None: 128, or that of an image.
-        store: Where a package's checkpoint is looked up.
-        offline: Never ask the hub.
+        tokens: Length of the text that multiply-adds are counted for; None: 128, or the length of an image.
+        store: The store in which a package's checkpoint is looked up.
+        offline: Whether the hub is never asked.
 
     Raises:
-        ModelError: There is no checkpoint to be found.
-        UsageError: `tokens` for a model that reads images.
+        ModelError: There is no checkpoint.
+        UsageError: `tokens` is given for a model that reads images.
     """
     folder = checkpoint_of(reference, store, offline=offline)
     config = load_config(folder)
     record = read_pruning(folder)
     of_image = image_tokens(config)
     if of_image is not None and tokens is not None:
-        raise UsageError(f"--tokens is the length of a text, but {reference} reads images, of {of_image} tokens each")
+        raise UsageError(
+            f"--tokens is the length of a text, but {reference} reads images of {of_image} tokens each; leave it out"
+        )
     tokens = of_image or tokens or _TOKENS
     dense = _parts(empty_model(config, None), tokens, None)
     parts = _parts(empty_model(config, record), tokens, record) if record else dense
@@ -112,10 +115,10 @@ def inspect_model(reference: str, *, tokens: int | None, store: Store, offline: 
 
 
 def checkpoint_of(reference: str, store: Store, *, offline: bool = False) -> Path:
-    """Find the checkpoint's folder of a model reference, of an artifact's folder, or of a package's.
+    """Find the folder of the checkpoint that a model reference, an artifact's folder or a package's folder names.
 
     Raises:
-        ModelError: There is no checkpoint to be found.
+        ModelError: There is no checkpoint.
     """
     artifact = checkpoint_artifact(Path(reference), store)
     return resolve_model(reference, offline=offline).folder if artifact is None else artifact.file("checkpoint")
@@ -128,7 +131,7 @@ class _Count(Frozen):
     neurons: int | None = None
 
     def gone(self) -> "_Count":
-        """The count of the same part where it was dropped."""
+        """Make the count of the same part after it was dropped."""
         return _Count(
             parameters=0,
             multiply_adds=0,
@@ -146,12 +149,12 @@ def _kept(record: PruningRecord | None) -> dict[str, tuple[int, ...]]:
 
 
 def _parts(model: PreTrainedModel, tokens: int, record: PruningRecord | None) -> dict[str, _Count]:
-    """Embeddings, every layer's attention and FFN under its number in the dense model, and the rest (head, pooler)."""
+    """Count the embeddings, each layer's attention and FFN by its number in the dense model, and the rest."""
     architecture = architecture_of(model.config)
     base = model.base_model
     embedding = base.get_submodule(architecture.embeddings)
     embeddings = count_parameters(embedding)
-    # Looking up tokens costs none; patches are projected, all but the token that classifies.
+    # Looking up tokens costs no multiply-adds. Patches are projected: every token but the one that classifies.
     patches = [module.weight.numel() for module in embedding.modules() if isinstance(module, nn.Conv2d)]
     rows = {"embeddings": _Count(parameters=embeddings, multiply_adds=(tokens - 1) * sum(patches))}
     counted = embeddings
@@ -175,7 +178,7 @@ def _parts(model: PreTrainedModel, tokens: int, record: PruningRecord | None) ->
     once = {id(module) for module in pooler.modules()} if isinstance(pooler, nn.Module) else set()
     if type(model).__name__.endswith(("ForSequenceClassification", "ForImageClassification")):
         once |= {id(module) for module in model.modules()} - {id(module) for module in base.modules()}
-    # A pooler and what classifies a text are computed for one position, everything else for every token.
+    # A pooler and a classifier are computed for one position, everything else for every token.
     multiply_adds = sum(
         (1 if id(module) in once else tokens) * module.in_features * module.out_features
         for module in model.modules()

@@ -1,4 +1,4 @@
-"""Texts, by a fast tokenizer."""
+"""Read texts with a fast tokenizer."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,11 +19,11 @@ _PARITY_ROWS = 8
 
 
 class TextReader(Reader):
-    """Token ids and masks, [batch, tokens] each, padded on the right.
+    """Make batches of token ids and masks, [batch, tokens] each, padded on the right.
 
     Args:
-        tokenizer: A fast one with a padding token.
-        max_length: Tokens a text is cut to.
+        tokenizer: A fast tokenizer with a padding token.
+        max_length: The number of tokens that a text is cut to.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast, max_length: int) -> None:
@@ -45,7 +45,7 @@ class TextReader(Reader):
         return len(cast("Encoding", row)["input_ids"])
 
     def collate(self, rows: Sequence[Inputs], *, full: bool = False) -> dict[str, Array]:
-        """Int64 arrays [batch, tokens]."""
+        """Make a batch of int64 arrays, [batch, tokens] each."""
         encodings = cast("Sequence[Encoding]", rows)
         width = self.max_length if full else max(map(self.length, rows))
         result = {}
@@ -56,9 +56,10 @@ class TextReader(Reader):
         return result
 
     def varied(self, rows: Sequence[Inputs], most_tokens: int, longest: int | None) -> Iterator[dict[str, Array]]:
-        """Texts of several lengths, alone, together with padding, and padded beyond their need.
+        """Yield batches of texts of several lengths: one text, several with padding, and some padded beyond their need.
 
-        Among them are one as long as texts are cut to, and one as long as the model takes (as a batch may be, if less).
+        One text is as long as texts are cut to. Another is as long as the model takes, or as a batch may be if that is
+        less.
         """
         count = min(_PARITY_ROWS, max(2, most_tokens // self.max_length))
         ordered = sorted(rows, key=self.length)
@@ -71,19 +72,19 @@ class TextReader(Reader):
         yield self.collate(ordered[:: max(1, len(ordered) // count)][:count], full=True)
 
     def timed(self, rows: Sequence[Inputs], number: int) -> dict[str, JsonValue]:
-        """The token ids themselves."""
+        """Describe a batch by the token ids themselves."""
         return {name: values.tolist() for name, values in self.collate(rows).items()}
 
     def of_length(self, row: Inputs, length: int) -> Inputs:
-        """The text cut or repeated to so many tokens."""
+        """Cut or repeat the text to this many tokens."""
         return {name: (values * (-(-length // len(values))))[:length] for name, values in cast("Encoding", row).items()}
 
 
 def load_text_reader(folder: Path, max_length: int) -> TextReader:
-    """The reader of a model's folder.
+    """Load the text reader of a model's folder.
 
     Raises:
-        ModelError: There is no fast tokenizer, or none that can pad.
+        ModelError: There is no fast tokenizer, or it has no padding token.
     """
     tokenizer = load_tokenizer(folder)
     if tokenizer.pad_token_id is None:

@@ -1,10 +1,9 @@
-"""Pipelines (how) and targets (where, and within what budget): the models behind the YAML, and where shipped ones are.
+"""Describe a pipeline: its stages, and the settings of each one. These are the models behind the YAML.
 
-A bare name is a shipped definition, a path is the user's. Unknown keys, wrong types and numbers out of range are
-refused together, each with its path.
+A stage's model holds everything that its YAML may say, with units, bounds and defaults:
 
     pipeline = load_pipeline("structured", ["stages.finetune.epochs=1"])
-    target = load_target("cpu-x86-avx2", ["target.budget.size_mb=30"])
+    pipeline.stages.finetune.epochs    # 1
 """
 
 from typing import Literal, Self
@@ -28,16 +27,17 @@ __all__ = [
 ]
 
 BLOCK = 10
-"""Runs of one model before the next one's turn; short enough to share disturbances, long enough for warm caches."""
+"""Runs of one model before it is the next model's turn: few enough that all models share a disturbance, enough for warm
+caches."""
 
 
 FEWEST_TURNS = 6
-"""The fewest turns that give a ratio a 95% interval: the smallest and the largest of so many hold the median with a
-probability of 1 - 2 · 0.5^6 = 96.9%."""
+"""The fewest turns that give a ratio a 95% interval. The median lies between the smallest and the largest of six ratios
+with a probability of 1 - 2 · 0.5^6 = 96.9%."""
 
 
 class TrainingConfig(Frozen):
-    """What dense training and distillation share."""
+    """Hold the settings that dense training and distillation share."""
 
     epochs: PositiveInt = 2
     learning_rate: float = Field(default=1e-4, gt=0, lt=1)
@@ -45,21 +45,22 @@ class TrainingConfig(Frozen):
     warmup_ratio: float = Field(default=0.1, ge=0, lt=1)
     weight_decay: float = Field(default=0.01, ge=0)
     evaluations_per_epoch: PositiveInt = 1
-    """The best of these moments by the selection split is kept; each is also a point to resume from."""
+    """Evaluations on the selection split in every epoch. The best evaluated state is kept; training can resume from
+    each."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """auto: bf16 where the CPU has instructions for it, else fp32."""
     freeze_embeddings: bool = False
 
 
 class PrepareConfig(TrainingConfig):
-    """The dense baseline."""
+    """Configure the training of the dense baseline."""
 
     max_length: int = Field(default=128, ge=4)
-    """Tokens a text is cut to, in every stage and in the package; refused for images, which aren't cut."""
+    """Tokens that a text is cut to, in every stage and in the package. Refused for images, which aren't cut."""
 
 
 class PruneConfig(Frozen):
-    """Steps, in their order."""
+    """Configure pruning: the steps in their order."""
 
     steps: tuple[Step, ...] = Field(min_length=1)
     schedule: Schedule = Schedule()
@@ -70,7 +71,7 @@ _TEMPERATURE = 2.0
 
 
 class DistillConfig(Frozen):
-    """Weights of the loss terms; the teacher is the dense model."""
+    """Weigh the terms of the distillation loss. The teacher is the dense model."""
 
     temperature: PositiveFloat = _TEMPERATURE
     logits: float = Field(default=1.0, ge=0)
@@ -78,24 +79,25 @@ class DistillConfig(Frozen):
     hidden: float = Field(default=10.0, ge=0)
     """Mean squared error to the teacher's hidden states, over layers and unpadded tokens."""
     labels: float = Field(default=0.3, ge=0)
-    """The task's own loss; of no effect for a task without labels."""
+    """The task's own loss; it has no effect for a task without labels."""
 
     @model_validator(mode="after")
     def _some_weight(self) -> Self:
         if not self.logits + self.hidden + self.labels > 0:
-            raise ValueError("logits, hidden and labels are all 0; at least one must be above")
+            raise ValueError("logits, hidden and labels are all 0; at least one must be above 0")
         if self.temperature != _TEMPERATURE and not self.logits:
             raise ValueError("temperature has no effect without logits, which is 0; leave it out")
         return self
 
 
 class FinetuneConfig(TrainingConfig):
-    """Recovery after pruning."""
+    """Configure the recovery after pruning."""
 
     learning_rate: float = Field(default=2e-4, gt=0, lt=1)
     distill: DistillConfig = DistillConfig()
     augment: float = Field(default=0, ge=0, le=1)
-    """Share of an epoch's texts that are put together from pieces of training texts, where the dense model alone teaches."""
+    """Share of an epoch's texts that are put together from pieces of training texts. Only the dense model teaches on
+    them."""
 
     @model_validator(mode="after")
     def _taught(self) -> Self:
@@ -105,38 +107,39 @@ class FinetuneConfig(TrainingConfig):
 
 
 class ExportConfig(Frozen):
-    """PyTorch to ONNX."""
+    """Configure the export from PyTorch to ONNX."""
 
     opset: int = Field(default=20, ge=18, le=23)
     tolerance: PositiveFloat = 1e-4
-    """Largest difference of outputs, relative to max(1, largest output)."""
+    """Largest difference of outputs that is allowed, relative to max(1, largest output)."""
 
 
 class RaceConfig(Frozen):
-    """How the fastest variant of the graph is found on the target."""
+    """Configure the race that finds the fastest variant of the graph on the target."""
 
     processes: PositiveInt = 6
     """Fresh processes in which the last few variants take turns."""
     samples: int = Field(default=30, ge=10)
-    """Timed runs of each variant in each process; in the rounds before, as many times the round's number."""
+    """Timed runs of each variant in each process. The earlier rounds use one process: the first round takes this many
+    runs, the second twice as many, and so on."""
 
     @model_validator(mode="after")
     def _can_be_told_apart(self) -> Self:
         turns = self.processes * -(-self.samples // BLOCK)
         if turns < FEWEST_TURNS:
             raise ValueError(
-                f"{self.processes} process(es) of {self.samples} samples are {turns} turns of {BLOCK}; variants are told apart "
-                f"by {FEWEST_TURNS} or more: raise samples or processes"
+                f"{self.processes} process(es) of {self.samples} samples are {turns} turns of {BLOCK}, but telling "
+                f"variants apart takes {FEWEST_TURNS} turns or more; raise samples or processes"
             )
         return self
 
 
 class QuantizeConfig(Frozen):
-    """Empty: the target decides."""
+    """Configure nothing: the target decides how weights are quantized."""
 
 
 class BenchmarkConfig(Frozen):
-    """How often the target is asked."""
+    """Configure how often the models are timed on the target."""
 
     processes: PositiveInt = 8
     """Fresh processes; fewer than 7 allow no interval, and no verdict on a latency budget."""
@@ -146,35 +149,35 @@ class BenchmarkConfig(Frozen):
 
 
 class PackageConfig(Frozen):
-    """What the package carries beside the model."""
+    """Configure what the package carries beside the model."""
 
     goldens: PositiveInt = 8
     """Texts or images whose outputs are kept for `verify`."""
 
 
 class Stages(Frozen):
-    """One entry a stage; prune, finetune and race may be null."""
+    """Hold the settings of every stage. prune, finetune and race may be null."""
 
     prepare: PrepareConfig = PrepareConfig()
     prune: PruneConfig | None = None
     finetune: FinetuneConfig | None = None
     export: ExportConfig = ExportConfig()
     race: RaceConfig | None = RaceConfig()
-    """null: the graph gets the rewrites that need no measurement."""
+    """null: there is no race, and the graph gets only the rewrites that need no measurement."""
     quantize: QuantizeConfig = QuantizeConfig()
     benchmark: BenchmarkConfig = BenchmarkConfig()
     package: PackageConfig = PackageConfig()
 
 
 class Pipeline(Frozen):
-    """A pipeline definition."""
+    """Define a pipeline: its seed, its rounds and its stages."""
 
     schema_version: Literal[1]
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")
     description: str
     seed: int = Field(default=0, ge=0, lt=2**32)
     rounds: PositiveInt = 1
-    """Prune and finetune this often, by the prune stage's schedule."""
+    """How often to prune and finetune. The prune stage's schedule says how much each round takes."""
     stages: Stages
 
     @model_validator(mode="after")

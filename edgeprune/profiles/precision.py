@@ -1,7 +1,8 @@
-"""From an instruction set to quantization settings; light, because they enter keys.
+"""Derive quantization settings from an instruction set. This module imports no heavy library: the settings enter keys.
 
-ONNX Runtime's dynamic quantization has uint8 activations. VNNI and ARM multiply them with int8 weights exactly; AVX2 and
-AVX-512 without VNNI add pairs in 16 bits and saturate, silently, unless weights stay within 7 bits (`reduce_range`):
+ONNX Runtime's dynamic quantization has uint8 activations. VNNI and ARM multiply uint8 activations with int8 weights
+exactly. AVX2, and AVX-512 without VNNI, add pairs of products in 16 bits, which saturate silently unless weights stay
+within 7 bits (`reduce_range`):
 https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html#when-and-why-do-i-need-to-try-u8u8
 """
 
@@ -37,37 +38,39 @@ _EXACT_INT8 = {"avx512_vnni", "avx_vnni", "amx_int8"}
 
 
 class Precision(Frozen):
-    """The deliverable's numbers; what is null follows from the instruction set."""
+    """Say in which numbers the deliverable computes. What is null follows from the instruction set."""
 
     mode: Mode
     weight_type: Literal["int8", "uint8"] | None = None
-    """This and the next two are for int8-dynamic and int8-static."""
+    """Type of the weights. This field and the next two are for int8-dynamic and int8-static only."""
     reduce_range: bool | None = None
     per_channel: bool | None = None
-    """null: a scale a channel."""
+    """Whether every channel has its own scale (null: it has), or the whole tensor has one."""
     embeddings: EmbeddingsType | None = None
-    """null: int8, or int4 with int4-weights; refused in floating point."""
+    """Type of the embeddings; null: int8, or int4 with int4-weights. Refused in floating point."""
 
     @model_validator(mode="after")
     def _settings_fit_mode(self) -> Self:
         if self.embeddings is not None and not is_quantized(self.mode):
-            raise ValueError(f"embeddings is {self.embeddings}, but {self.mode} leaves no weights as whole numbers")
+            raise ValueError(f"embeddings is {self.embeddings}, but {self.mode} quantizes no weights; leave it out")
         of_products = ("weight_type", "reduce_range", "per_channel")
         unread = [name for name in of_products if getattr(self, name) is not None]
         if unread and not has_int8_products(self.mode):
-            raise ValueError(f"{' and '.join(unread)} are of int8-dynamic and int8-static, mode is {self.mode}")
+            raise ValueError(
+                f"{' and '.join(unread)} apply to int8-dynamic and int8-static only, but mode is {self.mode}"
+            )
         return self
 
 
 class PrecisionSettings(Precision):
-    """State the deliverable's numbers with everything resolved: what is None has no meaning for the mode."""
+    """Say in which numbers the deliverable computes, fully resolved. What is None has no meaning for the mode."""
 
     keep_fp32: tuple[str, ...] = ()
     """Nodes whose weights stay in fp32."""
 
     @property
     def words(self) -> str:
-        """For people."""
+        """Describe the settings for people."""
         details = ["a scale a tensor"] * (self.per_channel is False)
         details += [f"embeddings in {self.embeddings}"] * (self.embeddings != _usual_embeddings(self.mode))
         kept = len(self.keep_fp32)
@@ -76,35 +79,36 @@ class PrecisionSettings(Precision):
 
 
 def is_quantized(mode: Mode) -> bool:
-    """Whether weights are whole numbers."""
+    """Tell whether a mode turns weights into whole numbers."""
     return mode not in ("fp16", "fp32")
 
 
 def has_int8_products(mode: Mode) -> bool:
-    """Whether both sides of products are in 8 bits, so that an instruction set has a say."""
+    """Tell whether both sides of products are in 8 bits, so that the instruction set matters."""
     return mode in ("int8-dynamic", "int8-static")
 
 
 def saturates(arch: str, isa: Sequence[str]) -> bool:
-    """Whether uint8 · int8 products saturate on an instruction set."""
+    """Tell whether uint8 · int8 products saturate on an instruction set."""
     return arch == "x86_64" and not _EXACT_INT8 & set(isa)
 
 
 def tolerance_elsewhere(mode: Mode) -> float:
-    """How far outputs may lie from another instruction set's, relative to max(1, largest)."""
+    """Return how far outputs may lie from another instruction set's outputs, relative to max(1, largest output)."""
     return _TOLERANCE_ELSEWHERE.get(mode, _QUANTIZED_TOLERANCE_ELSEWHERE)
 
 
 def furthest_from_fp32(mode: Mode) -> float:
-    """How far a sound graph's outputs may lie from fp32's, as `parity.Agreement.distance`: what is beyond is no rounding.
+    """Return how far a sound graph's outputs may lie from fp32's outputs, as `parity.Agreement.distance`.
 
-    fp32 itself has the export's tolerance.
+    A larger distance can't come from rounding. For fp32 itself there is no limit here: the export has its own
+    tolerance.
     """
     return _FURTHEST.get(mode, _FURTHEST_INT8)
 
 
 def resolve_precision(precision: Precision, *, arch: str, isa: Sequence[str]) -> PrecisionSettings:
-    """Fill what a profile leaves open (None) from the instruction set."""
+    """Fill in, from the instruction set, what a profile leaves open (None)."""
     mode = precision.mode
     if not is_quantized(mode):
         return PrecisionSettings(mode=mode)

@@ -1,4 +1,4 @@
-"""How a target is reached, as a profile says it."""
+"""Describe how a target is reached, as its profile says it."""
 
 import re
 from typing import Annotated, Literal, Self
@@ -14,7 +14,7 @@ ArmCore = Literal["cortex-a53", "cortex-a72", "cortex-a76", "neoverse-n1"]
 
 
 def _like(pattern: str, wanted: str) -> AfterValidator:
-    """Accepts text that the pattern matches as a whole."""
+    """Accept only text that the pattern matches as a whole."""
 
     def check(value: str) -> str:
         if not re.fullmatch(pattern, value):
@@ -25,7 +25,7 @@ def _like(pattern: str, wanted: str) -> AfterValidator:
 
 
 class LocalConfig(Frozen):
-    """This machine."""
+    """Reach this machine."""
 
     type: Literal["local"]
 
@@ -39,14 +39,15 @@ Folder = Annotated[
 
 
 class RemoteConfig(Frozen):
-    """A device that a shell can be had on. No text in here needs quoting there."""
+    """Reach a device through a shell. No text in this model needs quoting in that shell."""
 
     python: Command = "python3"
-    """Has onnxruntime and numpy."""
+    """The device's Python. It has onnxruntime and numpy."""
     perf_test: Command | None = None
-    """ONNX Runtime's own benchmark, onnxruntime_perf_test, to be run in `python`'s place; libonnxruntime.so may lie beside it."""
+    """ONNX Runtime's own benchmark, onnxruntime_perf_test, to run instead of `python`. libonnxruntime.so may lie beside
+    it."""
     folder: Folder = "/tmp"  # noqa: S108 (mktemp makes a folder of its own there)
-    """Where the work folder is made, and removed again."""
+    """The folder in which the work folder is made and removed again."""
 
     @model_validator(mode="after")
     def _one_program(self) -> Self:
@@ -56,43 +57,45 @@ class RemoteConfig(Frozen):
 
 
 class SshConfig(RemoteConfig):
-    """A board or a phone that runs an SSH server."""
+    """Reach a board or a phone that runs an SSH server."""
 
     type: Literal["ssh"]
     host: Annotated[str, _like(r"[^\s-]\S*", "user@host, or a host of ~/.ssh/config")]
-    """Logged in to without a password; its host key is known."""
+    """The host. It must accept a login without a password, and its host key must be known."""
 
     @property
     def place(self) -> str:
-        """What messages call the device, and how one is told from another."""
+        """The device's name in messages. It also tells one device from another."""
         return self.host
 
 
 class AdbConfig(RemoteConfig):
-    """An Android device that `adb devices` lists."""
+    """Reach an Android device that `adb devices` lists."""
 
     type: Literal["adb"]
     serial: Annotated[str, _like(r"[A-Za-z0-9][A-Za-z0-9._:-]*", "a serial number as adb devices lists it")]
     folder: Folder = "/data/local/tmp"
-    """Where the work folder is made, and removed again; an app's must be its own."""
+    """The folder in which the work folder is made and removed again. With `app` it must be the app's own."""
     app: Annotated[str, _like(r"[A-Za-z][A-Za-z0-9_.]*", "the name of an Android app, such as com.termux")] | None = (
         None
     )
-    """Whose user runs everything there (`run-as`): its build must be debuggable; null: adb's own user."""
+    """The app whose user runs everything on the device (`run-as`). Its build must be debuggable. null: adb's own
+    user."""
 
     @property
     def place(self) -> str:
-        """What messages call the device, and how one is told from another."""
+        """The device's name in messages. It also tells one device from another."""
         return self.serial
 
 
 class EmulatedConfig(Frozen):
-    """An ARM64 core that qemu emulates: it shows whether a package runs there, never how fast."""
+    """Emulate an ARM64 core with qemu. It shows whether a package runs there, never how fast."""
 
     type: Literal["emulated"]
     core: ArmCore
     root: str | None = None
-    """The folder that `make arm` made; null: $EDGEPRUNE_ARM_ROOT, else `.edgeprune-arm` in the current folder."""
+    """The folder that `make arm` made; null: $EDGEPRUNE_ARM_ROOT or, if that isn't set, `.edgeprune-arm` in the current
+    folder."""
 
 
 RunnerConfig = Annotated[LocalConfig | SshConfig | AdbConfig | EmulatedConfig, Field(discriminator="type")]

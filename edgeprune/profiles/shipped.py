@@ -1,4 +1,11 @@
-"""Read pipelines and targets: shipped ones by name, a user's own by path, with overrides."""
+"""Read pipelines and targets: shipped ones by name, a user's own by path, with overrides.
+
+A bare name is a shipped definition, a path is the user's. Unknown keys, wrong types and numbers out of range are
+refused together, each with its path.
+
+    pipeline = load_pipeline("structured", ["stages.finetune.epochs=1"])
+    target = load_target("cpu-x86-avx2", ["target.budget.size_mb=30"])
+"""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -26,13 +33,13 @@ _MODELS: dict[Kind, tuple[type[Pipeline] | type[Target], str]] = {
 
 
 def load_pipeline(name: str, overrides: Sequence[str] = ()) -> Pipeline:
-    """A shipped pipeline by name or the user's by path, with `--set` overrides that don't start with `target.`."""
+    """Load a shipped pipeline by name or the user's own by path. `--set target.…` overrides are skipped."""
     parsed = [parse_override(text) for text in overrides]
     return _load(Pipeline, "pipelines", name, [(path, value) for path, value in parsed if path[0] != "target"])
 
 
 def load_target(name: str, overrides: Sequence[str] = ()) -> Target:
-    """A shipped target by name or the user's by path, with the `--set target.…` overrides."""
+    """Load a shipped target by name or the user's own by path. Only `--set target.…` overrides are applied."""
     parsed = [parse_override(text) for text in overrides]
     return _load(Target, "targets", name, [(path[1:], value) for path, value in parsed if path[0] == "target"])
 
@@ -47,27 +54,29 @@ def _load(model: type[ModelT], kind: Kind, name: str, overrides: Iterable[tuple[
         if not path.is_file():
             near = get_close_matches(name, shipped_names(kind), n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"shipped are {', '.join(shipped_names(kind))}."
-            raise ProfileError(f"no {_MODELS[kind][1]} {name!r}; {hint} The path of one of your own ends in .yaml")
+            raise ProfileError(
+                f"there is no {_MODELS[kind][1]} {name!r}; {hint} The path of one of your own ends in .yaml"
+            )
     content = apply_overrides(read_yaml(path), overrides)
     return validate(model, content, source=str(path), kind=_MODELS[kind][1])
 
 
 def is_path(name: str) -> bool:
-    """Say whether a name is the path of the user's own definition, not that of a shipped one."""
+    """Tell whether a name is the path of the user's own definition, not the name of a shipped one."""
     return Path(name).suffix in (".yaml", ".yml") or "/" in name
 
 
 def shipped(kind: Kind) -> Path:
-    """The folder of shipped definitions: inside the package when installed from a wheel, else beside it."""
+    """Find the folder of shipped definitions: inside the package when installed from a wheel, else beside it."""
     inside = Path(__file__).parent / "definitions" / kind
     return inside if inside.is_dir() else Path(__file__).parents[2] / kind
 
 
 def shipped_names(kind: Kind) -> list[str]:
-    """Names of the shipped definitions, sorted."""
+    """List the names of the shipped definitions, sorted."""
     return sorted(path.stem for path in shipped(kind).glob("*.yaml"))
 
 
 def schema(kind: Kind) -> str:
-    """The JSON Schema of a kind of definition, for editors."""
+    """Write the JSON Schema of a kind of definition, for editors."""
     return json.dumps(_MODELS[kind][0].model_json_schema(), indent=2, sort_keys=True) + "\n"

@@ -1,6 +1,7 @@
-"""The steps of pruning as a pipeline's YAML names them: one model a method, told apart by `method`.
+"""Describe the steps of pruning as a pipeline's YAML names them: one model for each `method`.
 
-`remove` grows over the rounds by the pipeline's schedule; amounts are always what is gone (or left) after the last round.
+Every amount says what is gone (or left) after the last round. The pipeline's schedule says how amounts grow over the
+rounds.
 
     steps:
       - {method: layers, remove: 2}
@@ -37,10 +38,11 @@ Sparsity = Annotated[float, Field(gt=0, lt=1)]
 
 
 class Schedule(Frozen):
-    """How much of the final amount is gone after each of the rounds (Zhu and Gupta, https://arxiv.org/abs/1710.01878)."""
+    """Say how much of the final amount is gone after each round (Zhu and Gupta, https://arxiv.org/abs/1710.01878)."""
 
     shape: Literal["constant", "linear", "cubic"] = "linear"
-    """constant: all in the first round; linear: the same amount in each; cubic: much at first, less and less later."""
+    """constant: everything in the first round; linear: the same amount in each round; cubic: much at first, then ever
+    less."""
     start: float = Field(default=0.0, ge=0, lt=1)
     """Fraction of the final amount that is gone at once, before the shape begins."""
 
@@ -53,7 +55,7 @@ class Schedule(Frozen):
         return self
 
     def amount(self, round_number: int, rounds: int) -> float:
-        """Fraction of the final amount that is gone after a round (from 1)."""
+        """Return the fraction of the final amount that is gone after a round (from 1)."""
         power = {"constant": 0, "linear": 1, "cubic": 3}[self.shape]
         if power == 0 or round_number == rounds:
             return 1.0
@@ -65,17 +67,18 @@ class StructuredStep(Frozen):
 
     method: Literal["structured"]
     keep_heads: Fraction | tuple[Fraction, ...] = 1.0
-    """Fraction of the dense model's heads left after the last round; or one a layer."""
+    """Fraction of the dense model's heads left after the last round; or a list with one fraction per layer."""
     keep_ffn: Fraction | tuple[Fraction, ...] = 1.0
-    """Fraction of the dense model's FFN neurons left after the last round; or one a layer."""
+    """Fraction of the dense model's FFN neurons left after the last round; or a list with one fraction per layer."""
     importance: Literal["random", "magnitude", "taylor", "fisher", "activation"] = "fisher"
     signal: Literal["auto", "labels", "divergence"] = "auto"
-    """What the gradient criteria differentiate: the loss on labels, or the divergence from the outputs that the model has
-    before the step (the dense model's, in a first step); auto is labels where the task has them."""
+    """What the gradient criteria differentiate. labels: the loss on labels; divergence: the divergence from the outputs
+    that the model has before the step; auto: labels where the data has them, else divergence."""
     allocation: Literal["uniform", "global", "multiply_adds"] = "uniform"
-    """uniform: the same fractions in every layer, rounded so that the sum is right; global: all layers' heads ranked
-    together, and all neurons; multiply_adds: heads and neurons ranked together by score per multiply-add, so many kept as
-    cost what uniform's would. A list, which says what each layer keeps, leaves global nothing to do."""
+    """uniform: the same fractions in every layer, rounded so that the sum is right. global: the heads of all layers
+    ranked together, and the neurons of all layers ranked together. multiply_adds: heads and neurons ranked together by
+    score per multiply-add, and as many kept as have the cost of uniform's choice. With a list of fractions, global has
+    nothing to choose."""
     allow_empty: bool = False
     """Whether `global` and `multiply_adds` may leave a layer without heads or without neurons."""
     align: PositiveInt = 64
@@ -83,8 +86,8 @@ class StructuredStep(Frozen):
     samples: PositiveInt = 1024
     """Training texts that taylor, fisher and activation read."""
     scores: Path | None = None
-    """A pruned artifact's `scores.safetensors` to prune by, instead of computing them again: of the same checkpoint,
-    criterion and place among the steps."""
+    """A pruned artifact's `scores.safetensors`, to use instead of computing scores again. The scores must be those of
+    the same checkpoint, the same criterion and the same place among the steps."""
 
     @model_validator(mode="after")
     def _has_effect(self) -> Self:
@@ -125,18 +128,18 @@ class MasksStep(Frozen):
 
 
 class LayersStep(Frozen):
-    """Drop whole layers: named ones, or the ones whose loss hurts the metric least, one after the other."""
+    """Drop whole layers: named ones, or one after the other the layer whose loss hurts the metric least."""
 
     method: Literal["layers"]
     drop: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] | None = None
     """Numbers of the dense model's layers, from 0."""
     remove: PositiveInt | None = None
-    """How many are gone after the last round, those that a step before has dropped among them, chosen greedily by the metric
-    on the selection split."""
+    """How many layers are gone after the last round, counting those that an earlier step dropped. They are chosen
+    greedily by the metric on the selection split."""
     shortlist: PositiveInt | None = 3
-    """Try only so many in each turn, those with the least block influence; null tries all."""
+    """How many layers to try in each turn: those with the least block influence; null tries all."""
     samples: PositiveInt = 512
-    """Selection texts that each try is measured on."""
+    """Selection texts that each trial is measured on."""
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
@@ -148,15 +151,15 @@ class LayersStep(Frozen):
 
 
 class MagnitudeStep(Frozen):
-    """Zero the smallest weights; unstructured: no latency is won on dense kernels."""
+    """Zero the smallest weights (unstructured sparsity). Dense kernels run no faster for it."""
 
     method: Literal["magnitude"]
     sparsity: Sparsity | tuple[Sparsity, ...] | None = None
-    """Fraction of weights that is zero after the last round; or one an encoder layer."""
+    """Fraction of weights that is zero after the last round; or a list with one fraction per encoder layer."""
     threshold: PositiveFloat | None = None
     """Zero every weight smaller than this, whatever fraction that is."""
     scope: Literal["global", "layer"] = "global"
-    """global: all layers' weights ranked together; layer: the same sparsity in every layer."""
+    """global: the weights of all layers ranked together; layer: the same sparsity in every layer."""
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
@@ -168,7 +171,7 @@ class MagnitudeStep(Frozen):
 
 
 class GradientStep(Frozen):
-    """Zero the weights with the smallest gradient scores; unstructured."""
+    """Zero the weights with the smallest gradient scores (unstructured sparsity)."""
 
     method: Literal["gradient"]
     criterion: Literal["gradient", "weight_gradient"] = "weight_gradient"
@@ -196,7 +199,7 @@ class NMStep(Frozen):
     @model_validator(mode="after")
     def _some_left_out(self) -> Self:
         if not self.n < self.m:
-            raise ValueError(f"n is {self.n}, which is not below m, {self.m}")
+            raise ValueError(f"n should be below m, but n is {self.n} and m is {self.m}")
         return self
 
 
@@ -207,19 +210,19 @@ class VocabularyStep(Frozen):
     corpus: Path | None = None
     """A text file, or JSON Lines with `text`; null: the training texts."""
     min_count: PositiveInt = 1
-    """Keep tokens that occur at least so often."""
+    """Keep tokens that occur at least this often."""
     floor: PositiveInt = 1000
-    """Keep at least so many tokens, the vocabulary's first ones filling up."""
+    """Keep at least this many tokens. Where the corpus needs fewer, the vocabulary's first tokens are added."""
 
 
 class ReconstructStep(Frozen):
-    """Re-solve attention output and second FFN projection so that each layer's states come back to the dense model's."""
+    """Re-solve attention output and second FFN projection to bring each layer's states back to the dense model's."""
 
     method: Literal["reconstruct"]
     samples: PositiveInt = 512
     """Training texts for calibration."""
     ridge: float = Field(default=1e-2, ge=1e-6, le=1e6)
-    """Weight of staying near the present projection, relative to the activations' mean square."""
+    """Weight of staying near the present projection, relative to the mean square of the activations."""
 
 
 Step = Annotated[
@@ -229,11 +232,11 @@ Step = Annotated[
 
 
 def order_fault(steps: Sequence[Step], rounds: int) -> str | None:
-    """Why steps can't follow one another as they do; None if they can. With several rounds, the first follow the last."""
+    """Say why the steps can't have this order; None if they can. In several rounds, the first also follow the last."""
     sequence = [*steps, *steps] if rounds > 1 else steps
     for earlier, step in combinations(sequence, 2):
         if isinstance(earlier, MagnitudeStep | GradientStep | NMStep) and isinstance(step, ReconstructStep):
-            return f"reconstruct comes after {earlier.method}, whose zeros it would undo; put it before, in one round"
+            return f"reconstruct comes after {earlier.method} and would undo its zeros; put reconstruct first, in one round"
         if isinstance(earlier, NMStep) and isinstance(step, StructuredStep | MasksStep):
             return f"{step.method} comes after n_m, whose groups of {earlier.m} it would tear apart; put n_m last, in one round"
     if rounds > 1 and any(isinstance(step, StructuredStep) and step.scores for step in steps):
@@ -242,7 +245,7 @@ def order_fault(steps: Sequence[Step], rounds: int) -> str | None:
 
 
 def after_round(step: Step, amount: float) -> Step:
-    """The step with what is gone or left when `amount` (0 to 1) of the final amount is gone."""
+    """Return the step as it is when the fraction `amount` (0 to 1) of its final amount is gone."""
     match step:
         case StructuredStep():
             return step.model_copy(

@@ -19,11 +19,11 @@ def _known(feature: str) -> str:
 
 
 Isa = Annotated[str, AfterValidator(_known), WithJsonSchema({"enum": list(ISA_FLAGS), "type": "string"})]
-"""A feature of an instruction set, under Linux's name; the agent looks for the same ones on a device."""
+"""A feature of an instruction set, under Linux's name. The agent looks for the same names on a device."""
 
 
 class Device(Frozen):
-    """What the hardware is."""
+    """Describe the hardware."""
 
     arch: Literal["x86_64", "aarch64"]
     isa: tuple[Isa, ...] = ()
@@ -32,48 +32,50 @@ class Device(Frozen):
 
 
 class Runtime(Frozen):
-    """How ONNX Runtime is used."""
+    """Say how ONNX Runtime is used."""
 
     provider: Literal["CPUExecutionProvider", "CUDAExecutionProvider"] = "CPUExecutionProvider"
     threads: PositiveInt
 
 
 class Workload(Frozen):
-    """What is timed."""
+    """Say what is timed."""
 
     batch_size: PositiveInt = 1
     lengths: Literal["data"] | PositiveInt = "data"
-    """`data`: the test texts' own lengths; a number: every text cut or repeated to so many tokens (images: `data`)."""
+    """`data`: the test texts keep their lengths; a number: every text is cut or repeated to this many tokens. Images
+    take `data` only."""
     text: bool = False
-    """Also time the package from a text, or the bytes of an image's file, to its answer, one at a time, as `run.py` does it."""
+    """Also time the way from a text, or the bytes of an image's file, to the answer, one at a time, as `run.py`
+    computes it."""
     sessions: PositiveInt = 1
-    """Above 1: also measure the throughput of so many sessions in parallel, each on `runtime.threads`."""
+    """Above 1: also measure the throughput of this many parallel sessions, each on `runtime.threads` threads."""
 
 
 class Budget(Frozen):
-    """What a build must keep; null is no limit. Megabytes are 10^6 bytes."""
+    """State the limits that a build must keep; null is no limit. Megabytes are 10^6 bytes."""
 
     latency_p50_ms: PositiveFloat | None = None
     latency_p90_ms: PositiveFloat | None = None
     latency_text_p90_ms: PositiveFloat | None = None
-    """From a text, or the bytes of an image's file, to its answer; what a user of the package waits for."""
+    """Time from a text, or the bytes of an image's file, to the answer: what a user of the package waits for."""
     cold_start_ms: PositiveFloat | None = None
-    """Opening the session and the first run."""
+    """Time to open the session and to do the first run."""
     peak_memory_mb: PositiveFloat | None = None
     size_mb: PositiveFloat | None = None
-    """All files of the package, unpacked."""
+    """Size of all files of the package, unpacked."""
     metric_drop: float | None = Field(default=None, ge=-1, le=1)
-    """Dense PyTorch model minus the shipped ONNX model on the test split, absolute."""
+    """The dense PyTorch model's metric minus the shipped ONNX model's, on the test split, absolute."""
     min_recall: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(default_factory=dict)
-    """Label to the least share of its test rows that must be found; of single-label classification."""
+    """For a label, the least share of its test rows that must be found. For single-label classification only."""
 
 
 LATENCY_BUDGETS = tuple(name for name in Budget.model_fields if name.startswith("latency_"))
-"""Those that a machine is held to which the profile was written for."""
+"""Latency budgets, which hold only on the machine the profile describes."""
 
 
 class Target(Frozen):
-    """A device profile."""
+    """Describe a target: the content of its profile."""
 
     schema_version: Literal[1]
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")
@@ -86,7 +88,7 @@ class Target(Frozen):
     ort_format: bool = False
     """Also write the model in ORT format, for builds of ONNX Runtime that load nothing else."""
     runner: RunnerConfig | None
-    """How the target is reached; null: not from here."""
+    """How the target is reached; null: it can't be reached from here."""
 
     @property
     def precision_settings(self) -> PrecisionSettings:
@@ -95,12 +97,12 @@ class Target(Frozen):
 
     @property
     def size_limit_bytes(self) -> float | None:
-        """The size budget in bytes; None: there is none."""
+        """The size budget in bytes; None where there is none."""
         return None if self.budget.size_mb is None else self.budget.size_mb * 1e6
 
     @property
     def times_answers(self) -> bool:
-        """Whether the package is timed from an input to its answer."""
+        """Tell whether the package is timed from an input to its answer."""
         return self.workload.text or self.budget.latency_text_p90_ms is not None
 
     @model_validator(mode="after")

@@ -1,7 +1,7 @@
-"""Say in which way a model is run: by which rewrites of its graph, in which precision, with which session options.
+"""Describe how a model is run: with which rewrites of its graph, in which precision, with which session options.
 
 This module imports no heavy library: variants enter keys, travel in packages and are sent to devices. A variant is its
-own identity: it can be compared, and be the key of a table. Its words are for people.
+own identity: it can be compared, and can be a key in a dictionary. Its `words` are for people.
 """
 
 from collections.abc import Mapping
@@ -38,10 +38,11 @@ DEFAULT_REWRITES: tuple[RewriteName, ...] = ("narrow-reads",)
 """Rewrites that need no measurement: they leave operations out and change no other."""
 
 DISABLED_FUSIONS = "optimization.disable_specified_optimizers"
-"""The key of a session's configuration whose value names ONNX Runtime's optimizers that it does without, `;` between them."""
+"""The key of a session's configuration that lists the optimizers of ONNX Runtime to do without, separated by `;`."""
 
 SKIP_FUSION = "SkipLayerNormFusion"
-"""An optimizer of ONNX Runtime. Its fused operator was slower on a CPU than the two that it replaces, where that was measured."""
+"""An optimizer of ONNX Runtime. On the CPUs where it was measured, its fused operator is slower than the two operators
+that it replaces."""
 
 
 _SETTERS = {
@@ -70,13 +71,15 @@ _SETTERS = {
         'add_session_config_entry("{}", "{}")',
     ),
 }
-"""By language, the calls that set the threads, the optimization level, no arena and an entry (https://onnxruntime.ai/docs/api)."""
+"""By language, the calls that set the threads, the optimization level, no arena and an entry
+(https://onnxruntime.ai/docs/api)."""
 
 
 class SessionOptions(Frozen):
     """Hold what an ONNX Runtime session is opened with: only options that every language's interface has.
 
-    Equal options have one hash. The order of `config` counts for neither, and is kept where options are written.
+    Equal options have the same hash. Neither equality nor the hash depends on the order of `config`. The order is kept
+    where options are written.
     """
 
     threads: int
@@ -94,7 +97,7 @@ class SessionOptions(Frozen):
 
     @property
     def disabled_fusions(self) -> tuple[str, ...]:
-        """Name ONNX Runtime's optimizers that this session does without."""
+        """List the optimizers of ONNX Runtime that this session does without."""
         return tuple(name for name in self.config.get(DISABLED_FUSIONS, "").split(";") if name)
 
     def toggled(self, fusion: str) -> "SessionOptions":
@@ -108,7 +111,7 @@ class SessionOptions(Frozen):
 
     @property
     def calls(self) -> dict[str, tuple[str, ...]]:
-        """List by language the calls of ONNX Runtime's interface that set the threads and what isn't its default."""
+        """List by language ONNX Runtime's calls that set the threads and every option that isn't the default."""
         return {
             language: (
                 threads.format(self.threads),
@@ -121,7 +124,7 @@ class SessionOptions(Frozen):
 
     @property
     def words(self) -> list[str]:
-        """Describe for people the threads and what isn't ONNX Runtime's default."""
+        """Describe for people the threads and every option that isn't ONNX Runtime's default."""
         words = [f"without {name}" for name in self.disabled_fusions]
         words += [f"{key} {value}" for key, value in self.config.items() if key != DISABLED_FUSIONS]
         words += [f"optimization {self.level}"] * (self.level != "all")
@@ -145,7 +148,7 @@ class Variant(Frozen):
 
     @property
     def complexity(self) -> int:
-        """Count what differs from an export that is just run. Of two variants that are equally fast the lower is better."""
+        """Count the differences from a plain export. Of two equally fast variants, the one with fewer is better."""
         session = self.session or SessionOptions(threads=1)
         options = len(session.disabled_fusions) + len(session.config.keys() - {DISABLED_FUSIONS})
         return len(self.rewrites) + options + (session.level != "all") + (not session.arena)
@@ -157,6 +160,6 @@ class Variant(Frozen):
 
 
 def read_variant(artifact: Artifact) -> Variant | None:
-    """Read which variant an artifact's graph is; None for a plain export."""
+    """Read the variant of an artifact's graph; None for a plain export."""
     path = artifact.file(VARIANT)
     return Variant.model_validate_json(path.read_bytes()) if path.is_file() else None

@@ -11,8 +11,8 @@ __all__ = ["checkpoint_artifact"]
 
 _WEIGHTS = "checkpoint/model.safetensors"
 _MADE_FROM = ("checkpoint", "onnx", "model", "final", "package")
-"""Roles of the parent that holds the same model one step earlier; a stage has one of them at most, save mobile, whose
-graphs are of one checkpoint."""
+"""Roles of the parent that holds the same model one step earlier. A stage has at most one such parent. The stage mobile
+may have several, but their graphs come from one checkpoint."""
 
 
 def checkpoint_artifact(path: Path, store: Store) -> Artifact | None:
@@ -20,10 +20,11 @@ def checkpoint_artifact(path: Path, store: Store) -> Artifact | None:
 
     Args:
         path: An artifact's folder, or a package's.
-        store: Where a package's artifacts are; an artifact's own store is where it lies.
+        store: The store that holds a package's artifacts. An artifact's parents are looked up in the store that it lies
+            in.
 
     Returns:
-        The artifact with the folder `checkpoint`; None: `path` is neither an artifact nor a package.
+        The artifact that has the folder `checkpoint`; None if `path` is neither an artifact nor a package.
 
     Raises:
         ModelError: The checkpoint isn't in the store any more.

@@ -1,6 +1,7 @@
-"""The numeric mode: what about this machine changes the numbers a training gives, and so enters keys.
+"""Describe this machine: its environment, which manifests record, and its numeric mode, which enters keys.
 
-Light: read from the operating system, not from torch, so that planning needs no heavy import.
+The numeric mode is what changes the numbers that a training gives. It is read from the operating system, not from
+torch, so that planning needs no heavy import.
 """
 
 from functools import cache
@@ -18,21 +19,21 @@ _FAST_BF16 = {"avx512_bf16", "amx_bf16"}
 
 
 class NumericMode(Frozen):
-    """How training computes."""
+    """Hold how training computes on this machine."""
 
     bf16: bool
     threads: int
 
 
 def numeric_mode(precision: Literal["auto", "fp32", "bf16"]) -> NumericMode:
-    """The mode for a training's `precision`; `auto` is bf16 where the CPU multiplies it in hardware."""
+    """Find the numeric mode for a training's `precision`; `auto` is bf16 where the CPU multiplies bf16 in hardware."""
     device = device_info()
     fast = bool(_FAST_BF16 & set(device["isa"]))
     return NumericMode(bf16=precision == "bf16" or (precision == "auto" and fast), threads=device["cores"] or 1)
 
 
 def library_versions(names: tuple[str, ...]) -> dict[str, str]:
-    """Installed versions without local parts: the CPU and CUDA builds of one release share keys."""
+    """Look up installed versions, without their local parts: the CPU and CUDA builds of one release share keys."""
     return {name: _version(name) for name in names}
 
 
@@ -42,7 +43,7 @@ def _version(name: str) -> str:
 
 
 def environment(libraries: tuple[str, ...]) -> Environment:
-    """Where this process runs, for manifests."""
+    """Describe where this process runs, for manifests."""
     device = device_info()
     return Environment(
         python=device["python"],

@@ -24,7 +24,7 @@ __all__ = [
 
 
 class FileRecord(Frozen):
-    """One file of an artifact."""
+    """Record one file of an artifact."""
 
     path: str
     sha256: str
@@ -32,23 +32,23 @@ class FileRecord(Frozen):
 
 
 def canonical_json(value: JsonValue) -> str:
-    """JSON with sorted keys and no spaces: one text for one value."""
+    """Write a value as JSON with sorted keys and no spaces, so that one value has one text."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 
 
 def artifact_key(material: JsonValue) -> str:
-    """SHA-256 over the canonical JSON of everything that determines an artifact."""
+    """Compute an artifact's key: the SHA-256 over the canonical JSON of everything that determines the artifact."""
     return hashlib.sha256(canonical_json(material).encode()).hexdigest()
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file's bytes, as hexadecimal."""
+    """Compute the SHA-256 of a file's bytes, as hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def file_records(folder: Path) -> tuple[FileRecord, ...]:
-    """Every file below `folder`, sorted by path, with digest and size in bytes."""
+    """Record every file below `folder`, sorted by path, with its digest and its size in bytes."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     return tuple(
         FileRecord(path=path.relative_to(folder).as_posix(), sha256=file_digest(path), size_bytes=path.stat().st_size)
@@ -57,7 +57,7 @@ def file_records(folder: Path) -> tuple[FileRecord, ...]:
 
 
 def sync_tree(folder: Path) -> None:
-    """Flush every file and folder below `folder`, and itself, to disk."""
+    """Flush `folder`, and every file and folder below it, to disk."""
     for path in [*folder.rglob("*"), folder]:
         sync(path)
 
@@ -82,7 +82,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def total_bytes(paths: Iterable[Path]) -> int:
-    """Size of all files at or below `paths`, in bytes."""
+    """Sum the sizes of all files at or below `paths`, in bytes."""
     return sum(
         file.stat().st_size
         for path in paths

@@ -1,4 +1,4 @@
-"""Open a package, check its digests, and read what it says of itself."""
+"""Open and archive packages, check their digests, and read what a package says about itself."""
 
 import contextlib
 import gzip
@@ -25,7 +25,7 @@ _SUM_LINE = re.compile(r"^([0-9a-f]{64})  (\S.*)$")
 
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[Path]:
-    """A package's folder, of a .tar.gz one that is there for so long.
+    """Yield the package's folder. An archive is unpacked into a temporary folder, deleted on exit.
 
     Raises:
         UsageError: There is no package at `path`.
@@ -43,7 +43,7 @@ def opened(path: Path) -> Iterator[Path]:
 
 
 def package_digest(path: Path) -> str:
-    """Give the SHA-256 that tells a package from any other: of its archive, or of its folder's SHA256SUMS.
+    """Compute the SHA-256 that identifies a package: that of its archive, or that of the SHA256SUMS in its folder.
 
     Raises:
         UsageError: There is no package at `path`.
@@ -55,10 +55,11 @@ def package_digest(path: Path) -> str:
 
 
 def description(folder: Path) -> dict[str, Any]:
-    """What a package's `edgeprune.json` says.
+    """Read a package's `edgeprune.json`.
 
     Raises:
-        IntegrityError: It can't be read, or is another edgeprune's.
+        IntegrityError: The file can't be read.
+        SchemaVersionError: The file has a schema_version that this edgeprune doesn't read.
     """
     return read(folder / "edgeprune.json")
 
@@ -79,7 +80,14 @@ def _unpack(path: Path, folder: Path) -> Path:
 
 
 def check_digests(folder: Path, shown: str) -> int:
-    """How many files a package has, all as they were made.
+    """Check that a package's files are as they were made, and count them.
+
+    Args:
+        folder: The package's folder.
+        shown: What messages call the package.
+
+    Returns:
+        The number of files that SHA256SUMS lists.
 
     Raises:
         IntegrityError: A file is missing, added or changed.
@@ -88,7 +96,9 @@ def check_digests(folder: Path, shown: str) -> int:
     for line in (folder / "SHA256SUMS").read_text(encoding="utf-8", errors="replace").splitlines():
         match = _SUM_LINE.match(line)
         if match is None:
-            raise IntegrityError(f"{shown}: SHA256SUMS has the line {line[:80]!r}, which is no digest and file name")
+            raise IntegrityError(
+                f"{shown}: SHA256SUMS has the line {line[:80]!r}, which is not a digest and a file name"
+            )
         expected[match.group(2)] = match.group(1)
     found = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()} - {"SHA256SUMS"}
     # Python writes these when run.py is used from inside the package.
@@ -109,7 +119,8 @@ def read(path: Path) -> dict[str, Any]:
     """Read one of a package's JSON files.
 
     Raises:
-        IntegrityError: It can't be read, or is another edgeprune's.
+        IntegrityError: The file can't be read.
+        SchemaVersionError: The file has a schema_version that this edgeprune doesn't read.
     """
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -117,14 +128,14 @@ def read(path: Path) -> dict[str, Any]:
         raise IntegrityError(f"{path.name} can't be read: {error}") from error
     if content.get("schema_version") != _SCHEMA_VERSION:
         raise SchemaVersionError(
-            f"{path.name} has schema_version {content.get('schema_version')}, this edgeprune reads {_SCHEMA_VERSION}; use the "
-            f"edgeprune that wrote it"
+            f"{path.name} has schema_version {content.get('schema_version')}, but this edgeprune reads {_SCHEMA_VERSION}; use "
+            f"the edgeprune that wrote it"
         )
     return content
 
 
 def archive(folder: Path, path: Path) -> None:
-    """A .tar.gz of `folder` whose bytes are a function of its content alone."""
+    """Write `folder` as a .tar.gz whose bytes depend on the folder's name and content alone."""
     with (
         path.open("wb") as raw,
         gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0, compresslevel=6) as packed,

@@ -15,13 +15,13 @@ SCHEMA_VERSION = 1
 
 
 class Metric(Frozen):
-    """A task's primary metric on the test split, higher is better."""
+    """Hold a task's primary metric on the test split. Higher is better."""
 
     name: str
     value: float
     samples: int
     drop: float | None = None
-    """Dense PyTorch model minus this one, on the same rows; None for the dense model itself."""
+    """The dense PyTorch model's metric minus this one, on the same rows; None for the dense model itself."""
     drop_interval: tuple[float, float] | None = None
     """Paired 95% bootstrap interval of `drop`."""
     others: dict[str, float] = Field(default_factory=dict)
@@ -29,27 +29,27 @@ class Metric(Frozen):
 
 
 def recall_of(label: str) -> str:
-    """What a label's recall is called in `Metric.others`."""
+    """Name a label's recall, as `Metric.others` calls it."""
     return f"recall of {label}"
 
 
 class StageMetrics(Frozen):
-    """What a stage measured about its own output."""
+    """Hold what a stage measured about its own output."""
 
     parameters: int | None = None
     model_bytes: int | None = None
-    """Size of the checkpoint's or the graph's files."""
+    """Size of the checkpoint's or the graph's files, in bytes."""
     metric: Metric | None = None
     linear: Metric | None = None
-    """What a linear model reaches on the same rows, of TF-IDF or 16 x 16 pixels (prepare only)."""
+    """The metric of a linear model on the same rows, from TF-IDF or from 16 x 16 pixels (prepare only)."""
     notes: tuple[str, ...] = ()
-    """What the figures alone don't say; shown with every build and in the package."""
+    """Remarks that the figures alone don't make. They are shown with every build and in the package."""
     scores: dict[str, float] = Field(default_factory=dict)
-    """Everything else that is one number: parity errors, label agreement …"""
+    """Every other measurement that is one number: parity errors, label agreement …"""
 
 
 class Environment(Frozen):
-    """Where an artifact was made; recorded, never part of a key unless the stage says so."""
+    """Record where an artifact was made. The record enters no key unless the stage says so."""
 
     python: str
     platform: str
@@ -60,13 +60,13 @@ class Environment(Frozen):
 
 
 class Manifest(Frozen):
-    """`manifest.json`: what an artifact is and where it comes from."""
+    """Describe what an artifact is and where it comes from: the content of `manifest.json`."""
 
     schema_version: int = SCHEMA_VERSION
     stage: str
     key: str
     parents: dict[str, str]
-    """Role to key."""
+    """The key of each parent artifact, by the parent's role."""
     config: dict[str, JsonValue]
     files: tuple[FileRecord, ...]
     metrics: StageMetrics
@@ -79,7 +79,7 @@ class Manifest(Frozen):
 
 @dataclass(frozen=True)
 class Artifact:
-    """An artifact in the store (or in the making, as a parent sees it): a folder and its manifest."""
+    """Hold an artifact, in the store or in the making: its folder and its manifest."""
 
     path: Path
     manifest: Manifest
@@ -90,9 +90,9 @@ class Artifact:
         return self.manifest.key
 
     def file(self, name: str) -> Path:
-        """Path of one of its files."""
+        """Return the path of one of the artifact's files."""
         return self.path / name
 
     def digest(self, name: str) -> str:
-        """SHA-256 of one of its files, as the manifest has it."""
+        """Return the SHA-256 that the manifest records for one of the artifact's files."""
         return next(record.sha256 for record in self.manifest.files if record.path == name)

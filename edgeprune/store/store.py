@@ -1,12 +1,12 @@
-"""The content-addressed store: what a stage made, found again by what determined it.
+"""Keep what each stage made in a content-addressed store, which finds an artifact by what determined it.
 
     <store>/<stage>/<key>/manifest.json    beside the artifact's files
     <store>/benchmark/<key>/<run id>/      measurements: many runs under one key (regression too)
     <store>/partial/<key>/                 a training's resume state, gone when the stage is done
-    <store>/locks/<stage>-<key>.lock       one writer a key, one measurement at a time
+    <store>/locks/<stage>-<key>.lock       one writer per key, one measurement at a time
 
 An artifact is there whole or not at all: it is written into a hidden folder beside its place, fsynced and renamed. The
-operating system drops a killed process's lock, and the next writer removes what it left.
+operating system drops a killed process's lock, and the next writer removes what the killed process left.
 
     store = Store(Path(".edgeprune"))
     with store.lock("export", key, waiting):
@@ -33,10 +33,10 @@ from edgeprune.store.records import SCHEMA_VERSION, Artifact, Manifest
 __all__ = ["MEASURING", "Store", "default_store"]
 
 MEASURING = "local"
-"""Stands for the key in the one lock that all measurements of a store share."""
+"""The name that takes a key's place in the one lock that all measurements of a store share."""
 
 _MEASUREMENTS = ("benchmark", "regression")
-"""Stages whose every run is kept."""
+"""Stages that keep every run."""
 
 _LEFTOVERS = (
     "*/.tmp-*",
@@ -47,30 +47,34 @@ _LEFTOVERS = (
 
 
 def default_store() -> Path:
-    """The folder of EDGEPRUNE_STORE, or .edgeprune in the working folder."""
+    """Return the folder that EDGEPRUNE_STORE names, or .edgeprune in the working folder."""
     return Path(os.environ.get("EDGEPRUNE_STORE") or ".edgeprune")
 
 
 class Store:
-    """A folder of artifacts, shared by any number of processes.
+    """Keep artifacts in one folder, which any number of processes share.
 
     Args:
-        root: The store's folder; created by the first write.
+        root: The store's folder. The first write creates it.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
 
     def folder(self, stage: str, key: str) -> Path:
-        """Where the artifact `key` of `stage` stands, or would stand."""
+        """Return the folder where the artifact `key` of `stage` stands, or would stand."""
         return self.root / stage / key
 
     def partial(self, key: str) -> Path:
-        """The folder for a training's resume state."""
+        """Return the folder for a training's resume state."""
         return self.root / "partial" / key
 
     def ensure_writable(self) -> None:
-        """Raises StorageError unless files can be made in the store."""
+        """Check that files can be made in the store.
+
+        Raises:
+            StorageError: No file can be made there.
+        """
         try:
             (self.root / "locks").mkdir(parents=True, exist_ok=True)
             write_text(self.root / "locks" / "writable", "")
@@ -81,7 +85,7 @@ class Store:
 
     @contextlib.contextmanager
     def lock(self, stage: str, key: str, on_wait: Callable[[], None]) -> Iterator[None]:
-        """Hold the one writer's lock of a key; `on_wait` is called once if another process holds it."""
+        """Hold the lock that lets one process write a key. `on_wait` is called once if another process holds it."""
         path = self.root / "locks" / f"{stage}-{key}.lock"
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path)
@@ -96,10 +100,10 @@ class Store:
             lock.release()
 
     def find(self, stage: str, key: str) -> Artifact | None:
-        """The artifact, every file checked against its digest, or None if it isn't there.
+        """Find an artifact and check every file against its digest; None if the artifact isn't there.
 
         Raises:
-            IntegrityError: It is there, but a file is missing, added or changed.
+            IntegrityError: The artifact is there, but a file is missing, added or changed.
             SchemaVersionError: A newer edgeprune wrote it.
         """
         folder = self.folder(stage, key)
@@ -117,10 +121,10 @@ class Store:
 
     @staticmethod
     def open(folder: Path) -> Artifact:
-        """The artifact in `folder`, its digests not checked.
+        """Open the artifact in `folder`. Its digests are not checked.
 
         Raises:
-            IntegrityError: No manifest, or one that can't be read.
+            IntegrityError: There is no manifest, or it can't be read.
             SchemaVersionError: A newer edgeprune wrote it.
         """
         path = folder / "manifest.json"
@@ -129,15 +133,15 @@ class Store:
             version = content["schema_version"]
             if version != SCHEMA_VERSION:
                 raise SchemaVersionError(
-                    f"{path} has schema_version {version}, this edgeprune reads {SCHEMA_VERSION}; use the edgeprune that "
-                    f"wrote it, or another --store"
+                    f"{path} has schema_version {version}, but this edgeprune reads {SCHEMA_VERSION}; use the edgeprune "
+                    f"that wrote it, or another --store"
                 )
             return Artifact(folder, Manifest.model_validate(content))
         except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
             raise IntegrityError(f"{path} can't be read ({error}); delete {folder} and build again") from error
 
     def draft(self, stage: str, key: str) -> Path:
-        """An empty hidden folder beside the artifact's place; the caller holds the lock."""
+        """Make an empty hidden folder beside the artifact's place. The caller holds the lock."""
         return self._empty(self.root / stage / f".tmp-{key}")
 
     def draft_run(self, stage: str, key: str, run_id: str) -> Path:
@@ -160,14 +164,14 @@ class Store:
         return Artifact(place, manifest)
 
     def remove(self, artifact_folder: Path) -> None:
-        """Delete an artifact so that no half of it is ever taken for one."""
+        """Delete an artifact in such a way that a half-deleted one is never taken for a whole one."""
         hidden = artifact_folder.with_name(f".old-{artifact_folder.name}")
         shutil.rmtree(hidden, ignore_errors=True)
         artifact_folder.rename(hidden)
         shutil.rmtree(hidden)
 
     def artifacts(self) -> Iterator[Artifact]:
-        """Yield every readable artifact and every run of a measurement, digests not checked."""
+        """Yield every readable artifact and every run of a measurement. Their digests are not checked."""
         patterns = ("*/*/manifest.json", *(f"{stage}/*/*/manifest.json" for stage in _MEASUREMENTS))
         for path in (path for pattern in patterns for path in sorted(self.root.glob(pattern))):
             if not any(part.startswith(".") for part in path.relative_to(self.root).parts[:-1]):
@@ -175,21 +179,24 @@ class Store:
                     yield self.open(path.parent)
 
     def by_key(self, key: str) -> Artifact | None:
-        """Find an artifact by its key alone, whatever stage made it; None: it isn't there. Digests are not checked."""
+        """Find an artifact by its key, whatever stage made it; None if it isn't there. Its digests aren't checked."""
         found = next(self.root.glob(f"*/{key}/manifest.json"), None)
         return None if found is None else self.open(found.parent)
 
     @classmethod
     def holding(cls, folder: Path) -> Self:
-        """Give the store that an artifact's folder, or one run of a measurement, lies in."""
+        """Find the store that an artifact's folder, or the folder of one run of a measurement, lies in."""
         below = 2 if folder.parent.parent.name in _MEASUREMENTS else 1
         return cls(folder.absolute().parents[below])
 
     def garbage(self, older_than_days: float | None) -> Iterator[Path]:
-        """Folders that a killed process left and, if asked, those not used for so many days.
+        """Yield the folders that a killed process left, and the artifacts that weren't used for some time.
 
-        What a running build holds the lock of is never garbage; each folder's own locks are held until the next is asked
-        for, so that no build starts on it in between.
+        A folder whose lock a running build holds is never garbage. The locks of each folder are held until the next
+        folder is asked for, so that no build starts on the folder in between.
+
+        Args:
+            older_than_days: Yield artifacts that weren't used for this many days; None yields no artifact.
         """
         folders = [path for pattern in _LEFTOVERS for path in sorted(self.root.glob(pattern))]
         if older_than_days is not None:

@@ -145,11 +145,11 @@ def test_later_overrides_win():
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("a.c.2=1", "a.c is a list of 2, it has no item '2'"),
-        ("a.c.-1=1", "a.c is a list of 2, it has no item '-1'"),
-        ("a.c.x=1", "a.c is a list of 2, it has no item 'x'"),
-        ("a.c.²=1", "a.c is a list of 2, it has no item '²'"),
-        ("a.b.x=1", "a.b is a value, it has no key 'x'"),
+        ("a.c.2=1", "a.c is a list of 2 and has no item '2'"),
+        ("a.c.-1=1", "a.c is a list of 2 and has no item '-1'"),
+        ("a.c.x=1", "a.c is a list of 2 and has no item 'x'"),
+        ("a.c.²=1", "a.c is a list of 2 and has no item '²'"),
+        ("a.b.x=1", "a.b is a value and has no key 'x'"),
     ],
 )
 def test_an_override_that_leads_nowhere_is_refused(override: str, message: str):

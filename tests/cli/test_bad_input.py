@@ -245,7 +245,7 @@ def test_a_definition_that_is_not_yaml(built: Built, place: Path, tmp_path: Path
         (["--set", "stages.finetune.epoch=1"], ["stages.finetune.epoch: unknown key; did you mean 'epochs'?"]),
         (["--set", "target.budget.size=1"], ["budget.size: unknown key; did you mean 'size_mb'?"]),
         (["--set", "stages.finetune.epochs"], ["--set needs path.to.key=value"]),
-        (["--set", "stages.prune.steps.7.align=8"], ["it has no item '7'"]),
+        (["--set", "stages.prune.steps.7.align=8"], ["has no item '7'"]),
         (["--set", "name.x=1"], ["--set name.x: name is a value"]),
         (["--name", "a/b"], ["--name 'a/b'"]),
         (["--release", "1 0"], ["--release '1 0'"]),
@@ -301,7 +301,7 @@ def test_a_flag_that_cannot_be_used(built: Built, place: Path, flags: list[str],
             ["a regression's label should be a number, got"],
         ),
         ("numbers.csv", "text,label\n" + "a,0.5\nb,1.25\n" * 20, [], ["say --problem-type regression"]),
-        ("data.xlsx", "what", [], ["data comes as .jsonl"]),
+        ("data.xlsx", "what", [], ["should be a file that ends in .jsonl"]),
     ],
 )
 def test_data_that_cannot_be_used(
@@ -435,7 +435,7 @@ def test_a_manifest_of_a_newer_schema(built: Built, tmp_path: Path) -> None:
     path = edit_manifest(built, store, lambda content: content.update(schema_version=2, something_new=True))
     before = path.read_bytes()
     done = call(*built.arguments, "--store", store, "--output", tmp_path / "dist", "--json")
-    refused(done, 2, f"{path} has schema_version 2, this edgeprune reads 1", "--store")
+    refused(done, 2, f"{path} has schema_version 2, but this edgeprune reads 1", "--store")
     assert path.read_bytes() == before, "it is not ours to replace"
     for command in (["store", "list"], ["store", "gc", "--older-than", "0"]):
         refused(call(*command, "--store", store), 2, "schema_version 2")

@@ -249,7 +249,11 @@ def test_a_label_that_is_no_number_is_no_label(tmp_path: Path):
         ("data.csv", b"text,label\n", "has no rows"),
         ("data.jsonl", b'{"text": "a", "label": 1}\n{"text": "b"', "line 2 is not valid JSON"),
         ("data.jsonl", b'{"text": "a", "label": 1}\n\n{"text: 1}\n', "line 3 is not valid JSON"),
-        ("data.jsonl", b'{"text": "a", "label": 1}\n["b", 2]\n', "line 2 should be an object with a value a column"),
+        (
+            "data.jsonl",
+            b'{"text": "a", "label": 1}\n["b", 2]\n',
+            "line 2 should be an object with a value for each column",
+        ),
         ("data.jsonl", b'{"text": "a", "label": 1}\n{"text": "\xff", "label": 1}\n', "line 2 is not valid JSON"),
         ("data.csv", b"text,label\na,1\nb,2,3,4\n", "can't be read as csv"),
         ("data.parquet", b"PAR1 but not really", "can't be read as parquet"),
@@ -272,7 +276,9 @@ def test_a_file_that_is_not_there_is_refused_before_anything_is_read(name: str):
 
 def test_a_file_of_another_format_is_refused(tmp_path: Path):
     (tmp_path / "data.xlsx").write_text("x")
-    with pytest.raises(DataError, match=r"data comes as \.jsonl, \.json, \.csv, \.tsv, \.parquet files"):
+    with pytest.raises(
+        DataError, match=r"should be a file that ends in \.jsonl, \.json, \.csv, \.tsv, \.parquet, or a dataset"
+    ):
         source(tmp_path / "data.xlsx")
 
 
@@ -284,7 +290,7 @@ def test_a_split_that_is_not_there_is_refused(tmp_path: Path):
 
 def test_split_files_do_not_go_with_a_dataset_name(tmp_path: Path):
     write_jsonl(tmp_path / "test.jsonl", ROWS)
-    with pytest.raises(DataError, match="go with a training file; 'ag_news' is a dataset name"):
+    with pytest.raises(DataError, match="go with a training file, but 'ag_news' is a dataset name"):
         source("ag_news", test=str(tmp_path / "test.jsonl"))
 
 
@@ -328,7 +334,7 @@ def test_a_folder_with_a_dataset_gives_its_splits(dataset_folder: Path, suffix: 
 
 def test_a_dataset_without_train_is_refused(dataset_folder: Path):
     (dataset_folder / "train.jsonl").unlink()
-    with pytest.raises(DataError, match="has the splits validation, test, but no train"):
+    with pytest.raises(DataError, match="has the splits validation, test, but no split train"):
         source(f"{dataset_folder}:default").load()
 
 

@@ -172,17 +172,17 @@ def edit_tensors(folder: Path, edit: Callable[[dict[str, torch.Tensor]], None]) 
     [
         (
             lambda record: record["layers"][0]["heads"].pop(),
-            r"layer\.0\.attention.* has shape .*16.*, pruning\.json says",
+            r"layer\.0\.attention.* has shape .*16.*, but pruning\.json says",
         ),
         (
             lambda record: record["layers"][1]["neurons"].append(9),
-            r"layer\.1\..* has shape .*4.*, pruning\.json says .*5",
+            r"layer\.1\..* has shape .*4.*, but pruning\.json says .*5",
         ),
         (lambda record: record.update(head_dim=4), "the files don't belong together"),
         (lambda record: record["layers"].pop(), r"pruning\.json"),
         (
             lambda record: record["layers"].append({"index": 2, "heads": [0], "neurons": [0]}),
-            r"keeps the layers \[0, 1, 2\], config\.json has 2",
+            r"keeps the layers \[0, 1, 2\], but config\.json has 2",
         ),
         (lambda record: record.pop("head_dim"), "not a valid pruning record"),
         (lambda record: record.update(more=1), "not a valid pruning record"),
@@ -208,7 +208,7 @@ def test_a_record_that_cannot_be_read_is_refused(pruned: Callable[..., tuple[Pat
 def test_a_record_of_a_newer_edgeprune_is_refused(pruned: Callable[..., tuple[Path, PreTrainedModel]]):
     folder, _ = pruned()
     edit_record(folder, lambda record: record.update(schema_version=2))
-    with pytest.raises(SchemaVersionError, match="has schema_version 2, this edgeprune reads 1"):
+    with pytest.raises(SchemaVersionError, match="has schema_version 2, but this edgeprune reads 1"):
         load_any(folder)
 
 
@@ -223,7 +223,7 @@ BIAS = "bert.encoder.layer.1.output.dense.bias"
         (lambda tensors: tensors.update(extra=torch.zeros(1)), "the tensor extra belongs to no part of"),
         (
             lambda tensors: tensors.update({BIAS: torch.zeros(31)}),
-            rf"{BIAS} has shape \(31,\), pruning.json says \(32,\)",
+            rf"{BIAS} has shape \(31,\), but pruning.json says \(32,\)",
         ),
     ],
 )

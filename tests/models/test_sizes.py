@@ -69,6 +69,6 @@ def test_multiply_adds_are_what_torch_counts(
 def test_an_image_has_a_length_of_its_own(tiny_model_folder: ModelFactory, tmp_path: Path) -> None:
     folder, store = tiny_model_folder("vit", "Model"), Store(tmp_path / "store")
     assert inspect_model(str(folder), tokens=None, store=store).tokens == 17
-    with pytest.raises(UsageError, match=r"--tokens is the length of a text, but .* reads images, of 17 tokens each"):
+    with pytest.raises(UsageError, match=r"--tokens is the length of a text, but .* reads images of 17 tokens each"):
         inspect_model(str(folder), tokens=128, store=store)
     assert inspect_model(str(tiny_model_folder()), tokens=None, store=store).tokens == 128

@@ -262,5 +262,7 @@ def test_a_race_has_turns_enough_to_tell_variants_apart(processes: int, samples:
     if enough:
         RaceConfig(processes=processes, samples=samples)
         return
-    with pytest.raises(ValidationError, match=r"turns of 10; variants are told apart by 6 or more: raise samples"):
+    with pytest.raises(
+        ValidationError, match=r"turns of 10, but telling variants apart takes 6 turns or more; raise samples"
+    ):
         RaceConfig(processes=processes, samples=samples)

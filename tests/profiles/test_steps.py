@@ -63,7 +63,7 @@ def test_amounts_after_half_of_it():
         ({"method": "layers", "drop": [1], "remove": 1}, "either drop"),
         ({"method": "magnitude"}, "either sparsity or threshold"),
         ({"method": "magnitude", "sparsity": 0.5, "threshold": 0.1}, "either sparsity or threshold"),
-        ({"method": "n_m", "n": 4, "m": 4}, "not below m"),
+        ({"method": "n_m", "n": 4, "m": 4}, "n should be below m, but n is 4 and m is 4"),
         ({"method": "structured", "keep_heads": 0}, "greater than 0"),
         ({"method": "gradient", "sparsity": 1}, "less than 1"),
         ({"method": "movement"}, "method"),

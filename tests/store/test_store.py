@@ -164,7 +164,7 @@ def test_a_damaged_artifact_is_refused(store: Store, damage: Callable[[Path], No
 
 def test_an_artifact_of_a_newer_edgeprune_is_refused(store: Store):
     edit_manifest(commit(store).path, schema_version=SCHEMA_VERSION + 1)
-    with pytest.raises(SchemaVersionError, match=f"schema_version {SCHEMA_VERSION + 1}, this edgeprune reads"):
+    with pytest.raises(SchemaVersionError, match=f"schema_version {SCHEMA_VERSION + 1}, but this edgeprune reads"):
         store.find("export", KEY)
 
 

@@ -263,7 +263,7 @@ def test_on_another_instruction_set_the_precisions_tolerance_and_equal_answers(p
 def test_a_package_of_another_schema(package: Path, name: str, version: int) -> None:
     edit_json(package / name, lambda record: record.update(schema_version=version))
     resum(package)
-    refused(call("verify", package), 2, f"{name} has schema_version {version}, this edgeprune reads 3")
+    refused(call("verify", package), 2, f"{name} has schema_version {version}, but this edgeprune reads 3")
 
 
 # run.py, where there is nothing but onnxruntime, tokenizers and numpy
