@@ -22,7 +22,7 @@ from edgeprune.devices.protocol import Outputs, OutputsRequest, of_type
 from edgeprune.ondevice.agent import device_info
 from edgeprune.ondevice.run import Model
 from edgeprune.profiles.runners import ArmCore, EmulatedConfig
-from edgeprune.profiles.variant import SessionOptions
+from edgeprune.profiles.session_options import SessionOptions
 from edgeprune.tasks.registry import POSTPROCESS, PREPROCESS
 
 folder = Path(sys.argv[1])

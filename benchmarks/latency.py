@@ -39,7 +39,7 @@ def child(request: dict) -> None:
 
     from edgeprune.graph.session import onnx_session, raw_output
     from edgeprune.models.checkpoint import load_any
-    from edgeprune.profiles.variant import SessionOptions
+    from edgeprune.profiles.session_options import SessionOptions
 
     torch.set_num_threads(1)
     model = load_any(Path(request["checkpoint"]))

@@ -31,8 +31,8 @@ from edgeprune.devices.protocol import (
     ThroughputRequest,
 )
 from edgeprune.profiles.pipeline import BLOCK, BenchmarkConfig
+from edgeprune.profiles.session_options import SessionOptions
 from edgeprune.profiles.target import Workload
-from edgeprune.profiles.variant import SessionOptions
 
 __all__ = ["Load", "Measured", "measure"]
 

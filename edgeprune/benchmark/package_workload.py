@@ -12,8 +12,8 @@ from pydantic import JsonValue
 from edgeprune.base.errors import UsageError
 from edgeprune.benchmark.measure import Load
 from edgeprune.data.batches import DIFFERENT_IMAGES, draw
+from edgeprune.profiles.session_options import SessionOptions
 from edgeprune.profiles.target import Target
-from edgeprune.profiles.variant import SessionOptions
 from edgeprune.tasks.registry import PREPROCESS
 
 __all__ = ["contents_of", "package_load"]

@@ -12,7 +12,8 @@ from edgeprune.benchmark.turns import time_by_turns
 from edgeprune.devices import Runner
 from edgeprune.devices.protocol import LatencyRequest, Loaded, LoadRequest, ModelTimes, of_type
 from edgeprune.profiles.pipeline import BLOCK
-from edgeprune.profiles.variant import SessionOptions, Variant
+from edgeprune.profiles.session_options import SessionOptions
+from edgeprune.profiles.variant import Variant
 
 __all__ = ["VariantTimer"]
 

@@ -21,7 +21,7 @@ from edgeprune.devices.perf_test_answer import CONDITIONS, MARK, Run, read_answe
 from edgeprune.devices.program import Asked, Copy
 from edgeprune.devices.protocol import Batch, Drawn, LatencyRequest, LoadRequest, MemoryRequest, ProbeRequest, Request
 from edgeprune.ondevice.agent import input_array
-from edgeprune.profiles.variant import SessionOptions
+from edgeprune.profiles.session_options import SessionOptions
 
 __all__ = ["PerfTestProgram"]
 

@@ -22,7 +22,7 @@ from typing import ClassVar, Literal, TypeVar
 from pydantic import ConfigDict, JsonValue
 
 from edgeprune.base.strict_yaml import Frozen
-from edgeprune.profiles.variant import SessionOptions
+from edgeprune.profiles.session_options import SessionOptions
 
 __all__ = [
     "AgentFault",

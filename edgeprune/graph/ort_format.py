@@ -12,7 +12,7 @@ import onnxruntime
 
 from edgeprune.base.quiet_libraries import logging_kept
 from edgeprune.ondevice.agent import session_options
-from edgeprune.profiles.variant import DISABLED_FUSIONS, SessionOptions
+from edgeprune.profiles.session_options import DISABLED_FUSIONS, SessionOptions
 
 __all__ = ["write_ort_format"]
 

@@ -8,7 +8,7 @@ import onnxruntime
 
 from edgeprune.models.reader import Array, Reader
 from edgeprune.ondevice.agent import session_options
-from edgeprune.profiles.variant import SessionOptions
+from edgeprune.profiles.session_options import SessionOptions
 from edgeprune.tasks.example import Example
 from edgeprune.tasks.roles import Task
 

@@ -16,7 +16,8 @@ from edgeprune.graph.serialization import remove_graph
 from edgeprune.graph.session import onnx_session
 from edgeprune.models.reader import Array
 from edgeprune.profiles.precision import PrecisionSettings
-from edgeprune.profiles.variant import DEFAULT_REWRITES, SKIP_FUSION, RewriteName, SessionOptions, Variant
+from edgeprune.profiles.session_options import SKIP_FUSION, SessionOptions
+from edgeprune.profiles.variant import DEFAULT_REWRITES, RewriteName, Variant
 from edgeprune.store.files import total_bytes
 
 __all__ = ["GraphCache", "first_variants", "neighbours", "other_precisions", "rewrite_sets"]
@@ -30,9 +31,6 @@ _WEIGHTS_ONLY: dict[str, object] = {
     "reduce_range": None,
     "per_channel": None,
 }
-
-_GELU_FUSION = "BiasGeluFusion"
-_SPINNING = "session.intra_op.allow_spinning"
 
 _OVERHEAD_BYTES = 100_000
 """About what a package holds beside its graph and its reader."""
@@ -127,14 +125,8 @@ def neighbours(variant: Variant, graphs: GraphCache, *, threads: int) -> list[Va
         graphs: Makes graphs.
         threads: The most that a session may have.
     """
-    session = variant.raced_session
-    sessions = [session.toggled(fusion) for fusion in (SKIP_FUSION, _GELU_FUSION)]
-    changes: list[dict[str, object]] = [{"level": "extended"}, {"arena": False}]
-    if session.threads > 1:
-        changes.append({"config": {**session.config, _SPINNING: "0"}})
-    changes += [{"threads": number} for number in range(1, threads + 1)]
-    sessions += [session.model_copy(update=change) for change in changes]
-    others = [variant.model_copy(update={"session": other}) for other in sessions if other != session]
+    sessions = variant.raced_session.neighbours(most_threads=threads)
+    others = [variant.model_copy(update={"session": one}) for one in sessions]
     fewer = [tuple(name for name in variant.rewrites if name != left) for left in variant.rewrites]
     return [
         *others,

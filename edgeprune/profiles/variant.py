@@ -4,26 +4,14 @@ This module imports no heavy library: variants enter keys, travel in packages an
 own identity: it can be compared, and can be a key in a dictionary. Its `words` are for people.
 """
 
-from collections.abc import Mapping
 from typing import Literal
-
-from pydantic import Field
 
 from edgeprune.base.strict_yaml import Frozen
 from edgeprune.profiles.precision import PrecisionSettings
+from edgeprune.profiles.session_options import DISABLED_FUSIONS, SessionOptions
 from edgeprune.store.records import Artifact
 
-__all__ = [
-    "CHOICE",
-    "DEFAULT_REWRITES",
-    "DISABLED_FUSIONS",
-    "SKIP_FUSION",
-    "VARIANT",
-    "RewriteName",
-    "SessionOptions",
-    "Variant",
-    "read_variant",
-]
+__all__ = ["CHOICE", "DEFAULT_REWRITES", "VARIANT", "RewriteName", "Variant", "read_variant"]
 
 RewriteName = Literal["narrow-reads", "unpadded", "packed-projections", "standard-attention", "fused-attention"]
 
@@ -36,100 +24,6 @@ VARIANT = "variant.json"
 
 DEFAULT_REWRITES: tuple[RewriteName, ...] = ("narrow-reads",)
 """Rewrites that need no measurement: they leave operations out and change no other."""
-
-DISABLED_FUSIONS = "optimization.disable_specified_optimizers"
-"""The key of a session's configuration that lists the optimizers of ONNX Runtime to do without, separated by `;`."""
-
-SKIP_FUSION = "SkipLayerNormFusion"
-"""An optimizer of ONNX Runtime. On the CPUs where it was measured, its fused operator is slower than the two operators
-that it replaces."""
-
-
-_SETTERS = {
-    "C++": (
-        "SetIntraOpNumThreads({})",
-        "SetGraphOptimizationLevel(ORT_ENABLE_{})",
-        "DisableCpuMemArena()",
-        'AddConfigEntry("{}", "{}")',
-    ),
-    "Java": (
-        "setIntraOpNumThreads({})",
-        "setOptimizationLevel(OptLevel.{}_OPT)",
-        "setCPUArenaAllocator(false)",
-        'addConfigEntry("{}", "{}")',
-    ),
-    "C#": (
-        "IntraOpNumThreads = {}",
-        "GraphOptimizationLevel = GraphOptimizationLevel.ORT_ENABLE_{}",
-        "EnableCpuMemArena = false",
-        'AddSessionConfigEntry("{}", "{}")',
-    ),
-    "Python": (
-        "intra_op_num_threads = {}",
-        "graph_optimization_level = GraphOptimizationLevel.ORT_ENABLE_{}",
-        "enable_cpu_mem_arena = False",
-        'add_session_config_entry("{}", "{}")',
-    ),
-}
-"""By language, the calls that set the threads, the optimization level, no arena and an entry
-(https://onnxruntime.ai/docs/api)."""
-
-
-class SessionOptions(Frozen):
-    """Hold what an ONNX Runtime session is opened with: only options that every language's interface has.
-
-    Equal options have the same hash. Neither equality nor the hash depends on the order of `config`. The order is kept
-    where options are written.
-    """
-
-    threads: int
-    """`SetIntraOpNumThreads`."""
-    level: Literal["basic", "extended", "all"] = "all"
-    """`SetGraphOptimizationLevel`."""
-    arena: bool = True
-    """`EnableCpuMemArena`, or `DisableCpuMemArena`."""
-    config: Mapping[str, str] = Field(default_factory=dict)
-    """`AddConfigEntry`: keys and values of onnxruntime_session_options_config_keys.h."""
-
-    def __hash__(self) -> int:
-        """Hash the options. Pydantic's own hash of a frozen model can't take a mapping."""
-        return hash((self.threads, self.level, self.arena, frozenset(self.config.items())))
-
-    @property
-    def disabled_fusions(self) -> tuple[str, ...]:
-        """List the optimizers of ONNX Runtime that this session does without."""
-        return tuple(name for name in self.config.get(DISABLED_FUSIONS, "").split(";") if name)
-
-    def toggled(self, fusion: str) -> "SessionOptions":
-        """Return these options without one of ONNX Runtime's optimizers, or with it where it is disabled here."""
-        disabled = self.disabled_fusions
-        names = [name for name in disabled if name != fusion] if fusion in disabled else [*disabled, fusion]
-        config = {key: value for key, value in self.config.items() if key != DISABLED_FUSIONS}
-        return self.model_copy(
-            update={"config": config | ({DISABLED_FUSIONS: ";".join(sorted(names))} if names else {})}
-        )
-
-    @property
-    def calls(self) -> dict[str, tuple[str, ...]]:
-        """List by language ONNX Runtime's calls that set the threads and every option that isn't the default."""
-        return {
-            language: (
-                threads.format(self.threads),
-                *[level.format(self.level.upper())] * (self.level != "all"),
-                *[no_arena] * (not self.arena),
-                *(entry.format(key, value) for key, value in self.config.items()),
-            )
-            for language, (threads, level, no_arena, entry) in _SETTERS.items()
-        }
-
-    @property
-    def words(self) -> list[str]:
-        """Describe for people the threads and every option that isn't ONNX Runtime's default."""
-        words = [f"without {name}" for name in self.disabled_fusions]
-        words += [f"{key} {value}" for key, value in self.config.items() if key != DISABLED_FUSIONS]
-        words += [f"optimization {self.level}"] * (self.level != "all")
-        words += ["no arena"] * (not self.arena)
-        return [*words, f"{self.threads} thread{'s' * (self.threads > 1)}"]
 
 
 class Variant(Frozen):

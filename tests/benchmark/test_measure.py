@@ -13,8 +13,8 @@ from edgeprune.benchmark.records import DeviceRow
 from edgeprune.devices.fake import CREATE_MS, FAKE_DEVICE, PEAK_BYTES, FakeRunner
 from edgeprune.devices.protocol import LatencyRequest, MemoryRequest, ThroughputRequest
 from edgeprune.profiles.pipeline import BLOCK, BenchmarkConfig
+from edgeprune.profiles.session_options import SessionOptions
 from edgeprune.profiles.target import Workload
-from edgeprune.profiles.variant import SessionOptions
 
 BATCHES: list[Any] = [{"input_ids": [[number]]} for number in range(40)]
 

@@ -8,7 +8,7 @@ import pytest
 from edgeprune.benchmark.turns import Said, time_by_turns
 from edgeprune.devices.fake import FAKE_DEVICE, FakeRunner
 from edgeprune.devices.protocol import LatencyRequest, ModelTimes, SessionStart
-from edgeprune.profiles.variant import SessionOptions
+from edgeprune.profiles.session_options import SessionOptions
 
 NAMES = ("a", "b", "c")
 FORWARDS = {name: [{"input_ids": [[number]]} for number in (1, 2)] for name in NAMES}

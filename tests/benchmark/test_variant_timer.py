@@ -10,7 +10,8 @@ from edgeprune.benchmark.variant_timer import VariantTimer
 from edgeprune.devices.fake import FakeRunner
 from edgeprune.devices.protocol import LatencyRequest, LoadRequest
 from edgeprune.profiles.precision import PrecisionSettings
-from edgeprune.profiles.variant import SKIP_FUSION, SessionOptions, Variant
+from edgeprune.profiles.session_options import SKIP_FUSION, SessionOptions
+from edgeprune.profiles.variant import Variant
 
 SESSION = SessionOptions(threads=2)
 PLAIN, UNFUSED = (

@@ -23,7 +23,7 @@ from edgeprune.devices.protocol import (
 )
 from edgeprune.pipeline.stages.emulate import Emulate
 from edgeprune.profiles.runners import ArmCore, EmulatedConfig
-from edgeprune.profiles.variant import SessionOptions
+from edgeprune.profiles.session_options import SessionOptions
 from tests.conftest import IMAGE_TASKS, ModelFactory
 from tests.support.e2e import Built, Ran, call, image_rows, read_events, target_text, task_rows, work_of, write_rows
 from tests.support.requests import asked

@@ -3,7 +3,8 @@ import pytest
 
 from edgeprune.ondevice.agent import session_options
 from edgeprune.profiles.precision import PrecisionSettings
-from edgeprune.profiles.variant import DISABLED_FUSIONS, SKIP_FUSION, SessionOptions, Variant
+from edgeprune.profiles.session_options import DISABLED_FUSIONS, SKIP_FUSION, SessionOptions
+from edgeprune.profiles.variant import Variant
 
 GELU = "BiasGeluFusion"
 PLAIN = SessionOptions(threads=2)

@@ -16,7 +16,7 @@ from edgeprune.graph.session import onnx_session, predict_onnx
 from edgeprune.models.checkpoint import load_any
 from edgeprune.models.reader import Encoding
 from edgeprune.models.text_reader import TextReader, load_text_reader
-from edgeprune.profiles.variant import SessionOptions
+from edgeprune.profiles.session_options import SessionOptions
 from edgeprune.tasks.evaluation import by_length, measure, predict_torch, to_batch, to_torch
 from edgeprune.tasks.example import IGNORED, Example, model_inputs
 from edgeprune.tasks.registry import task_for

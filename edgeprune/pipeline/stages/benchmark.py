@@ -20,8 +20,9 @@ from edgeprune.data.images import ImageFile
 from edgeprune.devices import Runner
 from edgeprune.pipeline.stages.base import Stage, Work
 from edgeprune.profiles.pipeline import BenchmarkConfig
+from edgeprune.profiles.session_options import SessionOptions
 from edgeprune.profiles.target import LATENCY_BUDGETS, Target
-from edgeprune.profiles.variant import SessionOptions, read_variant
+from edgeprune.profiles.variant import read_variant
 from edgeprune.store.records import Artifact, StageMetrics
 from edgeprune.tasks.prepared import open_prepared
 from edgeprune.tasks.registry import PREPROCESS

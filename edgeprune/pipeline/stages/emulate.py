@@ -20,7 +20,8 @@ from edgeprune.devices.protocol import DeviceFacts, Outputs, OutputsRequest, of_
 from edgeprune.pipeline.stages.base import Stage, Work
 from edgeprune.profiles.precision import tolerance_elsewhere
 from edgeprune.profiles.runners import ArmCore
-from edgeprune.profiles.variant import SessionOptions, read_variant
+from edgeprune.profiles.session_options import SessionOptions
+from edgeprune.profiles.variant import read_variant
 from edgeprune.store.records import Artifact, StageMetrics
 
 if TYPE_CHECKING:

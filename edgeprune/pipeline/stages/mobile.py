@@ -7,7 +7,8 @@ aren't the same from one run to the next; that is why the file lies beside the p
 from pydantic import JsonValue
 
 from edgeprune.pipeline.stages.base import Stage, Work
-from edgeprune.profiles.variant import SessionOptions, read_variant
+from edgeprune.profiles.session_options import SessionOptions
+from edgeprune.profiles.variant import read_variant
 from edgeprune.store.records import StageMetrics
 
 __all__ = ["OPERATORS", "ORT_MODEL", "Mobile"]

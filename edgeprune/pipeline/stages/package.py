@@ -26,8 +26,9 @@ from edgeprune.pipeline.stages.base import Stage, Work
 from edgeprune.pipeline.stages.package_card import licence_of, model_card
 from edgeprune.profiles.pipeline import PackageConfig
 from edgeprune.profiles.precision import tolerance_elsewhere
+from edgeprune.profiles.session_options import SessionOptions
 from edgeprune.profiles.target import Runtime
-from edgeprune.profiles.variant import SessionOptions, Variant, read_variant
+from edgeprune.profiles.variant import Variant, read_variant
 from edgeprune.store.files import file_records, total_bytes
 from edgeprune.store.package import archive
 from edgeprune.store.records import StageMetrics

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from edgeprune.models.reference import ModelSource
 from edgeprune.ondevice import agent
 from edgeprune.pipeline.stages.base import Work
-from edgeprune.profiles.variant import SessionOptions, Variant
+from edgeprune.profiles.session_options import SessionOptions
+from edgeprune.profiles.variant import Variant
 from edgeprune.store.records import Metric
 from edgeprune.tasks.registry import TaskName
 

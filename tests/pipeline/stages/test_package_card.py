@@ -7,7 +7,8 @@ from huggingface_hub import ModelCard
 from edgeprune.models.reference import ModelSource
 from edgeprune.pipeline.stages.base import Work
 from edgeprune.pipeline.stages.package_card import licence_of, model_card
-from edgeprune.profiles.variant import SessionOptions, read_variant
+from edgeprune.profiles.session_options import SessionOptions
+from edgeprune.profiles.variant import read_variant
 from edgeprune.store.records import Artifact
 from edgeprune.tasks.prepared import open_prepared
 from edgeprune.tasks.registry import task_for

@@ -27,8 +27,9 @@ from edgeprune.pipeline.stages.quantize import Quantize
 from edgeprune.pipeline.stages.race import Race
 from edgeprune.profiles.pipeline import BenchmarkConfig, PackageConfig, RaceConfig
 from edgeprune.profiles.precision import PrecisionSettings
+from edgeprune.profiles.session_options import SessionOptions
 from edgeprune.profiles.target import Budget, Runtime, Workload
-from edgeprune.profiles.variant import CHOICE, DEFAULT_REWRITES, SessionOptions, Variant, read_variant
+from edgeprune.profiles.variant import CHOICE, DEFAULT_REWRITES, Variant, read_variant
 from edgeprune.store.files import file_records
 from edgeprune.store.records import Artifact, Manifest
 from edgeprune.tasks.prepared import open_prepared
