@@ -44,3 +44,9 @@ def test_importing_the_package_is_light() -> None:
     code = f"import sys, edgeprune; print([name for name in {(*HEAVY, 'pydantic', 'yaml')!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_planning_imports_nothing_heavy() -> None:
+    code = f"import sys, edgeprune.pipeline.plan; print(*(name for name in {HEAVY!r} if name in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""

@@ -16,9 +16,9 @@ from edgeprune.devices.remote import RemoteRunner
 from edgeprune.profiles.runners import AdbConfig
 from tests.devices.test_ssh import ENDLESS, REQUEST, complaint, fault_of, write_graph
 from tests.support import android
+from tests.support.agent_requests import asked
 from tests.support.android import Phone
 from tests.support.e2e import Built, call, target_text
-from tests.support.requests import asked
 from tests.support.sshd import wait
 
 pytestmark = pytest.mark.skipif(android.ADB is None, reason="needs adb: apt-get install adb")

@@ -9,7 +9,7 @@ from edgeprune.base.errors import TargetError
 from edgeprune.devices.agent_answer import read_answer
 from edgeprune.devices.fake import FAKE_DEVICE
 from edgeprune.devices.protocol import Answer, ModelTimes, Request
-from tests.support.requests import asked
+from tests.support.agent_requests import asked
 
 DEVICE = json.dumps(FAKE_DEVICE.record()) + "\n"
 TIMES = '{"kind": "samples", "name": "final", "ns": [1, 2]}\n'

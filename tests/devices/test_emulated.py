@@ -25,8 +25,8 @@ from edgeprune.pipeline.stages.emulate import Emulate
 from edgeprune.profiles.runners import ArmCore, EmulatedConfig
 from edgeprune.profiles.session_options import SessionOptions
 from tests.conftest import IMAGE_TASKS, ModelFactory
+from tests.support.agent_requests import asked
 from tests.support.e2e import Built, Ran, call, image_rows, read_events, target_text, task_rows, work_of, write_rows
-from tests.support.requests import asked
 
 PROBE = ProbeRequest(provider="CPUExecutionProvider")
 OUTPUTS = OutputsRequest(

@@ -20,7 +20,7 @@ from edgeprune.devices.protocol import (
     of_type,
 )
 from tests.devices.test_ssh import write_graph
-from tests.support.requests import asked
+from tests.support.agent_requests import asked
 
 
 @pytest.fixture

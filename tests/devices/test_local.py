@@ -9,7 +9,7 @@ from onnx import TensorProto, helper
 from edgeprune.base.errors import TargetError
 from edgeprune.devices.local import LocalRunner
 from edgeprune.devices.protocol import ModelTimes, Request, of_type
-from tests.support.requests import asked
+from tests.support.agent_requests import asked
 
 
 @pytest.fixture

@@ -28,10 +28,10 @@ from tests.devices import test_adb
 from tests.devices.test_adb import assert_clean
 from tests.devices.test_ssh import fault_of, write_graph
 from tests.support import android
+from tests.support.agent_requests import asked
 from tests.support.android import Phone
 from tests.support.e2e import Built, call, target_text
 from tests.support.perftest import write_stand_in
-from tests.support.requests import asked
 from tests.support.sshd import Board, wait
 
 pytestmark = pytest.mark.skipif(android.ADB is None, reason="needs adb: apt-get install adb")

@@ -13,7 +13,7 @@ from edgeprune.devices.agent_answer import read_answer
 from edgeprune.devices.protocol import DeviceFacts, ModelTimes, PeakMemory, of_type
 from edgeprune.ondevice import agent
 from tests.devices.test_ssh import write_graph
-from tests.support.requests import asked
+from tests.support.agent_requests import asked
 
 SESSIONS = {name: {"threads": 1, "level": "all", "arena": True, "config": {}} for name in ("dense", "final")}
 BATCHES = {name: [{"input_ids": [[1, 2]]}] * 3 for name in ("dense", "final")}

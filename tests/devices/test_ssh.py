@@ -24,8 +24,8 @@ from edgeprune.devices.ssh import SshLine
 from edgeprune.profiles.runners import SshConfig
 from edgeprune.profiles.shipped import load_target
 from tests.support import sshd
+from tests.support.agent_requests import asked
 from tests.support.e2e import Built, read_events, target_text
-from tests.support.requests import asked
 from tests.support.sshd import Board, signal_all, wait
 
 pytestmark = pytest.mark.skipif(sshd.SSHD is None, reason="needs sshd: apt-get install openssh-server")

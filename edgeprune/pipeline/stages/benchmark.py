@@ -24,7 +24,6 @@ from edgeprune.profiles.session_options import SessionOptions
 from edgeprune.profiles.target import LATENCY_BUDGETS, Target
 from edgeprune.profiles.variant import read_variant
 from edgeprune.store.records import Artifact, StageMetrics
-from edgeprune.tasks.prepared import open_prepared
 from edgeprune.tasks.registry import PREPROCESS
 
 __all__ = ["Benchmark", "answered_rows", "read_device", "read_latency"]
@@ -169,6 +168,8 @@ def answered_rows(work: Work, baseline: Artifact, count: int) -> list[JsonValue]
         baseline: The prepare artifact.
         count: How many rows.
     """
+    from edgeprune.tasks.prepared import open_prepared
+
     prepared = open_prepared(baseline, work.data, splits=("test",))
     module = import_module(f"edgeprune.ondevice.{PREPROCESS[prepared.task.spec.task]}")
     groups, _ = draw(prepared.test.contents, lambda _: 0, batch_size=1, count=count, seed=work.seed)
