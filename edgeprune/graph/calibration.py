@@ -1,4 +1,7 @@
-"""Rows of the selection split by which a precision is set and judged; test is for what is reported."""
+"""Choose the rows of the selection split that a precision is calibrated and judged on.
+
+The test split is left alone: it is for the figures that are reported.
+"""
 
 from collections.abc import Sequence
 
@@ -13,13 +16,13 @@ from edgeprune.tasks.prepared import Split
 __all__ = ["CALIBRATION_ROWS", "feeds_of", "mean_distance", "outputs_of"]
 
 CALIBRATION_ROWS = 128
-"""Rows that fix the scales of int8-static, and as many others that tell how far a precision is from fp32."""
+"""The number of rows that fix the scales of int8-static. As many other rows tell how far a precision is from fp32."""
 
 
 def feeds_of(split: Split, reader: Reader) -> tuple[list[Feed], list[Feed]]:
-    """Two disjoint sets of rows spread over a split, one unpadded row a feed: to calibrate on, and to judge by.
+    """Choose two disjoint sets of rows, spread over a split: one set to calibrate on, and one to judge by.
 
-    A split of one row is both.
+    Each feed is one unpadded row. The only row of a split that has one row is in both sets.
     """
     count = min(2 * CALIBRATION_ROWS, len(split.examples))
     positions = np.linspace(0, len(split.examples) - 1, count).astype(int)
@@ -28,10 +31,10 @@ def feeds_of(split: Split, reader: Reader) -> tuple[list[Feed], list[Feed]]:
 
 
 def outputs_of(session: onnxruntime.InferenceSession, feeds: Sequence[Feed]) -> list[Array]:
-    """What a graph computes for each."""
+    """Compute a graph's output for each feed."""
     return [raw_output(session, feed) for feed in feeds]
 
 
 def mean_distance(ours: Sequence[Array], theirs: Sequence[Array]) -> float:
-    """Mean absolute difference of outputs, every row with the same weight."""
+    """Compute the mean absolute difference of two graphs' outputs. Every row has the same weight."""
     return float(np.mean([np.abs(a - b).mean() for a, b in zip(ours, theirs, strict=True)]))

@@ -1,8 +1,9 @@
-"""PyTorch → ONNX through transformers' exporter: the one place that knows its API.
+"""Export a PyTorch model to ONNX through transformers' exporter. No other module knows that exporter's API.
 
-The graph takes any batch and, of texts, any sequence length; these axes are called `batch` and `sequence`. Its weights are inside the
-file (beside it above 2 GB), and it names no path of the machine that made it: torch writes stack traces with absolute
-paths into every node's metadata, which would leak them and make two checkouts' bytes differ.
+The graph takes any batch size and, for texts, any sequence length; these axes are called `batch` and `sequence`. The
+weights are inside the file, or beside it above 2 GB. The graph names no path of the machine that made it: torch writes
+stack traces with absolute paths into every node's metadata, which would leak these paths and make the files of two
+checkouts differ.
 """
 
 import ast
@@ -22,7 +23,7 @@ __all__ = ["export_onnx"]
 
 _LONGEST_BATCH = 4096
 _SCOPES = "pkg.torch.onnx.name_scopes"
-"""torch's metadata: the modules that a node lies in, outermost first, and the call."""
+"""The key of torch's metadata that lists the modules a node lies in, outermost first, and then the call."""
 
 
 def export_onnx(
@@ -37,12 +38,13 @@ def export_onnx(
     """Write `module` as an ONNX file.
 
     Args:
-        module: In evaluation mode, with eager attention (fused attention exports to a slower graph).
-        inputs: Example inputs, [batch, tokens] each, both above 1, or [batch, channels, height, width].
-        path: The `.onnx` file.
-        opset: ONNX operator set.
-        longest_sequence: Most tokens the model takes; None: only the batch's size may change.
-        output_names: Names of the outputs, in their order.
+        module: The model, in evaluation mode and with eager attention (fused attention exports to a slower graph).
+        inputs: Example inputs. Texts are [batch, tokens] each, both sizes above 1. Images are
+            [batch, channels, height, width].
+        path: The `.onnx` file to write.
+        opset: The version of ONNX's operator set.
+        longest_sequence: The most tokens that the model takes. None: only the batch size may change.
+        output_names: The names of the outputs, in the outputs' order.
     """
     axes = {0: torch.export.Dim("batch", min=1, max=_LONGEST_BATCH)}
     if longest_sequence is not None:
@@ -56,7 +58,7 @@ def export_onnx(
 
 
 def _clean(program: onnx_ir.Model, output_names: Sequence[str]) -> None:
-    """Readable names of axes, outputs and products; no metadata."""
+    """Give axes, outputs and products readable names, and remove all metadata."""
     graph = program.graph
     _name_products(graph)
     renamed = {}
@@ -73,21 +75,21 @@ def _clean(program: onnx_ir.Model, output_names: Sequence[str]) -> None:
             value.shape = onnx_ir.Shape([_dimension(size, renamed) for size in value.shape])
     for value, name in zip(graph.outputs, output_names, strict=True):
         value.name = name
-    ClearMetadataAndDocStringPass()(program)  # of graphs and nodes, those in subgraphs and functions too
+    ClearMetadataAndDocStringPass()(program)  # clears graphs and nodes, also in subgraphs and functions
     program.metadata_props.clear()
     program.doc_string = None
     graph.name = "edgeprune"
 
 
 def _name_products(graph: onnx_ir.Graph) -> None:
-    """Call the product of a linear layer by its module: settings and reports name products."""
+    """Name the product of a linear layer after its module, because settings and reports name products."""
     calls: Counter[str] = Counter()
     for node in graph:
         scopes = ast.literal_eval(node.metadata_props.get(_SCOPES, "[]"))
         weight = node.inputs[1] if len(node.inputs) > 1 else None
         if node.op_type in ("MatMul", "Gemm") and weight is not None and weight.is_initializer() and scopes[1:]:
             *_, module, _ = scopes
-            node.name = f"{module}:{calls[module]}" if calls[module] else module  # ALBERT calls its one layer again
+            node.name = f"{module}:{calls[module]}" if calls[module] else module  # ALBERT calls one layer many times
             calls[module] += 1
 
 

@@ -1,7 +1,8 @@
-"""ONNX → ORT format, which builds of ONNX Runtime for phones load, and the operators that such a build must have.
+"""Convert an ONNX graph to ORT format, and list the operators that the graph needs.
 
-The graph is optimized while it is written, with the session options that it is shipped with: what they leave out is left
-out on the device too. A layout for one kind of CPU stays out of it. ONNX Runtime's own converter can't take session options,
+Builds of ONNX Runtime for phones load this format, and such a build must have these operators. The graph is optimized
+while it is written, with the session options that it is shipped with: a fusion that the options disable is missing on
+the device too. A layout for one kind of CPU is never written. ONNX Runtime's own converter can't take session options,
 prints, and writes absolute paths (https://onnxruntime.ai/docs/performance/model-optimizations/ort-format-models.html).
 """
 
@@ -20,13 +21,13 @@ _ONE_CPUS_LAYOUT = "NchwcTransformer"
 
 
 def write_ort_format(source: Path, destination: Path, operators: Path, session: SessionOptions) -> None:
-    """Write the graph `source` in ORT format, and the operators it needs.
+    """Write the graph `source` in ORT format, and write the list of operators that it needs.
 
     Args:
-        source: An .onnx file.
-        destination: The .ort file.
-        operators: The file that a build of ONNX Runtime is given as `--include_ops_by_config`.
-        session: What the model is run with.
+        source: The .onnx file to convert.
+        destination: The .ort file to write.
+        operators: The list to write. A build of ONNX Runtime takes it as `--include_ops_by_config`.
+        session: The options that the model is run with.
     """
     disabled = ";".join([*session.disabled_fusions, _ONE_CPUS_LAYOUT])
     wanted = session.model_copy(update={"config": {**session.config, DISABLED_FUSIONS: disabled}})
@@ -40,5 +41,5 @@ def write_ort_format(source: Path, destination: Path, operators: Path, session: 
         listed = Path(scratch) / "operators"
         create_config_from_models([destination], listed, enable_type_reduction=False)
         lines = listed.read_text(encoding="utf-8").splitlines(keepends=True)
-    # Comments name the machine's paths.
+    # The comments in the list name paths of this machine.
     operators.write_text("".join(line for line in lines if not line.startswith("#")), encoding="utf-8")

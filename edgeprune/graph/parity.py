@@ -1,4 +1,4 @@
-"""How far two outputs of what should be one function lie apart."""
+"""Measure how far two outputs lie apart that should be equal, and refuse outputs that lie too far apart."""
 
 from dataclasses import dataclass
 
@@ -12,21 +12,24 @@ __all__ = ["Agreement", "agreement", "require_nearness", "require_parity"]
 
 @dataclass(frozen=True)
 class Agreement:
-    """Largest and mean absolute difference, and differences relative to the reference's own magnitude."""
+    """Describe how far a candidate's outputs lie from a reference's."""
 
     max_error: float
+    """The largest absolute difference."""
     mean_error: float
+    """The mean absolute difference."""
     relative_error: float
-    """The largest."""
+    """The largest absolute difference, relative to the largest number in the reference if that is above 1."""
     distance: float
-    """Of all together."""
+    """The Euclidean norm of all differences, relative to the reference's own norm."""
 
 
 def agreement(reference: npt.NDArray[np.floating], candidate: npt.NDArray[np.floating]) -> Agreement:
-    """Compare two arrays of one shape; NaN anywhere counts as infinitely far.
+    """Compare two arrays of one shape. A NaN anywhere counts as an infinite difference.
 
-    `relative_error` is max|a - b| / max(1, max|a|): absolute for small outputs, relative for large ones. `distance` is
-    |a - b| / |a|, of Euclidean norms: relative for all.
+    For a reference a and a candidate b, `relative_error` is max|a - b| / max(1, max|a|): it is absolute for small
+    outputs and relative for large outputs. `distance` is ‖a - b‖ / ‖a‖ (Euclidean norms): it is relative for all
+    outputs.
 
     Raises:
         ParityError: The shapes differ.
@@ -43,7 +46,7 @@ def agreement(reference: npt.NDArray[np.floating], candidate: npt.NDArray[np.flo
 
 
 def require_parity(found: Agreement, tolerance: float, *, what: str) -> None:
-    """Raises ParityError when `found` is above `tolerance` (relative error)."""
+    """Raise a ParityError when the relative error of `found` is above `tolerance`."""
     if not found.relative_error <= tolerance:
         raise ParityError(
             f"{what}: outputs differ by {found.relative_error:.2e}, more than the tolerance of {tolerance:.0e}; nothing was "
@@ -52,9 +55,9 @@ def require_parity(found: Agreement, tolerance: float, *, what: str) -> None:
 
 
 def require_nearness(found: Agreement, tolerance: float, *, what: str) -> None:
-    """Raises ParityError when `found` is further than `tolerance` (distance): more than rounding to fewer bits explains."""
+    """Raise a ParityError when the distance of `found` is above `tolerance`, the most that fewer bits explain."""
     if not found.distance <= tolerance:
         raise ParityError(
-            f"{what}: outputs are {found.distance:.0%} of their own size away from PyTorch's, at most {tolerance:.0%} are "
-            f"explained by fewer bits; nothing was shipped. Ask for another target.precision.mode"
+            f"{what}: outputs differ from PyTorch's by {found.distance:.0%} of their own size, but fewer bits explain at most "
+            f"{tolerance:.0%}; nothing was shipped. Ask for another target.precision.mode"
         )

@@ -1,21 +1,22 @@
-"""fp32 ONNX → the target's precision.
+"""Convert an fp32 ONNX graph to the target's precision.
 
-| mode | weights of products | their inputs |
+| mode | weights of products | inputs of products |
 |---|---|---|
-| int8-dynamic | int8 | uint8, a scale chosen for each at run time |
-| int8-static | int8 | uint8, a scale fixed on calibration rows; QuantizeLinear and DequantizeLinear around the products |
+| int8-dynamic | int8 | uint8, a scale chosen for each input at run time |
+| int8-static | int8 | uint8, a scale fixed on calibration rows; QuantizeLinear and DequantizeLinear around products |
 | int8-weights, int4-weights | blocks of 128 or 32 with a scale each (`MatMulNBits`) | quantized inside the kernel |
-| fp16 | fp16, as everything between inputs and outputs | fp16 |
+| fp16 | fp16, like everything between the graph's inputs and outputs | fp16 |
 
-Products are MatMul nodes with weights; int8-dynamic quantizes a pooler's and a classifier's Gemm too, which the others leave
-in fp32. Embeddings are tables that rows are taken of: int8, or the large ones int4 in blocks of 128 (`GatherBlockQuantized`). What
-projects an image's patches, a convolution, stays in fp32: it is small beside the rest. `edgeprune.profiles.precision` says which
-settings an instruction set needs.
+Products are MatMul nodes with weights. int8-dynamic also quantizes the Gemm of a pooler and of a classifier; the other
+modes leave these in fp32. Embeddings are tables from which a graph takes rows. They are quantized to int8, or the large
+tables to int4 in blocks of 128 (`GatherBlockQuantized`). The convolution that projects an image's patches stays in
+fp32: it is small beside the rest. `edgeprune.profiles.precision` says which settings an instruction set needs.
 
-ONNX Runtime's `quantize_dynamic` is called without transformers' `OnnxRuntimeQuantizer` around it: that wrapper exists to
-drop stale shapes, which our export doesn't write, and it holds another copy of the model (4.2 times the fp32 file at its
-peak for BERT-base, against 3.2). It also takes about six times an embedding's size, so that it is given two rows in its place,
-with the same extremes and therefore the same scale, and the table itself is quantized some rows at a time.
+ONNX Runtime's `quantize_dynamic` is called without transformers' `OnnxRuntimeQuantizer` around it. That wrapper exists
+to drop stale shapes, which our export doesn't write, and it holds another copy of the model: for BERT-base the peak is
+4.2 times the fp32 file with the wrapper, and 3.2 times without it. `quantize_dynamic` would also take memory of about
+six times an embedding's size. It is therefore given two rows in the table's place, with the same extremes and so the
+same scale. The table itself is quantized some rows at a time.
 """
 
 import math
@@ -42,27 +43,28 @@ __all__ = ["Feed", "convert", "quantized_products"]
 
 _WEIGHT_TYPES = {"int8": QuantType.QInt8, "uint8": QuantType.QUInt8}
 _BLOCKS = {4: 32, 8: 128}
-"""Weights of a product that share a scale, by their bits."""
+"""By bits, how many weights of a product share a scale."""
 _TABLE_BLOCK = 128
-"""Values of an embedding that share a scale. Of 32, 64 and 128, none was nearer to fp32 than the others."""
+"""How many values of an embedding share a scale. Of 32, 64 and 128, none was nearer to fp32 than the others."""
 _LARGE = 0.25
-"""A smaller share of the largest table is not worth the slower operator."""
+"""The share of the largest table's size from which a table is large; a smaller one isn't worth the slower operator."""
 _ROWS_AT_ONCE = 4096
-"""Of a table, quantized together."""
+"""How many rows of a table are quantized together."""
 _INT8_ACTIVATIONS = 4
-"""`accuracy_level` of MatMulNBits: products in int8."""
+"""The `accuracy_level` of MatMulNBits that computes products in int8."""
 
 Feed = Mapping[str, npt.NDArray[Any]]
+"""One batch: by the name of an input, the array that a graph is given."""
 
 
 def convert(source: Path, destination: Path, settings: PrecisionSettings, calibration: Sequence[Feed] = ()) -> None:
     """Write the fp32 graph `source` in the precision that `settings` name.
 
     Args:
-        source: An .onnx file.
-        destination: Likewise, in another folder.
-        settings: What is wanted.
-        calibration: Inputs of real rows; needed for int8-static.
+        source: The .onnx file to convert.
+        destination: The .onnx file to write, in another folder.
+        settings: The precision to convert to.
+        calibration: Inputs of real rows, which int8-static needs.
     """
     rows = ["Gather"] if settings.embeddings in ("int8", "int4") else []
     tables = _large_tables(source) if settings.embeddings == "int4" else []
@@ -72,7 +74,7 @@ def convert(source: Path, destination: Path, settings: PrecisionSettings, calibr
             for file in sorted(source.parent.glob(f"{source.name}*")):  # above 2 GB, weights are beside the graph
                 shutil.copyfile(file, destination.parent / file.name)
         case "fp16":
-            # Shapes are inferred from the file where its weights are beside it: a message ends at 2 GB.
+            # If the weights are beside the file, shapes are inferred from the path: a protobuf message ends at 2 GB.
             model = str(source) if _has_weights_outside(source) else onnx.load(source)
             _write(convert_float_to_float16(model, keep_io_types=True), destination)
         case "int8-dynamic":
@@ -88,7 +90,7 @@ def convert(source: Path, destination: Path, settings: PrecisionSettings, calibr
     if tables:
         _in_blocks(destination, destination, tables, bits=4, block=_TABLE_BLOCK)
     beside = destination.with_name(f"{destination.name}.data")
-    if beside.is_file() and not _has_weights_outside(destination):  # a step in between wrote them there
+    if beside.is_file() and not _has_weights_outside(destination):  # an earlier step wrote these weights
         beside.unlink()
 
 
@@ -98,7 +100,7 @@ def _has_weights_outside(path: Path) -> bool:
 
 
 def quantized_products(path: Path, settings: PrecisionSettings) -> list[str]:
-    """Names of the products with weights that a precision quantizes if none is kept, in the graph's order."""
+    """List the names of the products that a precision quantizes if none is kept in fp32, in the graph's order."""
     op_types = ("MatMul", "Gemm") if settings.mode == "int8-dynamic" else ("MatMul",)
     graph = onnx.load(path, load_external_data=False).graph
     weights = {tensor.name for tensor in graph.initializer if len(tensor.dims) == 2}
@@ -106,7 +108,7 @@ def quantized_products(path: Path, settings: PrecisionSettings) -> list[str]:
 
 
 def _large_tables(path: Path) -> list[str]:
-    """Names of the nodes that take rows of a table in floating point which isn't small beside the largest."""
+    """List the names of the nodes that take rows of a large table in floating point; `_LARGE` says what is large."""
     graph = onnx.load(path, load_external_data=False).graph
     sizes = {
         tensor.name: math.prod(tensor.dims)
@@ -117,7 +119,7 @@ def _large_tables(path: Path) -> list[str]:
     taken = {
         node.name: sizes[node.input[0]]
         for node in graph.node
-        # A table that a decoder reads as well would stay beside its 4-bit copy.
+        # If a decoder reads the table too, the fp32 table would stay beside its 4-bit copy.
         if node.op_type == "Gather" and node.input[0] in sizes and readers[node.input[0]] == 1
     }
     return [name for name, size in taken.items() if size >= _LARGE * max(taken.values())]
@@ -138,16 +140,17 @@ def _quantize_dynamic(
             weight_type=_WEIGHT_TYPES[settings.weight_type or "int8"],
             reduce_range=bool(settings.reduce_range),
             per_channel=bool(settings.per_channel),
-            # The quantizer makes two nodes of a Gemm before it looks at names.
+            # The quantizer splits a Gemm into two nodes before it looks at names.
             nodes_to_exclude=[name for node in but for name in (node, f"{node}_MatMul")],
         )
     _put_tables(destination, tables)
 
 
 def _take_tables(model: onnx_ir.Model, but: Sequence[str]) -> dict[str, npt.NDArray[np.float32]]:
-    """Replace the tables that nodes not in `but` take rows of by their extremes; the tables, by name.
+    """Replace tables by their extremes, and return the tables by name.
 
-    A decoder may read one too, transposed: it is given what the quantized table stands for.
+    Only tables are replaced from which a node that isn't in `but` takes rows. A decoder may read such a table too,
+    transposed; it then reads the values that the quantized table stands for.
     """
     tables = {}
     for name, value in model.graph.initializers.items():
@@ -164,7 +167,7 @@ def _take_tables(model: onnx_ir.Model, but: Sequence[str]) -> dict[str, npt.NDAr
             extremes[1] = values.max()
             value.const_value = onnx_ir.tensor(extremes, name=name)
             value.shape = value.const_value.shape
-            tables[name] = values  # the tensor would hold the whole model's message
+            tables[name] = values  # the tensor would keep the whole model's message alive
     return tables
 
 
@@ -209,7 +212,7 @@ def _quantize_static(source: Path, destination: Path, settings: PrecisionSetting
 
 
 class _Calibration(CalibrationDataReader):  # type: ignore[misc] # onnxruntime has no types
-    """Hands out rows, and of each the inputs that a graph takes."""
+    """Hand out calibration rows one by one, each with only the inputs that a graph takes."""
 
     def __init__(self, path: Path, rows: Sequence[Feed]) -> None:
         names = {value.name for value in onnx.load(path, load_external_data=False).graph.input}
@@ -222,7 +225,7 @@ class _Calibration(CalibrationDataReader):  # type: ignore[misc] # onnxruntime h
 
 
 def _in_blocks(source: Path, destination: Path, nodes: Sequence[str], *, bits: int, block: int) -> None:
-    """Put the weights of these nodes into blocks with a scale each."""
+    """Quantize the weights of these nodes in blocks that have a scale each."""
     with logging_kept():  # the module configures the root logger when it is imported
         from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
     model = onnx.load(source)
@@ -236,18 +239,21 @@ def _in_blocks(source: Path, destination: Path, nodes: Sequence[str], *, bits: i
         op_types_to_quantize=("MatMul", "Gather"),
         quant_axes=(("MatMul", 0), ("Gather", 1)),
     )
-    with np.errstate(divide="ignore", invalid="ignore"):  # of blocks of zeros, which the quantizer then handles
+    with np.errstate(divide="ignore", invalid="ignore"):  # blocks of zeros warn; the quantizer handles them
         quantizer.process()
     made = quantizer.model.model
     _tables_in_bytes(made)
-    # The quantizer raises these for a 4-bit type that isn't there any more.
+    # The quantizer raises both versions for a 4-bit type, which the graph no longer has.
     next(one for one in made.opset_import if not one.domain).version = opset
     made.ir_version = ir_version
     _write(made, destination)
 
 
 def _tables_in_bytes(model: onnx.ModelProto) -> None:
-    """4-bit tables as bytes of two values each, rows padded to whole bytes: ORT format has no 4-bit type."""
+    """Pack 4-bit tables into bytes of two values each, because ORT format has no 4-bit type.
+
+    Rows are padded to whole bytes.
+    """
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
     for node in model.graph.node:
         if node.op_type != "GatherBlockQuantized":

@@ -1,4 +1,4 @@
-"""What PyTorch computes for a few real batches, kept beside an export so that every later graph is compared with it."""
+"""Keep what PyTorch computes for a few real batches beside an export, and compare every later graph with it."""
 
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
@@ -27,21 +27,23 @@ __all__ = [
 ]
 
 REFERENCES = "references.safetensors"
+"""The file of an export that holds the references."""
 
 _COMPARED = 1000
+"""About how many logits of a vocabulary are compared for a token."""
 
 
 @dataclass(frozen=True)
 class Reference:
-    """One batch, and what the PyTorch model gives for it."""
+    """Hold one batch, and what the PyTorch model computes for it."""
 
     inputs: dict[str, Array]
     outputs: Array
-    """As `_compared` leaves them."""
+    """The part of the outputs that `_compared` keeps."""
 
     @property
     def padded(self) -> bool:
-        """Whether a text of the batch has padding."""
+        """Tell whether a text of the batch has padding."""
         mask = self.inputs.get("attention_mask")
         return mask is not None and not bool(mask.all())
 
@@ -49,10 +51,10 @@ class Reference:
 def reference_outputs(
     model: PreTrainedModel, task: Task, rows: Sequence[Inputs], reader: Reader, *, longest: int | None
 ) -> list[Reference]:
-    """What a PyTorch model computes for real batches that differ as much as inputs can.
+    """Compute a PyTorch model's outputs for real batches that differ as much as inputs can.
 
     Args:
-        longest: Most tokens that the model takes; None: its inputs have one size.
+        longest: The most tokens that the model takes. None: all of its inputs have the same size.
     """
     with torch.inference_mode():
         return [
@@ -64,22 +66,24 @@ def reference_outputs(
 def worst_agreement(
     session: InferenceSession, references: Sequence[Reference], *, with_padding: bool = True
 ) -> Agreement:
-    """The agreement of an ONNX graph with the references: of each figure the worst batch's, the distance of all together.
+    """Compare an ONNX graph's outputs with the references.
+
+    The distance is computed over all batches together. Every other figure is the worst batch's.
 
     Args:
-        with_padding: Whether the graph takes padded texts; those without are compared all the same.
+        with_padding: Whether the graph takes padded texts. If it doesn't, only batches without padding are compared.
     """
     answers = answered_by(session, references, with_padding=with_padding)
     compared = [one for one in references if with_padding or not one.padded]
     found = [agreement(one.outputs, answer.outputs) for one, answer in zip(compared, answers, strict=True)]
     worst = Agreement(*map(max, zip(*map(astuple, found), strict=True)))
-    # One text whose outputs are near 0 is far from them by any rounding.
+    # Outputs near 0 are far from any rounding of them, so that one such text would decide alone.
     whole, ours = (np.concatenate([one.outputs.ravel() for one in each]) for each in (compared, answers))
     return replace(worst, distance=agreement(whole, ours).distance)
 
 
 def answered_by(session: InferenceSession, references: Sequence[Reference], *, with_padding: bool) -> list[Reference]:
-    """The batches that a graph takes, with its own outputs in place of PyTorch's."""
+    """Run a graph on the batches that it takes. Return these batches with the graph's outputs in place of PyTorch's."""
     return [
         replace(one, outputs=_compared(raw_output(session, one.inputs), one.inputs))
         for one in references
@@ -88,7 +92,7 @@ def answered_by(session: InferenceSession, references: Sequence[Reference], *, w
 
 
 def save_references(references: Sequence[Reference], path: Path) -> None:
-    """Keep them in a safetensors file."""
+    """Write references to a safetensors file."""
     tensors: dict[str, Array] = {}
     for number, one in enumerate(references):
         tensors |= {f"{number}.inputs.{name}": values for name, values in one.inputs.items()}
@@ -97,7 +101,7 @@ def save_references(references: Sequence[Reference], path: Path) -> None:
 
 
 def load_references(path: Path) -> list[Reference]:
-    """What `save_references` wrote."""
+    """Read the references that `save_references` wrote."""
     tensors = load_file(path)
     found: list[Reference] = []
     while (outputs := tensors.get(f"{len(found)}.outputs")) is not None:
@@ -108,7 +112,10 @@ def load_references(path: Path) -> list[Reference]:
 
 
 def _compared(raw: Array, inputs: dict[str, Array]) -> Array:
-    """Of outputs by token those that aren't padding, and of a vocabulary's logits a part: all would not fit in memory."""
+    """Keep the part of raw outputs that is compared, because all outputs would not fit in memory.
+
+    Outputs by token lose the tokens that are padding, and all but about `_COMPARED` logits of a vocabulary.
+    """
     if raw.ndim < 3:
         return raw
     return raw[..., :: max(1, raw.shape[-1] // _COMPARED)][inputs["attention_mask"] > 0]

@@ -1,4 +1,4 @@
-"""The oldest ONNX Runtime that a graph of ours runs in, as `benchmarks/runtimes.py` found by trying."""
+"""Find the oldest ONNX Runtime that a graph runs in. `benchmarks/runtimes.py` found these versions by trying."""
 
 from pathlib import Path
 
@@ -7,27 +7,27 @@ import onnx
 __all__ = ["oldest_runtime", "opset_of"]
 
 _OLDEST = (1, 18)
-"""The first that reads IR version 10, in which graphs are exported."""
+"""The first ONNX Runtime that reads IR version 10, in which graphs are exported."""
 
 _IR_VERSIONS = {10: (1, 18), 11: (1, 23)}
 _OPSETS = {18: (1, 18), 19: (1, 18), 20: (1, 18), 21: (1, 18), 22: (1, 21), 23: (1, 23)}
-"""Version to the first ONNX Runtime, from the oldest on, that reads it; closed: what isn't here was not tried."""
+"""By version, the first ONNX Runtime from `_OLDEST` on that reads it. A version that isn't listed was not tried."""
 
 _MASKED_ATTENTION = (1, 20)
-"""MultiHeadAttention with a mask, a bias that is the same for all heads."""
+"""The first ONNX Runtime that computes MultiHeadAttention with a mask: a bias that is the same for all heads."""
 
 _ATTENTION_BIAS = 5
-"""The input's place (https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md)."""
+"""The bias's place among the inputs (https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md)."""
 
 _OPERATORS = {
     ("MatMulNBits", 8): (1, 22),
     ("GatherBlockQuantized", 4): (1, 23),  # two values a byte
 }
-"""ONNX Runtime's own operators, and their `bits` where these matter, to the first version that computes them."""
+"""By an operator of ONNX Runtime's own and its `bits`, the first ONNX Runtime that computes it, if not `_OLDEST`."""
 
 
 def oldest_runtime(path: Path) -> str:
-    """The version, as `1.18`, that the graph of an .onnx file needs at least."""
+    """Find the oldest ONNX Runtime that runs the graph of an .onnx file; the version is written as `1.18`."""
     model = onnx.load(path, load_external_data=False)
     opset = _opset(model)
     needed: list[tuple[int, int]] = [_OLDEST, _IR_VERSIONS[model.ir_version], _OPSETS[opset]]

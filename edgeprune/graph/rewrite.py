@@ -1,4 +1,4 @@
-"""Rewrite an exported graph, and keep only what computes the same as PyTorch did."""
+"""Rewrite an exported graph, and keep only rewrites after which the graph still computes what PyTorch computed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,14 +18,14 @@ __all__ = ["Rewritten", "rewrite"]
 
 @dataclass(frozen=True)
 class Rewritten:
-    """What became of a graph."""
+    """Describe what rewriting made of a graph."""
 
     applied: tuple[RewriteName, ...]
     """The rewrites that found something to change, in the table's order."""
     agreement: Agreement
-    """With PyTorch."""
+    """How far the graph's outputs lie from PyTorch's."""
     dropped: tuple[str, ...]
-    """A sentence for every rewrite that was left out because the graph didn't agree with it."""
+    """A sentence for every rewrite that was left out, because the graph failed or no longer agreed with PyTorch."""
 
 
 def rewrite(
@@ -36,17 +36,17 @@ def rewrite(
     *,
     tolerance: float,
 ) -> Rewritten:
-    """Write the fp32 graph `source` rewritten.
+    """Rewrite the fp32 graph `source`, and write the result.
 
-    Rewrites go in all at once; where the graph then doesn't agree with the references, one after the other, and those with
-    which it doesn't are left out. The export itself agrees.
+    First, all rewrites are applied at once. If the graph then doesn't agree with the references, the rewrites are tried
+    one after the other, and a rewrite that breaks the agreement is left out. The export itself agrees.
 
     Args:
-        source: The export.
+        source: The exported graph.
         destination: The `.onnx` file to write.
-        rewrites: Those that are wanted.
-        references: What PyTorch computed.
-        tolerance: Largest relative difference of outputs.
+        rewrites: The rewrites that are wanted.
+        references: Batches, and what PyTorch computed for them.
+        tolerance: The largest relative difference of outputs that counts as agreement.
     """
     wanted = [name for name in REWRITES if name in rewrites]
     found = _tried(source, destination, wanted, references, tolerance)
@@ -71,7 +71,7 @@ def _tried(
     references: Sequence[Reference],
     tolerance: float,
 ) -> Rewritten | str:
-    """The graph with these rewrites, or what is wrong with it."""
+    """Apply these rewrites. Return what they made of the graph, or say what is wrong with it."""
     try:
         applied, found = _apply(source, destination, wanted, references)
     except Exception as error:  # onnxruntime has a class for every way in which a graph can be refused
@@ -80,7 +80,7 @@ def _tried(
         return f"{type(error).__name__}: {(str(error).splitlines() or ['no message'])[0]}"
     if found.relative_error <= tolerance:
         return Rewritten(applied, found, ())
-    return f"outputs differ from PyTorch's by {found.relative_error:.1e}, allowed are {tolerance:.0e}"
+    return f"outputs differ from PyTorch's by {found.relative_error:.1e}, but at most {tolerance:.0e} is allowed"
 
 
 def _apply(

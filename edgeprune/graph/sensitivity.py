@@ -1,8 +1,9 @@
-"""How few products must stay in fp32 for a quantized model to keep its metric.
+"""Find the few products that must stay in fp32 so that a quantized model keeps its metric.
 
-Products are ranked by how near the outputs come to fp32's when one alone is left as it is (the sensitivity analysis of
-Wu et al., https://arxiv.org/abs/2004.09602, § 4.4, turned around: they quantize one alone). Of the ranking 1, 2, 4 … first
-are kept until the metric is within its limit, a quarter of all at most: beyond it the model is no longer a quantized one.
+Products are ranked by how near the outputs come to fp32's when one product alone stays in fp32. This turns around the
+sensitivity analysis of Wu et al. (https://arxiv.org/abs/2004.09602, § 4.4), who quantize one product alone. The first
+1, 2, 4 … products of the ranking stay in fp32 until the metric is within its limit. At most a quarter of all products
+stays in fp32: beyond that, the model is no longer a quantized one.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,31 +21,34 @@ from edgeprune.tasks.prepared import Prepared
 __all__ = ["Conversion", "Kept", "keep_metric", "products_to_keep"]
 
 _MOST = 4
-"""One product of so many may stay."""
+"""One of this many products may stay in fp32."""
 
 Nodes = tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Kept:
-    """Products that stay in fp32."""
+    """Name the products that stay in fp32, and what the metric loses with them."""
 
     nodes: Nodes
-    """In the graph's order."""
+    """The products' names, in the graph's order."""
     drop: float
-    """Of the metric with them."""
+    """The drop of the metric when these products stay in fp32."""
 
 
 def products_to_keep(
     products: Sequence[str], distance: Callable[[Nodes], float], drop: Callable[[Nodes], float], *, limit: float
 ) -> Kept | None:
-    """The first of the most sensitive products with which the drop is within `limit`; None: a quarter isn't enough.
+    """Choose the most sensitive products, as few as keep the drop within `limit`.
 
     Args:
-        products: Those that are quantized, in the graph's order.
-        distance: Of the outputs from fp32's, given the products that stay.
-        drop: Of the metric, likewise.
-        limit: Largest drop.
+        products: The quantized products, in the graph's order.
+        distance: Computes how far the outputs lie from fp32's, given the products that stay in fp32.
+        drop: Computes the drop of the metric, given the products that stay in fp32.
+        limit: The largest drop that is allowed.
+
+    Returns:
+        The chosen products; None: a quarter of all products isn't enough.
     """
     distances = {name: distance((name,)) for name in products}
     ranked = sorted(products, key=distances.__getitem__)
@@ -59,29 +63,31 @@ def products_to_keep(
 
 @dataclass(frozen=True)
 class Conversion:
-    """An fp32 graph, what it is quantized to, and the rows by which that is judged."""
+    """Hold an fp32 graph, the precision that it is converted to, and the rows that judge the result."""
 
     exact: Path
+    """The fp32 graph."""
     variant: Variant
+    """The precision to convert to, and the options of the session that runs the result."""
     prepared: Prepared
-    """With the selection split."""
+    """The task, the reader and the rows, with the selection split among them."""
     dense_outputs: Sequence[Array]
-    """The dense model's on that split."""
+    """The dense model's outputs on the selection split."""
     calibration: Sequence[Feed]
-    """What `convert` is given."""
+    """Inputs of real rows, which int8-static is calibrated on."""
     judged: Sequence[Feed]
     """Rows on which outputs are compared."""
 
     def convert(self, path: Path, kept: Nodes) -> None:
-        """Write the graph with these products in fp32."""
+        """Convert the graph with these products left in fp32, and write it to `path`."""
         convert(self.exact, path, self.variant.precision.model_copy(update={"keep_fp32": kept}), self.calibration)
 
     def outputs(self, path: Path) -> list[Array]:
-        """A graph's on the rows that judge."""
+        """Compute a graph's outputs on the rows that judge."""
         return outputs_of(onnx_session(path, self.variant.session), self.judged)
 
     def drop(self, path: Path) -> float:
-        """Of the metric on the selection split, from the dense model's."""
+        """Compute the drop of the metric on the selection split, from the dense model to a graph."""
         task, split = self.prepared.task, self.prepared.splits["selection"]
         assert split.references is not None  # noqa: S101 (labels, or the dense model's outputs)
         outputs = predict_onnx(onnx_session(path, self.variant.session), task, split.examples, self.prepared.reader)
@@ -91,15 +97,18 @@ class Conversion:
 def keep_metric(
     conversion: Conversion, path: Path, limit: float, progress: Callable[[int, int, str], None]
 ) -> tuple[PrecisionSettings, str | None]:
-    """Make a quantized graph again where it loses too much; its settings, and a sentence if it did.
+    """Convert a quantized graph again, with products left in fp32, if the graph loses too much of the metric.
 
-    Nothing is done where fp32 loses too much as well: precision isn't what costs.
+    Nothing is done if the fp32 graph loses too much as well: precision isn't the cause.
 
     Args:
-        conversion: What the graph is made of.
-        path: The quantized graph.
-        limit: Largest drop of the metric.
+        conversion: How the graph was made.
+        path: The quantized graph, which is replaced if products stay in fp32.
+        limit: The largest drop of the metric that is allowed.
         progress: Called with (done, total, unit).
+
+    Returns:
+        The graph's settings, and a sentence about the loss and what was done; None: nothing was tried.
     """
     settings = conversion.variant.precision
     before = conversion.drop(path)
@@ -123,9 +132,9 @@ def keep_metric(
         return conversion.drop(trial)
 
     kept = products_to_keep(products, distance, drop, limit=limit)
-    cost = f"{settings.mode} costs {before:.4f} on the selection split, fp32 {fp32:.4f}; allowed are {limit}"
+    cost = f"{settings.mode} costs {before:.4f} on the selection split, fp32 {fp32:.4f}; at most {limit} is allowed"
     if kept is None:
-        return settings, f"{cost}. With a quarter of its products in fp32 it costs too much as well: all are quantized"
+        return settings, f"{cost}. A quarter of the products in fp32 isn't enough, so all products are quantized"
     conversion.convert(path, kept.nodes)
-    saved = f"{len(kept.nodes)} of {len(products)} products stay in fp32, with which it costs {kept.drop:.4f}"
+    saved = f"The cost is {kept.drop:.4f} with {len(kept.nodes)} of {len(products)} products in fp32"
     return settings.model_copy(update={"keep_fp32": kept.nodes}), f"{cost}. {saved}: {', '.join(kept.nodes)}"

@@ -1,7 +1,7 @@
 """Write an ONNX file one tensor at a time.
 
-`SerializeToString` needs the whole model three times over (the message, the C++ string, the Python bytes). Protobuf's wire
-format is a sequence of length-prefixed fields, so the weights can follow the graph one by one instead:
+`SerializeToString` holds the whole model in memory three times (the message, the C++ string, the Python bytes).
+Protobuf's wire format is a sequence of length-prefixed fields, so the weights can follow the graph one by one instead:
 
     ModelProto  = [other fields] 0x3A <length of graph> GraphProto
     GraphProto  = [other fields] (0x2A <length> TensorProto)*
@@ -33,12 +33,12 @@ def write_onnx(model: onnx_ir.Model, path: Path) -> None:
             value.shape = value.type = None
         onnx_ir.save(model, path, external_data=f"{path.name}.data")
         return
-    # Nodes and values hold each other: weights would stay until Python's collector comes by.
+    # Nodes and values refer to each other: the weights would stay in memory until Python's garbage collector runs.
     for value in model.graph.initializers.values():
         value.const_value = None
     model.graph.initializers.clear()
     proto = onnx_ir.to_proto(model)
-    # The exporter also lists weights as intermediate values, and quantize_dynamic's shape inference trips over them.
+    # The exporter also lists weights as intermediate values, and quantize_dynamic's shape inference fails on these.
     shapes = [info for info in proto.graph.value_info if info.name not in tensors]
     del proto.graph.value_info[:]
     proto.graph.value_info.extend(shapes)
@@ -55,20 +55,20 @@ def write_onnx(model: onnx_ir.Model, path: Path) -> None:
 
 
 def remove_graph(path: Path) -> None:
-    """Delete an ONNX file, and the weights beside it where they are."""
+    """Delete an ONNX file, and its weights if they are beside it."""
     for file in path.parent.glob(f"{path.name}*"):
         file.unlink()
 
 
 def _head(name: str, tensor: onnx_ir.TensorProtocol) -> bytes:
-    """Everything of an initializer that comes before its values."""
+    """Encode the part of an initializer that comes before its values."""
     described = onnx.TensorProto(dims=tensor.shape.numpy(), data_type=tensor.dtype.value, name=name)
     fields: bytes = described.SerializeToString(deterministic=True) + _RAW_DATA_FIELD + _varint(tensor.nbytes)
     return _INITIALIZER_FIELD + _varint(len(fields) + tensor.nbytes) + fields
 
 
 def _varint(value: int) -> bytes:
-    """Base-128, least significant group first, the high bit set on all but the last."""
+    """Encode a number in base 128, least significant group first, with the high bit set in all bytes but the last."""
     return bytes(_groups(value))
 
 

@@ -16,14 +16,17 @@ __all__ = ["onnx_session", "predict_onnx", "raw_output"]
 
 
 def onnx_session(path: Path, session: SessionOptions | None = None) -> onnxruntime.InferenceSession:
-    """An ONNX Runtime session on the CPU; None: ONNX Runtime's defaults on one thread."""
+    """Open a graph in ONNX Runtime on the CPU. None: the session has ONNX Runtime's defaults and one thread."""
     wanted = session or SessionOptions(threads=1)
     options = session_options(wanted.model_dump(mode="json"))
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
 def raw_output(session: onnxruntime.InferenceSession, inputs: Mapping[str, Array]) -> Array:
-    """An ONNX model's output for a batch, of which it is given what it takes; several are stacked along a new last axis."""
+    """Compute an ONNX model's output for a batch.
+
+    The model is given only the inputs that it takes. Several outputs are stacked along a new last axis.
+    """
     taken = {value.name for value in session.get_inputs()}
     found = session.run(None, {name: value for name, value in inputs.items() if name in taken})
     return np.asarray(found[0] if len(found) == 1 else np.stack(found, -1))
@@ -32,10 +35,10 @@ def raw_output(session: onnxruntime.InferenceSession, inputs: Mapping[str, Array
 def predict_onnx(
     session: onnxruntime.InferenceSession, task: Task, examples: Sequence[Example], reader: Reader
 ) -> list[Array]:
-    """Outputs of an ONNX model, one unpadded row at a time.
+    """Compute an ONNX model's outputs for examples, one unpadded row at a time.
 
-    Dynamic quantization chooses its scales over a whole batch, so only batches of one give every row the outputs that
-    it would have alone.
+    Dynamic quantization chooses its scales over a whole batch, so the outputs of a row depend on the other rows in its
+    batch.
     """
     return [
         task.read(raw_output(session, reader.collate([example.inputs]))[0].astype(np.float32), example)

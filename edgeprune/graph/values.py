@@ -1,4 +1,4 @@
-"""What rewrites ask about the values of a graph, and the values that they add to it."""
+"""Answer what rewrites ask about the values of a graph, and add new values to it."""
 
 from itertools import chain, count
 
@@ -12,7 +12,10 @@ Numbers = npt.NDArray[np.generic]
 
 
 def constant_of(value: onnx_ir.Value | None) -> Numbers | None:
-    """A value's numbers where they are known: an initializer's that no caller may replace, or a Constant node's."""
+    """Return a value's numbers if they are known, else None.
+
+    They are known if the value is an initializer that no caller may replace, or the output of a Constant node.
+    """
     if value is None or value.is_graph_input():
         return None
     tensor = onnx_ir.convenience.get_const_tensor(value)
@@ -20,24 +23,24 @@ def constant_of(value: onnx_ir.Value | None) -> Numbers | None:
 
 
 def rank_of(value: onnx_ir.Value | None) -> int | None:
-    """How many axes a value has; None where that isn't known."""
+    """Count the axes of a value; None: their number isn't known."""
     return None if value is None or value.shape is None else len(value.shape)
 
 
 def same_size(one: int | onnx_ir.SymbolicDim, other: int | onnx_ir.SymbolicDim) -> bool:
-    """Whether two axes are known to have one size; two of which nothing is known are not."""
+    """Tell whether two axes are known to have the same size. Two axes of unknown size are not."""
     return one == other and (isinstance(one, int) or one.value is not None)
 
 
 def same_shape(one: onnx_ir.Value | None, other: onnx_ir.Value | None) -> bool:
-    """Whether two values are known to have one shape."""
+    """Tell whether two values are known to have the same shape."""
     if one is None or other is None or one.shape is None or other.shape is None or len(one.shape) != len(other.shape):
         return False
     return all(same_size(*sizes) for sizes in zip(one.shape, other.shape, strict=True))
 
 
 def constant(graph: onnx_ir.Graph, name: str, numbers: Numbers) -> onnx_ir.Value:
-    """A new initializer, called `name` or, where that is taken, alike."""
+    """Add a new initializer, called `name`, or `name` with a number if that name is taken."""
     name = _free(graph, name)
     value = onnx_ir.val(name, const_value=onnx_ir.tensor(numbers, name=name))
     graph.register_initializer(value)
@@ -47,9 +50,10 @@ def constant(graph: onnx_ir.Graph, name: str, numbers: Numbers) -> onnx_ir.Value
 def introduce(
     graph: onnx_ir.Graph, value: onnx_ir.Value, name: str, dtype: onnx_ir.DataType | None, shape: onnx_ir.Shape | None
 ) -> None:
-    """Say what a new node's output is, before the node joins the graph.
+    """Give a new node's output its name, type and shape, before the node joins the graph.
 
-    Called `name` or, where that is taken, alike; so is the node, as ONNX Runtime refuses two nodes of one name.
+    The output is called `name`, or `name` with a number if that name is taken. A node without a name gets the same
+    name, because ONNX Runtime refuses two nodes of one name.
     """
     value.name, value.dtype, value.shape = _free(graph, name), dtype, shape
     node = value.producer()
@@ -65,7 +69,10 @@ def _free(graph: onnx_ir.Graph, name: str) -> str:
 
 
 def only_use(value: onnx_ir.Value, op_type: str) -> onnx_ir.Node | None:
-    """The one node that reads a value, if it is this standard operator and the value is no output of the graph."""
+    """Return the only node that reads a value, if the node is of this standard operator.
+
+    None: the node is of another operator, not one node alone reads the value, or the value is an output of the graph.
+    """
     uses = value.uses()
     if len(uses) != 1 or value.is_graph_output():
         return None

@@ -1,6 +1,6 @@
 """Propose the variants that race, and make the files of their graphs.
 
-A variant's neighbours differ from it in one thing: a rewrite less, another session option.
+A neighbour of a variant differs from it in one thing: it lacks one rewrite, or has one other session option.
 """
 
 import shutil
@@ -33,18 +33,18 @@ _WEIGHTS_ONLY: dict[str, object] = {
 }
 
 _OVERHEAD_BYTES = 100_000
-"""About what a package holds beside its graph and its reader."""
+"""About the size of everything that a package holds beside its graph and its reader."""
 
 
 class GraphCache:
-    """Makes the graphs of variants, each once, in a folder that is deleted when the context is left.
+    """Make the graph of each variant once, in a folder that is deleted when the context is left.
 
     Args:
-        source: The export.
-        folder: Where they are put; must not exist.
-        references: What PyTorch computed.
-        tolerance: Largest relative difference of a rewritten graph's outputs.
-        calibration: What `convert` is given.
+        source: The exported graph.
+        folder: The folder for the graphs, which must not exist yet.
+        references: Batches, and what PyTorch computed for them.
+        tolerance: The largest relative difference of a rewritten graph's outputs that is allowed.
+        calibration: Inputs of real rows, which int8-static is calibrated on.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class GraphCache:
         calibration: Sequence[Feed],
     ) -> None:
         self.errors: dict[tuple[RewriteName, ...], float] = {}
-        """By the rewrites that were applied, the largest difference from PyTorch."""
+        """By the rewrites that were applied, the largest difference of the outputs from PyTorch's."""
         self.dropped: list[str] = []
         """A sentence for every rewrite that was left out."""
         self._source = source
@@ -74,7 +74,7 @@ class GraphCache:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def make(self, rewrites: tuple[RewriteName, ...], settings: PrecisionSettings) -> tuple[RewriteName, ...]:
-        """Make the graph with these rewrites. Return those that found something to change and are exact."""
+        """Make the graph with these rewrites. Return the rewrites that found something to change and are exact."""
         if (rewrites, settings) in self._paths:
             return rewrites
         exact = self._new()
@@ -85,11 +85,11 @@ class GraphCache:
         if made not in self._paths:
             self._paths[made] = self._new()
             convert(exact, self._paths[made], settings, self._calibration)
-        remove_graph(exact)  # all of them at once would fill the disk
+        remove_graph(exact)  # the fp32 graphs of all variants would fill the disk
         return found.applied
 
     def path(self, variant: Variant) -> Path:
-        """Return the file of a variant's graph, which was made."""
+        """Return the file of a variant's graph, which `make` has made before."""
         return self._paths[variant.rewrites, variant.precision]
 
     def _new(self) -> Path:
@@ -102,7 +102,7 @@ def rewrite_sets(*, unpadded: bool) -> list[tuple[RewriteName, ...]]:
     """List the sets of rewrites that are tried first.
 
     Args:
-        unpadded: Whether a graph may do without a mask.
+        unpadded: Whether a graph may do without an attention mask.
     """
     base: tuple[RewriteName, ...] = (*DEFAULT_REWRITES, "unpadded") if unpadded else DEFAULT_REWRITES
     combined = [(*base, *packed, *attention) for packed in _PROJECTIONS for attention in _ATTENTION]
@@ -110,7 +110,7 @@ def rewrite_sets(*, unpadded: bool) -> list[tuple[RewriteName, ...]]:
 
 
 def first_variants(rewrites: tuple[RewriteName, ...], settings: PrecisionSettings, *, threads: int) -> list[Variant]:
-    """List a graph as ONNX Runtime fuses it, and without the fusion that is often slower."""
+    """List two variants of a graph: with all of ONNX Runtime's fusions, and without the fusion that is often slower."""
     session = SessionOptions(threads=threads)
     return [
         Variant(rewrites=rewrites, precision=settings, session=one) for one in (session, session.toggled(SKIP_FUSION))
@@ -118,12 +118,14 @@ def first_variants(rewrites: tuple[RewriteName, ...], settings: PrecisionSetting
 
 
 def neighbours(variant: Variant, graphs: GraphCache, *, threads: int) -> list[Variant]:
-    """List a variant with one other session option each, and without one of its rewrites each. Their graphs are made.
+    """List the neighbours of a variant, and make their graphs.
+
+    Each neighbour has one other session option, or lacks one of the rewrites.
 
     Args:
-        variant: One that was timed.
-        graphs: Makes graphs.
-        threads: The most that a session may have.
+        variant: A variant that was timed.
+        graphs: Makes the graphs.
+        threads: The most threads that a session may have.
     """
     sessions = variant.raced_session.neighbours(most_threads=threads)
     others = [variant.model_copy(update={"session": one}) for one in sessions]
@@ -142,20 +144,21 @@ def other_precisions(
     reader: Path,
     limit_bytes: float | None,
 ) -> tuple[list[Variant], dict[Variant, str]]:
-    """List the variant in fp32 and in other kinds of int8, and say of those that aren't worth timing why.
+    """List an int8 variant in fp32 and in other kinds of int8, and say which of these aren't worth timing and why.
 
-    fp32 is timed because int8 that is slower isn't shipped, unless the size budget needs it. Another int8 is timed where
-    its outputs are no further from fp32's. Where weights alone are small, size has decided: there are none.
+    fp32 is timed because int8 isn't shipped if it is slower, unless the size budget needs it. Another kind of int8 is
+    timed if its outputs are no further from fp32's than the variant's. If only the variant's weights are small, size
+    has already decided on the precision, and nothing is listed.
 
     Args:
-        variant: One that was timed.
-        graphs: Makes graphs.
-        evaluation: Rows by which distances are told.
+        variant: A variant that was timed.
+        graphs: Makes the graphs.
+        evaluation: Rows on which outputs are compared.
         reader: The folder of the reader, which a package holds beside the graph.
-        limit_bytes: Of the package; None: there is none.
+        limit_bytes: The largest size of the package; None: there is no limit.
 
     Returns:
-        Those to time, whose graphs are made, and the others with a reason each.
+        The variants to time, whose graphs are made, and the other variants with a reason each.
     """
     base = variant.precision
     if base.mode not in ("int8-dynamic", "int8-static"):
@@ -173,7 +176,7 @@ def other_precisions(
     allowed = mean_distance(_outputs(variant, graphs, evaluation), exact)
     distances = {one: mean_distance(_outputs(one, graphs, evaluation), exact) for one in quantized}
     untimed = {
-        one: f"its outputs are {distance:.2g} from fp32's on average, {base.words}'s {allowed:.2g}"
+        one: f"its outputs are {distance:.2g} from fp32's on average, but those of {base.words} are {allowed:.2g}"
         for one, distance in distances.items()
         if not distance <= allowed
     }
@@ -187,6 +190,6 @@ def other_precisions(
 
 
 def _outputs(variant: Variant, graphs: GraphCache, evaluation: Sequence[Feed]) -> list[Array]:
-    """Make a variant's graph, and compute its outputs here."""
+    """Make a variant's graph, and compute its outputs on this machine."""
     graphs.make(variant.rewrites, variant.precision)
     return outputs_of(onnx_session(graphs.path(variant), variant.session), evaluation)

@@ -1,1 +1,1 @@
-"""Pruning: what to remove from a model, and removing it. One file a method; `methods` is the closed table."""
+"""Choose what to remove from a model, and remove it. Each method has its own file; `methods` is the closed table."""

@@ -1,8 +1,8 @@
-"""From scores to what is kept: how many units each layer keeps, and which.
+"""Decide by scores how many units each layer keeps, and which.
 
-`uniform` keeps the same fraction in every layer, `global` ranks all layers' heads together and all their neurons,
-`multiply_adds` ranks heads and neurons together by score per multiply-add; scores are compared as they are. FFN widths
-are whole multiples of `align`, the width of the fast kernels' tiles.
+`uniform` keeps the same fraction in every layer. `global` ranks the heads of all layers together, and likewise the
+neurons of all layers. `multiply_adds` ranks heads and neurons together, by score per multiply-add. Scores are compared
+as they are. FFN widths are whole multiples of `align`, the width of the fast kernels' tiles.
 """
 
 from collections.abc import Sequence
@@ -24,18 +24,18 @@ def keep_counts(
     align: int,
     allow_empty: bool = False,
 ) -> list[int]:
-    """How many units each layer keeps.
+    """Compute how many units each layer keeps.
 
     Args:
-        scores: By layer, [units left].
-        dense_widths: Units of each layer of the dense model; `keep` is a fraction of these.
+        scores: By layer, the scores of its units, [units left].
+        dense_widths: By layer, the number of its units in the dense model; `keep` is a fraction of these.
         keep: Fraction of the dense model's units to keep, in (0, 1].
         allocation: `uniform` or `global`.
-        align: Counts are multiples of this; a layer with fewer units left than that keeps them all.
+        align: Counts are multiples of this number. A layer that has fewer units left keeps them all.
         allow_empty: Whether `global` may take a layer's last units.
 
     Returns:
-        A count a layer, at least one alignment step (0 with `allow_empty`) and at most what is left.
+        By layer, a count: at least `align` (0 with `allow_empty`), and at most the units that are left.
     """
     left = [len(values) for values in scores]
     if allocation == "uniform":
@@ -55,17 +55,21 @@ def keep_by_cost(
     align: int,
     allow_empty: bool,
 ) -> tuple[list[int], list[int]]:
-    """How many heads and neurons each layer keeps so that what is kept scores most within a budget, greedily.
+    """Compute how many heads and neurons each layer keeps, so that the kept units score highest within a budget.
 
-    Kwon et al., https://arxiv.org/abs/2204.09656, search masks under a FLOPs constraint in the same way.
+    The search is greedy. Kwon et al., https://arxiv.org/abs/2204.09656, search masks under a FLOPs constraint in the
+    same way.
 
     Args:
-        heads: Scores by layer, [heads left].
-        neurons: Scores by layer, [neurons left]; they come and go in groups of `align`.
-        costs: Of a head and of a neuron.
-        budget: Of everything kept, in the unit of the costs.
-        align: Neurons in a group; a layer's last group may be smaller.
+        heads: By layer, the scores of its heads, [heads left].
+        neurons: By layer, the scores of its neurons, [neurons left]. Neurons are kept or removed in groups of `align`.
+        costs: The cost of a head, and the cost of a neuron.
+        budget: The most that all kept units may cost together, in the unit of `costs`.
+        align: The number of neurons in a group; a layer's last group may be smaller.
         allow_empty: Whether a layer may lose its last head or group of neurons.
+
+    Returns:
+        By layer, the number of heads; and by layer, the number of neurons.
     """
     groups = []
     for kind, (layers, size, cost) in enumerate(((heads, 1, costs[0]), (neurons, align, costs[1]))):
@@ -79,7 +83,7 @@ def keep_by_cost(
     counts = ([0] * len(heads), [0] * len(neurons))
     spent, full = 0.0, set[tuple[int, int]]()
     for optional, _worth, kind, layer, _first, size, cost in sorted(groups):
-        # A layer that had no room for a group gets no later, smaller one: its width would not be aligned.
+        # If a layer's group is above the budget, its later, smaller group is left out too: the width must stay aligned.
         if optional and (spent + size * cost > budget or (kind, layer) in full):
             full.add((kind, layer))
             continue
@@ -89,7 +93,7 @@ def keep_by_cost(
 
 
 def strongest(scores: FloatArray, count: int) -> list[int]:
-    """Positions of the `count` highest scores, ascending; of equal scores the earlier position wins."""
+    """Return the positions of the `count` highest scores, ascending. Of equal scores, the earlier position wins."""
     order = np.argsort(-scores, kind="stable")[:count]
     return sorted(int(position) for position in order)
 
@@ -101,7 +105,7 @@ def _global_shares(scores: Sequence[FloatArray], total: int) -> list[float]:
 
 
 def _aligned(wanted: Sequence[float], left: Sequence[int], align: int, least: int) -> list[int]:
-    """Round to multiples of `align` so that the sum stays nearest to the sum wanted (largest remainders first)."""
+    """Round counts to multiples of `align` so that their sum is nearest to the wanted sum, by largest remainders."""
     counts = [
         min(have, max(min(least, have), int(want // align) * align)) for want, have in zip(wanted, left, strict=True)
     ]
@@ -110,7 +114,7 @@ def _aligned(wanted: Sequence[float], left: Sequence[int], align: int, least: in
         step = min(align, left[index] - counts[index])
         if step > 0 and sum(counts) + step / 2 <= sum(wanted):
             counts[index] += step
-    # Layers held at their minimum took more than their share: the widest others, by what they wanted, give it back.
+    # Layers held at their minimum took more than their share: layers that are furthest above their own give it back.
     while sum(counts) - align / 2 > sum(wanted):
         givers = [index for index in by_remainder if counts[index] >= least + align]
         if not givers:

@@ -1,4 +1,4 @@
-"""What a pruning method is given: the model it changes, and what it may ask about task and data."""
+"""Define what a pruning method is given: the model that it changes, and what it may ask about the task and the data."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ __all__ = ["Context", "Pruned", "by_layer"]
 
 @dataclass
 class Pruned:
-    """The model under work; every method changes it in place."""
+    """Hold the model that is being pruned; every method changes it in place."""
 
     model: PreTrainedModel
     record: PruningRecord
@@ -26,40 +26,45 @@ class Pruned:
     scores: dict[int, Scores] = field(default_factory=dict)
     """Unit scores, by the number of the step that computed them."""
     facts: dict[str, float] = field(default_factory=dict)
-    """What else the steps found, for the manifest."""
+    """Other figures that the steps found, for the manifest."""
 
 
 class Context(Protocol):
-    """Task and data as a pruning method sees them; rows are made by the reader that the model has now."""
+    """Give a pruning method the task and the data. Rows are made by the reader that the model has now."""
 
     seed: int
     contents: Sequence[Content]
     """The training texts or images."""
     dense: PruningRecord
-    """Everything that the dense model has."""
+    """The record of the dense model, which has all layers and units."""
     checkpoint_digest: str
     """SHA-256 of the weights that the first step is given."""
 
     def dense_model(self) -> PreTrainedModel:
-        """The dense model."""
+        """Load the dense model."""
 
     def batches(self, samples: int, *, size: int | None = None) -> Iterator[Batch]:
-        """Seeded training rows; `size` a batch, or (None) batches of similar length with bounded padded tokens."""
+        """Draw training rows by the seed, and yield them in batches.
+
+        Args:
+            samples: How many rows are drawn in all.
+            size: Rows in a batch. None: a batch has rows of similar length, and a bounded number of padded tokens.
+        """
 
     def dense_batch(self, batch: Batch) -> Batch:
-        """The same tokens under the dense model's ids."""
+        """Return the same tokens under the dense model's ids."""
 
     def run(self, model: PreTrainedModel, batch: Batch) -> torch.Tensor:
-        """The model's outputs."""
+        """Compute the model's outputs."""
 
     def states(self, model: PreTrainedModel, batch: Batch) -> tuple[torch.Tensor, ...]:
-        """Token states after the embeddings and after each layer, [batch, tokens, hidden] each."""
+        """Compute the token states after the embeddings and after each layer, [batch, tokens, hidden] each."""
 
     def loss(self, batch: Batch, signal: Literal["auto", "labels", "divergence"]) -> torch.Tensor:
-        """Sum over the batch of what gradient criteria differentiate."""
+        """Compute what gradient criteria differentiate, summed over the batch."""
 
     def metric(self, samples: int) -> float:
-        """The task's metric of the model as it is, on so many rows of the selection split."""
+        """Compute the task's metric for the model as it is now, on so many rows of the selection split."""
 
     def progress(self, done: int, total: int, unit: str) -> None:
         """Tell how far the work is."""
@@ -69,16 +74,16 @@ class Context(Protocol):
 
 
 def by_layer(values: float | tuple[float, ...], places: list[int], layers: int, name: str) -> float | tuple[float, ...]:
-    """A step's values for the layers that are left; one value for all stays one.
+    """Pick a step's values for the layers that are left. One value for all layers stays one value.
 
     Args:
-        values: One, or one a layer of the dense model.
+        values: One value, or one value for each layer of the dense model.
         places: Positions in the dense model of the layers that are left.
-        layers: How many the dense model has.
-        name: Of the step's key, for the message.
+        layers: The number of layers in the dense model.
+        name: The step's key, for the message.
 
     Raises:
-        UsageError: A list of another length.
+        UsageError: The number of values isn't the number of layers in the dense model.
     """
     if not isinstance(values, tuple):
         return values

@@ -1,12 +1,11 @@
-"""How much each attention head and each FFN neuron matters: one function a criterion.
+"""Score how much each attention head and each FFN neuron matters, with one function for each criterion.
 
-Shapes: a score array has a row a layer; `heads[l]` is [heads left in layer l], `neurons[l]` is [neurons left].
+Shapes: scores have one array for each layer; `heads[l]` is [heads left in layer l], `neurons[l]` is
+[neurons left in layer l]. A layer may have no heads or no neurons left; its array is then empty.
 
-A layer may have no heads or no neurons left; its scores are then empty.
-
-The gradient criteria put a mask m of ones on every unit's output and read ∂L/∂m. The mask has a row an example, so one
-backward pass gives every example's own gradient, and only the masks need gradients: a pass costs about a forward and
-the activations' half of a backward.
+The gradient criteria put a mask m of ones on every unit's output and read ∂L/∂m. The mask has a row for each example,
+so one backward pass gives every example's own gradient. Only the masks need gradients: a pass costs about a forward
+pass and the activations' half of a backward pass.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -47,7 +46,7 @@ Batch = dict[str, torch.Tensor]
 
 
 class _Origin(Frozen):
-    """What a file of scores says about itself."""
+    """Hold what a file of scores says about itself."""
 
     checkpoint: str
     criteria: dict[int, str]
@@ -56,30 +55,32 @@ class _Origin(Frozen):
 
 @dataclass(frozen=True)
 class Scores:
-    """Importance by layer; larger matters more."""
+    """Hold importance scores by layer. A unit with a larger score matters more."""
 
     heads: list[FloatArray]
     neurons: list[FloatArray]
     layers: tuple[LayerRecord, ...] = ()
-    """Which of the dense model's units the scores are of; empty where nobody has said so yet."""
+    """The layers and units of the dense model that were scored; empty: they aren't filled in yet."""
     criterion: str = ""
-    """A structured step's `importance`; empty likewise."""
+    """The `importance` of the structured step that asked for the scores; empty: it isn't filled in yet."""
 
 
 @dataclass(frozen=True)
 class SavedScores:
-    """A file of scores."""
+    """Hold the content of a file of scores."""
 
     checkpoint_digest: str
     """SHA-256 of the weights that the steps were given."""
     scores: dict[int, Scores]
-    """By the number of the step."""
+    """The scores, by the number of the step that computed them."""
 
 
 def write_scores(scores: Mapping[int, Scores], path: Path, checkpoint_digest: str) -> None:
-    """Keep the scores of several steps (by number) as `<step>.<layer>.heads` and `<step>.<layer>.neurons`.
+    """Write the scores of several steps to a file, as `<step>.<layer>.heads` and `<step>.<layer>.neurons`.
 
     Args:
+        scores: The scores, by the number of the step that computed them.
+        path: The safetensors file to write.
         checkpoint_digest: SHA-256 of the weights that the steps were given.
     """
     tensors = {}
@@ -91,15 +92,15 @@ def write_scores(scores: Mapping[int, Scores], path: Path, checkpoint_digest: st
     for step, found in scores.items():
         for layer, (heads, neurons) in enumerate(zip(found.heads, found.neurons, strict=True)):
             tensors[f"{step}.{layer}.heads"], tensors[f"{step}.{layer}.neurons"] = heads, neurons
-    # One entry: safetensors writes several in an order of its own, another each time.
+    # One entry holds everything: safetensors writes several entries in an order that changes from time to time.
     save_file(tensors, path, metadata={"origin": origin.model_dump_json()})
 
 
 def open_scores(path: Path) -> SavedScores:
-    """Everything that `write_scores` wrote.
+    """Read everything that `write_scores` wrote.
 
     Raises:
-        UsageError: No such file, or none of scores.
+        UsageError: The file doesn't exist, or isn't a file of scores.
     """
     try:
         with safe_open(path, framework="np") as file:
@@ -122,38 +123,42 @@ def open_scores(path: Path) -> SavedScores:
 
 def _of_units(values: FloatArray, units: Sequence[int]) -> FloatArray:
     if values.shape != (len(units),):
-        raise ValueError(f"scores of shape {values.shape} for {len(units)} units")
+        raise ValueError(f"it has scores of shape {values.shape} for {len(units)} units")
     return values
 
 
 def read_scores(path: Path, criterion: str, step: int, left: tuple[LayerRecord, ...], checkpoint_digest: str) -> Scores:
-    """A step's scores from a file that `write_scores` wrote.
+    """Read a step's scores from a file that `write_scores` wrote.
 
     Args:
-        criterion: What the step asks for.
-        left: The units that are there to be scored.
+        path: The file of scores.
+        criterion: The criterion that the step asks for.
+        step: The number of the step.
+        left: The layers and units that the model has left.
         checkpoint_digest: SHA-256 of the weights that are to be pruned by these scores.
 
     Raises:
-        UsageError: No such file, or scores of another model, step or criterion.
+        UsageError: The file doesn't exist, or holds scores of another model, step or criterion.
     """
     saved = open_scores(path)
     if saved.checkpoint_digest != checkpoint_digest:
         raise UsageError(
-            f"{path} holds the scores of another checkpoint; remove `scores` from the step to compute this one's"
+            f"{path} holds the scores of another checkpoint; remove `scores` from the step to compute new scores"
         )
     if step not in saved.scores or saved.scores[step].layers != left:
-        raise UsageError(f"{path} holds no scores for step {step} of this pipeline")
+        raise UsageError(
+            f"{path} holds no scores for step {step} of this pipeline; remove `scores` from the step to compute new scores"
+        )
     found = saved.scores[step]
     if found.criterion != criterion:
         raise UsageError(
-            f"{path} holds {found.criterion} scores, the step's importance is {criterion}; say that it is {found.criterion}"
+            f"{path} holds {found.criterion} scores, but the step's importance is {criterion}; set importance to {found.criterion}"
         )
     return found
 
 
 def random(model: PreTrainedModel, head_dim: int, seed: int) -> Scores:
-    """Uniform random numbers: the baseline that every criterion should beat."""
+    """Draw uniform random scores: the baseline that every criterion should beat."""
     generator = np.random.default_rng(seed)
     sizes = [
         (parts.attention_output.linear.in_features // head_dim, parts.ffn_out.linear.in_features)
@@ -163,7 +168,7 @@ def random(model: PreTrainedModel, head_dim: int, seed: int) -> Scores:
 
 
 def magnitude(model: PreTrainedModel, head_dim: int) -> Scores:
-    """L2 norm of all the weights that would go with a unit (Li et al., https://arxiv.org/abs/1608.08710)."""
+    """Compute the L2 norm of all weights that would go with a unit (Li et al., https://arxiv.org/abs/1608.08710)."""
     heads, neurons = [], []
     for parts in layers_of(model):
         attention = _squares(parts.attention_inputs, parts.attention_output)
@@ -173,7 +178,7 @@ def magnitude(model: PreTrainedModel, head_dim: int) -> Scores:
 
 
 def _squares(inputs: Sequence[Projection], output: Projection) -> torch.Tensor:
-    """By unit (a head's rows and columns each on their own), the sum of its weights' squares."""
+    """Sum the squares of each neuron's weights, or of the weights of each of a head's `head_dim` features."""
     total = output.linear.weight.detach().square().sum(0)
     for projection in inputs:
         total = total + projection.linear.weight.detach().square().sum(1).view(projection.blocks, -1).sum(0)
@@ -183,13 +188,15 @@ def _squares(inputs: Sequence[Projection], output: Projection) -> torch.Tensor:
 def activation(
     model: PreTrainedModel, head_dim: int, batches: Iterable[Batch], run: Callable[[Batch], object]
 ) -> Scores:
-    """Root of the sum over a unit's weights of (weight · root mean square over tokens of its input)².
+    """Score units by their output weights and the inputs of these weights.
 
-    For a neuron, the root mean square of what it adds to its layer's output. Sun et al., "A Simple and Effective Pruning
-    Approach for Large Language Models" (Wanda), https://arxiv.org/abs/2306.11695, have the score of one weight.
+    The score is √Σ (w · rms)², summed over a unit's output weights w, where rms is the root mean square over tokens of
+    a weight's input. For a neuron, this is the root mean square of what it adds to its layer's output. Sun et al., "A
+    Simple and Effective Pruning Approach for Large Language Models" (Wanda), https://arxiv.org/abs/2306.11695, define
+    the score of one weight.
 
     Args:
-        run: Computes the model on a batch.
+        run: Runs the model on a batch.
     """
     layers = layers_of(model)
     linears = [output.linear for parts in layers for output in (parts.attention_output, parts.ffn_out)]
@@ -228,7 +235,7 @@ def activation(
 def taylor(
     model: PreTrainedModel, head_dim: int, batches: Iterable[Batch], loss: Callable[[Batch], torch.Tensor]
 ) -> Scores:
-    """Mean over examples of |∂L/∂m|, the first-order change of the loss when the unit goes.
+    """Compute the mean over examples of |∂L/∂m|, the first-order change of the loss when the unit goes.
 
     Molchanov et al., https://arxiv.org/abs/1611.06440; for heads, Michel et al., https://arxiv.org/abs/1905.10650.
     """
@@ -238,7 +245,7 @@ def taylor(
 def fisher(
     model: PreTrainedModel, head_dim: int, batches: Iterable[Batch], loss: Callable[[Batch], torch.Tensor]
 ) -> Scores:
-    """Mean over examples of (∂L/∂m)², the diagonal of the masks' empirical Fisher information.
+    """Compute the mean over examples of (∂L/∂m)², the diagonal of the masks' empirical Fisher information.
 
     Kwon et al., "A Fast Post-Training Pruning Framework for Transformers", https://arxiv.org/abs/2204.09656.
     """
@@ -252,7 +259,7 @@ def _from_gradients(
     loss: Callable[[Batch], torch.Tensor],
     reduce: Callable[[torch.Tensor], torch.Tensor],
 ) -> Scores:
-    """Accumulate `reduce`d per-example mask gradients; `loss` is the sum over a batch's examples."""
+    """Average the masks' gradients over examples, each after `reduce`; `loss` is the sum over a batch's examples."""
     layers = layers_of(model)
     totals: list[tuple[torch.Tensor, torch.Tensor]] = [
         (
@@ -279,7 +286,7 @@ def _from_gradients(
 
 @contextmanager
 def _frozen(model: nn.Module) -> Iterator[None]:
-    """No parameter asks for a gradient inside the block."""
+    """Freeze the model inside the block: no parameter asks for a gradient."""
     before = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
     model.requires_grad_(requires_grad=False)
     try:
@@ -291,7 +298,10 @@ def _frozen(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def _masked(layers: list[LayerParts], head_dim: int, batch_size: int) -> Iterator[list[torch.Tensor]]:
-    """Masks of ones on the inputs of every layer's two output projections: [batch, heads], [batch, neurons]."""
+    """Put masks of ones on the inputs of every layer's two output projections, and yield the masks.
+
+    The masks are [batch, heads] and [batch, neurons] by turns.
+    """
     masks: list[torch.Tensor] = []
     handles = []
 

@@ -1,8 +1,9 @@
-"""`layers`: drop whole layers, named or chosen greedily by the task's metric.
+"""Do the `layers` step: drop whole layers, which are named or chosen greedily by the task's metric.
 
-Greedy: in each turn try to drop one more layer, measure the metric on selection texts, and keep the try that hurts least
-(Peer et al., "Greedy-layer pruning", https://arxiv.org/abs/2105.14839). Only a shortlist is tried: the layers that change
-their input least by block influence, 1 - cos(in, out) (Men et al., https://arxiv.org/abs/2403.03853).
+The greedy choice tries in each turn to drop one more layer, measures the metric on rows of the selection split, and
+keeps the try that hurts least (Peer et al., "Greedy-layer pruning", https://arxiv.org/abs/2105.14839). Only a shortlist
+is tried: the layers that change their input least by block influence, 1 - cos(in, out) (Men et al.,
+https://arxiv.org/abs/2403.03853).
 """
 
 from itertools import pairwise
@@ -25,15 +26,15 @@ _INFLUENCE_SAMPLES = 128
 
 
 def prune_layers(step: LayersStep, pruned: Pruned, context: Context) -> None:
-    """Drop the step's layers; at least one is left.
+    """Drop the layers that the step names or asks for; at least one layer is left.
 
     Raises:
-        UsageError: A layer that the model doesn't have, none would be left, or all are one.
+        UsageError: The model lacks a named layer, no layer would be left, or the model runs one layer many times.
     """
     layers = pruned.record.layers
     if depth_of(pruned.model.config) > 1:
         raise UsageError(
-            f"layers: the layers of a {pruned.model.config.model_type!r} model are one; none can be dropped"
+            f"layers: a {pruned.model.config.model_type!r} model runs one layer many times; this layer can't be dropped"
         )
     dense = [layer.index for layer in context.dense.layers]
     check_dropped(step, "layers", dense, [layer.index for layer in layers])
@@ -46,14 +47,14 @@ def prune_layers(step: LayersStep, pruned: Pruned, context: Context) -> None:
     for _ in range(step.remove - gone):
         position, metric = _least_missed(step, pruned, context)
         dropped = pruned.record.layers[position]
-        context.note(f"layer {dropped.index} goes: without it the metric on selection is {metric:.4f}")
+        context.note(f"layer {dropped.index} is dropped; without it, the metric on the selection split is {metric:.4f}")
         pruned.facts[f"metric_without_layer_{dropped.index}"] = metric
         left = tuple(layer for layer in pruned.record.layers if layer is not dropped)
         pruned.record = cut(pruned.model, pruned.record, left)
 
 
 def block_influence(pruned: Pruned, context: Context) -> list[float]:
-    """By layer, 1 - the mean cosine between a token's state before and after it."""
+    """Compute for each layer 1 - the mean cosine between a token's states before and after the layer."""
     sums, tokens = torch.zeros(len(pruned.record.layers), dtype=torch.float64), 0
     with torch.inference_mode():
         for batch in context.batches(_INFLUENCE_SAMPLES):
@@ -64,7 +65,10 @@ def block_influence(pruned: Pruned, context: Context) -> list[float]:
 
 
 def _least_missed(step: LayersStep, pruned: Pruned, context: Context) -> tuple[int, float]:
-    """The position of the layer without which the metric is highest, and that metric; of several, of least influence."""
+    """Find the layer without which the metric is highest; return its position and that metric.
+
+    Of several such layers, the layer with the least influence is taken.
+    """
     influence = block_influence(pruned, context)
     positions = sorted(range(len(influence)), key=lambda position: influence[position])[: step.shortlist]
     tried = {}

@@ -1,4 +1,4 @@
-"""The file of a `masks` step, read and checked as far as it can be without a model. Light: planning reads it."""
+"""Read the file of a `masks` step, and check what needs no model. The module is light: planning needs it too."""
 
 from pathlib import Path
 
@@ -11,14 +11,17 @@ _NAMES = ("head_mask", "ffn_mask")
 
 
 def read_masks(path: Path, layers: int) -> dict[str, list[list[int]]]:
-    """`head_mask` and `ffn_mask`, as far as the file has them: a row of 0 and 1 for each layer of the dense model.
+    """Read `head_mask` and `ffn_mask`, as far as the file has them.
 
     Args:
-        path: YAML or safetensors.
-        layers: How many the dense model has.
+        path: The file, YAML or safetensors.
+        layers: The number of layers in the dense model.
+
+    Returns:
+        By the mask's name, a row of 0 and 1 for each layer of the dense model.
 
     Raises:
-        UsageError: The file can't be read, or doesn't hold that.
+        UsageError: The file can't be read, or doesn't hold such masks.
     """
     if path.suffix == ".safetensors":
         from safetensors import SafetensorError
@@ -38,5 +41,5 @@ def read_masks(path: Path, layers: int) -> dict[str, list[list[int]]]:
             raise UsageError(f"{path}: {name} should have a row for each of the {layers} layers")
         for number, row in enumerate(rows):
             if not isinstance(row, list) or not all(value in (0, 1) for value in row):
-                raise UsageError(f"{path}: {name}, row {number}: expected values of 0 or 1, one a unit")
+                raise UsageError(f"{path}: {name}, row {number}: expected values of 0 or 1, one for each unit")
     return found

@@ -1,4 +1,4 @@
-"""The closed table of pruning methods: what each step of a pipeline does to a model."""
+"""Do the steps of a pipeline: the closed table of pruning methods."""
 
 from edgeprune.profiles.steps import (
     GradientStep,
@@ -22,13 +22,13 @@ __all__ = ["apply_step"]
 
 
 def apply_step(step: Step, number: int, pruned: Pruned, context: Context) -> None:
-    """Do one step.
+    """Do one step of a pipeline.
 
     Args:
-        step: What, with the amounts of this round.
-        number: Of the step in its pipeline, from 0; scores are kept under it.
-        pruned: The model, changed in place.
-        context: Task and data.
+        step: The step, with the amounts of this round.
+        number: The step's number in its pipeline, from 0; its scores are kept under this number.
+        pruned: The model, which is changed in place.
+        context: The task and the data.
     """
     match step:
         case StructuredStep():

@@ -1,6 +1,6 @@
-"""Pictures of a model: how much its heads and neurons matter, and where its attention goes.
+"""Draw pictures of a model: how much its heads and neurons matter, and where its attention goes.
 
-Drawn with matplotlib (extra `report`) and bertviz (extra `viz`), which are imported here alone.
+The pictures need matplotlib (extra `report`) and bertviz (extra `viz`). No other module imports these.
 """
 
 import base64
@@ -40,7 +40,7 @@ img{max-width:100%}table{border-collapse:collapse}td,th{padding:.15rem .8rem .15
 
 @dataclass(frozen=True)
 class ImportanceMap:
-    """Scores in the dense model's numbering; NaN: the unit was gone before they were computed."""
+    """Hold scores in the dense model's numbering. NaN: the unit was gone before the scores were computed."""
 
     heads: FloatArray
     """[layers, heads]"""
@@ -51,7 +51,7 @@ class ImportanceMap:
 
 
 def importance_map(steps: Sequence[Scores], dense: PruningRecord, kept: PruningRecord | None) -> ImportanceMap:
-    """Spread scores over the dense model's layers, heads and neurons; of several steps' a unit has its last."""
+    """Spread scores over the dense model's layers, heads and neurons. The last step that scored a unit counts."""
     heads = np.full((len(dense.layers), max(len(layer.heads) for layer in dense.layers)), np.nan)
     neurons = np.full((len(dense.layers), max(len(layer.neurons) for layer in dense.layers)), np.nan)
     for scores in steps:
@@ -62,7 +62,7 @@ def importance_map(steps: Sequence[Scores], dense: PruningRecord, kept: PruningR
 
 
 def write_importance(found: ImportanceMap, title: str, folder: Path) -> tuple[Path, Path]:
-    """Write `importance.png` and `importance.html` (the picture inside, and what each layer kept).
+    """Write `importance.png` and `importance.html`. The page has the picture, and says what each layer kept.
 
     Raises:
         UsageError: matplotlib isn't installed.
@@ -100,7 +100,7 @@ def write_attention(
 ) -> Path:
     """Write `attention.html`: bertviz's interactive view of every head's attention over a text's tokens.
 
-    Layers and heads have their numbers in the dense model; those that are gone attend to nothing.
+    Layers and heads have their numbers in the dense model. Removed layers and heads attend to nothing.
 
     Raises:
         UsageError: bertviz isn't installed.
@@ -172,7 +172,10 @@ def _figure(found: ImportanceMap, title: str) -> Any:
 
 
 def _sorted_bins(found: ImportanceMap) -> FloatArray:
-    """Every layer's scores in descending order, those kept first, averaged into equally many columns; NaN last."""
+    """Sort every layer's scores in descending order, and average them into equally many columns.
+
+    Kept neurons come before removed neurons, and NaN comes last among each.
+    """
     gone = np.zeros(found.neurons.shape, bool) if found.kept is None else np.ones(found.neurons.shape, bool)
     for layer in found.kept.layers if found.kept else ():
         gone[layer.index, list(layer.neurons)] = False

@@ -1,16 +1,16 @@
-"""`reconstruct`: make up for removed units without training.
+"""Do the `reconstruct` step: make up for removed units without training.
 
-From the bottom layer up, the attention output and then the second FFN projection are solved again, so that with the
-units that are left the residual stream after them comes closest to the dense model's, errors of the layers below
-included:
+From the bottom layer up, the attention output and then the second FFN projection are solved again with the units that
+are left. After each projection, the residual stream then comes closest to the dense model's. This includes the errors
+of the layers below:
 
     min over W, b   ‖X Wᵀ + b - (D + R_dense - R)‖² + λ ‖(W, b) - (W₀, b₀)‖²
 
-X [tokens, kept] is the projection's input, R [tokens, hidden] the residual that its output is added to, D the dense
-projection's output. A layer that the text goes through many times has the tokens of every time, and R_dense - R is left
-out. A layer's outputs are kept once its projections are solved: every layer is computed a few times, however many lie
-above it. K-prune (https://arxiv.org/abs/2308.03449) solves the same per sublayer; Kwon et al.
-(https://arxiv.org/abs/2204.09656) tune one factor a unit instead.
+X [tokens, kept] is the projection's input, R [tokens, hidden] is the residual that its output is added to, and D is the
+dense projection's output. If a model runs one shared layer many times, X has the tokens of every run, and R_dense - R
+is left out. A layer's outputs are kept once its projections are solved, so every layer is computed only a few times,
+however many layers lie above it. K-prune (https://arxiv.org/abs/2308.03449) solves the same problem for each sublayer;
+Kwon et al. (https://arxiv.org/abs/2204.09656) tune one factor for each unit instead.
 """
 
 from collections.abc import Callable, Sequence
@@ -32,17 +32,19 @@ __all__ = ["prune_reconstruct", "ridge"]
 
 
 class _Reached(Exception):  # noqa: N818 (no error: it ends a forward pass)
-    """The forward pass has gone as far as is needed."""
+    """Signal that a forward pass has gone as far as is needed."""
 
 
 def prune_reconstruct(step: ReconstructStep, pruned: Pruned, context: Context) -> None:
-    """Solve every layer's two output projections.
+    """Solve every layer's two output projections again.
 
     Raises:
-        UsageError: The model is sparse.
+        UsageError: The model is sparse, and the step would fill its zeros.
     """
     if pruned.record.sparse:
-        raise UsageError("reconstruct belongs before the step that sets single weights to zero: it would undo them")
+        raise UsageError(
+            "reconstruct belongs before the step that sets single weights to zero; later, it would change the zeros"
+        )
     dense, where = context.dense_model(), context.dense.positions()
     batches, done = list(context.batches(step.samples)), 0
     ours = _FromBelow(batches, partial(context.run, pruned.model))
@@ -64,12 +66,12 @@ def prune_reconstruct(step: ReconstructStep, pruned: Pruned, context: Context) -
                 dense_states, dense_inputs = theirs.inputs(number, dense_residual, dense_linear, times)
                 with torch.inference_mode():
                     missing = dense_linear(dense_inputs) - linear(inputs)
-                    if times == 1:  # else the solution takes away most of the error itself, in each of its turns
+                    if times == 1:  # a shared layer takes away most of the error itself, in each of its runs
                         missing += dense_states - states
                     inputs = inputs[:, : linear.in_features]
                     if linear.bias is not None:
                         inputs = torch.cat([inputs, inputs.new_ones(len(inputs), 1)], 1)
-                    gram.add_(inputs.T @ inputs)  # a batch's sums in fp32, all batches' in fp64
+                    gram.add_(inputs.T @ inputs)  # one batch is summed in fp32, all batches in fp64
                     cross.add_(inputs.T @ missing)
             done += 1
             context.progress(done, 2 * len(our_layers), "projections")
@@ -83,7 +85,10 @@ def prune_reconstruct(step: ReconstructStep, pruned: Pruned, context: Context) -
 
 
 def _sublayers(parts: LayerParts) -> tuple[tuple[nn.Module, nn.Linear], ...]:
-    """The module that is given the residual, and the projection whose output is added to it: attention's, the FFN's."""
+    """Return the module that is given the residual and the projection whose output is added to it.
+
+    The first pair is the attention's, the second the FFN's.
+    """
     return (
         (parts.attention_residual, parts.attention_output.linear),
         (parts.ffn_residual, parts.ffn_out.linear),
@@ -91,10 +96,10 @@ def _sublayers(parts: LayerParts) -> tuple[tuple[nn.Module, nn.Linear], ...]:
 
 
 def ridge(gram: torch.Tensor, cross: torch.Tensor, strength: float) -> torch.Tensor:
-    """(G + λI)⁻¹ C with λ = `strength` times G's mean diagonal.
+    """Compute (G + λI)⁻¹ C, with λ = `strength` times the mean of G's diagonal.
 
     Args:
-        gram: XᵀX, [inputs, inputs]; changed in place, for it is large.
+        gram: XᵀX, [inputs, inputs]; it is changed in place, because it is large.
         cross: XᵀY, [inputs, outputs].
         strength: Relative weight of the penalty, above 0.
 
@@ -104,17 +109,19 @@ def ridge(gram: torch.Tensor, cross: torch.Tensor, strength: float) -> torch.Ten
     gram.diagonal().add_(strength * gram.diagonal().mean())
     factor, fault = torch.linalg.cholesky_ex(gram)
     if fault:
-        raise UsageError(f"reconstruct: a ridge of {strength:g} is too small for so few samples; raise either")
+        raise UsageError(
+            f"reconstruct: a ridge of {strength:g} is too small for so few samples; raise ridge or samples"
+        )
     solution: torch.Tensor = torch.cholesky_solve(cross, factor)
     return solution
 
 
 class _FromBelow:
-    """Forward passes of one model over the same batches, which compute every layer only until it stays as it is.
+    """Run one model over the same batches many times, and compute no layer again that stays as it is.
 
     Args:
-        batches: What the model is given.
-        run: Runs the model on one.
+        batches: The batches that the model is given.
+        run: Runs the model on one batch.
     """
 
     def __init__(self, batches: Sequence[Batch], run: Callable[[Batch], object]) -> None:
@@ -122,10 +129,14 @@ class _FromBelow:
         self._run = run
         self._below: list[nn.Module] = []
         self._outputs: list[Any] = [None] * len(batches)
-        """By batch, what the last of the layers below gave."""
+        """By batch, the output of the last layer that stays as it is."""
 
     def keep_below(self, layers: Sequence[LayerParts]) -> None:
-        """From now on take what the last of these layers, from the bottom up, gives now; they are not to change again."""
+        """Keep the output of the last of these layers, and use it in every later pass.
+
+        Args:
+            layers: The layers from the bottom up, which must not change again.
+        """
         for parts in layers[len(self._below) :]:
             layer = parts.attention_residual
             for number in range(len(self._batches)):
@@ -140,7 +151,14 @@ class _FromBelow:
     def inputs(
         self, number: int, residual: nn.Module, writer: nn.Linear, times: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """What two modules are given in a pass of one batch, [unpadded tokens, features] each, so many times in a row."""
+        """Return the inputs of two modules in a pass of one batch, [unpadded tokens, features] each.
+
+        Args:
+            number: The batch's number.
+            residual: The module that is given the residual.
+            writer: The projection whose output is added to the residual.
+            times: How many times the pass runs both modules; the inputs of all runs are put together.
+        """
         batch = self._batches[number]
         states: list[torch.Tensor] = []
         inputs: list[torch.Tensor] = []
@@ -157,7 +175,7 @@ class _FromBelow:
         return torch.cat(states), torch.cat(inputs)
 
     def _pass(self, number: int, handles: Sequence[RemovableHandle]) -> None:
-        """Run until a hook says that it has seen enough; the layers below only hand on what was kept."""
+        """Run the model until a hook has seen enough. The layers below only hand on the output that was kept."""
         for layer in self._below:
             layer.forward = lambda *_arguments, **_keywords: self._outputs[number]
         try:

@@ -1,7 +1,7 @@
-"""`magnitude`, `gradient` and `n_m`: set single weights of the encoder's projections to zero.
+"""Do the steps `magnitude`, `gradient` and `n_m`: set single weights of the encoder's projections to zero.
 
-Dense kernels multiply zeros like anything else: this buys size after compression, not latency. The zeros stay through
-fine-tuning (`PruningRecord.sparse` says so).
+Dense kernels multiply zeros like any other number: the zeros make a model smaller after compression, but not faster.
+They stay through fine-tuning (`PruningRecord.sparse` says so).
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ __all__ = ["prune_gradient", "prune_magnitude", "prune_n_m", "sparsity_of"]
 
 
 def prune_magnitude(step: MagnitudeStep, pruned: Pruned, context: Context) -> None:
-    """Zero the weights of the smallest size (Han et al., https://arxiv.org/abs/1506.02626)."""
+    """Set the weights with the smallest absolute value to zero (Han et al., https://arxiv.org/abs/1506.02626)."""
     weights = _weights(pruned)
     if step.threshold is not None:
         masks = {name: weight.abs() >= step.threshold for name, weight in weights.items()}
@@ -32,9 +32,10 @@ def prune_magnitude(step: MagnitudeStep, pruned: Pruned, context: Context) -> No
 
 
 def prune_gradient(step: GradientStep, pruned: Pruned, context: Context) -> None:
-    """Zero the weights with the smallest mean |∂L/∂w| or |w · ∂L/∂w| over batches.
+    """Set the weights with the smallest mean |∂L/∂w| or |w · ∂L/∂w| over batches to zero.
 
-    The product is the first-order change of the loss (Molchanov et al., https://arxiv.org/abs/1906.10771).
+    The product is the first-order change of the loss when the weight goes (Molchanov et al.,
+    https://arxiv.org/abs/1906.10771).
     """
     weights = _weights(pruned)
     scores = {name: torch.zeros_like(weight) for name, weight in weights.items()}
@@ -46,7 +47,7 @@ def prune_gradient(step: GradientStep, pruned: Pruned, context: Context) -> None
             score = gradient * weights[name] if step.criterion == "weight_gradient" else gradient
             scores[name] += score.abs()
     for name, weight in weights.items():
-        scores[name].masked_fill_(weight == 0, -1.0)  # what is zero already goes first
+        scores[name].masked_fill_(weight == 0, -1.0)  # weights that are zero already go first
     _apply(_masks(scores, step.sparsity, step.scope, pruned, context), pruned)
 
 
@@ -54,7 +55,7 @@ def prune_n_m(step: NMStep, pruned: Pruned) -> None:
     """Keep the n largest of every m neighbours along the input dimension (Mishra et al., https://arxiv.org/abs/2104.08378).
 
     Raises:
-        UsageError: An input dimension that m doesn't divide.
+        UsageError: A projection has an input dimension that m doesn't divide.
     """
     masks = {}
     for name, weight in _weights(pruned).items():
@@ -69,10 +70,10 @@ def prune_n_m(step: NMStep, pruned: Pruned) -> None:
 
 
 def _projections(pruned: Pruned) -> dict[str, nn.Linear]:
-    """Tensor names to the encoder's projections that have weights.
+    """Return the encoder's projections that have weights, by their tensors' names.
 
     Raises:
-        UsageError: None has.
+        UsageError: No projection has weights.
     """
     linears = {id(linear): linear for linears in _by_layer(pruned.model) for linear in linears}
     found = {
@@ -100,7 +101,7 @@ def _masks(
     pruned: Pruned,
     context: Context,
 ) -> dict[str, torch.Tensor]:
-    """What stays: by one ranking of all weights, or of each layer's own."""
+    """Choose the weights that stay, by one ranking of all weights or by a ranking for each layer."""
     if isinstance(sparsity, float) and scope == "global":
         return _ranked(scores, sparsity)
     layers = _by_layer(pruned.model)
@@ -117,7 +118,7 @@ def _masks(
 
 
 def _ranked(scores: Mapping[str, torch.Tensor], sparsity: float) -> dict[str, torch.Tensor]:
-    """The highest scores stay, exactly as many as the sparsity leaves; of equal ones the earlier go."""
+    """Keep the highest scores, exactly as many as the sparsity leaves. Of equal scores, the earlier ones go."""
     flat = torch.cat([score.flatten() for score in scores.values()])
     mask = torch.ones(len(flat), dtype=torch.bool)
     mask[torch.sort(flat, stable=True).indices[: round(sparsity * len(flat))]] = False
@@ -133,6 +134,6 @@ def _apply(masks: Mapping[str, torch.Tensor], pruned: Pruned) -> None:
 
 
 def sparsity_of(model: PreTrainedModel) -> float:
-    """Fraction of the encoder's projection weights that is zero; 0 where there are none."""
+    """Compute the fraction of the encoder's projection weights that is zero; 0 if there are no weights."""
     weights = [linear.weight for linears in _by_layer(model) for linear in linears]
     return sum(int((weight == 0).sum()) for weight in weights) / max(1, sum(map(torch.numel, weights)))

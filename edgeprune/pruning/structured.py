@@ -1,4 +1,4 @@
-"""`structured` and `masks`: remove whole attention heads and FFN neurons."""
+"""Do the steps `structured` and `masks`: remove whole attention heads and FFN neurons."""
 
 from dataclasses import replace
 
@@ -16,14 +16,14 @@ from edgeprune.pruning.surgery import cut
 __all__ = ["prune_masks", "prune_structured"]
 
 _TOKENS = 128
-"""Length of the text whose multiply-adds `allocation: multiply_adds` counts; an image has its own."""
+"""The tokens of the text whose multiply-adds `allocation: multiply_adds` counts; an image has its own number."""
 
 
 def prune_structured(step: StructuredStep, number: int, pruned: Pruned, context: Context) -> None:
     """Keep the units with the highest scores.
 
     Raises:
-        UsageError: No layer has units, or the step's saved scores are of something else.
+        UsageError: No layer has units left, or the step's saved scores don't belong to this step and model.
     """
     if not any(layer.heads or layer.neurons for layer in pruned.record.layers):
         raise UsageError("structured: no layer has heads or neurons left that could be pruned")
@@ -55,7 +55,7 @@ def prune_structured(step: StructuredStep, number: int, pruned: Pruned, context:
 
 
 def prune_masks(step: MasksStep, pruned: Pruned, context: Context) -> None:
-    """Keep exactly the units that a file's masks name; units that are gone already stay gone.
+    """Keep exactly the units that a file's masks name. Units that are gone already stay gone.
 
     Raises:
         UsageError: The file can't be read, or its masks don't have the dense model's sizes.
@@ -108,7 +108,7 @@ def _counts(
     *,
     align: int,
 ) -> list[int]:
-    """How many units each layer keeps."""
+    """Compute how many units of one kind each layer keeps."""
     if isinstance(keep, tuple):
         return [
             keep_counts([values], [width], fraction, allocation="uniform", align=align)[0]
@@ -122,7 +122,7 @@ def _counts(
 def _by_cost(
     scores: Scores, dense: list[LayerRecord], step: StructuredStep, pruned: Pruned
 ) -> tuple[list[int], list[int]]:
-    """The same for heads and neurons together, to the multiply-adds of the uniform fractions."""
+    """Compute how many heads and neurons each layer keeps, within the multiply-adds of the uniform fractions."""
     assert isinstance(step.keep_heads, float)  # noqa: S101 (the step's model demands fractions)
     assert isinstance(step.keep_ffn, float)  # noqa: S101
     config, parts = pruned.model.config, layers_of(pruned.model)[0]

@@ -1,8 +1,8 @@
 """Cut whole layers, attention heads and FFN neurons out of a model, physically.
 
-A head is `head_dim` rows of queries, keys and values and as many columns of the attention output; a neuron is a row of
-the FFN's first projection (two where it is gated) and a column of its second. The model's config keeps the dense sizes;
-what is left is in the `PruningRecord`.
+A head is `head_dim` rows of queries, keys and values, and as many columns of the attention output. A neuron is a row of
+the FFN's first projection (two rows if the FFN is gated), and a column of its second projection. The model's config
+keeps the dense sizes; the `PruningRecord` says what is left.
 """
 
 import torch
@@ -19,9 +19,9 @@ def cut(model: PreTrainedModel, record: PruningRecord, keep: tuple[LayerRecord, 
     """Keep only the layers and units in `keep` (indices into the dense model) and return the new record.
 
     Args:
-        model: Changed in place; has what `record` says.
+        model: The model, which is changed in place and has the layers and units in `record`.
         record: What is left of the dense model now.
-        keep: A layer each, every index among those that `record` still has.
+        keep: The layers to keep. Every index must be one that `record` still has.
     """
     here = record.positions()
     keep_layers(model, [here[layer.index] for layer in keep])

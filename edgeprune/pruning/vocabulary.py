@@ -1,14 +1,14 @@
-"""`vocabulary`: keep the tokens that a corpus needs; the embedding and tokenizer.json shrink alike.
+"""Do the `vocabulary` step: keep the tokens that a corpus needs. The embedding and tokenizer.json shrink alike.
 
-Kept are special and added tokens, the alphabet (so that any word can still be spelt), every token of the corpus, and as
-many of the vocabulary's first tokens as the floor asks for. Texts of the corpus are tokenized as before:
+The step keeps special and added tokens, the alphabet (so that any word can still be spelt), every token of the corpus,
+and as many of the vocabulary's first tokens as the floor asks for. Texts of the corpus are tokenized as before:
 
-    WordPiece   takes the longest match, which is a token of the corpus still
+    WordPiece   takes the longest match, which is still a token of the corpus
     Unigram     takes the best-scored path, all of whose tokens are kept
     BPE         follows merges, and every merge on the way to a kept token is kept
 
-Elsewhere a word whose token is gone is spelt in smaller pieces. TextPruner (https://aclanthology.org/2022.acl-demo.4)
-does the same for its tokenizers.
+In other texts, a word whose token is gone is spelt in smaller pieces. TextPruner
+(https://aclanthology.org/2022.acl-demo.4) does the same for its tokenizers.
 """
 
 import json
@@ -40,7 +40,7 @@ def prune_vocabulary(step: VocabularyStep, pruned: Pruned, context: Context) -> 
 
     Raises:
         UsageError: The corpus can't be read or is empty, or the model reads images.
-        ModelError: A kind of tokenizer that can't be shrunk.
+        ModelError: The tokenizer is of a kind that can't be shrunk, or has more tokens than the model's embedding.
     """
     if not isinstance(pruned.reader, TextReader):
         raise UsageError("vocabulary: the model reads images; it has no vocabulary that could be pruned")
@@ -52,7 +52,7 @@ def prune_vocabulary(step: VocabularyStep, pruned: Pruned, context: Context) -> 
             counts.update(row)
     rows = pruned.model.get_input_embeddings().num_embeddings
     if len(tokenizer) > rows:
-        raise ModelError(f"the tokenizer has {len(tokenizer)} tokens, the model's embedding {rows} rows")
+        raise ModelError(f"the tokenizer has {len(tokenizer)} tokens, but the model's embedding has {rows} rows")
     keep = kept_tokens(
         tokenizer,
         {token for token, count in counts.items() if count >= step.min_count},
@@ -71,13 +71,13 @@ def prune_vocabulary(step: VocabularyStep, pruned: Pruned, context: Context) -> 
 
 
 def kept_tokens(tokenizer: PreTrainedTokenizerFast, used: set[int], *, floor: int, keep_first: int) -> list[int]:
-    """Ids of the tokens to keep, ascending.
+    """List the ids of the tokens to keep, ascending.
 
     Args:
-        tokenizer: A fast one.
-        used: Ids that a corpus needs.
-        floor: Keep at least so many.
-        keep_first: Ids below this stay whatever they are.
+        tokenizer: A fast tokenizer.
+        used: The ids that a corpus needs.
+        floor: The fewest tokens to keep.
+        keep_first: Ids below this number stay, whatever they are.
     """
     content = json.loads(tokenizer.backend_tokenizer.to_str())
     vocabulary = tokenizer.get_vocab()
@@ -98,10 +98,10 @@ def kept_tokens(tokenizer: PreTrainedTokenizerFast, used: set[int], *, floor: in
 
 
 def shrink_tokenizer(tokenizer: PreTrainedTokenizerFast, keep: list[int]) -> PreTrainedTokenizerFast:
-    """The tokenizer with these tokens alone, renumbered in their order.
+    """Make a tokenizer that has only these tokens, renumbered in their order.
 
     Raises:
-        ModelError: Its model is not WordPiece, BPE or Unigram.
+        ModelError: The tokenizer's model is not WordPiece, BPE or Unigram.
     """
     new = {old: position for position, old in enumerate(keep)}
     with tempfile.TemporaryDirectory() as temporary:
@@ -128,7 +128,9 @@ def _shrink_model(model: dict[str, Any], new: dict[int, int]) -> None:
         model["vocab"] = [item for number, item in enumerate(model["vocab"]) if number in new]
         model["unk_id"] = None if model["unk_id"] is None else new[model["unk_id"]]
     else:
-        raise ModelError(f"the tokenizer's model is {kind}; a vocabulary of WordPiece, BPE or Unigram can be pruned")
+        raise ModelError(
+            f"the tokenizer's model is {kind}; only a vocabulary of WordPiece, BPE or Unigram can be pruned"
+        )
     if kind == "BPE":
         left = model["vocab"]
         model["merges"] = [
@@ -138,7 +140,7 @@ def _shrink_model(model: dict[str, Any], new: dict[int, int]) -> None:
 
 
 def _renumber(node: object, new: dict[int, int]) -> None:
-    """Ids in a post-processor: ["[SEP]", 102] pairs, and lists under `ids`."""
+    """Renumber the ids in a post-processor: in pairs such as ["[SEP]", 102], and in lists under `ids`."""
     if isinstance(node, dict):
         for name, value in node.items():
             if name in ("sep", "cls") and isinstance(value, list):
@@ -153,7 +155,7 @@ def _renumber(node: object, new: dict[int, int]) -> None:
 
 
 def _with_parts(keep: set[int], model: dict[str, Any], vocabulary: dict[str, int]) -> set[int]:
-    """The tokens and all that merge into them."""
+    """Return these tokens, and all tokens that merge into them."""
     made_of: dict[str, list[str]] = {}
     for merge in model["merges"]:
         first, second = _parts(merge)
@@ -174,7 +176,7 @@ def _parts(merge: str | list[str]) -> tuple[str, str]:
 
 
 def _is_letter(token: str, prefix: str) -> bool:
-    """A single character, at a word's start or inside; or a byte."""
+    """Tell whether a token is a single character, at a word's start or inside a word, or a byte."""
     bare = token.removeprefix(prefix) if prefix else token.removeprefix("▁").removeprefix("Ġ")
     return len(bare) <= 1 or (len(token) == 6 and token.startswith("<0x"))
 
@@ -182,7 +184,7 @@ def _is_letter(token: str, prefix: str) -> bool:
 def _check(
     before: PreTrainedTokenizerFast, after: PreTrainedTokenizerFast, keep: list[int], texts: Iterable[str]
 ) -> None:
-    """Raises ModelError if a text of the corpus is tokenized otherwise than before."""
+    """Raise a ModelError if a text of the corpus is tokenized otherwise than before."""
     for text in texts:
         old, now = before(text)["input_ids"], after(text)["input_ids"]
         if old != [keep[number] for number in now]:

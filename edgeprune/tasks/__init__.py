@@ -1,1 +1,1 @@
-"""Say what a model is for: one file a task, and one closed table of them in `registry`."""
+"""Say what a model is for. Each task has its own file, and `registry` is the closed table of tasks."""

@@ -1,4 +1,4 @@
-"""Classify texts or images: resolve the problem type and the labels, and leave the rest to the class of the type."""
+"""Classify texts or images: resolve the problem type and the labels, and leave the rest to the problem type's class."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ __all__ = ["Classification"]
 
 
 class Classification(Task):
-    """Give a row a label, labels or a number: losses and measurement are those of its problem type."""
+    """Give a row a label, several labels or a number. The problem type's class has the losses and the measurement."""
 
     output_names = ("logits",)
 
@@ -83,11 +83,11 @@ class Classification(Task):
 
     @abstractmethod
     def plain_features(self, train: Table, test: Table) -> tuple[Any, Any] | None:
-        """Compute what the linear model is fitted to and run on, [rows, features] each; None where there is nothing."""
+        """Compute the features that a linear model is fitted to and run on, [rows, features] each; None: none exist."""
 
 
 def _problem_type(source: Source) -> ProblemType:
-    """Take the problem type asked for, or that of the checkpoint's head, or guess it from the labels."""
+    """Take the problem type that was asked for, or the type of the checkpoint's head, or guess it from the labels."""
     if source.problem_type is not None:
         return source.problem_type
     if source.has_head and source.config.problem_type:

@@ -1,4 +1,4 @@
-"""Embed texts or images, and keep the embeddings close to the dense model's own. There are no labels anywhere."""
+"""Embed texts or images, and keep the embeddings close to the dense model's embeddings. These tasks have no labels."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -21,7 +21,7 @@ __all__ = ["Embedder", "Embedding"]
 
 
 class Embedder(nn.Module):
-    """Put an encoder and the pooling together that makes one vector of its token states."""
+    """Join an encoder and the pooling that makes one vector of the encoder's token states."""
 
     def __init__(self, encoder: PreTrainedModel, spec: TaskSpec, output_name: str) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class Embedder(nn.Module):
         return {self._output_name: self.pool(self.encoder(**inputs).last_hidden_state, inputs.get("attention_mask"))}
 
     def pool(self, states: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
-        """Turn [batch, tokens, hidden] and [batch, tokens] (None: images) into [batch, hidden]."""
+        """Turn states, [batch, tokens, hidden], and a mask, [batch, tokens] (None: images), into [batch, hidden]."""
         if self._pooling == "cls":
             pooled = states[:, 0]
         else:
@@ -46,7 +46,7 @@ class Embedder(nn.Module):
 
 
 class Embedding(Task):
-    """Embed rows. Outputs are embeddings, [hidden]; references are the dense model's."""
+    """Embed rows. Outputs are embeddings, [hidden]; references are the dense model's embeddings."""
 
     metric_name = "cosine_to_dense"
 
@@ -69,13 +69,13 @@ class Embedding(Task):
     def distill_loss(
         self, student: torch.Tensor, teacher: torch.Tensor, temperature: float, targets: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Compute one minus the cosine; a temperature has no meaning here."""
+        """Compute one minus the cosine, as a mean over the rows. The temperature changes nothing."""
         return (1 - functional.cosine_similarity(student.float(), teacher.float(), dim=-1)).mean()
 
     def divergence_loss(
         self, outputs: torch.Tensor, generator: torch.Generator, targets: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Project the outputs on random ±1: squared gradients average to ‖∂outputs/∂m‖² (Hutchinson)."""
+        """Sum the outputs, each with a random sign: squared gradients average to ‖∂outputs/∂m‖² (Hutchinson)."""
         return (outputs * random_signs(outputs, generator)).sum()
 
     def exportable(self, model: PreTrainedModel) -> nn.Module:

@@ -1,7 +1,7 @@
 """Run a PyTorch model over examples, and measure its outputs: the metric and its interval.
 
-Outputs are one array a row, what the task reads of its raw output, in the order of the examples, whatever order they were
-computed in.
+Outputs are one array for each row, which the task reads from the row's raw output. Outputs have the order of the
+examples, whatever order they were computed in.
 """
 
 from collections.abc import Sequence
@@ -23,14 +23,15 @@ _RESAMPLES = 1000
 
 
 def to_torch(batch: dict[str, Array]) -> dict[str, torch.Tensor]:
-    """Give the same batch as torch tensors, memory shared."""
+    """Turn a batch into torch tensors that share its memory."""
     return {name: torch.from_numpy(value) for name, value in batch.items()}
 
 
 def to_batch(examples: Sequence[Example], reader: Reader) -> Batch:
-    """Make a batch of the inputs and, where the examples have them, `targets`; those by token are padded with IGNORED.
+    """Make a batch of the examples' inputs and, if examples have targets, `targets`.
 
-    Where only some have one, `labelled` says which, a truth value each.
+    Targets by token are padded with IGNORED. If only some examples have a target, `labelled` has a truth value for each
+    example.
     """
     batch = to_torch(reader.collate([example.inputs for example in examples]))
     targets = [torch.as_tensor(example.target) for example in examples if example.target is not None]
@@ -44,7 +45,10 @@ def to_batch(examples: Sequence[Example], reader: Reader) -> Batch:
 
 
 def by_length(lengths: Sequence[int], tokens: int) -> list[list[int]]:
-    """Group row numbers in batches of similar length, of at most `tokens` padded tokens (or one row): bounded memory."""
+    """Group row numbers in batches of similar length, so that memory is bounded.
+
+    A batch has at most `tokens` padded tokens, or one row.
+    """
     order = sorted(range(len(lengths)), key=lambda row: (lengths[row], row))
     batches: list[list[int]] = []
     for row in order:
@@ -59,7 +63,7 @@ def by_length(lengths: Sequence[int], tokens: int) -> list[list[int]]:
 def predict_torch(
     model: PreTrainedModel, task: Computation, examples: Sequence[Example], reader: Reader
 ) -> list[Array]:
-    """Compute the outputs of a PyTorch model in fp32, batches by length."""
+    """Compute the outputs of a PyTorch model in fp32, in batches of similar length."""
     training = model.training
     model.eval()
     rows: list[Array | None] = [None] * len(examples)
@@ -82,18 +86,18 @@ def measure(
     dense_outputs: Sequence[Array] | None,
     seed: int,
 ) -> Metric:
-    """Measure `outputs` and, given the dense model's outputs on the same rows, the drop with its paired interval.
+    """Measure outputs and, given the dense model's outputs on the same rows, the drop with its paired interval.
 
     The interval is the percentile bootstrap (Efron and Tibshirani, 1993, ch. 13) over rows: both models' metrics are
     computed on the same resampled rows.
 
     Raises:
-        ParityError: Outputs that are no finite numbers.
+        ParityError: Some outputs are not finite numbers.
     """
     if not all(np.isfinite(output).all() for output in outputs):
         raise ParityError(
-            "the model's outputs on test should be finite numbers, some are not; after a finetune lower its learning_rate, "
-            "after a conversion to fp16 use fp32"
+            "the model's outputs on test should be finite numbers, but some are not; after a finetune, lower its "
+            "learning_rate; after a conversion to fp16, use fp32"
         )
     name = task.metric_name
     found = task.statistics(outputs, references)

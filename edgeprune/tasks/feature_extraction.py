@@ -10,7 +10,7 @@ __all__ = ["FeatureExtraction"]
 
 
 class FeatureExtraction(Texts, Embedding):
-    """Embed sentences, pooled as the model's folder says."""
+    """Embed sentences, with the pooling that the model's folder names."""
 
     output_names = ("sentence_embedding",)
 

@@ -1,8 +1,8 @@
-"""Fill masks: a masked language model, judged by the words that it gives back.
+"""Fill masks with a masked language model, and judge it by the words that it gives back.
 
-In every text 15% of the words are masked, whole, the same ones in every epoch and whatever the tokenizer (but for words
-behind the cut). A word is right when all of its tokens are; its probability is their product. The texts themselves are the
-labels. In scripts without spaces every letter is a word.
+In every text, 15% of the words are masked as a whole. The same words are masked in every epoch and with every tokenizer
+(except words behind the cut). A word is right if all of its tokens are right; its probability is the product of its
+tokens' probabilities. The texts themselves are the labels. In scripts without spaces, every letter is a word.
 """
 
 import unicodedata
@@ -33,24 +33,28 @@ _SHARE = 0.15
 class FillMask(Texts, SoftmaxLosses, Task):
     """Give masked words back.
 
-    Raw outputs are logits, [tokens, vocabulary]; a row's are [masked words, 2]: right or not, and log probability.
+    Raw outputs are logits, [tokens, vocabulary]. A row's output is [masked words, 2]: whether each masked word is
+    right, and its log probability.
     """
 
     output_names = ("logits",)
     metric_name = "masked_accuracy"
     max_batch_tokens = 256
-    """Logits of 250,000 tokens take 1 MB a token."""
+    """The most padded tokens that are predicted at once: logits of a vocabulary of 250,000 take 1 MB for each token."""
 
     @classmethod
     def resolve(cls, source: Source) -> TaskSpec:
         return TaskSpec(task=source.task, max_length=source.max_length, inputs=source.inputs)
 
     def references(self, table: Table, *, where: str) -> list[None]:
-        """Give nothing: outputs tell what was right themselves."""
+        """Give None for every row: the outputs themselves say what was right."""
         return [None] * len(table.texts)
 
     def example(self, tokenized: Tokenized, reference: Any) -> Example:
-        """`reads` is [masked tokens, 3]: the token's place, its id and the number of its word among the masked."""
+        """Make the example of one text, with some of its words masked.
+
+        `reads` is [masked tokens, 3]: the token's place, its id, and the number of its word among the masked words.
+        """
         tokenizer, text = tokenized.tokenizer, str(tokenized.text)
         if tokenizer.mask_token_id is None:
             raise ModelError("the tokenizer has no mask token, which fill-mask needs")
@@ -89,7 +93,10 @@ class FillMask(Texts, SoftmaxLosses, Task):
     def forward(
         self, model: nn.Module, batch: Batch, *, hidden: bool = False
     ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
-        """Compute logits: with targets the masked tokens' alone, [masked, vocabulary], as the others would fill memory."""
+        """Compute logits; with targets, compute the logits of masked tokens alone, [masked, vocabulary].
+
+        All logits of a batch would fill the memory.
+        """
         targets = batch.get("targets")
         if targets is None:
             return super().forward(model, batch, hidden=hidden)
@@ -111,14 +118,14 @@ class FillMask(Texts, SoftmaxLosses, Task):
         return outputs.index_select(-1, tokens)
 
     def statistics(self, outputs: Sequence[Array], references: Sequence[Any]) -> Array:
-        """Count, by row: right words, their log probability, words."""
+        """Compute for each row the number of right words, the words' total log probability, and the number of words."""
         return np.array([[*output.sum(0), len(output)] for output in outputs], np.float64)
 
     def summary(self, statistics: Array) -> dict[str, float]:
         """Compute the share of right words, and the pseudo-perplexity.
 
-        That is exp of the mean negative log probability of a masked word.
-        Salazar et al., https://arxiv.org/abs/1910.14659, mask one token at a time; this masks several words.
+        The pseudo-perplexity is exp of the mean negative log probability of a masked word. Salazar et al.,
+        https://arxiv.org/abs/1910.14659, mask one token at a time; this task masks several words.
         """
         right, probability, words = statistics.sum(0).tolist()
         words = max(1.0, words)
@@ -135,7 +142,7 @@ class FillMask(Texts, SoftmaxLosses, Task):
         return (f"A {tokenizer.mask_token} text.",)
 
     def golden_text(self, text: Text, tokenizer: PreTrainedTokenizerFast) -> Text:
-        """Give as much as isn't cut, its middle word masked."""
+        """Return the part of a text that isn't cut, with its middle word masked."""
         offsets = tokenizer(str(text), truncation=True, max_length=self.max_length - 2, return_offsets_mapping=True)[
             "offset_mapping"
         ]
@@ -145,7 +152,7 @@ class FillMask(Texts, SoftmaxLosses, Task):
 
 
 def _word_of_characters(text: str) -> list[int]:
-    """By character, the number of its word; -1 between words."""
+    """Return for each character the number of its word; -1: the character is between words."""
     found, word, inside = [], -1, False
     for character in text:
         if character.isspace():
@@ -157,7 +164,7 @@ def _word_of_characters(text: str) -> list[int]:
 
 
 def _is_a_word(character: str) -> bool:
-    """Whether it is a letter of a script that is written without spaces: Thai to Myanmar, Khmer, Chinese, Japanese."""
+    """Tell whether a character is a letter of a script without spaces: Thai to Myanmar, Khmer, Chinese, Japanese."""
     number = ord(character)
     spaceless = (
         0x0E00 <= number < 0x10A0 or 0x1780 <= number < 0x1800 or (number >= 0x2E80 and not 0xAC00 <= number < 0xD800)

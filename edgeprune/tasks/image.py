@@ -1,4 +1,4 @@
-"""Encode and describe images, for every task on them: an image processor reads them, and each batch decodes its own."""
+"""Encode and describe images, for every task on images. An image processor reads them; a batch decodes its images."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
@@ -40,7 +40,7 @@ class Images(RowEncoding, Packaging):
         return ("image.jpg",)
 
     def reading(self, reader: Reader) -> dict[str, JsonValue]:
-        """Give nothing: preprocessor_config.json says it."""
+        """Give nothing: preprocessor_config.json says how images are read."""
         return {}
 
     def reading_notes(self, reader: Reader) -> str:
@@ -52,7 +52,7 @@ def require_images(source: Source) -> None:
     """Decode every image once, so that a broken one ends a build before anything was trained.
 
     Raises:
-        DataError: An image that can't be read, or isn't whole.
+        DataError: An image can't be read, or isn't whole.
     """
     for table in source.splits.values():
         for image in cast("Sequence[ImageFile]", table.contents):

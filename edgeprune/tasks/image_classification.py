@@ -16,11 +16,11 @@ from edgeprune.tasks.spec import TaskSpec
 __all__ = ["ImageClassification"]
 
 _SIDE = 16
-"""Pixels a side of what the linear model sees."""
+"""The width and height, in pixels, of the images that the linear model sees."""
 
 
 class ImageClassification(Images, Classification):
-    """Give an image a label, labels or a number."""
+    """Give an image a label, several labels or a number."""
 
     @classmethod
     def resolve(cls, source: Source) -> TaskSpec:
@@ -28,12 +28,12 @@ class ImageClassification(Images, Classification):
         return super().resolve(source)
 
     def plain_features(self, train: Table, test: Table) -> tuple[Any, Any] | None:
-        """Give the colours of 16 x 16 pixels, around their mean in training."""
+        """Compute the colours of 16 x 16 pixels, less their mean over the training images."""
         features, test_features = (_thumbnails(cast("Sequence[ImageFile]", table.contents)) for table in (train, test))
         mean = features.mean(0)
         return features - mean, test_features - mean
 
 
 def _thumbnails(images: Sequence[ImageFile]) -> Array:
-    """Give [images, colours] between 0 and 1."""
+    """Shrink images, and return their colours between 0 and 1, [images, colours]."""
     return np.stack([np.asarray(image.decode().resize((_SIDE, _SIDE))).ravel() / 255 for image in images])

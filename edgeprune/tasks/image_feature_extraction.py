@@ -9,7 +9,7 @@ __all__ = ["ImageFeatureExtraction"]
 
 
 class ImageFeatureExtraction(Images, Embedding):
-    """Embed images: the state of the token that classifies, the first."""
+    """Embed images by the state of their first token, which classifiers read."""
 
     output_names = ("image_embedding",)
 

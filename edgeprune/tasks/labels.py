@@ -1,4 +1,4 @@
-"""Read the labels of a table: which there are, and which of the model's each one is."""
+"""Read the labels of a table: list them, and find each one's position among the model's labels."""
 
 from collections.abc import Iterable, Iterator
 
@@ -12,8 +12,8 @@ def labelled_rows(table: Table, where: str) -> Iterator[tuple[str, Label]]:
     """Yield each row's place for a message, and its label.
 
     Args:
-        table: Of a task that has labels.
-        where: What a message calls the table.
+        table: The table of a task that has labels.
+        where: The name of the table in a message.
     """
     assert table.labels is not None  # noqa: S101 (a labelled task's columns name a label, so its table has one)
     for row, label in zip(table.numbers, table.labels, strict=True):
@@ -21,7 +21,7 @@ def labelled_rows(table: Table, where: str) -> Iterator[tuple[str, Label]]:
 
 
 def label_number(label: object, labels: tuple[str, ...], where: str) -> int:
-    """Find the position of a label among the model's.
+    """Find the position of a label among the model's labels.
 
     Raises:
         DataError: The model has no such label.
@@ -33,10 +33,10 @@ def label_number(label: object, labels: tuple[str, ...], where: str) -> int:
 
 
 def distinct_labels(labels: Iterable[object]) -> tuple[str, ...]:
-    """Name the distinct labels; whole numbers in their order, anything else alphabetically.
+    """List the distinct labels, in numerical order if all are whole numbers, else in alphabetical order.
 
     Raises:
-        DataError: There is one only.
+        DataError: There are fewer than two labels.
     """
     names = {str(label) for label in labels}
     if len(names) < 2:

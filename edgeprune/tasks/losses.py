@@ -1,4 +1,4 @@
-"""Compute the losses that tasks share: those of a softmax, the role `SoftmaxLosses`, and what others are made of."""
+"""Compute the losses that tasks share: the losses of a softmax, and the random signs that other losses need."""
 
 import torch
 from torch.nn import functional
@@ -13,7 +13,7 @@ class SoftmaxLosses(Losses):
     """Compute the losses of a task whose rows each choose one of some classes."""
 
     def rows(self, outputs: torch.Tensor, targets: torch.Tensor | None) -> torch.Tensor:
-        """Give raw outputs as [rows, classes], a softmax each; where there are targets, the rows that have one."""
+        """Give raw outputs as [rows, classes], one softmax for each row. With targets, leave out rows without one."""
         return outputs
 
     def label_loss(self, outputs: torch.Tensor, targets: torch.Tensor, reduction: Reduction = "mean") -> torch.Tensor:
@@ -24,7 +24,7 @@ class SoftmaxLosses(Losses):
     def distill_loss(
         self, student: torch.Tensor, teacher: torch.Tensor, temperature: float, targets: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Compute the KL divergence at temperature T, times T²; its mean over the rows, 0 without any.
+        """Compute the KL divergence at temperature T, times T², as a mean over the rows; 0 if there are no rows.
 
         Hinton et al., https://arxiv.org/abs/1503.02531.
         """

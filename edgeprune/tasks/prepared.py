@@ -1,6 +1,7 @@
-"""Open the prepared data as the later stages see it: task, reader, and every split encoded, with its references.
+"""Open the prepared data as later stages see it: the task, the reader, and every split, encoded with its references.
 
-The prepare artifact holds row numbers; the rows are read again from the user's data, whose digest is in every key.
+The prepare artifact holds row numbers. The rows are read again from the user's data, whose digest is in every stage's
+key.
 """
 
 import json
@@ -37,22 +38,22 @@ __all__ = [
 ]
 
 OUTPUTS = "outputs.safetensors"
-"""The file in which a stage keeps its model's outputs on the test split (the dense baseline: on selection too)."""
+"""The file in which a stage keeps its model's outputs on the test split; the dense baseline's has selection too."""
 
 SplitRows = dict[SplitName, tuple[SplitName, list[int]]]
-"""Split to (the given table its rows are in, their numbers from 0)."""
+"""By split, the given table that its rows are in, and the numbers of these rows from 0."""
 
 _ROWS = TypeAdapter(SplitRows)
 
 
 @dataclass(frozen=True)
 class Split:
-    """Hold one split: texts or images, what a model is given of them, and what outputs are compared with."""
+    """Hold one split: its texts or images, the model's inputs, and what outputs are compared with."""
 
     contents: Sequence[Content]
     examples: list[Example]
     references: Sequence[Any] | None
-    """One a row; where the task has none, the dense model's outputs, None on train."""
+    """One reference for each row. If the task has no labels, these are the dense model's outputs, or None on train."""
 
     @property
     def inputs(self) -> list[Inputs]:
@@ -62,16 +63,16 @@ class Split:
 
 @dataclass(frozen=True)
 class Prepared:
-    """Hold everything a stage needs to know of task and data."""
+    """Hold everything that a stage needs to know about the task and the data."""
 
     task: Task
     reader: Reader
     splits: dict[SplitName, Split]
     dense_outputs: list[Array]
-    """The dense PyTorch model's outputs on test, one a row."""
+    """The dense PyTorch model's outputs on the test split, one for each row."""
 
     def with_reader(self, reader: Reader) -> "Prepared":
-        """Encode the same rows as another reader makes them; itself if it is the same one."""
+        """Encode the same rows with another reader. With the same reader, nothing changes."""
         if reader is self.reader:
             return self
         splits = {
@@ -86,14 +87,14 @@ class Prepared:
         return self.splits["test"]
 
     def spread(self, count: int) -> list[int]:
-        """Choose so many rows of test, spread over the lengths, the shortest and the longest among them."""
+        """Choose `count` rows of the test split, spread over all lengths from the shortest to the longest."""
         lengths = list(map(self.reader.length, self.test.inputs))
         order = sorted(range(len(lengths)), key=lambda row: (lengths[row], row))
         positions = np.linspace(0, len(order) - 1, min(count, len(order))).round().astype(int)
         return [order[position] for position in positions]
 
     def report(self, outputs: Sequence[Array], folder: Path, *, seed: int) -> Metric:
-        """Keep a model's outputs on test in a stage's folder, and measure them against the dense model's."""
+        """Keep a model's outputs on test in a stage's folder, and measure them against the dense model's outputs."""
         save_outputs({"test": outputs}, folder / OUTPUTS)
         references = self.test.references
         assert references is not None  # noqa: S101 (test always has references: labels or the dense outputs)
@@ -101,7 +102,7 @@ class Prepared:
 
 
 def select(tables: dict[SplitName, Table], rows: SplitRows) -> dict[SplitName, Table]:
-    """Pick the tables of the resolved splits."""
+    """Pick the rows of every resolved split from the given tables."""
     return {split: pick(tables[source], positions) for split, (source, positions) in rows.items()}
 
 
@@ -120,10 +121,10 @@ def open_prepared(
     """Read a prepare artifact and the user's data.
 
     Args:
-        artifact: The dense baseline.
-        data: The user's.
-        splits: Those that are needed; the others are not encoded.
-        reader: The folder of the reader to encode with; None: the dense model's.
+        artifact: The prepare artifact, which is the dense baseline.
+        data: The user's data.
+        splits: The splits that are needed; others are not encoded.
+        reader: The folder of the reader to encode with; None: the dense model's reader.
     """
     spec = read_spec(artifact)
     task = task_for(spec)
@@ -139,7 +140,11 @@ def open_prepared(
 
 
 def save_outputs(outputs: Mapping[str, Sequence[Array]], path: Path) -> None:
-    """Keep outputs by split: [rows, …], or all rows' one after the other with `<split>.rows`, how long each is."""
+    """Write outputs to a file, by split.
+
+    Rows of one shape are stacked, [rows, …]. Other rows are written one after the other, and `<split>.rows` has the
+    length of each.
+    """
     tensors = {}
     for split, rows in outputs.items():
         if len({row.shape for row in rows}) == 1:
@@ -161,5 +166,5 @@ def load_outputs(path: Path) -> dict[str, list[Array]]:
 
 
 def write_rows(rows: SplitRows) -> str:
-    """Write `splits.json`'s text."""
+    """Write the text of `splits.json`."""
     return json.dumps(rows) + "\n"

@@ -1,8 +1,8 @@
-"""Read, learn and measure a classification's labels: one class a problem type, whatever is classified.
+"""Read, learn and measure the labels of a classification, with one class for each problem type.
 
-single label   one of some classes a row     accuracy
-multi-label    any of them, each its sigmoid  micro-F1
-regression     a number                       Spearman's rho
+single label   one of the labels for each row     accuracy
+multi-label    any of the labels, each a sigmoid  micro-F1
+regression     a number for each row              Spearman's rho
 """
 
 import math
@@ -28,7 +28,7 @@ __all__ = ["PROBLEMS", "MultiLabel", "Problem", "Regression", "SingleLabel"]
 
 
 class Problem(Losses, Measurement):
-    """Do what depends on the problem type. Outputs are logits, [labels]; a regression's are [1]."""
+    """Do what depends on the problem type. A row's output is its logits, [labels], or a regression's number, [1]."""
 
     def __init__(self, labels: tuple[str, ...]) -> None:
         self.labels = labels
@@ -38,17 +38,17 @@ class Problem(Losses, Measurement):
         """Fit a linear model and run it on other rows.
 
         Args:
-            features: [rows, features]; of a NumPy array or a sparse matrix.
-            references: One a row.
-            test_features: [test rows, features].
+            features: The features to fit to, [rows, features]; a NumPy array or a sparse matrix.
+            references: One reference for each row.
+            test_features: The features of the other rows, [test rows, features].
 
         Returns:
-            Outputs, [test rows, labels]; None where all references are the same.
+            Outputs, [test rows, labels]; None: all references are the same, so that there is nothing to learn.
         """
 
 
 class SingleLabel(SoftmaxLosses, Problem):
-    """Choose one of the labels: cross entropy, accuracy."""
+    """Choose one of the labels; the loss is cross entropy, and the metric is accuracy."""
 
     metric_name = "accuracy"
 
@@ -64,12 +64,12 @@ class SingleLabel(SoftmaxLosses, Problem):
         return found
 
     def statistics(self, outputs: Sequence[Array], references: Sequence[Any]) -> Array:
-        """By row: right or not, and the position of its label."""
+        """Say for each row whether the output is right, and give the position of the row's label."""
         right = np.asarray(references)
         return np.stack([np.stack(outputs).argmax(-1) == right, right], 1)
 
     def summary(self, statistics: Array) -> dict[str, float]:
-        """Compute accuracy, and the recall of every label that is there."""
+        """Compute accuracy, and the recall of every label that some row has."""
         hits, labels = statistics.T
         count = len(self.labels)
         there = np.bincount(labels.astype(int), minlength=count)
@@ -90,7 +90,7 @@ class SingleLabel(SoftmaxLosses, Problem):
 
 
 class MultiLabel(Problem):
-    """Choose any of the labels, each by its sigmoid: binary cross entropy, micro-F1."""
+    """Choose any of the labels by a sigmoid each; the loss is binary cross entropy, and the metric is micro-F1."""
 
     metric_name = "micro_f1"
 
@@ -125,7 +125,7 @@ class MultiLabel(Problem):
         return functional.binary_cross_entropy_with_logits(outputs.float(), drawn, reduction="sum")
 
     def statistics(self, outputs: Sequence[Array], references: Sequence[Any]) -> Array:
-        """By row: right labels, and labels found and there together."""
+        """Count for each row the labels that were found rightly, and the labels found plus the labels of the row."""
         predicted, actual = np.stack(outputs) > 0, np.asarray(references) > 0.5
         return np.stack([(predicted & actual).sum(1), predicted.sum(1) + actual.sum(1)], 1)
 
@@ -147,7 +147,7 @@ class MultiLabel(Problem):
 
 
 class Regression(Problem):
-    """Give a number: squared error, Spearman's rho."""
+    """Give a number; the loss is the squared error, and the metric is Spearman's rho."""
 
     metric_name = "spearman"
 
@@ -162,7 +162,7 @@ class Regression(Problem):
     def distill_loss(
         self, student: torch.Tensor, teacher: torch.Tensor, temperature: float, targets: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Compute the mean squared error; a temperature has no meaning here."""
+        """Compute the mean squared error. The temperature changes nothing."""
         return functional.mse_loss(student.float(), teacher.float())
 
     def divergence_loss(
@@ -173,11 +173,11 @@ class Regression(Problem):
         return (outputs * random_signs(outputs, generator)).sum()
 
     def statistics(self, outputs: Sequence[Array], references: Sequence[Any]) -> Array:
-        """By row: the number found, and the right one."""
+        """Give for each row the number that was found, and the right number."""
         return np.stack([np.stack(outputs)[:, 0], np.asarray(references)], 1)
 
     def summary(self, statistics: Array) -> dict[str, float]:
-        """Compute Spearman's rho, 0 where either side is constant."""
+        """Compute Spearman's rho; it is 0 if either side is constant."""
         rho = spearmanr(statistics[:, 0], statistics[:, 1]).statistic
         return {self.metric_name: 0.0 if np.isnan(rho) else float(rho)}
 

@@ -1,6 +1,7 @@
-"""Answer questions from a context: the answer's place in a context, or none; F1 and exact match as in SQuAD.
+"""Answer questions from a context, and measure answers by F1 and exact match, as in SQuAD.
 
-A context that is too long is cut: an answer behind the cut counts as missed, for the dense model too.
+An answer is a place in the context, or none. A context that is too long is cut. An answer behind the cut counts as
+missed, for the dense model too.
 """
 
 import re
@@ -38,13 +39,13 @@ class Answers:
 
     context: str
     texts: tuple[str, ...]
-    """Any of them is right; none: the context has no answer."""
+    """The right answers, each of which is enough; empty: the context has no answer."""
     start: int
-    """Of the first in the context, in characters; -1 without an answer."""
+    """The place of the first answer in the context, in characters; -1: the context has no answer."""
 
 
 class _StartAndEnd(nn.Module):
-    """Give the model's two outputs alone."""
+    """Wrap a model, and give its two outputs alone."""
 
     def __init__(self, model: PreTrainedModel) -> None:
         super().__init__()
@@ -59,7 +60,8 @@ class _StartAndEnd(nn.Module):
 class QuestionAnswering(Texts, SoftmaxLosses, Task):
     """Find a question's answer in its context.
 
-    Raw outputs are start and end logits, [tokens, 2]; a row's are its answer's score, start and end character, [3].
+    Raw outputs are start and end logits, [tokens, 2]. A row's output is [3]: the score of its answer, and the answer's
+    start and end in characters.
     """
 
     output_names = ("start_logits", "end_logits")
@@ -91,12 +93,16 @@ class QuestionAnswering(Texts, SoftmaxLosses, Task):
             if len(ids) + special >= self.max_length:
                 raise DataError(
                     f"the question {question[:60]!r} alone has {len(ids)} tokens, but texts are cut to "
-                    f"{self.max_length} (stages.prepare.max_length); raise that, or leave the question out"
+                    f"{self.max_length} (stages.prepare.max_length); raise max_length, or leave the question out"
                 )
         return super().encode(reader, contents, references)
 
     def example(self, tokenized: Tokenized, reference: Any) -> Example:
-        """`reads` is each token's first and last character in the context, -1 outside of it."""
+        """Make the example of one question and its context.
+
+        `reads` is [tokens, 2]: each token's start and end in the context, in characters; -1: the token is outside of
+        it.
+        """
         pairs = zip(tokenized.offsets, tokenized.sides, strict=True)
         offsets = np.array([offset if side == 1 else (-1, -1) for offset, side in pairs], np.int64)
         if reference is None:
@@ -127,7 +133,7 @@ class QuestionAnswering(Texts, SoftmaxLosses, Task):
         return outputs, result.hidden_states if hidden else ()
 
     def rows(self, outputs: torch.Tensor, targets: torch.Tensor | None) -> torch.Tensor:
-        """Turn [batch, tokens, 2] into starts and ends by turns, [batch · 2 or fewer, tokens]."""
+        """Turn outputs, [batch, tokens, 2], into starts and ends by turns, [batch · 2 or fewer, tokens]."""
         both = outputs.transpose(1, 2)
         return both.flatten(0, 1) if targets is None else both[targets != IGNORED]
 
@@ -135,7 +141,7 @@ class QuestionAnswering(Texts, SoftmaxLosses, Task):
         return _StartAndEnd(model)
 
     def statistics(self, outputs: Sequence[Array], references: Sequence[Answers]) -> Array:
-        """Compute, by row: F1 and exact match."""
+        """Compute F1 and exact match of each row's answer."""
         return np.array(
             [
                 squad_scores(reference.context[int(start) : int(end)] if start >= 0 else "", reference.texts)
@@ -159,16 +165,17 @@ class QuestionAnswering(Texts, SoftmaxLosses, Task):
 
 
 def squad_scores(answer: str, right: Sequence[str]) -> tuple[float, float]:
-    """Compute F1 over words and exact match of an answer with the nearest right one; none: it should be empty.
+    """Compute F1 over words and exact match of an answer with the nearest right answer.
 
-    Rajpurkar et al., https://arxiv.org/abs/1606.05250: without case, signs and articles.
+    If there is no right answer, the answer should be empty. Case, punctuation and articles don't count, as in Rajpurkar
+    et al., https://arxiv.org/abs/1606.05250.
     """
     found = _normalized(answer)
     scores = []
     for text in right or ("",):
         wanted = _normalized(text)
         common = sum((Counter(found) & Counter(wanted)).values())
-        # Both empty is right, one empty is wrong.
+        # If both texts are empty, the answer is right; if one text is empty, it is wrong.
         f1 = 2 * common / (len(found) + len(wanted)) if found and wanted else float(found == wanted)
         scores.append((f1, float(found == wanted)))
     return max(one for one, _ in scores), max(one for _, one in scores)
@@ -180,7 +187,11 @@ def _normalized(text: str) -> list[str]:
 
 
 def _texts_and_starts(label: Any, where: str) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    """Read the forms that answers come in: SQuAD's dict, a list of such, texts, one text; no texts: there is no answer."""
+    """Read answers in one of their forms: SQuAD's dict, a list of such dicts, several texts, or one text.
+
+    Returns:
+        The right answers and, if the label has them, their places in characters. No answers: the context has none.
+    """
     found = label if isinstance(label, dict) else {"text": label}
     if isinstance(label, list) and label and all(isinstance(one, dict) for one in label):
         found = {name: [one.get(name) for one in label] for name in ("text", "answer_start")}
@@ -190,8 +201,8 @@ def _texts_and_starts(label: Any, where: str) -> tuple[tuple[str, ...], tuple[in
         good = isinstance(starts, list) and len(starts) == len(texts) and all(isinstance(one, int) for one in starts)
     if not good:
         raise DataError(
-            f'{where}: answers should be a text, several, or {{"text": [...], "answer_start": [...]}} with the places in the '
-            f"context, got {str(label)[:80]}"
+            f'{where}: answers should be a text, several texts, or {{"text": [...], "answer_start": [...]}} with their places in '
+            f"the context, got {str(label)[:80]}"
         )
     return tuple(texts), tuple(starts or ())
 

@@ -1,7 +1,8 @@
 """List the tasks that edgeprune handles, under optimum's names, in one closed table.
 
-An entry of `TASKS` says what other rooms need to know of a task before its code runs. The code itself needs torch, and is
-imported by `task_for` and `resolve_spec`; importing this module is light. The other constants are views of the table:
+An entry of `TASKS` says what other packages need to know about a task before its code runs. The code itself needs
+torch; `task_for` and `resolve_spec` import it, so that importing this module is light. The other constants are views of
+the table:
 
     source = DataSource(DataSpec(train="reviews.jsonl"), columns=COLUMNS["text-classification"], offline=False)
 """
@@ -48,24 +49,24 @@ TaskName = Literal[
 
 @dataclass(frozen=True, kw_only=True)
 class TaskEntry:
-    """Hold what is known of a task without its code."""
+    """Hold what is known about a task without its code."""
 
     code: str
-    """The module of `edgeprune/tasks` and the class in it, `module:Class`."""
+    """The module of `edgeprune/tasks` and the class in it, as `module:Class`."""
     columns: Columns
-    """The columns that its data has, by the names they are guessed from."""
+    """The columns that the task's data has, with the names that each is guessed from."""
     postprocess: str
     """The module of `edgeprune/ondevice` that turns outputs into answers in a package."""
     head: str
-    """What the name of a checkpoint's class ends in that was trained for this task."""
+    """The end of the class name of a checkpoint that was trained for this task."""
     named_by_head: bool = True
-    """Whether a checkpoint of that class is for this task unless another is asked for."""
+    """Whether a checkpoint of that class is for this task unless another task is asked for."""
     problem_types: bool = False
     """Whether the task has a problem type: whether a row has one label, several, or a number."""
     taught_only: bool = False
-    """Whether it has no loss of its own, and learns from the dense model alone."""
+    """Whether the task has no loss of its own, and learns from the dense model alone."""
     whole_texts: bool = False
-    """Whether it has one answer a text, whatever the text: any two pieces make another."""
+    """Whether the task gives one answer for any text, so that pieces of two texts make another valid text."""
 
     @property
     def preprocess(self) -> str:
@@ -103,7 +104,7 @@ TASKS: dict[TaskName, TaskEntry] = {
         columns=Columns(content=_TEXT),
         postprocess="postprocess_fill_mask",
         head="ForMaskedLM",
-        named_by_head=False,  # most often it is where another task starts from
+        named_by_head=False,  # most often, another task starts from such a checkpoint
     ),
     "feature-extraction": TaskEntry(
         code="feature_extraction:FeatureExtraction",
@@ -141,18 +142,18 @@ def resolve_spec(source: "Source") -> "TaskSpec":
     """Resolve a task for one model and its data.
 
     Raises:
-        DataError: Labels that can't be learned from, or an image that can't be read.
+        DataError: The labels can't be learned from, or an image can't be read.
     """
     return _code(source.task).resolve(source)
 
 
 def task_for(spec: "TaskSpec") -> "Task":
-    """Make the code of a resolved task."""
+    """Create the task that a spec describes."""
     return _code(spec.task)(spec)
 
 
 def load_reader(name: TaskName, folder: Path, max_length: int | None) -> "Reader":
-    """Load what makes a task's inputs, from a model's folder; `max_length` as in `TaskSpec`."""
+    """Load the reader that makes a task's inputs from a model's folder; `max_length` is as in `TaskSpec`."""
     if name in IMAGE_TASKS:
         from edgeprune.models.image_reader import load_image_reader
 

@@ -1,4 +1,7 @@
-"""Find out which task a build is for: the one asked for, or the one that its checkpoint was trained for. Light: no torch."""
+"""Find out which task a build is for: the task asked for, or the task that its checkpoint was trained for.
+
+The module is light: it needs no torch.
+"""
 
 from collections.abc import Sequence
 from typing import Any, get_args
@@ -12,29 +15,29 @@ __all__ = ["has_head", "resolve_problem_type", "resolve_task"]
 
 
 def resolve_task(asked: str | None, config: dict[str, Any]) -> TaskName:
-    """Resolve the task asked for (optimum's names and synonyms), or the one the checkpoint's architecture is for.
+    """Resolve the task asked for, or the task that the checkpoint's architecture is for.
 
     Args:
-        asked: None: what the checkpoint is for.
+        asked: The task's name or synonym, in optimum's words. None: the task is what the checkpoint is for.
         config: The model's config.json.
 
     Raises:
-        UsageError: A task that edgeprune doesn't handle, or of texts where the model reads images, or the reverse.
-        ModelError: An architecture that says nothing, and no task asked for.
+        UsageError: edgeprune doesn't handle the task, or the task is on texts and the model reads images (or reversed).
+        ModelError: No task is asked for, and the architecture doesn't name one.
     """
     images = reads_images(config)
     task = _trained_for(config, images=images) if asked is None else _named(asked)
     if images != (task in IMAGE_TASKS):
         fitting = [name for name in TASKS if images == (name in IMAGE_TASKS)]
         raise UsageError(
-            f"the model reads {'images' if images else 'texts'}, which {task} is not for; its tasks are "
+            f"the model reads {'images' if images else 'texts'}, but {task} is not for these; choose one of "
             f"{', '.join(fitting)} (--task)"
         )
     return task
 
 
 def resolve_problem_type(asked: str | None, task: TaskName) -> ProblemType | None:
-    """Resolve the problem type asked for; None: nothing was asked.
+    """Resolve the problem type asked for; None: no type was asked for.
 
     Raises:
         UsageError: There is no such type, or the task has none.
@@ -43,7 +46,7 @@ def resolve_problem_type(asked: str | None, task: TaskName) -> ProblemType | Non
         return None
     if not TASKS[task].problem_types:
         having = [name for name, entry in TASKS.items() if entry.problem_types]
-        raise UsageError(f"--problem-type is for {' and '.join(having)}, the task here is {task}")
+        raise UsageError(f"--problem-type is for {' and '.join(having)}, but the task here is {task}")
     for known in get_args(ProblemType):
         if asked == known:
             return known  # type: ignore[no-any-return]
@@ -51,7 +54,7 @@ def resolve_problem_type(asked: str | None, task: TaskName) -> ProblemType | Non
 
 
 def has_head(task: TaskName, architectures: Sequence[str] | None) -> bool:
-    """Say whether a checkpoint was trained for the task, by the `architectures` of its config.json."""
+    """Tell whether a checkpoint was trained for the task, by the `architectures` of its config.json."""
     return next(iter(architectures or []), "").endswith(TASKS[task].head)
 
 

@@ -1,15 +1,16 @@
-"""Say what a task does, in five roles, so that a stage asks for those it needs.
+"""Say what a task does, in five roles, so that a stage asks only for the roles that it needs.
 
     RowEncoding   rows of data → examples: the model's inputs and the loss's targets
     Computation   examples → outputs: how the model is loaded, run and exported
-    Losses        outputs → what training and gradients lower
+    Losses        outputs → what training and gradient criteria lower
     Measurement   outputs → metrics and answers, compared with references
-    Packaging     what a package and its card say of how rows are read
+    Packaging     what a package and its card say about how rows are read
 
-A model gives raw outputs: [labels] or [hidden] a row, or something a token. The task reads of them what doesn't depend on
-the tokenizer (a row's output): a model whose vocabulary was pruned is compared with the dense one by these.
+A model gives raw outputs: [labels] or [hidden] for each row, or something for each token. From them, the task reads a
+row's output, which doesn't depend on the tokenizer. A model whose vocabulary was pruned can therefore be compared with
+the dense model.
 
-A task is one class, put together from roles that tasks share (`text`, `image`, `losses`) and from its own.
+A task is one class, put together from roles that tasks share (`text`, `image`, `losses`) and from roles of its own.
 """
 
 from abc import ABC, abstractmethod
@@ -41,10 +42,10 @@ class RowEncoding(ABC):
     def encode(
         self, reader: Reader, contents: Sequence[Content], references: Sequence[Any] | None = None
     ) -> list[Example]:
-        """Encode every row as the reader makes it, and with references the targets."""
+        """Encode every row with the reader. With references, the examples have targets."""
 
     def behind_cut(self, examples: Sequence[Example]) -> float:
-        """Compute the share of what is asked for that lies behind max_length, out of the model's sight."""
+        """Compute the share of the answers that lie behind max_length, where the model can't see them."""
         return 0.0
 
 
@@ -53,9 +54,9 @@ class Computation(ABC):
 
     spec: TaskSpec
     output_names: ClassVar[tuple[str, ...]]
-    """Names of the exported graph's outputs; where there are several, they are stacked along a new last axis."""
+    """The names of the exported graph's outputs. Several outputs are stacked along a new last axis."""
     max_batch_tokens: ClassVar[int] = 2048
-    """Most padded tokens that are predicted at once."""
+    """The most padded tokens that are predicted at once."""
 
     @property
     def auto_class(self) -> Any:
@@ -63,31 +64,31 @@ class Computation(ABC):
         return TasksManager.get_model_class_for_task(self.spec.task, framework="pt", library="transformers")
 
     def config_overrides(self) -> dict[str, Any]:
-        """Say what a dense model's config gets for this task when it is loaded."""
+        """Give the entries that a dense model's config gets for this task when the model is loaded."""
         labels = dict(enumerate(self.spec.labels))
         return {"id2label": labels, "label2id": {name: number for number, name in labels.items()}} if labels else {}
 
     def model_arguments(self, model_type: str) -> dict[str, Any]:
-        """Say what the auto class is called with to leave out parts that this task doesn't use."""
+        """Give the arguments by which the auto class leaves out parts that this task doesn't use."""
         return {}
 
     def forward(
         self, model: nn.Module, batch: Batch, *, hidden: bool = False
     ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
-        """Compute raw outputs, and with `hidden` the states after the embeddings and after each layer.
+        """Compute raw outputs and, with `hidden`, the states after the embeddings and after each layer.
 
-        States are [batch, tokens, hidden] each.
-        Given `targets`, a task by token may leave out the outputs of tokens that have none.
+        States are [batch, tokens, hidden] each. Given `targets`, a task by token may leave out the outputs of tokens
+        that have no target.
         """
         result = model(**model_inputs(batch), output_hidden_states=hidden)
         return result.logits, result.hidden_states if hidden else ()
 
     def read(self, raw: Array, example: Example) -> Array:
-        """Read a row's output of its raw output, which may have padding at its end."""
+        """Read a row's output from its raw output, which may have padding at its end."""
         return raw
 
     def among(self, outputs: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-        """Give a dense model's raw outputs as one has them whose vocabulary is these of its tokens."""
+        """Reduce a dense model's raw outputs to a vocabulary that has only these of its tokens."""
         return outputs
 
     def exportable(self, model: PreTrainedModel) -> nn.Module:
@@ -97,11 +98,11 @@ class Computation(ABC):
 
 
 class Losses(ABC):
-    """Compute what training and gradient criteria lower, of batches of raw outputs."""
+    """Compute what training and gradient criteria lower, from batches of raw outputs."""
 
     @abstractmethod
     def label_loss(self, outputs: torch.Tensor, targets: torch.Tensor, reduction: Reduction = "mean") -> torch.Tensor:
-        """Compute the training loss over the rows; 0 where none has a target."""
+        """Compute the training loss over the rows; 0 if no row has a target."""
 
     @abstractmethod
     def distill_loss(
@@ -113,10 +114,10 @@ class Losses(ABC):
     def divergence_loss(
         self, outputs: torch.Tensor, generator: torch.Generator, targets: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Sum over the rows what gradient criteria differentiate where there are no labels.
+        """Compute what gradient criteria differentiate if there are no labels, summed over the rows.
 
-        The divergence from these very outputs has no gradient here, so this is a random function of the outputs whose
-        squared gradients average to its curvature.
+        The divergence of the outputs from themselves has a gradient of 0. This loss is therefore a random function of
+        the outputs, whose squared gradients average to the divergence's curvature.
         """
 
 
@@ -126,23 +127,26 @@ class Measurement(ABC):
     @property
     @abstractmethod
     def metric_name(self) -> str:
-        """Name the primary metric, higher is better."""
+        """Name the primary metric; a higher value is better."""
 
     @abstractmethod
     def references(self, table: Table, *, where: str) -> Sequence[Any] | None:
-        """Give what outputs are compared with, one a row; None: the dense model's outputs.
+        """Give what outputs are compared with, one reference for each row; None: the dense model's outputs.
 
         Args:
-            table: Rows and labels.
-            where: What an error calls them.
+            table: The rows and their labels.
+            where: The name of the table in a message.
 
         Raises:
-            DataError: A label that the model doesn't have, or that doesn't belong to its row.
+            DataError: The model doesn't have a row's label, or the label doesn't fit the row.
         """
 
     @abstractmethod
     def statistics(self, outputs: Sequence[Array], references: Sequence[Any]) -> Array:
-        """Compute what the metrics are made of, [rows, statistics]: rows can be drawn again without reading them again."""
+        """Compute the figures of each row that the metrics are made of, [rows, statistics].
+
+        Rows can then be drawn again without reading their outputs again.
+        """
 
     @abstractmethod
     def summary(self, statistics: Array) -> dict[str, float]:
@@ -154,10 +158,10 @@ class Measurement(ABC):
 
     @abstractmethod
     def same_answer(self, a: Array, b: Array) -> bool:
-        """Say whether two outputs of a row lead to the same answer, or to values that hardly differ."""
+        """Tell whether two outputs of a row lead to the same answer, or to values that hardly differ."""
 
     def values(self, output: Array) -> Array:
-        """Give the part of a row's output whose distance to another's says how near two models compute."""
+        """Give the numbers in a row's output whose distance says how nearly two models agree."""
         return output
 
 
@@ -170,19 +174,19 @@ class Packaging(ABC):
 
     @abstractmethod
     def example_inputs(self, reader: Reader) -> tuple[str, ...]:
-        """Give what a package's card gives to run.py."""
+        """Give the inputs that a package's card gives to run.py in its example."""
 
     @abstractmethod
     def reading(self, reader: Reader) -> dict[str, JsonValue]:
-        """Give what edgeprune.json says for the package's preprocess.py."""
+        """Give the settings in edgeprune.json that the package's preprocess.py needs."""
 
     @abstractmethod
     def reading_notes(self, reader: Reader) -> str:
-        """Write a sentence about it for the package's card."""
+        """Write a sentence for the package's card about how rows are read."""
 
 
 class Task(RowEncoding, Computation, Losses, Measurement, Packaging):
-    """Do one task, for one model's labels: all roles together."""
+    """Do one task for one model's labels, with all roles together."""
 
     def __init__(self, spec: TaskSpec) -> None:
         self.spec = spec
@@ -193,16 +197,16 @@ class Task(RowEncoding, Computation, Losses, Measurement, Packaging):
         """Resolve the task for one model and its data.
 
         Raises:
-            DataError: Labels that can't be learned from, or an image that can't be read.
+            DataError: The labels can't be learned from, or an image can't be read.
         """
 
     @property
     def kind(self) -> Literal["text", "image"]:
-        """Name what a row is."""
+        """Say whether a row is a text or an image."""
         return "image" if self.spec.task in IMAGE_TASKS else "text"
 
     def linear_baseline(
         self, train: Table, train_references: Sequence[Any], test: Table, test_references: Sequence[Any]
     ) -> float | None:
-        """Compute the metric of a linear model of plain features on the same rows; None where that makes no sense."""
+        """Compute the metric of a linear model of plain features on the same rows; None: it makes no sense here."""
         return None

@@ -20,7 +20,7 @@ class Source:
 
     task: TaskName
     folder: Path
-    """The model's."""
+    """The model's folder."""
     config: PreTrainedConfig
     inputs: tuple[str, ...]
     splits: Mapping[SplitName, Table]
@@ -36,13 +36,13 @@ class Source:
 
     @property
     def train_labels(self) -> list[Label]:
-        """Give the labels to learn from, of a task that has some."""
+        """Give the labels to learn from; only a task with labels has some."""
         assert self.train.labels is not None  # noqa: S101 (a labelled task's columns name a label, so its table has one)
         return self.train.labels
 
     @property
     def has_head(self) -> bool:
-        """Say whether the checkpoint's head is trained for the task."""
+        """Tell whether the checkpoint's head is trained for the task."""
         return has_head(self.task, self.config.architectures)
 
     def head_labels(self) -> tuple[str, ...]:

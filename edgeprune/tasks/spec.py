@@ -1,4 +1,4 @@
-"""Hold a task as it was resolved for one model and its data: what `task.json` says. Light: no torch."""
+"""Hold a task as it was resolved for one model and its data: what `task.json` says. The module needs no torch."""
 
 from typing import Literal
 
@@ -16,13 +16,13 @@ class TaskSpec(Frozen):
 
     task: TaskName
     problem_type: ProblemType | None = None
-    """Of a classification of texts or images; None for other tasks."""
+    """The problem type of a classification of texts or images; None for other tasks."""
     labels: tuple[str, ...] = ()
-    """In the order of the model's outputs."""
+    """The labels, in the order of the model's outputs."""
     max_length: int | None = None
-    """Tokens a text is cut to; None for images."""
+    """The number of tokens that a text is cut to; None for images."""
     inputs: tuple[str, ...]
-    """Names of the model's inputs."""
+    """The names of the model's inputs."""
     pair: bool = False
     """Whether a row is two texts."""
     unanswerable: bool = False

@@ -1,4 +1,4 @@
-"""Encode and describe texts, for every task on them: a tokenizer reads them, and they are cut to a length."""
+"""Encode and describe texts, for every task on texts. A tokenizer reads the texts, and they are cut to a length."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,23 +20,23 @@ __all__ = ["Texts", "Tokenized", "tokenizer_of"]
 
 @dataclass(frozen=True)
 class Tokenized:
-    """Hold one text, or two that belong together, as a tokenizer gave it back."""
+    """Hold one text, or two texts that belong together, as a tokenizer read it."""
 
     text: Text
     inputs: Encoding
     offsets: Sequence[tuple[int, int]]
-    """By token, the first character and the one after the last, in its own text."""
+    """By token, its first character and the character after its last, in the text that the token is from."""
     sides: Sequence[int | None]
-    """By token, which of the two texts it is of; None for special tokens."""
+    """By token, the number of the text that it is from, 0 or 1; None for special tokens."""
     tokenizer: PreTrainedTokenizerFast
 
 
 class Texts(RowEncoding, Packaging):
-    """Encode and describe rows that are texts, or pairs of them."""
+    """Encode and describe rows that are texts, or pairs of texts."""
 
     spec: TaskSpec
     truncation: ClassVar[str] = "longest_first"
-    """Which of two texts is cut where both are too long, in tokenizers' words."""
+    """Which of two texts is cut if both together are too long, in the tokenizer's words."""
 
     @property
     def max_length(self) -> int:
@@ -47,7 +47,7 @@ class Texts(RowEncoding, Packaging):
     def encode(
         self, reader: Reader, contents: Sequence[Content], references: Sequence[Any] | None = None
     ) -> list[Example]:
-        """Encode every text's tokens, cut to max_length, and with references the targets."""
+        """Encode every text's tokens, cut to max_length. With references, the examples have targets."""
         tokenizer, texts = tokenizer_of(reader), cast("Sequence[Text]", contents)
         firsts = [text if isinstance(text, str) else text[0] for text in texts]
         seconds = [text[1] for text in texts if not isinstance(text, str)] or None
@@ -69,7 +69,7 @@ class Texts(RowEncoding, Packaging):
         ]
 
     def example(self, tokenized: Tokenized, reference: Any) -> Example:
-        """Make the example of one text, its target of what its output is compared with (None: without a target)."""
+        """Make the example of one text. Its reference becomes its target; None: the example has no target."""
         return Example(tokenized.inputs, None if reference is None else np.asarray(reference))
 
     def golden(self, content: Content, reader: Reader) -> Text:
@@ -83,7 +83,7 @@ class Texts(RowEncoding, Packaging):
         return self.example_texts(tokenizer_of(reader))
 
     def example_texts(self, tokenizer: PreTrainedTokenizerFast) -> tuple[str, ...]:
-        """Give what a package's card gives to run.py."""
+        """Give the texts that a package's card gives to run.py in its example."""
         return ("A text.", "Another one.") if self.spec.pair else ("A text.",)
 
     def reading(self, reader: Reader) -> dict[str, JsonValue]:

@@ -1,4 +1,4 @@
-"""Classify texts, or pairs of them."""
+"""Classify texts, or pairs of texts."""
 
 from typing import Any
 
@@ -10,15 +10,15 @@ __all__ = ["TextClassification"]
 
 
 class TextClassification(Texts, Classification):
-    """Give a text a label, labels or a number."""
+    """Give a text a label, several labels or a number."""
 
     def plain_features(self, train: Table, test: Table) -> tuple[Any, Any] | None:
-        """Compute TF-IDF of words and pairs of words; None where the texts have no words at all."""
+        """Compute TF-IDF of words and pairs of words; None: the texts have no words at all."""
         from sklearn.feature_extraction.text import TfidfVectorizer
 
         vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
         try:
             features = vectorizer.fit_transform([" ".join(flat([text])) for text in train.texts])
-        except ValueError:  # what it raises without any word
+        except ValueError:  # the texts have no word
             return None
         return features, vectorizer.transform([" ".join(flat([text])) for text in test.texts])

@@ -1,7 +1,7 @@
-"""Classify words: a label a word; spans (F1) where labels are B- and I- tags, else accuracy.
+"""Classify words: give each word a label. The metric is F1 over spans if labels are B- and I- tags, else accuracy.
 
-A word has the label of its first token. Spans are counted as in the CoNLL evaluation (and seqeval): right are those whose
-label, first and last word are all right.
+A word has the label of its first token. Spans are counted as in the CoNLL evaluation (and seqeval): a span is right if
+its label, its first word and its last word are all right.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,10 @@ __all__ = ["TokenClassification"]
 
 
 class TokenClassification(Texts, SoftmaxLosses, Task):
-    """Give every word a label. Raw outputs are logits, [tokens, labels]; a row's are its words', [words, labels]."""
+    """Give every word a label.
+
+    Raw outputs are logits, [tokens, labels]. A row's output is the logits of its words, [words, labels].
+    """
 
     output_names = ("logits",)
 
@@ -41,18 +44,18 @@ class TokenClassification(Texts, SoftmaxLosses, Task):
         return TaskSpec(task=source.task, labels=labels, max_length=source.max_length, inputs=source.inputs)
 
     def references(self, table: Table, *, where: str) -> list[Array]:
-        """Give, by row, the positions of its words' labels, [words]."""
+        """Give for each row the positions of its words' labels, [words]."""
         found = []
         for (place, labels), text in zip(labelled_rows(table, where), flat(table.texts), strict=True):
             words = text.split(" ")
             if not isinstance(labels, list) or len(labels) != len(words):
                 got = f"{len(labels)}" if isinstance(labels, list) else repr(labels)
-                raise DataError(f"{place}: a label a word expected, {len(words)} in all, got {got}")
+                raise DataError(f"{place}: expected a label for each of {len(words)} words, got {got}")
             found.append(np.array([label_number(one, self.spec.labels, place) for one in labels], np.int64))
         return found
 
     def example(self, tokenized: Tokenized, reference: Any) -> Example:
-        """`reads` is each word's first token, -1 of those that have none."""
+        """Make the example of one text. `reads` is [words]: the first token of each word; -1: the word has no token."""
         tokens = np.array(first_tokens(_words(str(tokenized.text)), tokenized.offsets), np.int64)
         if reference is None:
             return Example(tokenized.inputs, reads=tokens)
@@ -64,7 +67,7 @@ class TokenClassification(Texts, SoftmaxLosses, Task):
         return float(np.mean(np.concatenate([example.reads for example in examples]) < 0))
 
     def read(self, raw: Array, example: Example) -> Array:
-        """Read each word's logits; zeros for a word that no token is left of: it has no label."""
+        """Read each word's logits. A word that has no token left gets zeros, which stand for no label."""
         found = raw[example.reads]
         found[example.reads < 0] = 0
         return found
@@ -77,9 +80,9 @@ class TokenClassification(Texts, SoftmaxLosses, Task):
         return "f1" if has_spans(self.spec.labels) else "accuracy"
 
     def statistics(self, outputs: Sequence[Array], references: Sequence[Array]) -> Array:
-        """Count, by row: right words, words, right spans, spans found, spans there."""
+        """Count for each row the right words, all words, the right spans, the spans found, and the row's own spans."""
         rows = []
-        names = [*self.spec.labels, "O"]  # the last, at -1, of a word without a label
+        names = [*self.spec.labels, "O"]  # the last name, at -1, is for a word without a label
         for output, reference in zip(outputs, references, strict=True):
             predicted = np.where(np.ptp(output, -1) > 0, output.argmax(-1), -1)
             found, there = (set(spans([names[one] for one in tags])) for tags in (predicted, reference))
@@ -103,7 +106,7 @@ class TokenClassification(Texts, SoftmaxLosses, Task):
 
 
 def _words(text: str) -> list[tuple[int, int]]:
-    """Where the words that a text was joined of are."""
+    """Find where each word begins and ends in a text that was joined of words."""
     spans_, start = [], 0
     for word in text.split(" "):
         spans_.append((start, start + len(word)))

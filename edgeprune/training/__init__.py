@@ -1,1 +1,1 @@
-"""Train and distil a checkpoint, and go on after a kill."""
+"""Train and distil a checkpoint, and resume a training that was killed."""

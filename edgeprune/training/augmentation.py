@@ -1,7 +1,7 @@
-"""Texts put together from pieces of training texts, for which a teacher says what is right.
+"""Put texts together from pieces of training texts; a teacher says what is right for them.
 
-A pruned model imitates its teacher closely on the texts that it was trained on and less so on others. New texts need no
-labels where a teacher answers, and pieces of real ones stay close to what the model will be given.
+A pruned model imitates its teacher closely on the texts that it was trained on, and less closely on other texts. New
+texts need no labels if a teacher answers. Pieces of real texts stay close to the texts that the model will be given.
 """
 
 from collections.abc import Sequence
@@ -16,18 +16,18 @@ from edgeprune.tasks.roles import RowEncoding
 __all__ = ["Augmentation"]
 
 _SHORTEST_PIECE = 0.3
-"""Of a text's words."""
+"""The shortest piece of a text, as a share of its words."""
 
 
 class Augmentation:
-    """Draws altered texts; what is drawn is a function of seed, epoch and row alone.
+    """Draw altered texts. A draw depends on seed, epoch and row alone.
 
     Args:
-        task: On whole texts, or pairs of them.
+        task: A task on whole texts, or on pairs of whole texts.
         reader: Makes the model's inputs.
         contents: The training texts.
-        share: Of an epoch's rows that are altered.
-        seed: Of the draws.
+        share: The share of an epoch's rows that are altered.
+        seed: The seed of the draws.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Augmentation:
         self._seed = seed
 
     def draw(self, row: int, epoch: int) -> Example | None:
-        """A text in the place of a row's own, without a target; None: the row stays as it is."""
+        """Draw a text without a target to take the place of a row's own text. None: the row stays as it is."""
         generator = np.random.default_rng((self._seed, epoch, row))
         if generator.random() >= self._share:
             return None
@@ -56,7 +56,7 @@ def _altered(own: Content, other: Content, generator: np.random.Generator) -> Te
 
 
 def _put_together(own: str, other: str, generator: np.random.Generator) -> str:
-    """A piece of one text, of the other, or of both, one after the other."""
+    """Take a piece of one text, a piece of the other text, or a piece of both, one after the other."""
     pieces = (own,), (other,), (own, other), (own, other)
     return " ".join(_piece(text, generator) for text in pieces[generator.integers(len(pieces))])
 

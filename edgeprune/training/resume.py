@@ -1,4 +1,4 @@
-"""Keep a training's checkpoints so that a killed training goes on from the last whole one."""
+"""Keep a training's checkpoints, so that a killed training goes on from its last whole checkpoint."""
 
 import json
 import shutil
@@ -20,8 +20,16 @@ __all__ = ["Checkpoints", "best_checkpoint", "last_whole_checkpoint", "load_weig
 _COMPLETE = "COMPLETE"
 
 
-class Checkpoints(TrainerCallback):  # type: ignore[misc] # as above
-    """Says when to evaluate and save, marks whole checkpoints, keeps the newest and the best, checks what a resume loaded."""
+class Checkpoints(TrainerCallback):  # type: ignore[misc] # transformers' own types don't pass
+    """Say when to evaluate and save, mark whole checkpoints, and keep the newest and the best checkpoint.
+
+    Args:
+        folder: The folder of the checkpoints.
+        moments: The steps after which the model is evaluated and saved.
+        on_step: Called with (steps done, steps in all).
+        resumed: The checkpoint that the training is resumed from, which is compared with what was loaded. None: the
+            training begins.
+    """
 
     def __init__(
         self, folder: Path, moments: set[int], on_step: Callable[[int, int], None], *, resumed: Path | None
@@ -61,9 +69,9 @@ def _digests(checkpoint: Path) -> dict[str, JsonValue]:
 
 
 def last_whole_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint that is whole, as is the best one it remembers; damaged ones are deleted.
+    """Find the newest whole checkpoint whose best checkpoint so far is whole too. Delete damaged checkpoints.
 
-    Whole: its files are those that its COMPLETE file names.
+    A checkpoint is whole if its COMPLETE file has the digests of its other files. None: there is no such checkpoint.
     """
     whole = []
     for checkpoint in folder.glob("checkpoint-*"):
@@ -85,13 +93,17 @@ def _state_of(checkpoint: Path) -> TrainerState:
 
 
 def best_checkpoint(folder: Path, state: TrainerState) -> Path:
-    """The evaluated step with the highest metric; of equal ones the later, which has trained longer."""
+    """Return the checkpoint with the highest metric. Of equal ones, the later is better: it has trained longer."""
     scored = [(entry["eval_metric"], entry["step"]) for entry in state.log_history if "eval_metric" in entry]
     return folder / f"checkpoint-{max(scored)[1]}"
 
 
 def load_weights(model: PreTrainedModel, checkpoint: Path) -> None:
-    """Load a checkpoint's weights into a model, in place; a tied weight may be absent."""
+    """Load a checkpoint's weights into a model, in place. A tied weight may be absent.
+
+    Raises:
+        IntegrityError: The checkpoint lacks weights of the model, or has others.
+    """
     result = model.load_state_dict(load_file(checkpoint / "model.safetensors"), strict=False)
     model.tie_weights()
     tied = set(getattr(model, "all_tied_weights_keys", None) or ())

@@ -1,4 +1,4 @@
-"""Give a training its rows, those of equal length together."""
+"""Give a training its rows, in batches of similar length."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,15 +16,15 @@ __all__ = ["LengthGrouped", "Rows", "TrainingRows"]
 
 @dataclass(frozen=True)
 class Rows:
-    """Encoded rows and what their outputs are compared with."""
+    """Hold encoded rows, and what their outputs are compared with."""
 
     examples: Sequence[Example]
     references: Sequence[Any] | None
-    """One a row; None where only the dense model's outputs could be, and nothing is trained without them."""
+    """One reference for each row. None: there are no labels and no outputs of the dense model, so nothing is trained."""
 
 
 class TrainingRows(Dataset[Example]):
-    """Give the trainer its rows, augmented texts among them where the pipeline asks for some."""
+    """Give the trainer its rows, with augmented texts among them if the pipeline asks for some."""
 
     def __init__(
         self, examples: Sequence[Example], augmentation: Augmentation | None, epoch: Callable[[], int]
@@ -42,10 +42,10 @@ class TrainingRows(Dataset[Example]):
 
 
 class LengthGrouped(Sampler[int]):
-    """Rows in batches of similar length; an epoch's order is a function of seed and epoch alone.
+    """Order rows into batches of similar length. An epoch's order depends on seed and epoch alone.
 
-    transformers' own sampler draws from the global generator, whose state at the start of an epoch depends on whether
-    the training was resumed inside it. The epoch is asked for when iteration starts.
+    transformers' own sampler draws from the global generator. The generator's state at the start of an epoch depends on
+    whether the training was resumed inside the epoch. The epoch is asked for when iteration starts.
     """
 
     def __init__(self, lengths: list[int], batch_size: int, seed: int, epoch: Callable[[], int]) -> None:

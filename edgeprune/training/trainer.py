@@ -1,17 +1,17 @@
-"""The one use of Hugging Face's Trainer: the dense fine-tune, and distillation from the dense model.
+"""Train with Hugging Face's Trainer: fine-tune a dense model, or distil from it. No other module uses Trainer.
 
 The loss of a distilled batch is
 
     labels · task loss + logits · divergence from the teacher (T) + hidden · MSE of the hidden states
 
 (Hinton et al., https://arxiv.org/abs/1503.02531; hidden states as in TinyBERT, https://arxiv.org/abs/1909.10351: width
-pruning keeps the hidden size, so layers map one to one). Batches hold rows of similar length. The best moment by the
-selection split is kept.
+pruning keeps the hidden size, so layers map one to one). Batches hold rows of similar length. The weights with the best
+metric on the selection split are kept.
 
-An interrupted training goes on from its last whole checkpoint and ends with the same bytes as one never interrupted:
-the batches are a function of seed and epoch alone, and Trainer restores optimizer, schedule and random state. Trainer
-doesn't write its checkpoints atomically, so each gets a COMPLETE file with the digests of the others when it is whole;
-one without is deleted.
+An interrupted training goes on from its last whole checkpoint, and ends with the same bytes as a training that was
+never interrupted: the batches depend on seed and epoch alone, and Trainer restores the optimizer, the schedule and the
+random state. Trainer doesn't write its checkpoints atomically. A checkpoint therefore gets a COMPLETE file with the
+digests of its other files when it is whole; a checkpoint without that file is deleted.
 """
 
 from collections.abc import Callable, Sequence
@@ -40,14 +40,14 @@ __all__ = ["Teacher", "train"]
 
 @dataclass(frozen=True)
 class Teacher:
-    """The dense model, and how the student listens to it."""
+    """Hold the dense model, and say how the student learns from it."""
 
     model: PreTrainedModel
     config: DistillConfig
     layers: Sequence[int]
-    """The teacher's layer that each of the student's was."""
+    """For each layer of the student, the teacher's layer that it was."""
     tokens: torch.Tensor | None = None
-    """The teacher's id of each of the student's tokens; None: they are the same."""
+    """For each token of the student, the teacher's id of it. None: the ids are the same."""
 
 
 def train(
@@ -69,12 +69,12 @@ def train(
     """Train `model` in place and leave it with its best weights by the selection split.
 
     Args:
-        folder: Holds the resume state; if an interrupted training left some, this one continues it.
-        examples: What is learned from, with targets unless the teacher alone teaches.
-        selection: What decides which moment is kept.
+        folder: The folder of the resume state. If an interrupted training left some, this training continues it.
+        examples: The rows to learn from, with targets unless the teacher alone teaches.
+        selection: The rows that decide which weights are kept.
         on_step: Called with (steps done, steps in all).
-        hold_zeros: Whether projection weights that are zero stay so (unstructured pruning).
-        augmentation: Of `examples`, row by row; None: they stay as they are.
+        hold_zeros: Whether projection weights that are zero stay zero (unstructured pruning).
+        augmentation: Draws texts in place of some of `examples`. None: the examples stay as they are.
     """
     folder.mkdir(parents=True, exist_ok=True)
     steps_per_epoch = -(-len(examples) // config.batch_size)
@@ -127,7 +127,7 @@ def train(
 
 
 class _Trainer(Trainer):  # type: ignore[misc] # transformers' own types don't pass
-    """Trainer with the task's loss, the teacher, and the task's metric on the selection split."""
+    """Extend Trainer by the task's loss, the teacher, and the task's metric on the selection split."""
 
     def __init__(
         self,
@@ -169,7 +169,7 @@ class _Trainer(Trainer):  # type: ignore[misc] # transformers' own types don't p
         return int(self.state.global_step // self._steps_per_epoch)
 
     def _save(self, output_dir: str | None = None, state_dict: object = None) -> None:
-        """The weights alone, under the names that resuming looks for: not those that the family was published with."""
+        """Save the weights alone, under the names that a resume looks for; the published names may be others."""
         self.model.save_pretrained(output_dir, save_original_format=False)
 
     def compute_loss(
@@ -218,7 +218,7 @@ class _Trainer(Trainer):  # type: ignore[misc] # transformers' own types don't p
 
 
 class _HoldZeros(TrainerCallback):  # type: ignore[misc] # as above
-    """Puts back to zero, after every optimizer step, the projection weights that were zero before training."""
+    """Set the projection weights that were zero before training to zero again after every optimizer step."""
 
     def __init__(self, model: PreTrainedModel) -> None:
         weights = [projection.linear.weight for parts in layers_of(model) for projection in parts.projections]

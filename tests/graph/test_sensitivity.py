@@ -102,7 +102,7 @@ def test_a_model_that_loses_too_much_keeps_products_and_says_which(distant: Dist
     products = quantized_products(distant.exact, distant.variant.precision)
     assert steps == [(number, len(products), "steps") for number in range(1, len(products) + 1)]
     assert sentence is not None
-    assert sentence.startswith(f"int4-weights costs {before:.4f} on the selection split, fp32 0.0000; allowed are ")
+    assert sentence.startswith(f"int4-weights costs {before:.4f} on the selection split, fp32 0.0000; at most ")
     assert sentence.endswith(", ".join(settings.keep_fp32))
 
 
@@ -127,5 +127,5 @@ def test_a_limit_that_a_quarter_cannot_keep_is_said(distant: Distant, tmp_path: 
     settings, sentence = keep_metric(distant, path, 1e-9, ignored)
     assert settings == distant.variant.precision
     assert sentence is not None
-    assert sentence.endswith("With a quarter of its products in fp32 it costs too much as well: all are quantized")
+    assert sentence.endswith("A quarter of the products in fp32 isn't enough, so all products are quantized")
     assert path.read_bytes() == plain

@@ -218,7 +218,9 @@ def test_a_vocabulary_step_is_refused_before_anything_runs(place: Path) -> None:
 
 
 def test_a_task_on_texts_is_refused(place: Path) -> None:
-    refused(build(place, task="text-classification"), "the model reads images, which text-classification is not for")
+    refused(
+        build(place, task="text-classification"), "the model reads images, but text-classification is not for these"
+    )
 
 
 def test_a_model_that_does_not_say_how_images_are_made_is_refused(place: Path) -> None:

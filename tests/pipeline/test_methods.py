@@ -171,14 +171,23 @@ def test_texts_are_not_put_together_for_a_task_that_asks_for_their_words(built: 
 @pytest.mark.parametrize(
     ("step", "sentence"),
     [
-        ({"method": "layers", "remove": 2}, "steps.0.remove is 2, the model has 2 layers; at least one must stay"),
-        ({"method": "layers", "drop": [7]}, "steps.0.drop names layers 7, the model has 0, 1"),
+        (
+            {"method": "layers", "remove": 2},
+            "steps.0.remove is 2, but the model has 2 layers and at least one must stay",
+        ),
+        ({"method": "layers", "drop": [7]}, "steps.0.drop names layers 7, but the model has 0, 1"),
         (
             {"method": "layers", "drop": [0, 1]},
             "steps.0.drop names every layer that is left; a model needs at least one",
         ),
-        (HALF | {"keep_ffn": [0.5, 0.5, 0.5]}, "steps.0.keep_ffn lists 3 values, the model has 2 layers"),
-        ({"method": "magnitude", "sparsity": [0.5]}, "steps.0.sparsity lists 1 values, the model has 2 layers"),
+        (
+            HALF | {"keep_ffn": [0.5, 0.5, 0.5]},
+            "steps.0.keep_ffn should list a value for each of the model's 2 layers, got 3",
+        ),
+        (
+            {"method": "magnitude", "sparsity": [0.5]},
+            "steps.0.sparsity should list a value for each of the model's 2 layers, got 1",
+        ),
     ],
 )
 def test_layers_that_are_not_there_are_said_before_anything_runs(

@@ -48,7 +48,7 @@ def test_the_layer_that_does_least_goes_first(context: TinyContext, useless: int
         torch.testing.assert_close(context.outputs(), expected, atol=1e-3, rtol=1e-3)
     (metric,) = context.pruned.facts.values()
     assert metric == context.metric(512)
-    assert f"the metric on selection is {metric:.4f}" in context.notes[0]
+    assert f"the metric on the selection split is {metric:.4f}" in context.notes[0]
 
 
 def scripted(context: TinyContext, by_layer: dict[int, float]) -> list[int]:
@@ -101,9 +101,12 @@ def test_a_second_round_removes_what_is_still_to_go(context: TinyContext):
 @pytest.mark.parametrize(
     ("step", "message"),
     [
-        (LayersStep(method="layers", drop=(2, 7)), "drop names layers 2, 7, the model has 0, 1"),
+        (LayersStep(method="layers", drop=(2, 7)), "drop names layers 2, 7, but the model has 0, 1"),
         (LayersStep(method="layers", drop=(0, 1)), "needs at least one"),
-        (LayersStep(method="layers", remove=2), "layers.remove is 2, the model has 2 layers; at least one must stay"),
+        (
+            LayersStep(method="layers", remove=2),
+            "layers.remove is 2, but the model has 2 layers and at least one must stay",
+        ),
     ],
 )
 def test_what_would_leave_no_model_is_refused(context: TinyContext, step: LayersStep, message: str):
@@ -113,5 +116,5 @@ def test_what_would_leave_no_model_is_refused(context: TinyContext, step: Layers
 
 def test_layers_that_are_one_cannot_be_dropped(tiny_model_folder: ModelFactory):
     context = TinyContext(tiny_model_folder("albert"))
-    with pytest.raises(UsageError, match="the layers of a 'albert' model are one"):
+    with pytest.raises(UsageError, match="a 'albert' model runs one layer many times"):
         prune_layers(LayersStep(method="layers", remove=1), context.pruned, context)

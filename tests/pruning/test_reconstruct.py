@@ -126,5 +126,5 @@ def test_a_layer_gone_through_many_times_is_solved_for_all_of_them(
 def test_a_penalty_that_rounding_outweighs_is_refused():
     gram = -1e-6 * torch.eye(4, dtype=torch.float64)
     gram[0, 0] = 4.0
-    with pytest.raises(UsageError, match="a ridge of 1e-09 is too small for so few samples; raise either"):
+    with pytest.raises(UsageError, match="a ridge of 1e-09 is too small for so few samples; raise ridge or samples"):
         ridge(gram, torch.zeros(4, 2, dtype=torch.float64), 1e-9)

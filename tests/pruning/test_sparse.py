@@ -59,7 +59,7 @@ def test_by_layer_every_layer_has_its_own_sparsity(
 
 
 def test_a_list_of_the_wrong_length_is_refused(context: TinyContext):
-    with pytest.raises(UsageError, match="sparsity lists 3 values, the model has 2 layers"):
+    with pytest.raises(UsageError, match="sparsity should list a value for each of the model's 2 layers, got 3"):
         prune_magnitude(MagnitudeStep(method="magnitude", sparsity=(0.1, 0.2, 0.3)), context.pruned, context)
 
 

@@ -64,7 +64,7 @@ def test_each_layer_may_have_its_own_fraction(context: TinyContext):
     step = StructuredStep(method="structured", keep_heads=(0.25, 1.0), keep_ffn=(0.5, 0.25), align=8)
     prune_structured(step, 0, context.pruned, context)
     assert sizes(context.pruned.record) == [(1, 64), (4, 32)]
-    with pytest.raises(UsageError, match="keep_heads lists 3 values, the model has 2 layers"):
+    with pytest.raises(UsageError, match="keep_heads should list a value for each of the model's 2 layers, got 3"):
         prune_structured(StructuredStep(method="structured", keep_heads=(0.5, 0.5, 0.5)), 1, context.pruned, context)
 
 
@@ -106,7 +106,7 @@ def test_scores_of_something_else_are_refused(context: TinyContext, tmp_path: Pa
     with pytest.raises(UsageError, match="holds no scores for step 1"):
         prune_structured(step, 1, context.pruned, context)
     other = step.model_copy(update={"importance": "magnitude"})
-    with pytest.raises(UsageError, match="holds fisher scores, the step's importance is magnitude"):
+    with pytest.raises(UsageError, match="holds fisher scores, but the step's importance is magnitude"):
         prune_structured(other, 0, context.pruned, context)
     path.write_bytes(b"no scores")
     with pytest.raises(UsageError, match="is not a readable file of scores"):

@@ -133,7 +133,9 @@ def test_another_kind_of_tokenizer_is_refused():
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=Tokenizer(models.WordLevel({"[UNK]": 0, "a": 1}, unk_token="[UNK]")), unk_token="[UNK]"
     )
-    with pytest.raises(ModelError, match="model is WordLevel; a vocabulary of WordPiece, BPE or Unigram can be pruned"):
+    with pytest.raises(
+        ModelError, match="model is WordLevel; only a vocabulary of WordPiece, BPE or Unigram can be pruned"
+    ):
         shrink_tokenizer(tokenizer, [0, 1])
 
 

@@ -233,5 +233,5 @@ def test_the_interval_covers_the_true_drop_about_as_often_as_it_claims():
 def test_outputs_that_are_no_numbers_are_not_measured(bad: float):
     outputs = np.zeros((4, 2), np.float32)
     outputs[2, 1] = bad
-    with pytest.raises(ParityError, match="finite numbers, some are not"):
+    with pytest.raises(ParityError, match="finite numbers, but some are not"):
         measure(TASK, outputs, np.zeros(4, np.int64), dense_outputs=None, seed=0)

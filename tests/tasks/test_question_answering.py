@@ -115,7 +115,7 @@ def test_a_row_whose_answer_is_cut_weighs_nothing_in_the_others():
     [
         ("nowhere", "row 3: the answer 'nowhere' is not in its context"),
         (label("story", 3), "row 3: the answer 'story' is not in its context at character 3"),
-        ({"answer": "story"}, "row 3: answers should be a text, several, or {"),
+        ({"answer": "story"}, "row 3: answers should be a text, several texts, or {"),
         ({"text": [None]}, "row 3: answers should be"),
         ({"text": ["story"], "answer_start": ["x"]}, "row 3: answers should be"),
         ({"text": ["story"], "answer_start": [8, 9]}, "row 3: answers should be"),

@@ -31,17 +31,17 @@ def test_the_task_is_the_one_asked_for_or_the_checkpoints(asked: str | None, arc
         (
             "image-classification",
             {},
-            "the model reads texts, which image-classification is not for; its tasks are text-c",
+            "the model reads texts, but image-classification is not for these; choose one of text-c",
         ),
         (
             "fill-mask",
             {"image_size": 16},
-            "reads images, which fill-mask is not for; its tasks are image-classification, im",
+            "reads images, but fill-mask is not for these; choose one of image-classification, im",
         ),
         (
             "feature-extraction",
             {"image_size": [8, 8]},
-            "its tasks are image-classification, image-feature-extraction (--",
+            "choose one of image-classification, image-feature-extraction (--",
         ),
     ],
 )
@@ -79,6 +79,6 @@ def test_a_problem_type_is_a_classifications(task: Any):
 
 def test_other_tasks_have_no_problem_type():
     with pytest.raises(
-        UsageError, match="is for text-classification and image-classification, the task here is fill-mask"
+        UsageError, match="is for text-classification and image-classification, but the task here is fill-mask"
     ):
         resolve_problem_type("regression", "fill-mask")

@@ -101,8 +101,8 @@ def test_words_behind_the_cut_are_outside():
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (["O"], "row 7: a label a word expected, 2 in all, got 1"),
-        ("O", "row 7: a label a word expected, 2 in all, got 'O'"),
+        (["O"], "row 7: expected a label for each of 2 words, got 1"),
+        ("O", "row 7: expected a label for each of 2 words, got 'O'"),
         (["O", "B-X"], "row 7: the label 'B-X' is not one the model has (B-LOC, B-PER, I-LOC, I-PER, O)"),
     ],
 )

@@ -1,4 +1,7 @@
-"""Exact rewrites: each makes another graph that computes the same function. The closed table, in the order of application."""
+"""List the exact rewrites in one closed table, in the order in which they are applied.
+
+Each rewrite makes another graph that computes the same function.
+"""
 
 from edgeprune.graph.rewrites.base import Rewrite
 from edgeprune.graph.rewrites.fused_attention import FusedAttention, StandardAttention

@@ -1,9 +1,9 @@
-"""What every exact rewrite is: a pass of onnx-ir's that says how many places it changed.
+"""Define what every exact rewrite is: an onnx-ir pass that says how many places it changed.
 
-    requires → change → unused nodes and initializers removed → ensures
+    requires → change → remove unused nodes and initializers → ensures
 
-Both conditions are that the graph is one that rewrites can walk and ONNX Runtime takes: what is read was computed before,
-and no name is taken twice.
+`requires` and `ensures` check the same two conditions, so that rewrites can walk the graph and ONNX Runtime takes it:
+every value is computed before it is read, and no name is taken twice.
 """
 
 from abc import abstractmethod
@@ -20,18 +20,18 @@ __all__ = ["Changed", "Rewrite"]
 
 @dataclass
 class Changed(PassResult):  # type: ignore[misc]  # onnx-ir is Any to mypy
-    """What a rewrite did to a model."""
+    """Describe what a rewrite did to a model."""
 
     places: int
-    """How many places it changed, in the rewrite's own unit; 0: it doesn't apply, and nothing was changed."""
+    """How many places the rewrite changed, in its own unit; 0: it doesn't apply, and nothing was changed."""
 
 
 class Rewrite(InPlacePass):  # type: ignore[misc]  # onnx-ir is Any to mypy
-    """Makes another graph that computes the same function."""
+    """Make another graph that computes the same function."""
 
     @abstractmethod
     def change(self, model: onnx_ir.Model) -> int:
-        """Change `model` in place and return in how many places; 0 leaves it as it was."""
+        """Change `model` in place, and return in how many places; 0: the model is as it was."""
 
     def requires(self, model: onnx_ir.Model) -> None:
         """Raise a PreconditionError for a graph that isn't well-formed."""
@@ -48,7 +48,9 @@ class Rewrite(InPlacePass):  # type: ignore[misc]  # onnx-ir is Any to mypy
     def ensures(self, model: onnx_ir.Model) -> None:
         """Raise a PostconditionError for a graph that isn't well-formed."""
         for fault in _faults(model.graph):
-            raise PostconditionError(f"{type(self).__name__} left a graph in which {fault}: a fault in edgeprune")
+            raise PostconditionError(
+                f"{type(self).__name__} left a graph in which {fault}; this is a fault in edgeprune"
+            )
 
 
 def _faults(graph: onnx_ir.Graph) -> Iterator[str]:

@@ -1,13 +1,13 @@
-"""Attention as one operator: ONNX's `Attention`, or ONNX Runtime's `MultiHeadAttention`.
+"""Replace attention by one operator: ONNX's `Attention`, or ONNX Runtime's `MultiHeadAttention`.
 
     q, k, v [batch, tokens, heads · width], each reshaped to heads and transposed
     softmax(q · kᵀ · scale + mask) · v, transposed and reshaped back     →  Attention(q, k, v, mask)
 
 (https://onnx.ai/onnx/operators/onnx__Attention.html, from opset 23 on;
 https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md#com.microsoft.MultiHeadAttention). The four
-transposes go; which kernel is faster, and whether it makes up for what it does instead, is the race's to say. Layers may
-have different numbers of heads; one whose queries, keys and values aren't plainly split into heads (rotary positions,
-relative positions added between), or whose scores something else reads too, stays as it is.
+transposes go. The race finds out which kernel is faster, and whether it is faster than the operators that it replaces.
+Layers may have different numbers of heads. A layer stays as it is if its queries, keys and values aren't plainly split
+into heads (rotary positions, relative positions added in between), or if something else reads its scores too.
 """
 
 from abc import abstractmethod
@@ -26,27 +26,27 @@ __all__ = ["FusedAttention", "StandardAttention"]
 
 _CONTRIB = "com.microsoft"
 _OPSET, _IR_VERSION = 23, 11
-"""The first with the standard operator."""
+"""The first opset that has the standard operator, and its IR version."""
 
 
 @dataclass(frozen=True)
 class _Attention:
-    """One layer's attention in a graph."""
+    """Describe one layer's attention in a graph."""
 
     query: Value
-    """[batch, queries, heads · width]; the next two [batch, tokens, heads · width]."""
+    """The queries, [batch, queries, heads · width]; `key` and `value` are [batch, tokens, heads · width]."""
     key: Value
     value: Value
     mask: Value | None
-    """Added to the scores, broadcast to [batch, heads, queries, tokens]."""
+    """What is added to the scores, broadcast to [batch, heads, queries, tokens]; None: nothing is added."""
     heads: int
     scale: float
     result: onnx_ir.Node
-    """The Reshape that gives [batch, queries, heads · width]."""
+    """The Reshape whose output is [batch, queries, heads · width]."""
 
 
 class _OneOperator(Rewrite):
-    """Replaces every attention that is plain by one operator; a place is an attention."""
+    """Replace every plain attention by one operator; a place is one attention."""
 
     def change(self, model: onnx_ir.Model) -> int:
         graph = model.graph
@@ -72,7 +72,7 @@ class _OneOperator(Rewrite):
 
 
 class FusedAttention(_OneOperator):
-    """Replaces every attention that is plain by ONNX Runtime's operator; a place is an attention."""
+    """Replace every plain attention by ONNX Runtime's operator; a place is one attention."""
 
     def operator(self, attention: _Attention) -> onnx_ir.Node:
         inputs = [attention.query, attention.key, attention.value]
@@ -85,9 +85,9 @@ class FusedAttention(_OneOperator):
 
 
 class StandardAttention(_OneOperator):
-    """Replaces every attention that is plain by the standard's operator; a place is an attention.
+    """Replace every plain attention by ONNX's standard operator; a place is one attention.
 
-    The model's opset is raised where that is needed.
+    The model's opset is raised if the operator needs that.
     """
 
     def operator(self, attention: _Attention) -> onnx_ir.Node:
@@ -103,7 +103,7 @@ class StandardAttention(_OneOperator):
 
 
 def _plain(op: Any, query: Any, key: Any, value: Any, mask: Any, factor: Any) -> Any:
-    """What is replaced, for onnxscript's matcher: it finds it where nothing else reads the values in between."""
+    """Describe plain attention to onnxscript's matcher, which finds it if nothing else reads the values in between."""
     queries = op.Transpose(op.Reshape(query, ANY_VALUE, _outputs=["query_heads"]), perm=[0, 2, 1, 3])
     keys = op.Transpose(op.Reshape(key, ANY_VALUE, _outputs=["key_heads"]), perm=[0, 2, 3, 1])
     values = op.Transpose(op.Reshape(value, ANY_VALUE, _outputs=["value_heads"]), perm=[0, 2, 1, 3])
@@ -122,7 +122,7 @@ def _attention(
     query: Value, key: Value, value: Value, mask: Value | None, factor: Value | None, scaling: str | None,
     query_heads: Value, key_heads: Value, value_heads: Value, product: Value, weights: Value, result: Value,
 ) -> _Attention | None:  # fmt: skip
-    """What was found; None where sizes or numbers don't let it be one operator."""
+    """Return the attention that the matcher found; None: its sizes or numbers don't fit one operator."""
     heads, scale = _heads(query, query_heads), _scale(factor, scaling)
     if heads is None or scale is None:
         return None
@@ -137,7 +137,7 @@ def _attention(
 
 
 def _scale(factor: Value | None, scaling: str | None) -> float | None:
-    """What scores are multiplied with; None where that isn't one known number."""
+    """Return the number that scores are multiplied with; None: it isn't one known number."""
     if factor is None:
         return 1.0
     numbers = constant_of(factor)
@@ -147,7 +147,7 @@ def _scale(factor: Value | None, scaling: str | None) -> float | None:
 
 
 def _fits(mask: Value, scores: Value) -> bool:
-    """Whether a mask is [batch or 1, heads or 1, queries, tokens], which is all that the operator takes."""
+    """Tell whether a mask is [batch or 1, heads or 1, queries, tokens]; the operator takes no other shape."""
     if mask.shape is None or scores.shape is None or len(mask.shape) != len(scores.shape):
         return False
     wanted = [1 if size == 1 and axis < 2 else scores.shape[axis] for axis, size in enumerate(mask.shape)]
@@ -159,7 +159,7 @@ def _same_sizes(shape: onnx_ir.Shape | None, wanted: Sequence[int | onnx_ir.Symb
 
 
 def _heads(whole: Value, split: Value) -> int | None:
-    """Into how many heads a Reshape splits [batch, tokens, heads · width]; None where it does something else."""
+    """Count the heads into which a Reshape splits [batch, tokens, heads · width]; None: it does something else."""
     if whole.shape is None or split.shape is None or len(whole.shape) != 3 or len(split.shape) != 4:
         return None
     heads, width = split.shape[2], split.shape[3]

@@ -1,13 +1,14 @@
-"""The last layer for the tokens that are read.
+"""Compute the last layer only for the tokens that are read.
 
-A classifier reads one position after the last layer. Whatever is computed there row by row (queries, attention output,
-both FFN products, norms) is needed for that position only; keys and values for all. The selection is hoisted upwards
-through every operator that treats positions independently, as far as all readers of a value want the same position:
+A classifier reads one position after the last layer. Everything that the layer computes row by row (queries, attention
+output, both FFN products, norms) is needed for that position only; keys and values are needed for all positions. The
+selection is hoisted upwards through every operator that treats positions independently, as long as all readers of a
+value want the same position:
 
     Gather(LayerNorm(Add(x, FFN(x))), 0)  →  LayerNorm(Add(x', FFN(x')))  with  x' = x at position 0
 
-Nothing here knows an architecture: where an operator mixes positions (keys, values, a mean over tokens), hoisting stops,
-and where nothing is read at one position it doesn't begin. Selected values keep their axis, with size 1.
+This rewrite knows no architecture. Hoisting stops at an operator that mixes positions (keys, values, a mean over
+tokens), and it doesn't begin if nothing is read at one position. Selected values keep their axis, with size 1.
 """
 
 from collections.abc import Callable, Iterator
@@ -24,25 +25,27 @@ __all__ = ["NarrowReads"]
 
 @dataclass(frozen=True)
 class _Read:
-    """One position of a value."""
+    """Name one position of a value, on one axis."""
 
     axis: int
     position: int
 
 
 _Use = tuple[onnx_ir.Node, int]
+"""A node that reads a value, and the number of the operand that the value is."""
 _Operands = dict[int, _Read]
+"""By the number of an operand, the position that is read of it."""
 
 
 class NarrowReads(Rewrite):
-    """Computes at one position what is read at one position; a place is a matrix product that became smaller."""
+    """Compute at one position what is read at one position; a place is a matrix product that became smaller."""
 
     def change(self, model: onnx_ir.Model) -> int:
         return sum(_hoist(model.graph, node, read) for node, read in list(_selections(model.graph)))
 
 
 def _selections(graph: onnx_ir.Graph) -> Iterator[tuple[onnx_ir.Node, _Read]]:
-    """Gathers of one constant position out of several, not of a table's rows."""
+    """Yield the nodes that take one constant position out of several, and what they read. Tables' rows don't count."""
     for node in graph:
         if node.op_type != "Gather" or node.domain or node.inputs[0] is None or node.inputs[0].is_initializer():
             continue
@@ -61,7 +64,7 @@ def _hoist(graph: onnx_ir.Graph, selection: onnx_ir.Node, read: _Read) -> int:
 
     def ask(node: onnx_ir.Node, number: int, what: _Read) -> None:
         value = node.inputs[number]
-        assert value is not None  # noqa: S101 (who asks has looked)
+        assert value is not None  # noqa: S101 (the caller has checked)
         wanted[value] = what
         uses.setdefault(value, []).append((node, number))
 
@@ -123,9 +126,9 @@ def _rewire(
 
 
 def _operands(node: onnx_ir.Node, read: _Read) -> _Operands | None:
-    """By operand of a node, what of it the node's output at `read` needs; operands that are needed whole are left out.
+    """List the operands of which a node's output at `read` needs one position, and that position of each.
 
-    None: the operator mixes positions, or isn't known not to.
+    Operands that are needed whole are left out. None: the operator mixes positions, or isn't known.
     """
     rank, rule = rank_of(node.outputs[0]), _RULES.get(node.op_type)
     if rank is None or rule is None or node.domain not in ("", "ai.onnx"):
@@ -154,7 +157,7 @@ def _slice(node: onnx_ir.Node, read: _Read, rank: int) -> _Operands | None:
 
 
 def _axes(node: onnx_ir.Node, number: int, rank: int) -> list[int] | None:
-    """The axes that an operand lists, counted from 0; None where it doesn't."""
+    """Return the axes that an operand lists, counted from 0; None: there is no such operand, or it isn't known."""
     axes = constant_of(node.inputs[number]) if len(node.inputs) > number else None
     return None if axes is None else [int(axis) % rank for axis in axes.reshape(-1)]
 
@@ -178,7 +181,7 @@ def _broadcast(node: onnx_ir.Node, read: _Read, rank: int) -> _Operands | None:
         if axis < 0 or value.shape[axis] == 1:
             continue
         if read.position and not same_size(value.shape[axis], node.outputs[0].shape[read.axis]):
-            return None  # it may have one position only, which is repeated
+            return None  # the operand may have only one position, which is repeated
         found[number] = _Read(axis, read.position)
     return found
 
@@ -193,7 +196,7 @@ def _matmul(node: onnx_ir.Node, read: _Read, rank: int) -> _Operands | None:
 
 
 def _reshape(node: onnx_ir.Node, read: _Read, _rank: int) -> _Operands | None:
-    """Where the axes up to the selected one are left alone."""
+    """Pass a read on if the Reshape leaves the axes up to the selected axis alone."""
     before, after = node.inputs[0], node.outputs[0]
     assert before is not None  # noqa: S101 (Reshape has two inputs)
     if before.shape is None or after.shape is None or min(len(before.shape), len(after.shape)) <= read.axis:
@@ -203,7 +206,10 @@ def _reshape(node: onnx_ir.Node, read: _Read, _rank: int) -> _Operands | None:
 
 
 def _shape_parts(node: onnx_ir.Node, axis: int) -> list[onnx_ir.Value] | None:
-    """The parts that a Reshape's target is put together of, one an axis up to `axis`; None where it is otherwise."""
+    """Return the parts that a Reshape's target shape is put together from.
+
+    None: the target isn't put together from parts, with one part for each axis up to `axis`.
+    """
     target = node.inputs[1]
     producer = target.producer() if target is not None else None
     if producer is None or producer.op_type != "Concat":
@@ -237,4 +243,4 @@ _RULES: dict[str, Callable[[onnx_ir.Node, _Read, int], _Operands | None]] = {
     "Slice": _slice,
     "Squeeze": _squeeze,
 }
-"""By operator, how a read of its output at one position is one of its operands."""
+"""By operator, the rule that turns a read of its output at one position into reads of its operands."""

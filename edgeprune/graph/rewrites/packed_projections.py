@@ -1,9 +1,9 @@
-"""Projections of one input as one product: queries, keys and values of a layer.
+"""Pack projections of one input into one product, such as the queries, keys and values of a layer.
 
     x · Q + q,  x · K + k,  x · V + v   →   Split(x · [Q K V] + [q k v])
 
-One larger product keeps a core busier than three small ones and reads x once; the Split costs a copy. Widths may differ.
-Any linear projections that share their input are packed, whatever they are for.
+One larger product keeps a core busier than three small products and reads x once; the Split costs a copy. The widths
+may differ. All linear projections that share their input are packed, whatever they are for.
 """
 
 from collections import defaultdict
@@ -21,24 +21,24 @@ __all__ = ["PackedProjections"]
 
 @dataclass(frozen=True)
 class _Linear:
-    """input · weight + bias."""
+    """Describe one linear projection, input · weight + bias."""
 
     weight: Numbers
-    """[in, out]."""
+    """The weight, [in, out]."""
     bias: Numbers
-    """[out]."""
+    """The bias, [out]."""
     product: onnx_ir.Node
     output: onnx_ir.Value
     origin: tuple[onnx_ir.Value, onnx_ir.Value]
-    """Where weight and bias come from."""
+    """The values in the graph that hold the weight and the bias."""
 
 
 _Shared = dict[tuple[tuple[onnx_ir.Value, onnx_ir.Value], ...], tuple[onnx_ir.Value, onnx_ir.Value]]
-"""Packed weight and bias by what they are packed from: layers that share weights (ALBERT's) still do."""
+"""Packed weight and bias, by the values they are packed from. Layers that share weights (ALBERT's) still share them."""
 
 
 class PackedProjections(Rewrite):
-    """Packs projections that share their input; a place is a product that there is less."""
+    """Pack projections that share their input; a place is a product that was saved."""
 
     def change(self, model: onnx_ir.Model) -> int:
         groups: dict[onnx_ir.Value, list[_Linear]] = defaultdict(list)
@@ -54,7 +54,7 @@ class PackedProjections(Rewrite):
 
 
 def _linear(node: onnx_ir.Node) -> _Linear | None:
-    """The projection that begins with a product, or None."""
+    """Return the projection that begins with a product, or None if there is none."""
     if node.op_type != "MatMul" or node.domain:
         return None
     weight, add = constant_of(node.inputs[1]), only_use(node.outputs[0], "Add")

@@ -1,9 +1,9 @@
-"""No mask where texts are never padded.
+"""Remove the attention mask where texts are never padded.
 
-A package that is given one text at a time has an attention mask of ones. What follows from that is worked out: values all
-of whose elements are one known number (the mask, what is cast, reshaped or compared from it), and additions of 0 and
-products with 1, which are left out. Where a mask means more than padding (a window of local attention), that part stays.
-The graph loses the input: giving it a mask fails, instead of being ignored.
+A package that is given one text at a time has an attention mask of ones. From that follows which other values have one
+known number in all of their elements: what is cast, reshaped or compared from the mask. Additions of 0 and products
+with 1 are then left out. If a mask means more than padding (a window of local attention), that part of the mask stays.
+The graph loses the mask as an input: giving it a mask fails, instead of being ignored.
 """
 
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ Number = np.generic
 _SAME_ELEMENTS = {
     "Expand", "Flatten", "Gather", "GatherElements", "GatherND", "Identity", "Reshape", "Slice", "Squeeze", "Tile", "Transpose", "Unsqueeze"
 }  # fmt: skip
-"""Operators whose output has elements of their first input only."""
+"""Operators whose output consists of elements of their first input."""
 _ARITHMETIC = {
     "Abs": np.abs, "Add": np.add, "And": np.logical_and, "Div": np.divide, "Equal": np.equal, "Greater": np.greater,
     "GreaterOrEqual": np.greater_equal, "Less": np.less, "LessOrEqual": np.less_equal,
@@ -34,13 +34,16 @@ _ARITHMETIC = {
     "Mul": np.multiply, "Neg": np.negative, "Not": np.logical_not, "Or": np.logical_or, "Sub": np.subtract,
     "Where": np.where,
 }  # fmt: skip
-"""Element by element, operands broadcast."""
+"""By operator, what it computes element by element, with broadcast operands."""
 _NEUTRAL = {"Add": 0, "Sub": 0, "Mul": 1, "Div": 1, "And": True, "Or": False}
-"""By operator, the second operand that changes nothing (either operand, save for differences and quotients)."""
+"""By operator, the second operand that changes nothing. Except for Sub and Div, it may be the first operand too."""
 
 
 class Unpadded(Rewrite):
-    """Takes `attention_mask` for ones and drops it; a place is an operation on texts that went with it, the mask itself the first."""
+    """Take `attention_mask` for ones, and drop it.
+
+    A place is an operation that was left out; if none was, the mask itself counts as one place.
+    """
 
     def change(self, model: onnx_ir.Model) -> int:
         graph = model.graph
@@ -54,17 +57,17 @@ class Unpadded(Rewrite):
         for node, number in [(use.node, use.idx) for use in mask.uses()]:
             if node.op_type == "Shape":
                 node.replace_input_with(number, text)
-        RemoveUnusedNodesPass()(model)  # what is left of the mask's uses is read
-        if mask.uses():  # a mean over tokens counts them
+        RemoveUnusedNodesPass()(model)  # now only uses of the mask are left that something reads
+        if mask.uses():  # for example, a mean over tokens counts the ones
             _as_ones(graph, mask, text)
         graph.inputs.remove(mask)
         return max(1, dropped)
 
 
 def _known(graph: onnx_ir.Graph, mask: onnx_ir.Value) -> dict[onnx_ir.Value, Number]:
-    """The values whose elements are all one number, given a mask of ones."""
+    """Find the values whose elements are all one number, given a mask of ones."""
     facts = _Facts(known={mask: _one(mask)[0]})
-    with np.errstate(all="ignore"):  # a mask's least number overflows when it is added to
+    with np.errstate(all="ignore"):  # adding to the lowest number, which masks hold, overflows
         for node in graph:
             if node.inputs and node.domain in ("", "ai.onnx"):
                 facts.learn(node)
@@ -73,15 +76,15 @@ def _known(graph: onnx_ir.Graph, mask: onnx_ir.Value) -> dict[onnx_ir.Value, Num
 
 @dataclass
 class _Facts:
-    """What is known of a graph's values."""
+    """Hold what is known about a graph's values."""
 
     known: dict[onnx_ir.Value, Number]
-    """The number that all of a value's elements are."""
+    """By value, the number that all of its elements are."""
     natural: set[onnx_ir.Value] = field(default_factory=set)
-    """Values without an element below 0."""
+    """The values that have no element below 0."""
 
     def number(self, value: onnx_ir.Value | None) -> Number | None:
-        """The number that all elements are; None if they aren't, or it isn't known."""
+        """Return the number that all elements of a value are; None: they differ, or aren't known."""
         if value is None:
             return None
         if value not in self.known and (array := constant_of(value)) is not None and array.size:
@@ -91,7 +94,7 @@ class _Facts:
         return self.known.get(value)
 
     def learn(self, node: onnx_ir.Node) -> None:
-        """See what follows for a node's output."""
+        """Find out what is known about a node's output."""
         output, first = node.outputs[0], node.inputs[0]
         only: Number | None = None
         if node.op_type == "Range":
@@ -111,7 +114,7 @@ class _Facts:
 
 
 def _result(node: onnx_ir.Node, numbers: list[Number | None], *, natural: bool) -> Number | None:
-    """The number that all elements of a node's output are, or None."""
+    """Compute the number that all elements of a node's output are; None: they differ, or aren't known."""
     if node.op_type == "Where" and numbers[0] is not None:
         return numbers[1] if numbers[0] else numbers[2]
     if node.op_type == "GreaterOrEqual" and natural and numbers[1] is not None and numbers[1] <= 0:  # type: ignore[operator]
@@ -119,13 +122,13 @@ def _result(node: onnx_ir.Node, numbers: list[Number | None], *, natural: bool) 
     if any(number is None for number in numbers):
         return None
     if node.op_type == "Div" and numbers[0].dtype.kind in "iu":  # type: ignore[union-attr]
-        return None  # of whole numbers: rounded another way than Python's
+        return None  # ONNX rounds quotients of whole numbers in another way than Python
     result: Number = _ARITHMETIC[node.op_type](*numbers)  # type: ignore[operator]
     return result
 
 
 def _drop_neutral(graph: onnx_ir.Graph, known: dict[onnx_ir.Value, Number]) -> int:
-    """Leave out what adds 0 to a value or multiplies it by 1, where its shape is the result's."""
+    """Leave out, and count, operators that add 0 to a value or multiply it by 1 and keep its shape."""
     dropped = 0
     for node in graph:
         neutral, output = _NEUTRAL.get(node.op_type), node.outputs[0]
@@ -146,7 +149,7 @@ def _drop_neutral(graph: onnx_ir.Graph, known: dict[onnx_ir.Value, Number]) -> i
 
 
 def _show_scalars(graph: onnx_ir.Graph, known: dict[onnx_ir.Value, Number]) -> None:
-    """Give element-by-element operators a scalar in the place of a computed value that is one number all over."""
+    """Give element-by-element operators a scalar in place of a computed value whose elements are all one number."""
     scalars: dict[onnx_ir.Value, onnx_ir.Value] = {}
     for node in graph:
         output = node.outputs[0]
@@ -166,7 +169,7 @@ def _show_scalars(graph: onnx_ir.Graph, known: dict[onnx_ir.Value, Number]) -> N
 
 
 def _may_shrink(value: onnx_ir.Value) -> bool:
-    """Whether whoever reads a value broadcasts it, so that axes which all its operands have in size 1 may be 1 in it."""
+    """Tell whether all nodes that read a value broadcast it, so that axes of the value may shrink to size 1."""
     return not value.is_graph_output() and all(
         use.node.op_type in _ARITHMETIC
         and not use.node.domain
@@ -176,7 +179,7 @@ def _may_shrink(value: onnx_ir.Value) -> bool:
 
 
 def _shrink(value: onnx_ir.Value) -> None:
-    """Forget the shape of a value, and of what is computed from it alone."""
+    """Forget the shape of a value, and the shapes of values whose shape depends on it."""
     value.shape = None
     for use in value.uses():
         if not _keeps_shape(use.node, value):
@@ -184,7 +187,7 @@ def _shrink(value: onnx_ir.Value) -> None:
 
 
 def _keeps_shape(node: onnx_ir.Node, value: onnx_ir.Value) -> bool:
-    """Whether another operand than `value` has the shape of a node's output."""
+    """Tell whether an operand other than `value` has the shape of a node's output."""
     return any(other is not value and same_shape(other, node.outputs[0]) for other in node.inputs)
 
 
@@ -193,7 +196,7 @@ def _one(mask: onnx_ir.Value) -> npt.NDArray[Number]:
 
 
 def _as_ones(graph: onnx_ir.Graph, mask: onnx_ir.Value, text: onnx_ir.Value) -> None:
-    """Make the mask of the text's shape."""
+    """Replace the mask by ones, which the graph makes in the text's shape."""
     shape = onnx_ir.node("Shape", [text])
     ones = onnx_ir.node("Expand", [constant(graph, "one", _one(mask)), shape.outputs[0]])
     introduce(graph, shape.outputs[0], "text_shape", onnx_ir.DataType.INT64, onnx_ir.Shape([2]))

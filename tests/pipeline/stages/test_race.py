@@ -261,7 +261,7 @@ def test_a_rewrite_that_is_not_exact_is_dropped_with_a_note(
     metrics = Quantize(variant, tolerance=TOLERANCE, drop_limit=None, round_number=1)(work)
     (note,) = metrics.notes
     assert note.startswith("the rewrite fused-attention was left out: outputs differ from PyTorch's by ")
-    assert note.endswith(", allowed are 1e-04")
+    assert note.endswith(", but at most 1e-04 is allowed")
     made = read_variant(Artifact(folder, Manifest.model_construct()))
     assert made is not None
     assert made.rewrites == DEFAULT_REWRITES
@@ -299,7 +299,7 @@ def test_only_the_rewrite_at_fault_is_left_out(
     assert found.applied == ("unpadded", "packed-projections", "standard-attention")
     (sentence,) = found.dropped
     assert sentence.startswith("the rewrite narrow-reads was left out: ")
-    assert sentence.endswith({"wrong": "allowed are 1e-04", "raises": "AssertionError: no message"}[fault])
+    assert sentence.endswith({"wrong": "at most 1e-04 is allowed", "raises": "AssertionError: no message"}[fault])
     assert found.agreement.relative_error < TOLERANCE
 
 
@@ -319,7 +319,9 @@ def test_a_quantized_graph_that_rounding_does_not_explain_is_not_shipped(
     monkeypatch.setattr(quantization, "convert", with_a_broken_scale)
     variant = Variant(rewrites=(), precision=INT8, session=SessionOptions(threads=1))
     work = work_of(built, tmp_path, dense=("prepare", 0), onnx=("export", 1))
-    with pytest.raises(ParityError, match=r"int8-dynamic: outputs are \d+% of their own size away .* at most 50% are"):
+    with pytest.raises(
+        ParityError, match=r"int8-dynamic: outputs differ .* by \d+% of their own size, .* at most 50%;"
+    ):
         Quantize(variant, tolerance=TOLERANCE, drop_limit=None, round_number=1)(work)
 
 
