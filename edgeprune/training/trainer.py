@@ -1,12 +1,7 @@
 """Train with Hugging Face's Trainer: fine-tune a dense model, or distil from it. No other module uses Trainer.
 
-The loss of a distilled batch is
-
-    labels · task loss + logits · divergence from the teacher (T) + hidden · MSE of the hidden states
-
-(Hinton et al., https://arxiv.org/abs/1503.02531; hidden states as in TinyBERT, https://arxiv.org/abs/1909.10351: width
-pruning keeps the hidden size, so layers map one to one). Batches hold rows of similar length. The weights with the best
-metric on the selection split are kept.
+Batches hold rows of similar length. The weights with the best metric on the selection split are kept.
+`distillation.py` has the loss of a model that has a teacher.
 
 An interrupted training goes on from its last whole checkpoint, and ends with the same bytes as a training that was
 never interrupted: the batches depend on seed and epoch alone, and Trainer restores the optimizer, the schedule and the
@@ -15,39 +10,26 @@ digests of its other files when it is whole; a checkpoint without that file is d
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch.nn import functional
 from torch.utils.data import Sampler
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from edgeprune.models.architectures import architecture_of, layers_of, state_positions
-from edgeprune.models.reader import Reader, unpadded
-from edgeprune.profiles.pipeline import DistillConfig, TrainingConfig
+from edgeprune.models.architectures import architecture_of, layers_of
+from edgeprune.models.reader import Reader
+from edgeprune.profiles.pipeline import TrainingConfig
 from edgeprune.store.environment import NumericMode
 from edgeprune.tasks.evaluation import predict_torch, to_batch
 from edgeprune.tasks.example import Example
 from edgeprune.tasks.roles import Task
 from edgeprune.training.augmentation import Augmentation
+from edgeprune.training.distillation import Teacher, distillation_loss
 from edgeprune.training.resume import Checkpoints, best_checkpoint, last_whole_checkpoint, load_weights
 from edgeprune.training.rows import LengthGrouped, Rows, TrainingRows
 
-__all__ = ["Teacher", "train"]
-
-
-@dataclass(frozen=True)
-class Teacher:
-    """Hold the dense model, and say how the student learns from it."""
-
-    model: PreTrainedModel
-    config: DistillConfig
-    layers: Sequence[int]
-    """For each layer of the student, the teacher's layer that it was."""
-    tokens: torch.Tensor | None = None
-    """For each token of the student, the teacher's id of it. None: the ids are the same."""
+__all__ = ["train"]
 
 
 def train(
@@ -184,28 +166,7 @@ class _Trainer(Trainer):  # type: ignore[misc] # transformers' own types don't p
             assert targets is not None  # noqa: S101 (without a teacher there is nothing to learn from but labels)
             outputs, _ = self._task.forward(model, inputs)
             return self._task.label_loss(outputs, targets)
-        weights = self._teacher.config
-        outputs, states = self._task.forward(model, inputs, hidden=weights.hidden > 0)
-        # accelerate runs only the trained model under autocast.
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=self.args.bf16):
-            shown = inputs
-            if self._teacher.tokens is not None:
-                shown = {**inputs, "input_ids": self._teacher.tokens[inputs["input_ids"]]}
-            wanted, wanted_states = self._task.forward(self._teacher.model, shown, hidden=weights.hidden > 0)
-            if self._teacher.tokens is not None:
-                wanted = self._task.among(wanted, self._teacher.tokens)
-        loss = weights.logits * self._task.distill_loss(outputs, wanted, weights.temperature, targets)
-        if targets is not None and weights.labels:
-            labelled = outputs[inputs["labelled"]] if "labelled" in inputs else outputs
-            loss = loss + weights.labels * self._task.label_loss(labelled, targets)
-        if weights.hidden:
-            places = state_positions(self._teacher.model.config, self._teacher.layers)
-            errors = [
-                functional.mse_loss(unpadded(ours, inputs).float(), unpadded(wanted_states[place], inputs).float())
-                for ours, place in zip(states, places, strict=True)
-            ]
-            loss = loss + weights.hidden * torch.stack(errors).mean()
-        return loss
+        return distillation_loss(model, self._task, self._teacher, inputs, bf16=self.args.bf16)
 
     def evaluate(self, *_args: object, **_kwargs: object) -> dict[str, float]:
         outputs = predict_torch(self.model, self._task, self._selection.examples, self._reader)

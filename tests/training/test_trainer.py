@@ -23,9 +23,10 @@ from edgeprune.tasks.example import Example
 from edgeprune.tasks.registry import task_for
 from edgeprune.tasks.spec import TaskSpec
 from edgeprune.training.augmentation import Augmentation
+from edgeprune.training.distillation import Teacher
 from edgeprune.training.resume import _COMPLETE
 from edgeprune.training.rows import Rows
-from edgeprune.training.trainer import Teacher, _Trainer, train
+from edgeprune.training.trainer import _Trainer, train
 from tests.conftest import ModelFactory, synthetic_rows
 
 ROWS, SELECTION, BATCH = 44, 12, 8

@@ -42,8 +42,9 @@ class Finetune(Stage):
         from edgeprune.tasks.evaluation import predict_torch
         from edgeprune.tasks.prepared import open_prepared
         from edgeprune.training.augmentation import Augmentation
+        from edgeprune.training.distillation import Teacher
         from edgeprune.training.rows import Rows
-        from edgeprune.training.trainer import Teacher, train
+        from edgeprune.training.trainer import train
 
         dense, pruned = work.parents["dense"].file("checkpoint"), work.parents["checkpoint"].file("checkpoint")
         prepared = open_prepared(work.parents["dense"], work.data, reader=pruned)
