@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgeprune.graph.calibration import mean_distance, outputs_of
+from edgeprune.graph.calibration_rows import mean_distance, outputs_of
 from edgeprune.graph.quantization import Feed, convert, quantized_products
 from edgeprune.graph.session import onnx_session, predict_onnx
 from edgeprune.models.reader import Array

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
-from edgeprune.graph.calibration import mean_distance, outputs_of
+from edgeprune.graph.calibration_rows import mean_distance, outputs_of
 from edgeprune.graph.quantization import Feed, convert
 from edgeprune.graph.references import Reference
 from edgeprune.graph.rewrite import rewrite

@@ -19,7 +19,7 @@ from transformers import BertConfig, BertForMaskedLM
 from edgeprune.base.memory import peak_memory_mb, release_memory, reset_peak
 from edgeprune.data.source import DataSource
 from edgeprune.data.table import DataSpec
-from edgeprune.graph.calibration import feeds_of, mean_distance, outputs_of
+from edgeprune.graph.calibration_rows import feeds_of, mean_distance, outputs_of
 from edgeprune.graph.quantization import _WEIGHT_TYPES, convert, quantized_products
 from edgeprune.graph.serialization import write_onnx
 from edgeprune.graph.session import onnx_session

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeprune.graph.calibration import mean_distance
+from edgeprune.graph.calibration_rows import mean_distance
 from edgeprune.graph.quantization import quantized_products
 from edgeprune.graph.sensitivity import Conversion, Kept, Nodes, keep_metric, products_to_keep
 from edgeprune.profiles.variant import Variant

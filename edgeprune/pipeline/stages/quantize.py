@@ -59,7 +59,7 @@ class Quantize(Stage):
     def run(self, work: Work) -> StageMetrics:
         import numpy as np
 
-        from edgeprune.graph.calibration import feeds_of
+        from edgeprune.graph.calibration_rows import feeds_of
         from edgeprune.graph.parity import agreement, require_nearness
         from edgeprune.graph.quantization import convert
         from edgeprune.graph.references import REFERENCES, load_references, worst_agreement

@@ -87,7 +87,7 @@ class Race(Stage):
 
     def run(self, work: Work) -> StageMetrics:
         from edgeprune.benchmark.workload import batches_of
-        from edgeprune.graph.calibration import feeds_of
+        from edgeprune.graph.calibration_rows import feeds_of
         from edgeprune.graph.references import REFERENCES, load_references
         from edgeprune.graph.variants import GraphCache, first_variants, neighbours, other_precisions, rewrite_sets
         from edgeprune.tasks.prepared import open_prepared
