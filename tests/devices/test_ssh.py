@@ -372,8 +372,11 @@ def test_a_plan_connects_nowhere(board: Board, built: Built, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"device": {"arch": "x86_64", "isa": [], "cpu": "No Such CPU"}}, "board is not a there: it is a No Such CPU"),
-        ({"device": {"arch": "aarch64", "isa": []}}, "board is not a there: it needs aarch64"),
+        (
+            {"device": {"arch": "x86_64", "isa": [], "cpu": "No Such CPU"}},
+            "board is not a there: the target is a No Such CPU",
+        ),
+        ({"device": {"arch": "aarch64", "isa": []}}, "board is not a there: the target needs aarch64"),
         (
             {"runtime": {"provider": "CUDAExecutionProvider", "threads": 1}, "precision": {"mode": "fp32"}},
             "not CUDAExecutionProvider",

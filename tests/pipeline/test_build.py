@@ -859,7 +859,7 @@ def test_a_provider_that_is_not_there_is_said_before_anything_runs(built: Built,
     store = tmp_path / "store"
     done = call(*built.arguments, "--target", target, "--store", store, "--output", tmp_path / "dist")
     assert done.code == 6
-    assert "gpu needs CUDAExecutionProvider, onnxruntime" in done.complaints[0]
+    assert "gpu needs CUDAExecutionProvider, but onnxruntime" in done.complaints[0]
     assert not store.exists()
 
 
