@@ -1,4 +1,4 @@
-"""Collect what a device answered: from processes in which models took turns, and from those that a model had alone."""
+"""Collect a device's answers, from processes in which models took turns and from processes that ran one model alone."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -21,38 +21,39 @@ __all__ = ["Alone", "Turns", "collect_alone", "collect_turns"]
 
 @dataclass
 class Turns:
-    """Hold what processes told in which models took turns, or several sessions of each ran at once; by model."""
+    """Hold the answers of processes in which models took turns, or in which a model ran in several sessions at once."""
 
     samples_ms: dict[str, list[list[float]]] = field(default_factory=lambda: defaultdict(list))
-    """One list a process."""
+    """Times of runs by model, one list for each process."""
     answers_ms: dict[str, list[list[float]]] = field(default_factory=lambda: defaultdict(list))
-    """From an input to its answer; one list a process."""
+    """Times from an input to its answer by model, one list for each process."""
     rates_per_s: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-    """Runs in a second of all parallel sessions, one a process."""
+    """Runs per second of all parallel sessions by model, one number for each process."""
     in_order: bool = True
-    """Whether samples stand in the order in which they were taken."""
+    """Whether samples are in the order in which they were taken."""
     device: DeviceFacts | None = None
     before: Conditions | None = None
-    """Of the first process; the next of the last one."""
+    """Conditions before the first process."""
     after: Conditions | None = None
+    """Conditions after the last process."""
 
 
 @dataclass
 class Alone:
-    """Hold what processes told that a model had for itself; by model."""
+    """Hold the answers of processes that ran one model alone."""
 
     cold_starts_ms: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-    """Opening the session and the first run; one a process."""
+    """Times of opening the session and of the first run together, by model, one number for each process."""
     memory_mb: dict[str, float | None] = field(default_factory=dict)
-    """The largest peak of its processes; None: the system doesn't tell."""
+    """The largest peak memory of a model's processes, by model; None: the system doesn't tell it."""
     nodes: dict[str, dict[str, int]] = field(default_factory=dict)
-    """How many each execution provider ran."""
+    """How many nodes each execution provider ran, by model."""
 
 
 def collect_turns(answers: Iterable[Answer]) -> Turns:
-    """Collect what processes told in which models took turns, in the order of the processes.
+    """Collect the answers of processes in which models took turns, in the order of the processes.
 
-    A start is none that a model had alone, and is left out.
+    Start times are left out, because other models were loaded in the same process.
     """
     turns = Turns()
     for answer in answers:
@@ -76,7 +77,7 @@ def collect_turns(answers: Iterable[Answer]) -> Turns:
 
 
 def collect_alone(answers: Iterable[Answer]) -> Alone:
-    """Collect what processes told that a model had for itself."""
+    """Collect the answers of processes that ran one model alone."""
     alone = Alone()
     for answer in answers:
         match answer:

@@ -1,10 +1,10 @@
-"""Packages timed on a target: one against the target's latency budgets, or two by turns against each other.
+"""Time packages on a target: one against the target's latency budgets, or two by turns against each other.
 
     report = benchmark([Path("dist/new"), Path("dist/old")], load_target("host"))
     report.ratio, report.ratio_interval, report.comparison        # 0.91, (0.89, 0.92), "faster"
 
-Two packages run in the same processes and take turns, so that whatever disturbs the device disturbs both; what is said of
-them is said of their ratio.
+Two packages run in the same processes and take turns, so that whatever disturbs the device disturbs both. The verdict
+is about the ratio of their times.
 """
 
 import contextlib
@@ -32,26 +32,26 @@ Comparison = Literal["faster", "slower", "can't tell"]
 
 
 class BenchmarkReport(Frozen):
-    """The document of `benchmark --json`."""
+    """Report a benchmark, as the document that `benchmark --json` prints."""
 
     schema_version: Literal[1] = 1
     target: str
     device: DeviceRow
     latency: list[LatencyRow]
-    """A row a package, called by its path."""
+    """One row for each package. The package's path is its name."""
     ratio: float | None
-    """How many times as long as the second package the first takes; None: there was one."""
+    """The first package's time divided by the second package's time; None: there was only one package."""
     ratio_interval: tuple[float, float] | None
-    """Holds with 95%, looked at up to three times; None: too few processes."""
+    """The interval of `ratio`. It holds with 95%, even if it is looked at three times; None: too few processes."""
     comparison: Comparison | None
-    """What the first is, by the whole interval."""
+    """How the first package compares with the second, by the whole interval; None: there was only one package."""
     budget: list[BudgetRow]
     verdict: Literal["pass", "fail", "inconclusive"]
     exit_code: int
 
 
 def compare(ratio_interval: tuple[float, float] | None) -> Comparison:
-    """What the first of two is, by the interval of their ratio."""
+    """Say how the first of two packages compares with the second, by the interval of their ratio."""
     if ratio_interval is None or ratio_interval[0] <= 1 <= ratio_interval[1]:
         return "can't tell"
     return "faster" if ratio_interval[1] < 1 else "slower"
@@ -68,21 +68,22 @@ def benchmark(
     samples: Path | None = None,
     progress: Callable[[int, int, str], None] = lambda _done, _total, _unit: None,
 ) -> BenchmarkReport:
-    """Time one package, or two by turns.
+    """Time one package, or two packages by turns.
 
     Args:
-        packages: Folders or .tar.gz.
-        target: Its latency budgets judge one package.
+        packages: One or two packages: folders or .tar.gz files.
+        target: The target's profile. Its latency budgets judge a single package.
         runner: How the target is reached.
-        config: How many processes, runs and warm-up runs.
+        config: How many processes, runs and warm-up runs are made.
         inputs: Texts, or paths of images; None: the first package's goldens.
-        max_regression: Of two: the share by which the first may be slower; a ratio above is a missed budget.
-        samples: The file that every sample is written to; None: none is kept.
-        progress: Called with (done, total, unit).
+        max_regression: For two packages: the share by which the first may be slower. A larger ratio is a missed budget.
+            None: there is no limit.
+        samples: The file that every sample is written to; None: samples are not kept.
+        progress: A function that is called with (done, total, unit).
 
     Raises:
-        UsageError: No packages, or of different tasks.
-        IntegrityError: A package is not as it was made.
+        UsageError: A path is no package, or the packages are for different tasks.
+        IntegrityError: A package's files are not what they were when it was made.
         TargetError: The target can't be reached.
     """
     with contextlib.ExitStack() as stack:
@@ -96,8 +97,8 @@ def benchmark(
         for other in others:
             if described[other]["task"] != described[first]["task"]:
                 raise UsageError(
-                    f"{first} is for {described[first]['task']}, {other} for {described[other]['task']}; compare packages of "
-                    f"one task"
+                    f"{first} is for {described[first]['task']}, but {other} is for {described[other]['task']}; "
+                    f"compare packages of the same task"
                 )
         contents = contents_of(folders[first], described[first], inputs)
         loads = {
@@ -136,7 +137,7 @@ def benchmark(
 def _judge(
     target: Target, found: Measured, loads: Mapping[str, Load], sizes_mb: Mapping[str, float], limit: float | None
 ) -> list[BudgetRow]:
-    """One package by the target's budgets, of two the first by how much slower it may be."""
+    """Judge one package by the target's budgets, or the first of two packages by how much slower it may be."""
     first, *others = loads
     if others:
         if limit is None:

@@ -1,4 +1,4 @@
-"""Time packages on several targets at once; targets on one device take turns."""
+"""Time packages on several targets at once. Targets on the same device take turns."""
 
 import contextlib
 import threading
@@ -30,9 +30,19 @@ def fleet(
     samples: Path | None = None,
     emit: Emit = ignore,
 ) -> list[BenchmarkReport | EdgepruneError]:
-    """`benchmark` on several targets, at once where they are different devices; in the targets' order.
+    """Run `benchmark` on several targets. Different devices are timed at once.
 
-    A target that fails leaves its error in its place.
+    Args:
+        packages: One or two packages: folders or .tar.gz files.
+        targets: Profiles of the targets.
+        config: How many processes, runs and warm-up runs are made.
+        inputs: Texts, or paths of images; None: the first package's goldens.
+        max_regression: For two packages: the share by which the first may be slower; None: there is no limit.
+        samples: The file that every sample is written to; None: samples are not kept.
+        emit: A function that is handed every event.
+
+    Returns:
+        One report for each target, in the order of the targets. If a target failed, its error is in the report's place.
 
     Raises:
         TargetError: A target can't be timed from here at all.
@@ -75,11 +85,13 @@ def fleet(
 
 
 class _Together:
-    """The progress of several targets as one stage's: those that haven't begun are taken for as long as the others.
+    """Show the progress of several targets as the progress of one stage.
+
+    A target that hasn't begun yet is counted with the mean length of the others.
 
     Args:
-        emit: Is handed the events.
-        count: How many targets.
+        emit: A function that is handed the events.
+        count: How many targets there are.
     """
 
     def __init__(self, emit: Emit, count: int) -> None:
@@ -87,10 +99,10 @@ class _Together:
         self._count = count
         self._lock = threading.Lock()
         self._parts: dict[int, Progress] = {}
-        """The last of each target."""
+        """The last progress of each target, by the target's number."""
 
     def of(self, number: int) -> Callable[[int, int, str], None]:
-        """Give what takes one target's progress."""
+        """Give a function that takes the progress of one target."""
 
         def tell(done: int, total: int, unit: str) -> None:
             with self._lock:
@@ -100,7 +112,7 @@ class _Together:
         return tell
 
     def ended(self, number: int) -> None:
-        """Nothing more will come of a target."""
+        """Note that a target has ended, so that its progress counts as complete."""
         with self._lock:
             if (last := self._parts.get(number)) is not None and last.done < last.total:
                 self._parts[number] = replace(last, total=last.done)

@@ -1,7 +1,7 @@
-"""Search for the fastest variant in heats: each is one race, and the winner goes into the next.
+"""Search for the fastest variant in heats: each heat is one race, and its winner goes into the next heat.
 
-It is a local search. The first heat finds an incumbent; a later heat races the incumbent against its neighbours, which
-differ from it in one thing. The search ends when the incumbent wins again, or after so many heats.
+This is a local search. The first heat finds an incumbent. Each later heat races the incumbent against its neighbours,
+which differ from it in one thing. The search ends when the incumbent wins again, or after a given number of heats.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,14 +15,14 @@ __all__ = ["Timer", "local_search", "run_heat"]
 
 
 class Timer(Protocol[VariantT]):
-    """Says of variants whether they run on a target, and how long they take there."""
+    """Tell which variants run on a target, and how long they take there."""
 
     def refused(self, variants: Sequence[VariantT]) -> Mapping[VariantT, str]:
-        """Say why the target refuses a variant, for each that it refuses."""
+        """Name the variants that the target refuses, and say why it refuses each one."""
         ...
 
     def measure(self, variants: Sequence[VariantT], processes: int, samples: int) -> Samples[VariantT]:
-        """Time variants, see `race.Measure`."""
+        """Time variants. See `race.Measure`."""
         ...
 
 
@@ -32,12 +32,12 @@ def run_heat(
     """Race the candidates that the target doesn't refuse.
 
     Args:
-        candidates: One at least, each of another variant.
-        timer: Asks the target.
-        config: How many processes and samples.
+        candidates: At least one candidate, each with another variant.
+        timer: What asks the target.
+        config: How many processes and samples are taken.
 
     Returns:
-        The winner, and a row for each candidate, the refused ones last.
+        The winner, and a row for each candidate. Refused candidates come last.
 
     Raises:
         TargetError: The target refuses every candidate.
@@ -63,16 +63,16 @@ def local_search(
     heat: Callable[[Sequence[VariantT]], RaceResult[VariantT]],
     most: int,
 ) -> Iterator[RaceResult[VariantT]]:
-    """Yield heats in which the winner so far meets its neighbours; the last one's winner is the search's.
+    """Yield heats in which the winner so far meets its neighbours.
 
-    A variant that lost isn't timed again.
+    The winner of the last heat is the winner of the search. A variant that lost isn't timed again.
 
     Args:
-        first: The heat before.
-        others: What the second heat's incumbent meets beside its neighbours.
-        neighbours: The variants that differ in one thing.
-        heat: Races the incumbent, which comes first, against others; it may have none.
-        most: The most heats to run.
+        first: The first heat, which has been run already.
+        others: Variants that the incumbent meets in the second heat, in addition to its neighbours.
+        neighbours: Gives the variants that differ from a variant in one thing.
+        heat: Races the incumbent against others. The incumbent comes first in the list, and may be alone.
+        most: The largest number of heats to run.
     """
     incumbent, raced = first.winner, set(first.rows)
     rivals = others

@@ -1,4 +1,7 @@
-"""Time models by turns until they can be judged, and say what was found. The stage and the `benchmark` command share it."""
+"""Time models by turns until they can be judged, and make rows of the result.
+
+The `benchmark` stage and the `benchmark` command share this module.
+"""
 
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -37,10 +40,10 @@ from edgeprune.profiles.target import Workload
 __all__ = ["Load", "Measured", "measure"]
 
 _ALONE = 3
-"""Processes that each model has for itself."""
+"""How many processes run each model alone."""
 
 _THROUGHPUT_S = 1.0
-"""Seconds that parallel sessions run in each process."""
+"""Seconds for which parallel sessions run in each process."""
 
 
 @dataclass(frozen=True)
@@ -50,32 +53,40 @@ class Load:
     path: Path
     session: SessionOptions
     batches: list[JsonValue]
-    """As `protocol.Batch`; equally many for every model."""
+    """Batches in the form of `protocol.Batch`; every model has equally many."""
     largest: JsonValue
-    """The one that memory is measured with."""
+    """The largest batch, with which memory is measured."""
     package: Path | None = None
-    """A folder, from whose texts or images to answers is timed too; None: it isn't."""
+    """Folder of the package that is also timed from an input to its answer; None: no package is timed."""
     contents: list[JsonValue] = field(default_factory=list)
-    """These, as goldens keep them; equally many for every model."""
+    """Texts or images that the package is given, in the form of goldens; every package has equally many."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Hold what a device answered, and make rows of it."""
+    """Hold what a device answered, and make rows of the answers."""
 
     turns: Turns
     alone: Alone
 
     @property
     def device_row(self) -> DeviceRow:
-        """What was measured on."""
+        """The device that was measured, with its conditions before and after."""
         turns = self.turns
         assert turns.device is not None  # noqa: S101 (every process begins with it)
         facts = turns.device.model_dump(exclude={"kind"})
         return DeviceRow(**facts, before=_conditions_row(turns.before), after=_conditions_row(turns.after))
 
     def row(self, name: str, *, provider: str, threads: int, workload: Workload, lengths: str) -> LatencyRow:
-        """Make one model's row."""
+        """Make the row of one model.
+
+        Args:
+            name: The model's name.
+            provider: ONNX Runtime's execution provider.
+            threads: Threads of the model's session.
+            workload: The workload that was timed.
+            lengths: The lengths of the inputs, in the words of `LatencyRow.lengths`.
+        """
         samples_ms, answers_ms = self.turns.samples_ms[name], self.turns.answers_ms.get(name, [])
         rates = [rate * workload.batch_size for rate in self.turns.rates_per_s.get(name, [])]
         percentiles: dict[str, object] = {}
@@ -121,17 +132,18 @@ def measure(
     undecided: Callable[[Measured], bool],
     progress: Callable[[int, int, str], None],
 ) -> Measured:
-    """Time models by turns; memory and cold start are read in processes that each model has for itself.
+    """Time models by turns. Memory and cold start are measured in processes that run one model alone.
 
     Args:
         runner: How the target is reached.
-        loads: By name.
-        config: How many processes, runs and warm-up runs.
+        loads: Each model and what it is given, by the model's name.
+        config: How many processes, runs and warm-up runs are made.
         provider: ONNX Runtime's execution provider.
-        parallel: Sessions that run at once to tell the throughput; 1: it isn't measured.
+        parallel: How many sessions run at once when throughput is measured; 1: throughput isn't measured.
         samples: The file that every line of the agent is written to.
-        undecided: Whether as many processes again could tell what these can't; they are taken, `LOOKS` times in all.
-        progress: Called with (done, total, unit).
+        undecided: Says whether more processes could decide what was measured so far. If so, as many processes again are
+            run, until there were `LOOKS` looks in all.
+        progress: A function that is called with (done, total, unit).
     """
     asking = _Asking(runner, loads, provider, config.warmup)
     a_look = config.processes * (2 if any(load.package for load in loads.values()) else 1)
@@ -179,7 +191,7 @@ class _Asking:
         return {name: load.path for name, load in self.loads.items()}
 
     def by_turns(self, processes: range) -> Iterator[Said]:
-        """Time models by turns, then their packages."""
+        """Time models by turns, then their packages by turns."""
         timed = LatencyRequest(
             provider=self.provider,
             sessions=self._sessions,
@@ -200,9 +212,9 @@ class _Asking:
             yield from time_by_turns(self.runner, answered, packages, processes=processes)
 
     def at_once(self, parallel: int, processes: int) -> Iterator[Said]:
-        """Have several sessions of each model run at once."""
+        """Run several sessions of each model at once."""
         for process in range(processes):
-            # Where a second is short, each process takes other batches.
+            # A second may be too short for all batches, so each process begins with other batches.
             first = {name: process * len(load.batches) // processes for name, load in self.loads.items()}
             request = ThroughputRequest(
                 provider=self.provider,
@@ -218,7 +230,7 @@ class _Asking:
                 yield Said(answer, process)
 
     def alone(self) -> Iterator[Said]:
-        """Give each model processes for itself."""
+        """Run each model in processes of its own."""
         for name, load in list(self.loads.items()) * _ALONE:
             request = MemoryRequest(
                 provider=self.provider, sessions=self._sessions, batches={name: [load.largest]}, warmup=self.warmup

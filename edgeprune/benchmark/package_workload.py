@@ -1,4 +1,7 @@
-"""What a package is given when it is timed: texts or images as its own tokenizer and preprocessing make them. Light: no torch."""
+"""Make what a package is given when it is timed: texts or images, prepared by the package's own preprocessing.
+
+Light: no torch.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -19,11 +22,16 @@ from edgeprune.tasks.registry import PREPROCESS
 __all__ = ["contents_of", "package_load"]
 
 Feed = Mapping[str, Any]
-"""A session's inputs by name; arrays whose first dimension is the row."""
+"""A session's inputs by name: arrays whose first dimension is the row."""
 
 
 def contents_of(folder: Path, described: Mapping[str, Any], inputs: Sequence[str] | None) -> list[Any]:
-    """The texts or images of lines, as run.py reads them, or of a package's goldens.
+    """Read texts or images from lines, as run.py does, or from a package's goldens.
+
+    Args:
+        folder: The package's folder.
+        described: The content of the package's `edgeprune.json`.
+        inputs: The lines: texts, or paths of images; None: the package's goldens are read.
 
     Raises:
         UsageError: The lines don't fit the package's task.
@@ -41,17 +49,18 @@ def contents_of(folder: Path, described: Mapping[str, Any], inputs: Sequence[str
 def package_load(
     folder: Path, described: Mapping[str, Any], contents: Sequence[Any], samples: int, target: Target
 ) -> Load:
-    """A package and what it makes of some inputs, in a seeded order.
+    """Make the load of a package: its model, and batches of some inputs in a seeded order.
 
     Args:
-        folder: The package's.
-        described: Its `edgeprune.json`.
+        folder: The package's folder.
+        described: The content of the package's `edgeprune.json`.
         contents: Texts or images.
-        samples: How many batches.
-        target: Its workload says how large they are, how long texts are, and whether answers are timed too.
+        samples: How many batches are made.
+        target: The target's profile. Its workload says how large batches are, how long texts are, and whether answers
+            are timed too.
 
     Raises:
-        UsageError: The package can't be given these, or not as the workload asks.
+        UsageError: The package can't read the inputs, or can't be given them as the workload asks.
     """
     module = import_module(f"edgeprune.ondevice.{PREPROCESS[described['task']]}")
     inputs = module.Inputs(folder, described)
@@ -79,25 +88,26 @@ def package_load(
 
 
 def _of_length(feed: Feed, length: int | str, described: Mapping[str, Any]) -> Feed:
-    """A text cut or repeated to a number of tokens. Raises ValueError where it can't be."""
+    """Cut or repeat a text to a number of tokens. Raise ValueError if the package doesn't take so many."""
     if not isinstance(length, int):
         return feed
     limit = described.get("max_length")
     if limit is None:
-        raise ValueError(f"workload.lengths is {length} tokens, and it reads images, which all have one size")
+        raise ValueError(f"workload.lengths is {length} tokens, but the package reads images, which all have one size")
     if length > limit:
-        raise ValueError(f"workload.lengths is {length} tokens, and it cuts texts to {limit}")
+        raise ValueError(f"workload.lengths is {length} tokens, but the package cuts texts to {limit}")
     return {name: np.resize(values, (1, length)) for name, values in feed.items()}
 
 
 def _together(feeds: Sequence[Feed]) -> Feed:
-    """One batch, padded on the right. Raises ValueError where the package takes no padding."""
+    """Make one batch of several inputs, padded on the right. Raise ValueError if the package takes no padding."""
     widths = {values.shape[1] for feed in feeds for values in feed.values()}
     if len(widths) == 1:
         return {name: np.concatenate([feed[name] for feed in feeds]) for name in feeds[0]}
     if "attention_mask" not in feeds[0]:
         raise ValueError(
-            "workload.batch_size is above 1, and its graph takes no padding (rewrite unpadded); build it for batches"
+            "workload.batch_size is above 1, but the package's graph takes no padding (rewrite unpadded); build the "
+            "package for a target with that workload.batch_size"
         )
     padded = {
         name: [np.pad(feed[name], [(0, 0), (0, max(widths) - feed[name].shape[1])]) for feed in feeds]
@@ -107,7 +117,10 @@ def _together(feeds: Sequence[Feed]) -> Feed:
 
 
 def _as_json(feed: Feed, number: int) -> dict[str, JsonValue]:
-    """A session's inputs as the agent reads them; of images, whose pixels take the same time whatever they are, drawn."""
+    """Write a session's inputs as the agent reads them.
+
+    Pixels are drawn on the device, because every image takes the same time.
+    """
     return {
         name: values.tolist()
         if values.dtype == np.int64

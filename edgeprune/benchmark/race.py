@@ -1,10 +1,12 @@
 """Find the fastest of several candidates: successive halving, then a final of the last few in fresh processes.
 
-Everything is measured through a callback, so that a verdict is a function of samples alone. A round takes few samples of
-many candidates and leaves out the slower half, the next takes more of fewer (Jamieson and Talwalkar,
-https://arxiv.org/abs/1502.07943). A candidate stays in spite of its time if it may be as fast as the fastest, and if
-everything that seems faster is more complex. The least complex of those that the final can't tell from the fastest wins,
-so a twin never does, however many there are and whatever the order.
+Everything is measured through a callback, so that a verdict is a function of samples alone. The first round takes few
+samples of many candidates and leaves out the slower half. Each next round takes more samples of fewer candidates
+(Jamieson and Talwalkar, https://arxiv.org/abs/1502.07943).
+
+A slower candidate stays if it may be as fast as the fastest one, and if everything that seems faster is more complex.
+The final selects the candidates that can't be told from the fastest one, and the least complex of these wins. So a more
+complex twin never wins, whatever the number and the order of the candidates.
 """
 
 import math
@@ -21,45 +23,49 @@ __all__ = ["Candidate", "Measure", "RaceResult", "RaceRow", "Samples", "VariantT
 VariantT = TypeVar("VariantT", bound=Hashable)
 
 Samples = Mapping[VariantT, Sequence[Sequence[float]]]
-"""Variant to its samples, in ms, one sequence a process."""
+"""Samples in ms by variant, one sequence for each process."""
 Measure = Callable[[Sequence[VariantT], int, int], Samples[VariantT]]
-"""Times variants by turns on the same inputs: (variants, processes, samples of each in each process) → samples."""
+"""A function that times variants by turns on the same inputs: (variants, processes, samples in each process) →
+samples."""
 
 _FINALISTS = 3
 _NOISE = 0.01
-"""A gain below this share is none: it would change with the day."""
+"""Smallest share that counts as a gain. A smaller gain would change from day to day."""
 _TIE_TOLERANCE = 0.02
-"""A variant that seems slower by more is no tie, even where few turns can't be sure of it."""
+"""Largest share by which a tied variant may seem slower, even if there are too few turns to be sure that it is."""
 
 
 @dataclass(frozen=True)
 class Candidate(Generic[VariantT]):
-    """Hold a variant that races, and what decides between it and others that are equally fast."""
+    """Hold a variant that races, and what decides between variants that are equally fast."""
 
     variant: VariantT
-    """What is timed; its identity in the race."""
+    """The variant that is timed. It is the candidate's identity in the race."""
     name: str
-    """For people; the first in the alphabet wins where two are equally fast and equally complex."""
+    """The name that people read. Of two that are equally fast and equally complex, the first in the alphabet wins."""
     complexity: tuple[int, ...]
-    """The lower wins where two are equally fast; the first number counts most."""
+    """How complex the variant is; the first number counts most. Of two that are equally fast, the less complex one
+    wins."""
 
 
 class RaceRow(Frozen):
     """Report how one variant did."""
 
     variant: str
-    """Its name."""
+    """The variant's name."""
     p50_ms: float | None
-    """Median of the last samples taken; None: it was not timed, `why` says for which reason."""
+    """Median of the samples that were taken last; None: the variant was not timed, and `why` says why not."""
     ratio: float | None
-    """Its time through that of the variant that `why` names (the winner's own: 1), of turns on the same inputs."""
+    """The variant's time divided by the time of the variant that `why` names, by turns on the same inputs. The winner's
+    is 1."""
     ratio_interval: tuple[float, float] | None
-    """95% interval of `ratio`; None: too few turns for one."""
+    """95% interval of `ratio`; None: too few turns for an interval."""
     samples: int
+    """How many samples of the variant were taken last."""
     max_error: float | None = None
-    """Largest difference of its outputs from PyTorch's, before any quantization."""
+    """Largest difference of the variant's outputs from PyTorch's, before any quantization."""
     why: str
-    """Why it won or lost."""
+    """Why the variant won, lost or was not timed."""
 
     @classmethod
     def untimed(cls, name: str, why: str) -> "RaceRow":
@@ -73,7 +79,7 @@ class RaceResult(Generic[VariantT]):
 
     winner: VariantT
     rows: Mapping[VariantT, RaceRow]
-    """One for each variant."""
+    """One row for each variant."""
 
 
 def race(
@@ -87,14 +93,15 @@ def race(
     """Find the fastest candidate.
 
     Args:
-        candidates: One at least, each of another variant.
-        measure: Takes the samples.
-        processes: Fresh processes of the final.
-        samples: Of each candidate in the first round's one process, and in each process of the final.
+        candidates: At least one candidate, each with another variant.
+        measure: The function that takes the samples.
+        processes: How many fresh processes the final has.
+        samples: How many samples of each candidate are taken in the single process of the first round, and in each
+            process of the final.
         block: Samples in one turn.
 
     Returns:
-        The winner, and rows in the candidates' order.
+        The winner, and rows in the order of the candidates.
     """
     finalists, rows = _halve(candidates, measure, samples=samples, block=block)
     found = measure([one.variant for one in finalists], processes, samples)
@@ -109,7 +116,7 @@ def race(
 def _halve(
     candidates: Sequence[Candidate[VariantT]], measure: Measure[VariantT], *, samples: int, block: int
 ) -> tuple[list[Candidate[VariantT]], dict[VariantT, RaceRow]]:
-    """Leave out the slower half of the candidates until a few are left; return these, and rows of the others."""
+    """Leave out the slower half of the candidates until a few are left. Return the few, and rows of the others."""
     left, round_number = list(candidates), 0
     rows: dict[VariantT, RaceRow] = {}
     while len(left) > _FINALISTS:
@@ -130,14 +137,14 @@ def _halve(
 
 
 def _ranked(candidates: Sequence[Candidate[VariantT]], found: Samples[VariantT]) -> list[Candidate[VariantT]]:
-    """Sort candidates, the fastest first."""
+    """Sort candidates by their median time, the fastest first."""
     return sorted(candidates, key=lambda one: (_median(found[one.variant]), one.complexity, one.name))
 
 
 def _ties(
     ranked: Sequence[Candidate[VariantT]], found: Samples[VariantT], block: int, *, most: float = math.inf
 ) -> list[Candidate[VariantT]]:
-    """Select those that may be as fast as the first, and seem to take at most `most` times as long; in their order."""
+    """Select candidates that may be as fast as the first one, and that seem to take at most `most` times as long."""
 
     def may_be_as_fast(one: Candidate[VariantT]) -> bool:
         against = _compare(one, ranked[0], found, block)
@@ -147,7 +154,7 @@ def _ties(
 
 
 def _pareto_front(ranked: Sequence[Candidate[VariantT]]) -> list[Candidate[VariantT]]:
-    """Select, of candidates with the fastest first, those that are simpler than everything faster."""
+    """Select the candidates that are simpler than every faster one. Candidates are in order, the fastest first."""
     return [
         one for place, one in enumerate(ranked) if all(one.complexity < other.complexity for other in ranked[:place])
     ]
@@ -155,10 +162,12 @@ def _pareto_front(ranked: Sequence[Candidate[VariantT]]) -> list[Candidate[Varia
 
 @dataclass(frozen=True)
 class _Comparison:
-    """Hold how many times as long as another a candidate takes, and the 95% interval; None: too few turns for one."""
+    """Compare the time of one candidate with the time of another."""
 
     ratio: float
+    """The first one's time divided by the other one's."""
     interval: tuple[float, float] | None
+    """95% interval of `ratio`; None: too few turns for an interval."""
 
 
 def _compare(one: Candidate[VariantT], other: Candidate[VariantT], found: Samples[VariantT], block: int) -> _Comparison:

@@ -8,22 +8,22 @@ __all__ = ["ConditionsRow", "DeviceRow", "LatencyRow"]
 
 
 class ConditionsRow(Frozen):
-    """What may change from run to run; None where the device doesn't tell, and `reasons` says why."""
+    """Record what may change from run to run. A fact is None if the device doesn't tell it, and `reasons` says why."""
 
     governor: str | None
     frequency_mhz: float | None
     temperature_c: float | None
     throttle_events: int | None
-    """Of the cores that were used, since the device was started."""
+    """How often the cores that were used were throttled since the device was started."""
     load_1min: float | None
     quota_cores: float | None
-    """CPU time a cgroup allows; None without a reason: no limit."""
+    """CPU time that a cgroup allows, in cores. None without an entry in `reasons`: there is no limit."""
     affinity: tuple[int, ...] | None
     reasons: dict[str, str]
 
 
 class DeviceRow(Frozen):
-    """What latencies were measured on, as the agent saw it; None where the device doesn't tell."""
+    """Record the device that was measured, as the agent saw it. A fact is None if the device doesn't tell it."""
 
     arch: str
     isa: tuple[str, ...]
@@ -33,46 +33,51 @@ class DeviceRow(Frozen):
     python: str | None
     onnxruntime: str | None
     before: ConditionsRow | None = None
-    """Of the first process that was timed; the next of the last one."""
+    """Conditions before the first process that was timed."""
     after: ConditionsRow | None = None
+    """Conditions after the last process that was timed."""
 
 
 class LatencyRow(Frozen):
-    """One model's latency on the target; None where it was not measured or can't be claimed."""
+    """Record one model's latency on the target. A figure is None if it was not measured, or if samples were too few."""
 
     artifact: str
-    """`dense-fp32`, `dense` (the dense model in the result's precision) or `final`."""
+    """In a build: `dense-fp32`, `dense` (the dense model in the result's precision) or `final`. Else the package's
+    path."""
     provider: str
     threads: int
     batch_size: int
     lengths: str
-    """`data`, `inputs`, or the fixed number of tokens."""
+    """Lengths of the inputs: `data` (the test rows' own), `inputs` (the given inputs' own), or the fixed number of
+    tokens."""
     samples: int
     p50_ms: float | None
     p90_ms: float | None
     p95_ms: float | None = None
     p99_ms: float | None = None
     p50_interval_ms: tuple[float, float] | None
-    """These hold with 95%, looked at up to three times."""
+    """This interval and the next three hold with 95%, even if they are looked at three times."""
     p90_interval_ms: tuple[float, float] | None
     p95_interval_ms: tuple[float, float] | None = None
     p99_interval_ms: tuple[float, float] | None = None
     processes: int = 0
     converged: bool | None = None
-    """Whether times in a process were steady; False: they still rose or fell by more than 5%; None: their order isn't known."""
+    """Whether times were steady in a process. False: the second half was more than 5% slower or faster than the first.
+    None: it isn't known, because the times have no order or there was one process."""
     cold_start_ms: float | None = None
-    """Opening the session and the first run, median over processes that run this model alone."""
+    """Time of opening the session and of the first run together, median over processes that run this model alone."""
     peak_memory_mb: float | None
-    """Of a fresh process that runs this model alone, its imports included."""
+    """Peak memory of a fresh process that runs this model alone, including its imports."""
     nodes: dict[str, int] = Field(default_factory=dict)
-    """Execution provider to how many of the graph's nodes it ran."""
+    """How many of the graph's nodes each execution provider ran."""
     text_p50_ms: float | None = None
-    """From a text, or the bytes of an image's file, to its answer, one at a time, as the package's `run.py` gives it."""
+    """Time from a text, or the bytes of an image's file, to its answer, one at a time, as the package's `run.py` gives
+    it."""
     text_p90_ms: float | None = None
     text_p50_interval_ms: tuple[float, float] | None = None
     text_p90_interval_ms: tuple[float, float] | None = None
     sessions: int = 1
-    """In parallel, for the next two."""
+    """How many sessions ran in parallel when throughput was measured."""
     throughput_per_s: float | None = None
-    """Texts or images that went through the model in a second, of all sessions together."""
+    """How many texts or images went through the model per second, in all sessions together."""
     throughput_interval_per_s: tuple[float, float] | None = None

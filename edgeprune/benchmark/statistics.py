@@ -1,17 +1,21 @@
-"""Latency samples to percentiles and intervals; pure functions over raw samples.
+"""Turn latency samples into percentiles and intervals, with pure functions over raw samples.
 
-A percentile is refused below the number of samples that lets it be claimed with 99% confidence (MLPerf LoadGen's
-rule): p50 16, p90 64, p95 130, p99 662; and where processes are too short to hold it: 7 samples in each for p90, 14 for
-p95, 70 for p99.
+A percentile is given only if there are enough samples to claim it with 99% confidence (MLPerf LoadGen's rule): 16 for
+p50, 64 for p90, 130 for p95, 662 for p99. Each process must also be long enough: 7 samples for p90, 14 for p95, 70 for
+p99.
 
-Fresh processes differ more than runs inside one, so a process is one observation: a percentile is the median over
-processes of each one's own, estimated so that its median is right whatever the distribution (Hyndman and Fan, The American
-Statistician 50, 1996, definition 8). Its interval is the sign test's, between order statistics of processes (Conover, Practical
-Nonparametric Statistics, ch. 3.2): it assumes that processes are independent, nothing of how times are distributed or hang
-together inside one. The bootstrap over a handful of processes would be too narrow.
+Fresh processes differ more than runs inside one process, so a process is one observation. A percentile is computed for
+each process, and the median over processes is given. The estimate for a process is the one whose median is right for
+every distribution (Hyndman and Fan, The American Statistician 50, 1996, definition 8).
 
-A budget that lies inside an interval may be asked for again with more processes, `LOOKS` times at most. Each look is at
-`LEVEL`, so that all of them together hold 95% (Bonferroni); below `FEWEST_PROCESSES` no interval is that sure.
+The interval of a percentile comes from the sign test: it lies between order statistics of processes (Conover, Practical
+Nonparametric Statistics, ch. 3.2). It assumes that processes are independent. It assumes nothing about how times are
+distributed or depend on each other inside a process. A bootstrap over a handful of processes would give an interval
+that is too narrow.
+
+If a budget lies inside an interval, more processes may be run, and the interval is looked at again, at most `LOOKS`
+times. Each look is at `LEVEL`, so that all looks together hold with 95% (Bonferroni). With fewer than
+`FEWEST_PROCESSES` no interval is that sure.
 """
 
 import math
@@ -32,27 +36,34 @@ __all__ = [
 ]
 
 MINIMUM_SAMPLES = {50: 16, 90: 64, 95: 130, 99: 662}
-"""Percentile to the fewest samples, of all processes together, that it may be claimed from."""
+"""The smallest number of samples, in all processes together, from which each percentile may be claimed."""
 
 LOOKS = 3
+"""How often an interval may be looked at."""
 LEVEL = 1 - 0.05 / LOOKS
+"""The confidence of an interval at a single look."""
 FEWEST_PROCESSES = 7
-"""The smallest and the largest of so many hold the median with a probability of 1 - 2 · 0.5^7 = 98.4%."""
+"""The smallest number of processes that allows an interval at `LEVEL`. The median lies between the smallest and the
+largest of seven values with a probability of 1 - 2 · 0.5^7 = 98.4%."""
 
 
 _TAIL = 0.7
-"""Samples of a process that should lie beyond a percentile: about where the estimate stops being the largest sample."""
+"""How many samples of a process should lie beyond a percentile. With fewer, the estimate is about the largest
+sample."""
 
 STEADY = 0.05
-"""Largest share by which the second half of a process's samples may differ from its first."""
+"""Largest share by which the second half of a process's samples may differ from the first half."""
 
 
 def percentile(samples_ms: Sequence[Sequence[float]], q: int) -> float | None:
-    """The q-th percentile of a process, in ms, median over processes; None when there are too few samples.
+    """Compute the q-th percentile of each process, and give the median over processes.
 
     Args:
-        samples_ms: One sequence of samples a process, in ms.
+        samples_ms: One sequence of samples for each process, in ms.
         q: 50, 90, 95 or 99.
+
+    Returns:
+        The percentile in ms. None if there are too few samples.
     """
     import numpy as np
 
@@ -63,12 +74,20 @@ def percentile(samples_ms: Sequence[Sequence[float]], q: int) -> float | None:
 
 
 def percentile_interval(samples_ms: Sequence[Sequence[float]], q: int) -> tuple[float, float] | None:
-    """The interval of `percentile` at `LEVEL`; None for too few processes or samples."""
+    """Compute the interval of `percentile` at `LEVEL`. None if there are too few processes or samples."""
     return None if percentile(samples_ms, q) is None else order_interval(_by_process(samples_ms, q), LEVEL)
 
 
 def order_interval(values: Sequence[float], level: float) -> tuple[float, float] | None:
-    """A distribution-free interval of the median that independent values are drawn around; None for too few of them."""
+    """Compute an interval of the median from independent values, whatever their distribution.
+
+    Args:
+        values: Independent values that are drawn around the median.
+        level: The interval's confidence, from 0 to 1.
+
+    Returns:
+        The interval. None if there are too few values.
+    """
     from scipy.stats import quantile_test
 
     interval = quantile_test(values, p=0.5).confidence_interval(level)
@@ -76,10 +95,17 @@ def order_interval(values: Sequence[float], level: float) -> tuple[float, float]
 
 
 def drift(samples_ms: Sequence[Sequence[float]]) -> float | None:
-    """By which share a run in the second half of a process is slower than in the first; None for a single process.
+    """Compute the share by which a run in the second half of a process is slower than in the first half.
 
-    Every second process takes the same inputs backwards, so each input was run in a first and in a second half. Processes
-    whose own speeds differ do so in both directions, and the two medians' mean doesn't hold it.
+    Every second process takes the same inputs backwards, so each input was run in a first half and in a second half.
+    Two processes may have different speeds. That difference has opposite signs in the two medians, so their mean is
+    free of it.
+
+    Args:
+        samples_ms: One sequence of samples for each process, in ms, in the order in which they were taken.
+
+    Returns:
+        The share. None if there is only one process.
     """
     import numpy as np
 
@@ -103,15 +129,15 @@ def _by_process(samples_ms: Sequence[Sequence[float]], q: int) -> list[float]:
 def process_ratio(
     a_ms: Sequence[Sequence[float]], b_ms: Sequence[Sequence[float]], *, block: int
 ) -> tuple[float, tuple[float, float] | None]:
-    """How many times as long as `b` does `a` take: of each process the median ratio of turns, and their median.
+    """Compute how many times as long as `b` `a` takes: the median over processes of the median ratio of turns.
 
     Args:
-        a_ms: One sequence of samples a process, in ms.
-        b_ms: As many, of the same lengths, taken by turns in the same processes.
+        a_ms: One sequence of samples for each process, in ms.
+        b_ms: Samples of the same processes, with the same lengths. The two took turns.
         block: Samples in one turn.
 
     Returns:
-        The ratio, and its interval at `LEVEL` over processes; None for too few of them.
+        The ratio, and its interval at `LEVEL` over processes. The interval is None if there are too few processes.
     """
     import numpy as np
 
@@ -122,16 +148,19 @@ def process_ratio(
 def ratio_interval(
     a_ms: Sequence[Sequence[float]], b_ms: Sequence[Sequence[float]], *, block: int
 ) -> tuple[float, tuple[float, float] | None]:
-    """How many times as long as `b` does `a` take: the median ratio of turns, and its 95% interval.
+    """Compute how many times as long as `b` `a` takes: the median ratio of turns, and its 95% interval.
 
-    The two took turns, `block` samples each on the same inputs: turns that met the same disturbance are compared. The
-    interval is over turns, as if processes didn't differ: for races, in which there are too few of them. None for fewer
-    than `FEWEST_TURNS`.
+    The two took turns of `block` samples on the same inputs, so turns that met the same disturbance are compared. The
+    interval is over turns, as if processes didn't differ. It is meant for races, which have too few processes for an
+    interval over processes.
 
     Args:
-        a_ms: One sequence of samples a process, in ms.
-        b_ms: As many, of the same lengths.
+        a_ms: One sequence of samples for each process, in ms.
+        b_ms: Samples of the same processes, with the same lengths.
         block: Samples in one turn.
+
+    Returns:
+        The ratio, and its interval. The interval is None if there are fewer turns than `FEWEST_TURNS`.
     """
     import numpy as np
 
@@ -140,7 +169,7 @@ def ratio_interval(
 
 
 def _turns(a_ms: Sequence[float], b_ms: Sequence[float], block: int) -> list[float]:
-    """The ratio of medians, by turn."""
+    """Compute the ratio of the medians in each turn."""
     import numpy as np
 
     starts = range(0, len(a_ms), block)

@@ -17,11 +17,12 @@ class Said:
 
     answer: Answer
     process: int | None
-    """Its number, of those in which models took turns or ran at once; None: one that a model had alone."""
+    """The number of a process in which models took turns or sessions ran at once; None: the process ran one model
+    alone."""
 
     @property
     def line(self) -> str:
-        """The line of `samples.jsonl`."""
+        """The answer as a line of `samples.jsonl`."""
         number = {} if self.process is None else {"process": self.process}
         return json.dumps({**number, **self.answer.record()}) + "\n"
 
@@ -29,18 +30,19 @@ class Said:
 def time_by_turns(
     runner: Runner, request: LatencyRequest | AnswersRequest, models: Mapping[str, Path], *, processes: range
 ) -> Iterator[Said]:
-    """Have models take turns in fresh processes, each model in each place in turn; a process begins when it is asked for.
+    """Let models take turns in fresh processes. The order of the models rotates from process to process.
 
-    In every second process inputs are taken backwards, so that time doesn't hang together with them.
+    Every second process takes the inputs backwards, so that an input isn't always timed at the same moment of a
+    process.
 
     Args:
         runner: How the target is reached.
-        request: With batches as the first process takes them.
-        models: Name to file, or to a package's folder where answers are timed.
-        processes: Their numbers.
+        request: The request, with batches in the order of the first process.
+        models: The file of each model by name, or the folder of each package where answers are timed.
+        processes: Numbers of the processes.
 
     Yields:
-        Every answer, process by process.
+        Every answer, process by process. A process begins when its first answer is asked for.
     """
     names = list(models)
     backwards = request.model_copy(update={"batches": {name: each[::-1] for name, each in request.batches.items()}})

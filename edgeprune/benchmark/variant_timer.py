@@ -1,6 +1,7 @@
 """Time variants of a graph by turns in fresh processes on a target, and keep every sample.
 
-To the target a variant is a name. Requests and answers are translated here, and nowhere else in the race.
+The target knows a variant by a name only. This module translates requests and answers; no other part of the race does
+so.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,13 +22,13 @@ _WARMUP_RUNS = 3
 
 
 class VariantTimer:
-    """Asks a target which variants it can run, and how long these take.
+    """Ask a target which variants it can run, and how long each one takes.
 
     Args:
         runner: How the target is reached.
         provider: ONNX Runtime's execution provider.
-        batches: What all variants are given, in turn.
-        path: The file of a variant's graph.
+        batches: Batches that every variant is given, one after another.
+        path: Gives the file of a variant's graph.
         samples_file: The file to which every line of the agent is added.
     """
 
@@ -47,7 +48,7 @@ class VariantTimer:
         self._samples_file = samples_file
 
     def refused(self, variants: Sequence[Variant]) -> dict[Variant, str]:
-        """Say why the target's runtime can't open a variant, or not run it where it should, for each that it refuses."""
+        """Name the variants that the target can't open, or can't run on the provider, and say why for each one."""
         named = _named(variants)
         request = LoadRequest(provider=self._provider, sessions=_sessions(named), batches=self._given(named, runs=1))
         answers = self._runner.run(request, self._paths(named))
@@ -57,12 +58,12 @@ class VariantTimer:
         """Time variants by turns on the same batches.
 
         Args:
-            variants: Those that the target can run.
-            processes: Fresh processes.
-            samples: Of each variant in each process.
+            variants: Variants that the target can run.
+            processes: How many fresh processes are run.
+            samples: How many samples of each variant are taken in each process.
 
         Returns:
-            Of each variant its samples, in ms, one list a process.
+            Samples in ms by variant, one list for each process.
         """
         named = _named(variants)
         request = LatencyRequest(
@@ -81,7 +82,7 @@ class VariantTimer:
         return taken
 
     def _given(self, named: dict[str, Variant], *, runs: int) -> dict[str, list[JsonValue]]:
-        """Give every variant the same batch for each run."""
+        """Give every variant the same batches, one for each run."""
         given = [self._batches[run % len(self._batches)] for run in range(runs)]
         return dict.fromkeys(named, given)
 
@@ -94,10 +95,10 @@ def _sessions(named: dict[str, Variant]) -> dict[str, SessionOptions]:
 
 
 def _named(variants: Sequence[Variant]) -> dict[str, Variant]:
-    """Name each variant for the agent, by its words.
+    """Name each variant for the agent by its words.
 
     Raises:
-        ValueError: Two variants have the same words, so that the agent's answers would mix them up.
+        ValueError: Two variants have the same words, so that their answers would be mixed up.
     """
     named: dict[str, Variant] = {}
     for one in variants:

@@ -1,6 +1,7 @@
-"""Budgets → verdicts, and verdicts → the exit code; pure functions over what was measured.
+"""Judge measurements by budgets, and turn verdicts into an exit code, with pure functions.
 
-A latency fails only if its whole interval lies beyond the budget, and passes only if it lies within.
+A latency fails only if its whole interval lies above the budget, and passes only if its whole interval lies within the
+budget.
 """
 
 from collections.abc import Sequence
@@ -15,13 +16,13 @@ from edgeprune.store.records import Metric, recall_of
 __all__ = ["BudgetRow", "Verdict", "by_interval", "exit_code", "judge", "overall", "undecided"]
 
 _FLOOR = "min_recall."
-"""How the rows of recalls begin, whose limits are the least that is allowed."""
+"""The beginning of a recall's row name. The limit of a recall is the smallest value that is allowed."""
 
 Verdict = Literal["pass", "fail", "inconclusive", "not_measured"]
 
 
 class BudgetRow(Frozen):
-    """One limit, what was measured against it, and what follows."""
+    """Hold one limit, the value that was measured against it, and the verdict."""
 
     name: str
     limit: float
@@ -31,12 +32,12 @@ class BudgetRow(Frozen):
 
 
 def judge(budget: Budget, *, size_mb: float, metric: Metric | None, latency: LatencyRow | None) -> list[BudgetRow]:
-    """A row for every limit that the profile sets.
+    """Make a row for every limit that a profile sets.
 
     Args:
-        budget: The limits.
-        size_mb: The package's files, unpacked, in 10^6 bytes.
-        metric: The shipped model's metric, with its drop; None: it isn't judged.
+        budget: The profile's limits.
+        size_mb: Size of the package's files, unpacked, in 10^6 bytes.
+        metric: The shipped model's metric with its drop; None: the metric isn't judged.
         latency: The shipped model's row; None: the target was not measured.
     """
     missing: Verdict = "not_measured" if latency is None else "inconclusive"
@@ -74,16 +75,17 @@ def _floor(label: str, least: float, metric: Metric) -> BudgetRow:
 
 
 def by_interval(limit: float, interval: tuple[float, float] | None) -> Verdict:
-    """What a limit says of a value that lies somewhere in an interval; None: nothing is known of it."""
+    """Judge a value that lies somewhere in an interval by a limit. Without an interval the verdict is inconclusive."""
     if interval is None or interval[0] <= limit < interval[1]:
         return "inconclusive"
     return "pass" if interval[1] <= limit else "fail"
 
 
 def _verdict(name: str, limit: float, value: float, interval: tuple[float, float] | None) -> Verdict:
-    """Of a latency by its whole interval, of what is counted by its value.
+    """Judge a latency by its whole interval, and every other figure by its value.
 
-    The metric's interval says how sure the drop is of texts like these; the gate reads the drop on these.
+    The metric is judged by its value too. Its interval says how sure the drop is on similar rows, but the gate is about
+    the drop on the test rows themselves.
     """
     if name.startswith("latency_"):
         return by_interval(limit, interval)
@@ -91,12 +93,12 @@ def _verdict(name: str, limit: float, value: float, interval: tuple[float, float
 
 
 def undecided(rows: Sequence[BudgetRow]) -> bool:
-    """Whether more processes could decide a latency that these can't."""
+    """Tell whether a latency is inconclusive that more processes could decide."""
     return any(row.verdict == "inconclusive" and row.interval is not None for row in rows)
 
 
 def overall(rows: Sequence[BudgetRow]) -> Literal["pass", "fail", "inconclusive"]:
-    """The build's verdict."""
+    """Combine the verdicts of all rows into one."""
     verdicts = {row.verdict for row in rows}
     if "fail" in verdicts:
         return "fail"
@@ -104,7 +106,7 @@ def overall(rows: Sequence[BudgetRow]) -> Literal["pass", "fail", "inconclusive"
 
 
 def exit_code(rows: Sequence[BudgetRow]) -> int:
-    """0 when every budget is met; else the code of the worst miss."""
+    """Give the exit code: 0 if every budget is met, else the code of the worst miss."""
     codes = set()
     for row in rows:
         if row.verdict == "fail":

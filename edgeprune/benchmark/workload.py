@@ -1,4 +1,4 @@
-"""What is timed: batches of real rows, as the target's profile asks for them."""
+"""Make what is timed: batches of real rows, as the target's profile asks for them."""
 
 from collections.abc import Sequence
 
@@ -16,14 +16,17 @@ __all__ = ["batches_of"]
 def batches_of(
     split: Split, reader: Reader, workload: Workload, count: int, *, seed: int
 ) -> tuple[list[JsonValue], JsonValue]:
-    """`count` batches of a split's rows in a seeded order, and the one of the longest; as the agent reads them.
+    """Make batches of a split's rows in a seeded order, and one batch of the longest rows, as the agent reads them.
 
     Args:
-        split: Where a choice follows from the times, not test.
-        reader: The model's.
-        workload: Batch size and lengths.
-        count: How many batches.
-        seed: Of the order.
+        split: The split. If a choice follows from the times, it must not be the test split.
+        reader: The model's reader.
+        workload: The workload, which says the batch size and the lengths.
+        count: How many batches are made.
+        seed: The seed of the order.
+
+    Returns:
+        The batches, and the batch of the longest rows.
     """
     rows = _rows(split.inputs, reader, workload)
     groups, longest = draw(rows, reader.length, batch_size=workload.batch_size, count=count, seed=seed)
@@ -31,7 +34,7 @@ def batches_of(
 
 
 def _rows(rows: Sequence[Inputs], reader: Reader, workload: Workload) -> Sequence[Inputs]:
-    """Rows at their own lengths, or cut and repeated to the fixed one."""
+    """Give rows at their own lengths, or cut and repeated to the fixed length."""
     length = workload.lengths
     if not isinstance(length, int):
         return rows

@@ -1,1 +1,1 @@
-"""Run edgeprune from the command line: one file a group of commands, and what they print."""
+"""Run edgeprune from the command line. Each file has a group of commands, or a part of what commands share."""

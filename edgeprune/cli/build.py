@@ -31,11 +31,15 @@ def build(
     options: Mapping[str, Any],
     events: Events = None,
     plan: Annotated[
-        bool, typer.Option("--plan", help="Show what would run and what is in the store; run nothing.")
+        bool, typer.Option("--plan", help="Show what would run and what is in the store, and run nothing.")
     ] = False,
     as_json: Json = False,
 ) -> int:
-    """Package a model for a device."""
+    """Package a model for a device.
+
+    A build prunes the model, recovers it, converts it to ONNX, and measures it on the target. A later build uses
+    artifacts in the store again. The exit code is 0 if every budget is met.
+    """
     made, request = _planned(BuildOptions(**options))
     if plan:
         rows = _plan_rows(made)
@@ -58,21 +62,26 @@ def build(
 @with_build_options(without=("target", "baseline", "max_regression"))
 def compare(
     context: typer.Context,
-    model: Annotated[list[str], typer.Argument(help="A model, or build.json files made anywhere.")],
-    targets: Annotated[str | None, typer.Option(help="Targets, separated by commas.")] = None,
-    data: Annotated[str | None, typer.Option(help="As for build; not needed to compare build.json files.")] = None,
+    model: Annotated[list[str], typer.Argument(help="A model, or build.json files that were made on any machine.")],
+    targets: Annotated[str | None, typer.Option(help="Targets to build for, separated by commas.")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Data, as for build. It is not needed to compare build.json files.")
+    ] = None,
     *,
     options: Mapping[str, Any],
     events: Events = None,
     as_json: Json = False,
 ) -> int:
-    """Build for several targets, or read build.json files, and show them side by side."""
+    """Build for several targets and show the results side by side.
+
+    With build.json files in the model's place, show these builds side by side.
+    """
     from edgeprune.pipeline.report import read_report
 
     models = [one for one in model if not one.endswith(".json")]
     if len(models) > 1:
         raise UsageError(
-            f"compare takes one model and any number of build.json files, got the models {', '.join(models)}"
+            f"compare takes one model and any number of build.json files, but got the models {', '.join(models)}"
         )
     if not models:
         unread = ["targets", "data", "events", *options]
@@ -115,7 +124,7 @@ def _run_all(builds: "Sequence[tuple[Plan, BuildRequest]]", events: Path | None)
 
 
 def _plan_rows(plan: "Plan") -> "list[dict[str, JsonValue]]":
-    """List what would run and what is in the store; a key that depends on a race that wasn't run yet is None."""
+    """List what would run and what is in the store. A key is None if it depends on a race that wasn't run yet."""
     return [
         {
             "stage": node.stage.name,

@@ -25,27 +25,38 @@ def inspect(
     tokens: Annotated[
         int | None,
         typer.Option(
-            help="Length of the text that multiply-adds are counted for.  [default: 128; an image's own]", min=1
+            help="Tokens of the text that multiply-adds are counted for.  [default: 128; for images: their own]", min=1
         ),
     ] = None,
     importance: Annotated[
-        bool, typer.Option("--importance", help="Draw how much heads and neurons matter: importance.png and .html.")
+        bool,
+        typer.Option(
+            "--importance", help="Draw how much heads and neurons matter, to importance.png and importance.html."
+        ),
     ] = False,
     attention: Annotated[
-        str | None, typer.Option(help="Draw where every head attends in this text: attention.html.")
+        str | None, typer.Option(help="Draw where every head attends in this text, to attention.html.")
     ] = None,
     data: Annotated[
-        str | None, typer.Option(help="What to compute importance on; not needed for a pruned artifact.")
+        str | None,
+        typer.Option(help="Data that importance is computed on. A pruned artifact and its package don't need it."),
     ] = None,
     criterion: Annotated[
-        str | None, typer.Option(help="random, magnitude, taylor, fisher or activation.  [default: fisher]")
+        str | None,
+        typer.Option(
+            help="How importance is computed: random, magnitude, taylor, fisher or activation.  [default: fisher]"
+        ),
     ] = None,
     output: Annotated[Path, typer.Option(help="Folder that pictures are written to.")] = Path(),
     *,
     options: Mapping[str, Any],
     as_json: Json = False,
 ) -> int:
-    """Parameters and multiply-adds by layer and part, dense beside pruned; pictures of importance and attention."""
+    """Count a model's parameters and multiply-adds by part.
+
+    The counts of a pruned model stand beside the counts of the dense model. With --importance or --attention, also draw
+    what matters in the model.
+    """
     from edgeprune.cli.render import print_inspection
     from edgeprune.models.sizes import inspect_model
     from edgeprune.store.store import Store
@@ -58,7 +69,7 @@ def inspect(
         refuse_unread(
             context,
             ["criterion", *_OF_DATA],
-            "without --data importance is not computed but read; give --data, or leave this out",
+            "without --data importance is read, not computed; give --data, or leave this out",
         )
     if not importance and attention is None:
         refuse_unread(context, ["output"], "no picture is drawn; add --importance or --attention, or leave this out")

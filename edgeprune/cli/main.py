@@ -1,8 +1,8 @@
-"""The command line: `edgeprune build | compare | benchmark | verify | inspect | targets | pipelines | store`.
+"""Run the command line: `edgeprune build | compare | benchmark | verify | inspect | targets | pipelines | store`.
 
-Results go to standard output, progress and errors to standard error. Exit codes: 0 all budgets met, 1 fault of ours, 2 bad
-usage, profile or data, 3 latency, memory or size missed, 4 metric missed, 5 parity or integrity failed, 6 target
-unreachable, 7 inconclusive, 8 out of space or not writable, 130 interrupted.
+Results go to standard output, progress and errors to standard error. Exit codes: 0 all budgets met, 1 fault in
+edgeprune, 2 bad usage, profile or data, 3 latency, memory or size missed, 4 metric missed, 5 parity or integrity
+failed, 6 target unreachable, 7 inconclusive, 8 out of space or not writable, 130 interrupted.
 """
 
 import json
@@ -26,7 +26,22 @@ from edgeprune.cli.store import store_app
 __all__ = ["app", "main"]
 
 
-app = group("Prune a Transformer encoder and ship it as a measured ONNX package for a device.")
+app = group("""Prune a Transformer encoder and ship it as a measured ONNX package for a device.
+
+Results go to standard output. Progress and errors go to standard error.
+
+\b
+Exit codes:
+  0    every budget is met
+  1    a fault in edgeprune
+  2    bad usage, profile or data
+  3    a budget of latency, memory or size is missed
+  4    a budget of the metric is missed
+  5    parity or integrity failed
+  6    the target can't be reached
+  7    a verdict is inconclusive, or a budget was not measured
+  8    no space left, or not writable
+  130  interrupted""")
 for command in (build, compare, benchmark, verify, inspect):
     app.command()(command)
 app.add_typer(targets_app, name="targets")
@@ -35,7 +50,7 @@ app.add_typer(store_app, name="store")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit with the right code; bad input gives a sentence, never a traceback."""
+    """Run the command line and exit with the right code. Bad input gives one sentence, never a traceback."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: _leave(given))
@@ -50,21 +65,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
             code = 2
         else:
             code = _fail(f"{message.rstrip('.')}; see edgeprune --help", 2, given)
-    except Exception as error:  # noqa: BLE001 (a fault of ours, shown whole)
+    except Exception as error:  # noqa: BLE001 (a fault in edgeprune, shown whole)
         traceback.print_exc()
-        code = _fail(f"this is a fault of edgeprune's, please report it with the traceback above: {error}", 1, given)
+        code = _fail(f"this is a fault in edgeprune; please report it with the traceback above: {error}", 1, given)
     sys.exit(code)
 
 
 def _leave(arguments: Sequence[str]) -> None:
-    """End at once with exit code 130, as the store allows at any moment.
+    """End at once with exit code 130. The store allows this at any moment.
 
-    An exception raised here would surface wherever the process happens to be; inside the exporter's C++ it crashes.
+    An exception that is raised here would surface wherever the process happens to be. Inside the exporter's C++ it
+    would crash.
     """
     assert sys.__stdout__ is not None  # noqa: S101 (a command line has one)
-    sys.stdout = sys.__stdout__  # a running stage has its libraries write elsewhere
+    sys.stdout = sys.__stdout__  # while a stage runs, standard output is redirected
     err.show_cursor()
-    _fail("interrupted; the same command goes on from here", 130, arguments)
+    _fail("interrupted; run the same command again to go on from here", 130, arguments)
     sys.__stdout__.flush()
     os._exit(130)
 

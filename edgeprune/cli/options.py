@@ -1,4 +1,4 @@
-"""Define the options that commands share; those of a build come from `BuildOptions`."""
+"""Define the options that commands share. The options of a build come from `BuildOptions`."""
 
 import functools
 import inspect
@@ -19,25 +19,26 @@ Command = Callable[..., int]
 
 
 def group(help_text: str) -> typer.Typer:
-    """Make a group of commands; without one it shows its help."""
+    """Make a group of commands. Without a command the group shows its help."""
     return typer.Typer(help=help_text, no_args_is_help=True, rich_markup_mode=None, add_completion=False)
 
 
 def store_folder(asked: Path | None) -> Path:
-    """Give the store asked for, or the default one."""
+    """Give the store's folder that was asked for, or the default one."""
     return asked or default_store()
 
 
 def with_build_options(
     *, only: Sequence[str] | None = None, without: Sequence[str] = ()
 ) -> Callable[[Command], Command]:
-    """Give a command the flags of a build in the place of its parameter `options`, a dict by field name.
+    """Give a command the flags of a build.
 
-    A parameter that the command has itself, under a field's name, replaces that flag.
+    The command gets the flags' values as its parameter `options`, a dict by field name. If the command has a parameter
+    with a field's name itself, that parameter replaces the flag.
 
     Args:
-        only: Fields that the command has flags for; None: all.
-        without: Fields that it has no flag for.
+        only: Fields for which the command gets flags; None: all fields.
+        without: Fields for which the command gets no flag.
     """
 
     def decorated(command: Command) -> Command:
@@ -69,12 +70,12 @@ def refuse_unread(context: typer.Context, unread: Sequence[str], why: str) -> No
     """Refuse flags that were typed and would not be read.
 
     Args:
-        context: Of the command that runs.
-        unread: Names of its parameters.
-        why: The end of the sentence: what the flags belong to, and what to do.
+        context: The context of the command that runs.
+        unread: Names of the command's parameters that would not be read.
+        why: The end of the message: why the flags would not be read, and what to do.
 
     Raises:
-        UsageError: At least one of them was typed.
+        UsageError: At least one of the flags was typed.
     """
     typed = [
         parameter.opts[0]
@@ -86,7 +87,7 @@ def refuse_unread(context: typer.Context, unread: Sequence[str], why: str) -> No
 
 
 def _parameter(one: OptionField) -> inspect.Parameter:
-    """Make a command's parameter, as typer reads it, out of a field."""
+    """Make a command's parameter, in the form that typer reads, from a field."""
     kinds = get_args(one.type) or (one.type,)
     many = one.default == ()
     kind: Any = list[str] if many else Path if Path in kinds else kinds[0]
@@ -103,4 +104,4 @@ def _parameter(one: OptionField) -> inspect.Parameter:
     )
 
 
-Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+Json = Annotated[bool, typer.Option("--json", help="Write one JSON document to standard output.")]

@@ -1,4 +1,4 @@
-"""The commands about packages: `edgeprune verify`, `edgeprune benchmark`."""
+"""Check and time packages: `edgeprune verify | benchmark`."""
 
 import json
 import sys
@@ -20,7 +20,11 @@ def verify(
     package: Annotated[Path, typer.Argument(help="A package's folder or .tar.gz.")],
     as_json: Json = False,
 ) -> int:
-    """Check every digest of a package and replay its goldens."""
+    """Check every digest of a package and replay its goldens.
+
+    Goldens are inputs whose outputs the package keeps. On the instruction set and the onnxruntime that made them, the
+    outputs must be equal. Elsewhere they may differ by the package's tolerance, with the same answers.
+    """
     from edgeprune.pipeline.verify import verify as check
 
     found = check(package)
@@ -34,35 +38,48 @@ def verify(
 
 def benchmark(
     package: Annotated[Path, typer.Argument(help="A package's folder or .tar.gz.")],
-    against: Annotated[Path | None, typer.Option(help="Another package, which takes turns with the first.")] = None,
+    against: Annotated[
+        Path | None, typer.Option(help="Another package, which is timed by turns with the first.")
+    ] = None,
     target: Annotated[
         str,
         typer.Option(
             "--target",
             "--targets",
-            help="Shipped target, path, or host; several, separated by commas, are timed at once.",
+            help="Shipped target, path of a profile, or host. Several targets, separated by commas, are timed at once.",
         ),
     ] = "host",
     inputs: Annotated[
-        Path | None, typer.Option(help="One text, or image path, a line.  [default: the package's goldens]")
+        Path | None,
+        typer.Option(help="File with one text, or the path of one image, a line.  [default: the package's goldens]"),
     ] = None,
     max_regression: Annotated[
         float | None,
         typer.Option(
-            parser=share_of, metavar="SHARE", help="With --against: how much slower the first may be, e.g. 5%."
+            parser=share_of,
+            metavar="SHARE",
+            help="With --against: the share by which the first package may be slower, as 5% or 0.05.",
         ),
     ] = None,
     processes: Annotated[
-        int, typer.Option(help="Fresh processes; fewer than 7 allow no interval and no verdict.", min=1)
+        int, typer.Option(help="Fresh processes to run. Fewer than 7 allow no interval and no verdict.", min=1)
     ] = 8,
     samples: Annotated[int, typer.Option(help="Timed runs of each package in each process.", min=16)] = 40,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", help="Override of the target, e.g. target.budget.latency_p90_ms=10.")
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="Override one value of the target, e.g. target.budget.latency_p90_ms=10. May be given several times.",
+        ),
     ] = None,
     output: Annotated[Path | None, typer.Option(help="File that every sample is written to, as JSON lines.")] = None,
     as_json: Json = False,
 ) -> int:
-    """Time a package on a target, or two by turns: faster, slower, or can't tell."""
+    """Time a package on a target, alone or against another one.
+
+    Two packages are timed by turns. The result is that the first is faster, that it is slower, or that it can't be
+    told.
+    """
     from edgeprune.benchmark.compare import BenchmarkReport
     from edgeprune.benchmark.fleet import fleet
     from edgeprune.devices.match import host_target, this_machine
@@ -70,13 +87,15 @@ def benchmark(
     from edgeprune.profiles.shipped import load_target
 
     if max_regression is not None and against is None:
-        raise UsageError("--max-regression is of one package against another; give --against")
+        raise UsageError("--max-regression says how much slower than another package the first may be; give --against")
     names = [name.strip() for name in target.split(",")]
     if other := next((one for one in set_ or () if not one.startswith("target.")), None):
-        raise UsageError(f"--set {other} is of no effect here; a benchmark takes overrides of the target: target.…=")
+        raise UsageError(
+            f"--set {other} has no effect here; a benchmark takes only overrides of the target: --set target.…"
+        )
     if output is not None and len(names) > 1:
         raise UsageError(
-            "--output is one file, and there are several targets; time them one by one to keep the samples"
+            "--output is one file, but there are several targets; time them one by one to keep the samples"
         )
     targets = [
         host_target(this_machine(), set_ or ()) if name == "host" else load_target(name, set_ or ()) for name in names
@@ -117,5 +136,5 @@ def _lines(path: Path) -> list[str]:
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} can't be read: {error}") from error
     if not found:
-        raise UsageError(f"{path} has no lines; give one text, or the path of one image, a line")
+        raise UsageError(f"{path} has no lines; write one text, or the path of one image, in each line")
     return found

@@ -1,4 +1,4 @@
-"""The commands about what there is: `edgeprune targets`, `edgeprune pipelines`, `edgeprune store`."""
+"""List, show and check device profiles and pipelines: `edgeprune targets | pipelines`."""
 
 import json
 import os
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 __all__ = ["pipelines_app", "targets_app"]
 
 
-targets_app = group("Device profiles.")
-pipelines_app = group("Pipeline definitions.")
+targets_app = group("List, show, check and make device profiles.")
+pipelines_app = group("List, show and check pipelines.")
 
 
 @targets_app.command("list")
 def targets_list(as_json: Json = False) -> int:
-    """The shipped targets."""
+    """List the shipped targets."""
     from edgeprune.profiles.shipped import load_target, shipped_names
 
     found = [load_target(name) for name in shipped_names("targets")]
@@ -41,7 +41,7 @@ def targets_list(as_json: Json = False) -> int:
 
 @targets_app.command("match")
 def targets_match(as_json: Json = False) -> int:
-    """Which targets fit this machine, and why the others don't."""
+    """Tell which targets fit this machine, and why others don't."""
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime
 
@@ -64,20 +64,28 @@ def targets_match(as_json: Json = False) -> int:
 @targets_app.command("probe")
 def targets_probe(
     device: Annotated[
-        str | None, typer.Argument(help="ssh://user@host or adb://serial.  [default: this machine]")
+        str | None, typer.Argument(help="The device: ssh://user@host or adb://serial.  [default: this machine]")
     ] = None,
-    name: Annotated[str | None, typer.Option(help="Of the profile.  [default: made of the CPU's name]")] = None,
-    python: Annotated[str | None, typer.Option(help="What runs Python there.  [default: python3]")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the profile.  [default: made from the CPU's name]")] = None,
+    python: Annotated[str | None, typer.Option(help="Python on the device.  [default: python3]")] = None,
     perf_test: Annotated[
-        str | None, typer.Option(help="The onnxruntime_perf_test there, for a device without a Python.")
+        str | None, typer.Option(help="onnxruntime_perf_test on the device, for a device without a Python.")
     ] = None,
-    folder: Annotated[str | None, typer.Option(help="Where a work folder may be made there.")] = None,
+    folder: Annotated[
+        str | None,
+        typer.Option(
+            help="Folder on the device in which a work folder may be made.  [default: /tmp; for adb: /data/local/tmp]"
+        ),
+    ] = None,
     app: Annotated[
-        str | None, typer.Option(help="By adb: the app whose user runs everything, e.g. com.termux.")
+        str | None, typer.Option(help="For adb: the app as whose user everything runs, e.g. com.termux.")
     ] = None,
     as_json: Json = False,
 ) -> int:
-    """A profile of a device, from what it says of itself, on standard output."""
+    """Write a profile of a device to standard output.
+
+    The profile is made from what the device says about itself. It sets no latency budget.
+    """
     from edgeprune.devices.probe import place_of, probe
 
     place = place_of(device, python=python, perf_test=perf_test, folder=folder, app=app)
@@ -87,7 +95,7 @@ def targets_probe(
 
 @pipelines_app.command("list")
 def pipelines_list(as_json: Json = False) -> int:
-    """The shipped pipelines."""
+    """List the shipped pipelines."""
     from edgeprune.profiles.shipped import load_pipeline, shipped_names
 
     found = [load_pipeline(name) for name in shipped_names("pipelines")]
@@ -103,7 +111,7 @@ def pipelines_list(as_json: Json = False) -> int:
 
 
 def _write(definition: "Pipeline | Target", *, as_json: bool) -> None:
-    """A definition on standard output, every default filled in."""
+    """Write a definition to standard output, with every default filled in."""
     import yaml
 
     content = definition.model_dump(mode="json")
@@ -113,17 +121,17 @@ def _write(definition: "Pipeline | Target", *, as_json: bool) -> None:
 
 
 def _definition_commands(group: typer.Typer, kind: Literal["targets", "pipelines"]) -> None:
-    """show, validate and schema, alike for both kinds of definition."""
+    """Add the commands show, validate and schema to a group. They are alike for targets and pipelines."""
 
     @group.command("show")
     def show(name: Annotated[str, typer.Argument(help="A shipped name or a path.")], as_json: Json = False) -> int:
-        """A definition with every default filled in."""
+        """Show a definition with every default filled in."""
         _write(_load(kind, name), as_json=as_json)
         return 0
 
     @group.command("validate")
     def validate(paths: Annotated[list[str], typer.Argument(help="Shipped names or paths.")]) -> int:
-        """Check definitions, naming every fault."""
+        """Check definitions and name every fault."""
         faults = []
         for name in paths:
             try:
@@ -136,7 +144,7 @@ def _definition_commands(group: typer.Typer, kind: Literal["targets", "pipelines
 
     @group.command("schema")
     def schema() -> int:
-        """The JSON Schema, for editors."""
+        """Write the JSON Schema of definitions, for editors."""
         from edgeprune.profiles.shipped import schema as schema_of
 
         sys.stdout.write(schema_of(kind))

@@ -16,10 +16,11 @@ _PACE_SECONDS = 30
 
 
 class EventRenderer:
-    """An `Emit` that shows a build on standard error.
+    """Show a build on standard error. This class is an `Emit`.
 
-    On a terminal the running stage has a bar with elapsed and estimated remaining time; elsewhere every stage gives a
-    line when it starts, one every half minute with the time that is left at its pace so far, and one when it ends.
+    On a terminal, the running stage has a bar with the elapsed and the estimated remaining time. Elsewhere, every stage
+    has a line when it starts, a line when it ends, and every half minute a line with the time that is left at the pace
+    so far.
     """
 
     def __init__(self, console: Console, *, stages: int) -> None:

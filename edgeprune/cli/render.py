@@ -1,6 +1,6 @@
-"""Events and results for people: progress bars on a terminal, plain lines elsewhere, tables at the end.
+"""Show results to people, as tables and sentences.
 
-Progress, notes and errors go to standard error, results to standard output. rich honours NO_COLOR.
+Results go to standard output; progress, notes and errors go to standard error. rich honours NO_COLOR.
 """
 
 import sys
@@ -35,14 +35,14 @@ __all__ = [
 ]
 
 _PIPE_WIDTH = 200
-"""Columns of a table that doesn't go to a terminal; rich would cut it to 80."""
+"""Characters in a line of a table that doesn't go to a terminal. rich would cut the line to 80."""
 
 out = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
 err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 
 def table(title: str | None, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """A plain table; every column but the first is right-aligned if its cells are numbers."""
+    """Make a plain table. A column of numbers is right-aligned, except for the first column."""
     result = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for index, name in enumerate(columns):
         numeric = all(row[index][:1] in "+-.0123456789–" for row in rows if row[index])
@@ -54,7 +54,7 @@ def table(title: str | None, columns: Sequence[str], rows: Sequence[Sequence[str
 
 
 def print_table(console: Console, title: str | None, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table; where the terminal is too narrow, in parts below one another, each with the first column."""
+    """Print a table. If the terminal is too narrow, print it in parts below one another, each with the first column."""
     whole = table(title, columns, rows)
     unlimited = console.options.update(max_width=10_000)
     count = len(columns)
@@ -68,7 +68,7 @@ def print_table(console: Console, title: str | None, columns: Sequence[str], row
 
 
 def print_plan(console: Console, rows: Sequence[Mapping[str, JsonValue]], not_measured: str | None) -> None:
-    """A row a stage: its key, and whether it would run."""
+    """Print one row for each stage: its key, and whether it would run."""
     shown = [
         [
             str(row["stage"]),
@@ -84,7 +84,7 @@ def print_plan(console: Console, rows: Sequence[Mapping[str, JsonValue]], not_me
 
 
 def print_report(console: Console, report: BuildReport) -> None:
-    """The end of a build: stages, latency, budgets, and where the package is."""
+    """Print the report of a build: stages, latency, budgets, and where the package is."""
     last = max(row.round for row in report.stages)
     measured = {row.artifact: row for row in report.latency}
     timing = {("export", 0): "dense-fp32", ("quantize", 0): "dense", ("quantize", last): "final"}
@@ -144,7 +144,7 @@ def _emulation_words(row: EmulationRow) -> str:
 
 
 def print_comparison(console: Console, reports: Sequence[BuildReport]) -> None:
-    """A row a target."""
+    """Print one row for each build."""
     rows = []
     for report in reports:
         metric = next((stage.metric for stage in report.stages if stage.stage == "package"), None)
@@ -169,7 +169,7 @@ def print_comparison(console: Console, reports: Sequence[BuildReport]) -> None:
 
 
 def print_inspection(console: Console, found: "Inspection") -> None:
-    """A row a part; what is pruned beside what was there."""
+    """Print one row for each part of a model. Counts of a pruned model stand beside the counts of the dense model."""
     rows = []
     for row in [*found.parts, found.total]:
         now, before = (row.heads, row.dense_heads) if row.heads is not None else (row.neurons, row.dense_neurons)
@@ -189,34 +189,34 @@ def print_inspection(console: Console, found: "Inspection") -> None:
 
 
 def misses(report: BuildReport) -> list[str]:
-    """A sentence for every budget that a build did not meet."""
+    """Write a sentence for every budget that a build did not meet."""
     return budget_misses(report.budget, report.target)
 
 
 def budget_misses(rows: Sequence[BudgetRow], target: str) -> list[str]:
-    """A sentence for every budget that was not met."""
+    """Write a sentence for every budget that was not met."""
     sentences = []
     for row in rows:
         if row.verdict == "fail":
-            sentences.append(f"{row.name} is {_value(row)}, the budget of {target} is {row.limit:g}")
+            sentences.append(f"{row.name} is {_value(row)}, but the budget of {target} is {row.limit:g}")
         elif row.verdict == "not_measured":
-            sentences.append(f"{row.name} was not measured, the budget of {target} is {row.limit:g}")
+            sentences.append(f"{row.name} was not measured; the budget of {target} is {row.limit:g}")
         elif row.verdict == "inconclusive" and row.interval is None:
             sentences.append(
-                f"{row.name} could not be told: an interval needs {FEWEST_PROCESSES} processes and enough samples, more than "
-                f"were taken"
+                f"{row.name} could not be judged: an interval needs at least {FEWEST_PROCESSES} processes and enough "
+                f"samples; take more of both"
             )
         elif row.verdict == "inconclusive":
             low, high = row.interval or (0.0, 0.0)
             sentences.append(
-                f"{row.name} is between {low:.4g} and {high:.4g}, the budget of {target} is {row.limit:g}: too close to tell; "
-                f"measure on a quieter machine or with more processes"
+                f"{row.name} is between {low:.4g} and {high:.4g}, which is too close to the budget of {target}, "
+                f"{row.limit:g}; measure on a quieter machine or with more processes"
             )
     return sentences
 
 
 def print_benchmark(console: Console, report: "BenchmarkReport") -> None:
-    """A row a package, their ratio, and the budgets."""
+    """Print one row for each package, then the ratio of their times, and the budgets."""
     rows = []
     for row in report.latency:
         cells = [row.artifact]
@@ -245,7 +245,7 @@ def print_benchmark(console: Console, report: "BenchmarkReport") -> None:
 
 
 def _print_beyond(console: Console, row: LatencyRow) -> None:
-    """What was measured of a model beside its own runs."""
+    """Print what was measured in addition to a model's runs: times from input to answer, and throughput."""
     if row.text_p50_ms is not None:
         times = [f"p50 {row.text_p50_ms:.2f}"] + ([] if row.text_p90_ms is None else [f"p90 {row.text_p90_ms:.2f}"])
         console.print(f"{row.artifact}, from input to answer: {', '.join(times)} ms", highlight=False)

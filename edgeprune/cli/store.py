@@ -13,13 +13,13 @@ from edgeprune.cli.render import out, table
 __all__ = ["store_app", "store_gc", "store_list", "store_size"]
 
 
-store_app = group("What builds left behind, to be used again.")
+store_app = group("List, measure and clean up what builds left behind.")
 
 
 @store_app.command("list")
 @with_build_options(only=("store",))
 def store_list(options: Mapping[str, Any], as_json: Json = False) -> int:
-    """Every artifact in the store."""
+    """List every artifact in the store."""
     from edgeprune.store.store import Store
 
     found = list(Store(store_folder(options["store"])).artifacts())
@@ -43,7 +43,7 @@ def store_list(options: Mapping[str, Any], as_json: Json = False) -> int:
 @store_app.command("size")
 @with_build_options(only=("store",))
 def store_size(options: Mapping[str, Any], as_json: Json = False) -> int:
-    """How much the store holds, by stage."""
+    """Show how much the store holds, by stage."""
     from edgeprune.store.files import total_bytes
 
     root = store_folder(options["store"])
@@ -67,12 +67,16 @@ def store_size(options: Mapping[str, Any], as_json: Json = False) -> int:
 def store_gc(
     options: Mapping[str, Any],
     older_than_days: Annotated[
-        float | None, typer.Option("--older-than", help="Also delete artifacts not used for so many days.", min=0)
+        float | None,
+        typer.Option("--older-than", help="Also delete artifacts that were not used for so many days.", min=0),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be deleted.")] = False,
     as_json: Json = False,
 ) -> int:
-    """Delete what killed builds left; with --older-than, also what hasn't been used for long."""
+    """Delete what killed builds left behind.
+
+    With --older-than, also delete artifacts that were not used for long.
+    """
     from edgeprune.base.errors import storage_error
     from edgeprune.store.files import total_bytes
     from edgeprune.store.store import Store

@@ -1,6 +1,7 @@
 """Reach a target. A runner takes a request for `agent.py` and the model files, and gives back typed answers.
 
-`protocol.py` has the requests and answers, `runner.py` makes a profile's runner, and `fake.py` is one for tests.
+`protocol.py` has the requests and answers, `runner.py` makes the runner of a profile, and `fake.py` has a runner for
+tests.
 """
 
 from collections.abc import Mapping
@@ -13,17 +14,18 @@ __all__ = ["Runner"]
 
 
 class Runner(Protocol):
-    """Answer the agent's requests in fresh processes on the target, as often as it is asked to."""
+    """Answer the agent's requests on the target, each request in a fresh process."""
 
     def run(self, request: Request, models: Mapping[str, Path]) -> list[Answer]:
         """Have the target answer a request.
 
         Args:
-            request: What is asked.
-            models: Name to file, or to a package's folder for an `AnswersRequest`, in the order in which they take turns.
+            request: What the target is asked.
+            models: The file of each model by the model's name, in the order in which models take turns. For an
+                `AnswersRequest`, the folder of each package.
 
         Returns:
-            What the device is comes first, or nothing could be believed of the rest.
+            The answers. The first one says what the device is, because the others mean nothing without it.
 
         Raises:
             TargetError: The target can't be reached, lacks the provider, or the agent failed there.
@@ -31,5 +33,5 @@ class Runner(Protocol):
         ...
 
     def close(self) -> None:
-        """Leave the target as it was. A runner that is asked again after that reaches it anew."""
+        """Leave the target as it was before the first run. A later run reaches the target anew."""
         ...

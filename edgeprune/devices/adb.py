@@ -1,6 +1,7 @@
-"""Android devices, by the system's adb: everything runs in its shell, or as an app's user (Termux's).
+"""Reach Android devices with the system's adb.
 
-Standard input, output and exit codes are told apart by adb's shell protocol 2, which Android has had since 7.0.
+Everything runs in the device's shell, or as the user of an app, such as Termux. adb's shell protocol 2 keeps standard
+input, standard output and exit codes apart. Android has had it since version 7.0.
 """
 
 import shlex
@@ -12,7 +13,8 @@ from edgeprune.profiles.runners import AdbConfig
 __all__ = ["AdbLine"]
 
 _ENDED = "edgeprune-ended"
-"""Said after every script: when the cable is pulled, some versions of adb end as if all were well."""
+"""A line that is written after every script. When the cable is pulled, some versions of adb end as if the script had
+succeeded."""
 
 _REFUSALS = {
     r"unauthorized": (
@@ -22,14 +24,15 @@ _REFUSALS = {
         "{place} runs nothing as runner.app's user ({last}); install a debuggable build of that app, or leave runner.app out"
     ),
 }
-"""What adb or run-as says that no second attempt would change, to a sentence."""
+"""Complaints of adb or run-as that a second attempt would not change, as patterns, and the sentence that explains each
+one."""
 
 
 class AdbLine:
-    """See `Line`.
+    """Run scripts on an Android device with adb. See `Line`.
 
     Args:
-        config: Of the profile.
+        config: The profile's `runner`.
     """
 
     program, package = "adb", "Android's platform tools"
@@ -44,12 +47,12 @@ class AdbLine:
         self._app = config.app
 
     def command(self, script: str, *, first: bool) -> list[str]:
-        """See `Line.command`; adb's server holds the connection."""
+        """Give the adb command that runs a script. See `Line.command`; adb's own server holds the connection."""
         marked = f"sh -c {shlex.quote(script)}; code=$?; echo {_ENDED} >&2; exit $code"
         shell = f"sh -c {shlex.quote(marked)}"
         return ["adb", "-s", self.place, "shell", "-T", f"run-as {self._app} {shell}" if self._app else shell]
 
     def ended(self, done: CompletedProcess[str]) -> CompletedProcess[str] | None:
-        """See `Line.ended`."""
+        """Tell how a script ended, by the line that is written after it. See `Line.ended`."""
         before, mark, _ = done.stderr.rpartition(_ENDED)
         return CompletedProcess(done.args, done.returncode, done.stdout, before) if mark else None

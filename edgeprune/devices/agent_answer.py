@@ -1,4 +1,4 @@
-"""Read what the agent answered: its lines as types, or one sentence on why there is no answer."""
+"""Read what the agent answered: typed answers, or one sentence that says why there is no answer."""
 
 import re
 import signal
@@ -16,28 +16,29 @@ __all__ = ["ended_by", "last_line", "read_answer", "too_old"]
 
 _CAUSES = {
     signal.SIGILL: "its onnxruntime or numpy uses instructions that this CPU lacks; install a build for it",
-    signal.SIGKILL: "most likely it is out of memory; take a smaller model or batch, or free some there",
+    signal.SIGKILL: "most likely the device is out of memory; take a smaller model or batch, or free memory there",
 }
 
 _LINE: TypeAdapter[Answer | AgentFault] = TypeAdapter(Annotated[Answer | AgentFault, Field(discriminator="kind")])
 
-_WHAT_TO_DO = "is runner.python a Python, and nothing around it?"
+_WHAT_TO_DO = "check that runner.python names a Python itself, not a script around one"
 
 
 def read_answer(
     done: CompletedProcess[str], request: Request, models: Iterable[str], *, place: str, python: str
 ) -> list[Answer]:
-    """Read the lines of an agent that has ended; lines that don't begin as JSON are a login shell's.
+    """Read the lines of an agent that has ended. Lines that don't begin as JSON are a login shell's and are left out.
 
     Args:
-        done: With its exit code: the signal's negative number, or 128 above it, where one ended it.
-        request: What it was asked.
-        models: Their names.
-        place: What it ran on, for the message.
-        python: What ran it, for the message.
+        done: The agent's process. If a signal ended it, the exit code is the signal's negative number, or 128 plus the
+            number.
+        request: What the agent was asked.
+        models: Names of the models in the request.
+        place: The device's name, for messages.
+        python: The Python that ran the agent, for messages.
 
     Raises:
-        TargetError: It failed, or this is no answer to the request.
+        TargetError: The agent failed, or its lines don't answer the request.
     """
     answers: list[Answer] = []
     faults: list[AgentFault] = []
@@ -67,7 +68,7 @@ def read_answer(
 
 
 def last_line(text: str) -> str:
-    """Pick the line where programs say what is wrong."""
+    """Pick the last line of a text, where programs say what is wrong."""
     return (text.strip().splitlines() or ["no message"])[-1]
 
 
@@ -76,7 +77,7 @@ def _shown(text: str) -> str:
 
 
 def _wrong(line: str, error: ErrorDetails) -> str:
-    """Say what is wrong with a line, by the first of what pydantic found."""
+    """Say what is wrong with a line, by the first error that pydantic found."""
     kind, *place = map(str, error["loc"]) if error["loc"] else [""]
     path = ".".join(place)
     match error["type"]:
@@ -89,14 +90,14 @@ def _wrong(line: str, error: ErrorDetails) -> str:
         case "missing":
             return f"a line of kind {kind!r} that lacks {path}"
         case "extra_forbidden":
-            return f"a line of kind {kind!r} with {path}, which has no place in it"
+            return f"a line of kind {kind!r} with the unknown key {path}"
         case _:
             wanted = re.sub(r"^Input should ", "should ", error["msg"])
             return f"a line of kind {kind!r} whose {path} {wanted}, not {_shown(repr(error['input']))}"
 
 
 def _unasked(answers: Sequence[Answer], request: Request) -> list[str]:
-    """Say which lines are about something else than was asked."""
+    """List the lines that answer a question which the request didn't ask."""
     return [
         f"a line of kind {one.kind!r} to a request of mode {request.mode!r}"
         for one in answers
@@ -105,7 +106,7 @@ def _unasked(answers: Sequence[Answer], request: Request) -> list[str]:
 
 
 def _unanswered(answers: Sequence[Answer], request: Request, models: Iterable[str]) -> list[str]:
-    """Say which lines there should be, and aren't."""
+    """List the lines that are missing from the answer."""
     told = {one.name for one in answers if isinstance(one, OfModel) and one.kind == request.told}
     lacking = [] if of_type(answers, DeviceFacts) else ["no line of kind 'device'"]
     if request.told is not None:
@@ -125,7 +126,13 @@ def _fault(fault: AgentFault, answers: Sequence[Answer], place: str, python: str
 
 
 def too_old(message: str, version: str | None, place: str) -> str | None:
-    """Say it where an onnxruntime doesn't know what a model is made of; None: the message is of something else."""
+    """Say that a device's onnxruntime is too old for a model. None if the message is about something else.
+
+    Args:
+        message: What onnxruntime complained about.
+        version: The device's onnxruntime; None: not known.
+        place: The device's name, for the message.
+    """
     if not re.search(r"opset|IR version|INVALID_GRAPH|not a registered function", message, re.IGNORECASE):
         return None
     return (
@@ -147,12 +154,12 @@ def _ending(done: CompletedProcess[str], place: str, python: str) -> str:
 
 
 def ended_by(code: int, said: str, place: str) -> str | None:
-    """Say which signal ended a process; None: none did.
+    """Say which signal ended a process. None if no signal did.
 
     Args:
-        code: The signal's negative number, or 128 above it.
-        said: By the process, in the end.
-        place: What it ran on.
+        code: The process's exit code. For a signal it is the signal's negative number, or 128 plus the number.
+        said: The last line that the process wrote.
+        place: The device's name, for the message.
     """
     try:
         ended = signal.Signals(code - 128 if code > 128 else -code)

@@ -1,8 +1,8 @@
-"""One connection to a device, and a work folder there that lives no longer than the connection.
+"""Hold one connection to a device, and a work folder there that lives no longer than the connection.
 
-A line (the system's ssh or adb) runs shell scripts on the device. The first one, the keeper, makes the folder and reads its
-standard input to the end, which comes with `close`, with the end of this process, however it ends, and when the line is cut.
-Then it kills what `killable` started and removes the folder.
+A line (the system's ssh or adb) runs shell scripts on the device. The first script, the keeper, makes the folder and
+reads its own standard input to the end. The end comes with `close`, when this process ends for any reason, and when the
+line is cut. Then the keeper kills what `killable` started and removes the folder.
 """
 
 import re
@@ -18,12 +18,13 @@ from edgeprune.devices.agent_answer import last_line
 __all__ = ["Connection", "ConnectionLostError", "Line", "killable"]
 
 _CLOSING_S = 10
-"""How long the device may take to clean up."""
+"""Seconds that the device may take to clean up."""
 
 _MARK = "edgeprune-folder "
 
-# A process is told from a later one of the same number by the folder in its command line; mktemp puts letters in the place of
-# each X. What writes its number after `alive` is gone does not go on; what wrote it before is killed.
+# The system may give a process's number to a later process. The folder in the command line tells the two apart; mktemp
+# replaces each X with a letter or a digit. A process that writes its number after `alive` is gone does not go on; a
+# process that wrote its number before is killed.
 _KEEPER = (
     'end() {{ trap "" HUP INT TERM PIPE; rm -f "$d/alive"; for p in $(cat "$d/pid"); do [ -d "/proc/$p" ] && '
     'tr "\\000" " " <"/proc/$p/cmdline" | grep -qF "$d/" && kill -9 "$p"; done; '
@@ -36,57 +37,70 @@ _KEEPER = (
 
 
 def killable(folder: str, command: str, words: str = "") -> str:
-    """A line of POSIX shell that ends with the connection; its exit code tells which signal ended it, which ssh hides.
+    """Write a line of POSIX shell whose process ends with the connection.
+
+    The line's exit code tells which signal ended the process. ssh alone would hide the signal.
 
     Args:
         folder: The work folder.
-        command: A line of its own, with `exec` before what it becomes; the folder is among that one's words.
-        words: `$0`, `$1`, … of that line, each quoted where it needs it.
+        command: The line to run. It has `exec` before the program that it becomes, and the program's words include the
+            folder.
+        words: `$0`, `$1`, … of the command, each quoted where that is necessary.
     """
     place = shlex.quote(folder)
     inner = f"echo $$ >>{place}/pid && [ -e {place}/alive ] && {command}"
-    return f"{{ sh -c {shlex.quote(inner)} {words}; }}"  # a shell would become a lone command
+    return f"{{ sh -c {shlex.quote(inner)} {words}; }}"  # in braces, because a shell becomes a lone command
 
 
 class ConnectionLostError(TargetError):
-    """The device doesn't answer, or no longer does; it may do so again in a moment."""
+    """Say that the device doesn't answer, or no longer answers. A later attempt may succeed."""
 
 
 class Line(Protocol):
-    """How shell scripts get to a device, while one connection lasts."""
+    """Bring shell scripts to a device, as long as one connection lasts."""
 
     place: str
-    """What messages call the device."""
+    """The device's name in messages."""
     program: str
-    """What is run here."""
+    """The program on this machine that reaches the device."""
     package: str
-    """What has that program."""
+    """The software package that contains the program."""
     refusals: Mapping[str, str]
-    """What the program says that no second attempt would change, as a pattern, to a sentence; {place} and {last}, its last
-    line, are filled in."""
+    """Complaints of the program that a second attempt would not change, as patterns, and a sentence that explains each
+    one. The sentence has places for {place} and for {last}, the complaint's last line."""
     unanswered: str
-    """A sentence for everything else that it says, likewise."""
+    """The sentence for every other complaint, with the same places."""
 
     def command(self, script: str, *, first: bool) -> list[str]:
-        """What to run here to have a line of POSIX shell run there; the first one opens the connection."""
+        """Give the command for this machine that runs a line of POSIX shell on the device.
+
+        Args:
+            script: The line.
+            first: Whether this command opens the connection.
+        """
         ...
 
     def ended(self, done: CompletedProcess[str]) -> CompletedProcess[str] | None:
-        """How a script ended, by how the program did; None: it didn't, but the connection."""
+        """Tell how a script ended. None if the connection ended, not the script.
+
+        Args:
+            done: How the program on this machine ended.
+        """
         ...
 
 
 class Connection:
-    """A device that is logged in to.
+    """Log in to a device and make a work folder there.
 
     Args:
-        line: How it is reached.
+        line: How the device is reached.
         folder: Where the work folder is made.
-        before: The folder of a connection that was lost: a device may not have noticed yet that it was.
+        before: The work folder of an earlier connection that was lost. It is removed first, because the device may not
+            have noticed yet that the connection was lost. None: there was none.
 
     Raises:
         ConnectionLostError: The device doesn't answer.
-        TargetError: It refuses, or has no place for a folder.
+        TargetError: The device refuses the login, or can't make the folder.
     """
 
     def __init__(self, line: Line, folder: str, *, before: str | None = None) -> None:
@@ -115,13 +129,13 @@ class Connection:
             if done is None:
                 raise _refusal(line, complaint)
             raise TargetError(
-                f"could not make a folder below {folder} on {line.place}: {last_line(done.stderr)}; name another one in "
-                f"runner.folder"
+                f"could not make a folder below {folder} on {line.place}: {last_line(done.stderr)}; name another "
+                f"folder in runner.folder"
             )
 
     @property
     def place(self) -> str:
-        """What messages call the device."""
+        """The device's name in messages."""
         return self._line.place
 
     def run(self, script: str, source: IO[bytes] | int) -> CompletedProcess[str]:
@@ -129,10 +143,10 @@ class Connection:
 
         Args:
             script: The line.
-            source: A file, or subprocess.DEVNULL: its standard input.
+            source: The line's standard input: a file, or subprocess.DEVNULL.
 
         Raises:
-            ConnectionLostError: The connection was cut before it ended.
+            ConnectionLostError: The connection was cut before the line ended.
         """
         done = subprocess.run(  # noqa: S603 (what is in the script is quoted where it is made)
             self._line.command(script, first=False),
@@ -151,7 +165,7 @@ class Connection:
         return ended
 
     def close(self) -> None:
-        """Have the device clean up, and log out."""
+        """Let the device clean up, and log out."""
         try:
             self._keeper.communicate(timeout=_CLOSING_S)
         except subprocess.TimeoutExpired:
@@ -160,7 +174,7 @@ class Connection:
 
 
 def _refusal(line: Line, complaint: str) -> TargetError:
-    """Why there was no connection."""
+    """Make the error that says why there is no connection."""
     last = last_line(complaint)
     for pattern, sentence in line.refusals.items():
         if re.search(pattern, complaint):

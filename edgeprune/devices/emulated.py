@@ -1,11 +1,12 @@
 """Run models on an ARM64 core under qemu's user mode, on any machine that `make arm` prepared.
 
-It answers whether a model loads on that core, computes the same, and does without instructions that the core lacks. It
-never times: an emulator's time says nothing of a device's.
+The emulation tells whether a model loads on that core, computes the same there, and needs no instruction that the core
+lacks. It never times a model: the time under an emulator says nothing about the time on a device.
 
-ONNX Runtime chooses its kernels by /proc/cpuinfo, so the process is shown the emulated core's; this machine's own would
-lead it to instructions that qemu refuses, or crash it. Each run gets a root folder of its own, links to the one that
-`make arm` made and that file, so that runs on different cores don't meet.
+ONNX Runtime chooses its kernels by /proc/cpuinfo, so the process sees the /proc/cpuinfo of the emulated core. This
+machine's own file would lead ONNX Runtime to instructions that qemu refuses, or crash the process. Each run gets its
+own root folder, so that runs on different cores don't disturb each other. The folder holds that file, and links to the
+folder that `make arm` made.
 """
 
 import contextlib
@@ -33,7 +34,7 @@ _FEATURES: dict[ArmCore, str] = {
     "cortex-a76": _ARMV8_2,
     "neoverse-n1": _ARMV8_2,
 }
-"""What qemu's `-cpu` has, under Linux's names."""
+"""The CPU features of each core that qemu's `-cpu` emulates, under Linux's names."""
 
 _PYTHON = "usr/bin/python3.11"
 _PACKAGES = "usr/lib/python3/dist-packages"
@@ -54,7 +55,7 @@ class EmulatedRunner:
 
     @property
     def lacking(self) -> str | None:
-        """What isn't set up here, and what to do; None if all is."""
+        """What isn't set up on this machine, and what to do. None if everything is set up."""
         if self._qemu is None:
             return "there is no qemu-aarch64-static here; run make arm in edgeprune's checkout"
         if not (self._root / _PYTHON).is_file():
@@ -66,7 +67,7 @@ class EmulatedRunner:
 
     @property
     def versions(self) -> dict[str, str]:
-        """Of onnxruntime and numpy on the emulated core."""
+        """Versions of onnxruntime and numpy on the emulated core."""
         folders = sorted((self._root / _PACKAGES).glob("*.dist-info"))
         found = (folder.name.removesuffix(".dist-info").partition("-") for folder in folders)
         return {name: version for name, _, version in found}
@@ -77,10 +78,10 @@ class EmulatedRunner:
         Raises:
             ValueError: The request times or weighs a model.
             TargetError: The emulation isn't set up, or the agent failed under it.
-            ParityError: An instruction that the core lacks: the model doesn't work there as it does here.
+            ParityError: The model uses an instruction that the core lacks.
         """
         if request.mode not in ("outputs", "probe"):
-            raise ValueError(f"mode {request.mode} has no meaning under emulation")
+            raise ValueError(f"mode {request.mode} has no meaning under emulation; ask for outputs or probe")
         if self.lacking is not None:
             raise TargetError(self.lacking)
         with self._own_root() as root:
@@ -93,7 +94,7 @@ class EmulatedRunner:
                 env={},
             )
         if done.returncode in _ILLEGAL_INSTRUCTION:
-            # The agent speaks once onnxruntime is imported.
+            # The agent writes its first line after it has imported onnxruntime.
             what = "the model" if done.stdout else "onnxruntime itself"
             raise ParityError(
                 f"{what} uses an instruction that a {self._core} lacks; it can't run there as it does here"
@@ -101,7 +102,7 @@ class EmulatedRunner:
         return read_answer(done, request, models, place=f"an emulated {self._core}", python="Python")
 
     def close(self) -> None:
-        """Do nothing: every run takes its own folder away. See `Runner.close`."""
+        """Do nothing, because every run removes its own folder. See `Runner.close`."""
 
     @contextlib.contextmanager
     def _own_root(self) -> Iterator[Path]:
@@ -114,7 +115,7 @@ class EmulatedRunner:
             yield root
 
     def _cpuinfo(self) -> str:
-        """Write the core's /proc/cpuinfo, a paragraph for each of this machine's processors."""
+        """Write the emulated core's /proc/cpuinfo, with one paragraph for each processor of this machine."""
         part = next(part for part, core in agent.ARM_CORES.items() if core == self._core)
         lines = (
             f"Features\t: {_FEATURES[self._core]}",

@@ -1,11 +1,11 @@
-"""A device that isn't there: a second runner beside the real ones, for tests of what asks a runner.
+"""Stand in for a device: a second kind of runner beside the real ones, for tests of code that asks a runner.
 
     runner = FakeRunner(lambda name, process: 1.0 if name == "final" else 2.0)
     report = benchmark([new, old], target, runner, config=config)
     assert runner.asked(LatencyRequest)[0].warmup == config.warmup
 
-Its answers have every line that the agent's have, in their order. No model is opened: times, memory and refusals are what it is
-told, and what only a model can tell, its outputs, is given to it as a script.
+Its answers have the same lines as the agent's answers, in the same order. No model is opened. Times, memory and
+refusals are those that the test gives. Outputs, which only a model can compute, are given as a script.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -39,13 +39,13 @@ __all__ = ["CREATE_MS", "FAKE_DEVICE", "PEAK_BYTES", "FakeRunner"]
 FAKE_DEVICE = DeviceFacts(
     onnxruntime="1.0", arch="x86_64", isa=[], cpu="fake", cores=2, system="Linux", python="3.11.0"
 )
-"""What it says of itself, unless it is told another."""
+"""The device that a fake claims to be, unless the test gives another one."""
 
 CREATE_MS = 10
-"""That every model takes to be opened; its first run takes as long as the others."""
+"""Milliseconds that every model takes to be opened. The first run takes as long as the others."""
 
 PEAK_BYTES = 10**8
-"""That every model's process becomes."""
+"""Peak memory of every model's process, in bytes."""
 
 _UNKNOWN = ("governor", "frequency_mhz", "temperature_c", "throttle_events", "load_1min", "quota_cores", "affinity")
 
@@ -53,15 +53,15 @@ RequestT = TypeVar("RequestT", bound=Request)
 
 
 class FakeRunner:
-    """Answer requests like a device on which models take as long as is said. See `Runner`.
+    """Answer requests like a device on which models take as long as the test says. See `Runner`.
 
     Args:
-        time_ms: What a run takes, by the model's name and how many requests of the same mode came before; of a package, what an
-            answer takes.
-        device: What it says of itself.
-        refuses: Why a model can't be opened there; None: it can.
-        script: What the first requests are answered with, one by one, whatever they ask; an error is raised. Those after them
-            are answered by `time_ms`.
+        time_ms: How long a run of a model, or an answer of a package, takes in ms. It is called with the name of the
+            model, and with how many requests of the same mode came before.
+        device: What the fake device claims to be.
+        refuses: Says for a model's name why the model can't be opened on the device; None: it can.
+        script: The answers to the first requests, one by one, whatever the requests ask. An error in the script is
+            raised. Later requests are answered by `time_ms`.
     """
 
     def __init__(
@@ -77,20 +77,21 @@ class FakeRunner:
         self._refuses = refuses
         self._script = iter(script)
         self.runs: list[tuple[Request, dict[str, Path]]] = []
-        """Every request, with its models in the order that they were named in."""
+        """Every request, with its models in the order in which they were named."""
         self.closed = False
-        """Whether nothing was asked since it was closed."""
+        """Whether the runner was closed and not asked again since then."""
 
     def asked(self, wanted: type[RequestT]) -> list[RequestT]:
         """Pick the requests of one type, in their order."""
         return [request for request, _ in self.runs if isinstance(request, wanted)]
 
     def run(self, request: Request, models: Mapping[str, Path]) -> list[Answer]:
-        """See `Runner.run`.
+        """Answer a request by the script or by the given times. See `Runner.run`.
 
         Raises:
-            TargetError: A model isn't there, or of a kind that isn't asked for; a device couldn't open it either.
-            EdgepruneError: The script has one.
+            TargetError: A model isn't there, or is a file where a folder is needed, or the other way around. A device
+                couldn't open it either.
+            EdgepruneError: The script has an error in this place.
             ValueError: Outputs are asked for, and the script has none.
         """
         process = len(self.asked(type(request)))
@@ -109,11 +110,11 @@ class FakeRunner:
                 return list(answers)
 
     def close(self) -> None:
-        """See `Runner.close`."""
+        """Note that the runner was closed. See `Runner.close`."""
         self.closed = True
 
     def _said(self, request: Request, names: Sequence[str], process: int) -> list[Answer]:
-        """Say of each model what was asked for."""
+        """Make the answers about each model."""
         taken_ns = {name: round(1e6 * self._time_ms(name, process)) for name in names}
         starts = [SessionStart(name=name, create_ns=CREATE_MS * 10**6, first_run_ns=taken_ns[name]) for name in names]
         match request:

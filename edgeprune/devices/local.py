@@ -1,4 +1,4 @@
-"""Run models on this machine, in a fresh Python process a run. The parent sleeps while the child is timed."""
+"""Run models on this machine, each request in a fresh process. The parent process sleeps while the child is timed."""
 
 import subprocess
 import sys
@@ -13,7 +13,7 @@ __all__ = ["LocalRunner"]
 
 
 class LocalRunner:
-    """Run the agent here. See `Runner`."""
+    """Run the agent on this machine. See `Runner`."""
 
     def run(self, request: Request, models: Mapping[str, Path]) -> list[Answer]:
         """Have this machine answer a request. See `Runner.run`."""
@@ -27,4 +27,4 @@ class LocalRunner:
         return read_answer(done, request, models, place="this machine", python=sys.executable)
 
     def close(self) -> None:
-        """Do nothing: every process has ended with its run. See `Runner.close`."""
+        """Do nothing, because every process has ended with its run. See `Runner.close`."""

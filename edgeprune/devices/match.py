@@ -1,4 +1,7 @@
-"""Tell which machine a target profile describes, and which profile describes this one. Light: no torch."""
+"""Tell whether a machine is the one that a target profile describes, and which profile describes this machine.
+
+Light: no torch.
+"""
 
 from collections.abc import Sequence
 
@@ -15,17 +18,17 @@ __all__ = ["host_target", "measured_on", "mismatches", "this_machine"]
 
 
 def this_machine() -> DeviceFacts:
-    """Say what this machine is, as the agent does; which onnxruntime it has is left open."""
+    """Describe this machine as the agent does, but without the version of onnxruntime."""
     return DeviceFacts(**device_info())
 
 
 def mismatches(target: Target, device: DeviceFacts, providers: Sequence[str] | None = None) -> list[str]:
-    """List why a machine isn't the target; empty if it is.
+    """List the reasons why a machine isn't the target. The list is empty if it is.
 
     Args:
-        target: A profile.
+        target: The target's profile.
         device: The machine.
-        providers: ONNX Runtime's execution providers there; None doesn't check them.
+        providers: ONNX Runtime's execution providers on the machine; None: they are not checked.
     """
     reasons = []
     if target.device.arch != device.arch:
@@ -44,7 +47,7 @@ def mismatches(target: Target, device: DeviceFacts, providers: Sequence[str] | N
 
 
 def measured_on(target: Target) -> JsonValue:
-    """Say what a measurement holds for: this CPU, or what a profile says of another machine."""
+    """Say what a measurement holds for: this machine's CPU, or another machine as its profile describes it."""
     if isinstance(target.runner, LocalConfig):
         device = this_machine()
         return [device.arch, list[JsonValue](device.isa), device.cpu]
@@ -52,14 +55,16 @@ def measured_on(target: Target) -> JsonValue:
 
 
 def host_target(device: DeviceFacts, overrides: Sequence[str] = ()) -> Target:
-    """Pick the shipped local profile that fits a machine and uses most of its instruction set, without latency budget.
+    """Pick the shipped local profile that fits a machine and uses most of its instruction set.
+
+    The profile's latency budgets are left out, because they hold for another machine.
 
     Args:
-        device: The machine: most often `this_machine()`.
-        overrides: As for `load_target`.
+        device: The machine, most often `this_machine()`.
+        overrides: Overrides of the profile, as `load_target` takes them.
 
     Raises:
-        ProfileError: None fits.
+        ProfileError: No shipped profile fits.
     """
     candidates = [load_target(name) for name in shipped_names("targets")]
     fitting = [

@@ -1,9 +1,11 @@
-"""Run ONNX Runtime's own benchmark, `onnxruntime_perf_test`, in the agent's place: for devices without a Python.
+"""Run ONNX Runtime's own benchmark, `onnxruntime_perf_test`, in the agent's place, on devices without a Python.
 
-It draws from the inputs that lie beside a model, without saying which it drew, so that inputs of one shape are timed in a
-process of their own. Models take turns shape by shape. What it can't tell is left out: outputs, where nodes ran, and how times
-developed from one shape to the next. Its peak memory is above the agent's, by about half of a model whose weights are inside
-its file: it reads the whole file once more.
+The benchmark draws from the inputs that lie beside a model and doesn't say which input it drew. So all inputs of one
+shape are timed in a process of their own, and models take turns shape by shape. What the benchmark can't tell is left
+out: outputs, where nodes ran, and how times developed from one shape to the next.
+
+Its peak memory is higher than the agent's. If the weights are inside the model's file, the difference is about half of
+the model, because the benchmark reads the whole file once more.
 """
 
 import hashlib
@@ -61,19 +63,19 @@ section end
 
 @dataclass(frozen=True)
 class _Set:
-    """Hold a batch, as it is looked for beside a model."""
+    """Hold a batch as a data set, in the form in which the benchmark reads it."""
 
     name: str
-    """Made of its content: many runs share it."""
+    """The data set's name. It is made of the content, so that runs share data sets."""
     tensors: Sequence[bytes]
-    """Serialized TensorProto."""
+    """One serialized TensorProto for each input."""
 
 
 class PerfTestProgram:
     """Answer requests with ONNX Runtime's own benchmark. See `Program`.
 
     Args:
-        command: The benchmark there.
+        command: The benchmark's command on the device.
     """
 
     files: tuple[Path, ...] = ()
@@ -81,13 +83,13 @@ class PerfTestProgram:
     def __init__(self, command: str) -> None:
         self._command = command
         self._inputs: dict[str, list[str]] = {}
-        """Names of what a model takes, by its copy's path, which is its digest."""
+        """Names of a model's inputs, by the path of its copy on the device. The path contains the model's digest."""
 
     def ask(self, request: Request, models: Mapping[str, Copy], folder: str) -> Asked:
         """Write a script that runs the benchmark. See `Program.ask`.
 
         Raises:
-            ValueError: The request is for what this benchmark can't tell.
+            ValueError: The request asks for something that this benchmark can't tell.
         """
         runs: list[Run] = []
         sets: dict[str, list[_Set]] = {}
@@ -111,7 +113,7 @@ class PerfTestProgram:
             benchmark=killable(folder, 'export LD_LIBRARY_PATH="$libraries" && exec "$@"', 'sh "$program" "$@"'),
             runs="\n".join(lines),
         )
-        # Looked for where a shell begins, as runner.python is.
+        # The command is looked for from the folder in which the shell begins, as runner.python is.
         find = (
             f"program=$(command -v {self._command}) || program=; case $program in [!/]*) program=$PWD/$program;; esac"
         )
@@ -124,7 +126,7 @@ class PerfTestProgram:
         )
 
     def _sets(self, batches: Sequence[Batch], copy: Copy) -> list[_Set]:
-        """Pick of each batch the inputs that the model takes."""
+        """Make a data set of each batch, with the inputs that the model takes."""
         import onnx
 
         if copy.there not in self._inputs:
@@ -147,7 +149,7 @@ def _runs(request: _ModelsRequest, names: Sequence[str]) -> Iterator[Run]:
 
 
 def _by_shape(batches: Sequence[Batch]) -> list[list[int]]:
-    """Group the numbers of batches that take equally long, in the order of each group's first."""
+    """Group the numbers of batches by the shape of their inputs. Groups are in the order of their first batch."""
     groups: dict[tuple[tuple[int, ...], ...], list[int]] = defaultdict(list)
     for number, batch in enumerate(batches):
         groups[tuple(_shape(value) for value in batch.values())].append(number)
@@ -191,7 +193,7 @@ def _set(inputs: Sequence[tuple[str, list[list[int]] | Drawn]]) -> _Set:
 
 
 def _archive(script: str, sets: Mapping[str, Sequence[bytes]]) -> bytes:
-    """Pack run.sh and the data sets."""
+    """Pack the script run.sh and the data sets into a tar archive."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as archive:
 

@@ -1,4 +1,4 @@
-"""Read what `onnxruntime_perf_test` prints and writes: answers as the agent's, or one sentence on why there are none."""
+"""Read what `onnxruntime_perf_test` prints and writes: answers like the agent's, or a sentence that says what failed."""
 
 import csv
 import re
@@ -28,7 +28,7 @@ from edgeprune.ondevice.agent import describe_cpu
 __all__ = ["CONDITIONS", "MARK", "Run", "read_answer"]
 
 MARK = "edgeprune: "
-"""Begins a line that names what follows it."""
+"""The beginning of a line that names the section after it."""
 
 CONDITIONS: dict[str, tuple[str, Callable[[str], JsonValue]]] = {
     "governor": (
@@ -48,7 +48,8 @@ CONDITIONS: dict[str, tuple[str, Callable[[str], JsonValue]]] = {
     "quota_cores": ("cat /sys/fs/cgroup/cpu.max", lambda text: _quota(*text.split())),
     "affinity": ("grep Cpus_allowed_list /proc/self/status", lambda text: _cores(text.split()[1])),
 }
-"""As `agent.conditions` has them, but of all cores: what prints them, and how that is read."""
+"""The conditions that `agent.conditions` tells, but for all cores: the command that prints each one, and how its output
+is read."""
 
 
 @dataclass(frozen=True)
@@ -57,18 +58,18 @@ class Run:
 
     model: str
     batches: Sequence[int]
-    """Their numbers."""
+    """Numbers of the batches that the process is given."""
     repeats: int
-    """Timed runs, the last ones of which are kept, one a batch."""
+    """How many runs are timed. The last runs are kept, one for each batch."""
 
 
 class _Told:
     """Tell what became of a run.
 
     Args:
-        run: What was asked for.
-        sections: What the script said.
-        number: The run's.
+        run: The run that was asked for.
+        sections: Everything that the script wrote, by section.
+        number: The run's number in the script.
     """
 
     def __init__(self, run: Run, sections: Mapping[str, str], number: int) -> None:
@@ -80,27 +81,28 @@ class _Told:
         self._costs = [row for row in rows if row is not None]
         created, first = (_duration(what, self._said) for what in ("Session creation", "First inference"))
         self.start = None if created is None or first is None else (created, first)
-        """What opening the model and the first run took, in ns; the second is told in whole milliseconds."""
+        """How long opening the model and the first run took, in ns. The benchmark tells the first run in whole
+        milliseconds."""
 
     @property
     def ns(self) -> list[int]:
-        """One a batch."""
+        """Times in ns, one for each batch."""
         return [ns for ns, _ in self._costs[-len(self.run.batches) :]]
 
     @property
     def peak_bytes(self) -> int:
-        """Of the process."""
+        """Peak memory of the process, in bytes."""
         return self._costs[0][1]
 
     def fault(self, version: str | None, place: str) -> str | None:
-        """Say why it has no times; None: it has."""
+        """Say why the run has no times. None if it has."""
         if self._code == 0 and len(self._costs) == self.run.repeats and self.start is not None:
             return None
         if self._code == 0:
             return (
                 f"onnxruntime_perf_test on {place} wrote {len(self._costs)} of {self.run.repeats} times, and "
-                f"{'nothing' if self.start is None else 'all'} of the start; see that it is ONNX Runtime's own and that "
-                f"runner.folder has space"
+                f"{'not' if self.start is None else 'also'} how long the start took; check that it is ONNX Runtime's "
+                f"own program and that runner.folder has space"
             )
         *before, message = ["no message", *(line for line in self._explained().splitlines() if line.strip())]
         if message == "Run failed:failed to initialize.":
@@ -112,12 +114,19 @@ class _Told:
         )
 
     def _explained(self) -> str:
-        """Pick where it says what is wrong: standard output if that is about a run, which warnings on the other accompany."""
+        """Pick the stream that says what is wrong.
+
+        It is standard output if that says that a run failed, because standard error then has warnings only.
+        """
         return self._said if "Run failed:" in self._said or not self._complaints.strip() else self._complaints
 
 
 def _cost(row: Sequence[str]) -> tuple[int, int] | None:
-    """Read ns and the process's peak memory in bytes of a line: the model, seconds, that memory, CPU usage, the run's number."""
+    """Read a run's time in ns, and the process's peak memory in bytes, from a line of the result.
+
+    A line has five fields: the model, seconds, peak memory in bytes, CPU usage, and the run's number. None if it has
+    not.
+    """
     try:
         _, seconds, peak, _, _ = row
         return round(float(seconds) * 1e9), int(peak)
@@ -126,7 +135,7 @@ def _cost(row: Sequence[str]) -> tuple[int, int] | None:
 
 
 def _duration(what: str, said: str) -> int | None:
-    """Read a duration in ns; None: it isn't told."""
+    """Read a duration in ns from what the benchmark printed. None if it printed none."""
     found = re.search(rf"{what} time cost: *([0-9.e+-]+) (m?)s", said)
     return round(float(found[1]) * (1e6 if found[2] else 1e9)) if found else None
 
@@ -134,17 +143,17 @@ def _duration(what: str, said: str) -> int | None:
 def read_answer(
     done: CompletedProcess[str], request: Request, runs: Sequence[Run], *, place: str, command: str
 ) -> list[Answer]:
-    """Answer a request as the agent would.
+    """Answer a request as the agent would, from the output of the script.
 
     Args:
-        done: The script that made the runs.
+        done: The process of the script that made the runs.
         request: What was asked.
-        runs: In their order.
-        place: What it ran on, for the message.
-        command: The benchmark there, for the message.
+        runs: The runs, in the order in which the script made them.
+        place: The device's name, for messages.
+        command: The benchmark's command on the device, for messages.
 
     Raises:
-        TargetError: There is no benchmark, or it failed.
+        TargetError: The device has no such benchmark, or the benchmark failed.
     """
     sections = _sections(done.stdout)
     if "starts" in sections:
@@ -175,7 +184,7 @@ def read_answer(
 
 
 def _require_start(code: int, said: str, place: str, command: str) -> None:
-    """Raise TargetError unless the benchmark starts: without arguments it explains itself, and ends with 255."""
+    """Raise TargetError unless the benchmark starts. Without arguments it prints its usage and ends with 255."""
     if code in (126, 127):
         raise TargetError(
             f"there is no {command} on {place} that can be run ({said}); copy one that was built for it there, with its "
@@ -186,7 +195,7 @@ def _require_start(code: int, said: str, place: str, command: str) -> None:
 
 
 def _sections(text: str) -> dict[str, str]:
-    """Cut the text at its marked lines, to what follows each."""
+    """Cut a text at its marked lines into sections, by what each marked line names."""
     _, *parts = f"\n{text}".split(f"\n{MARK}")
     return {head: rest for head, _, rest in (part.partition("\n") for part in parts)}
 
@@ -212,7 +221,7 @@ def _memory(told: Sequence[_Told]) -> list[SessionStart | PeakMemory]:
 
 
 def _conditions(sections: Mapping[str, str], moment: str) -> Conditions:
-    """Read the conditions, as `agent.conditions` does."""
+    """Read the conditions of one moment, in the form that `agent.conditions` has."""
     facts: dict[str, JsonValue] = {}
     reasons: dict[str, str] = {}
     for name, (command, read) in CONDITIONS.items():
@@ -232,6 +241,6 @@ def _quota(limit: str, period: str) -> float | None:
 
 
 def _cores(ranges: str) -> list[JsonValue]:
-    """Read ranges of cores: 0-2,5 → 0, 1, 2, 5."""
+    """List the cores in a text of ranges: 0-2,5 → 0, 1, 2, 5."""
     ends = [part.partition("-") for part in ranges.split(",")]
     return [core for first, _, last in ends for core in range(int(first), int(last or first) + 1)]

@@ -1,4 +1,4 @@
-"""Make a target profile of what a device says of itself. Light: no torch."""
+"""Make a target profile from what a device says about itself. Light: no torch."""
 
 import contextlib
 import re
@@ -22,37 +22,39 @@ _PROVIDER = "CPUExecutionProvider"
 
 
 def place_of(address: str | None, **settings: str | None) -> RunnerConfig:
-    """Read how a device is reached: `ssh://user@host`, `adb://serial`, or None, this machine.
+    """Read how a device is reached.
 
     Args:
-        address: Of the device.
-        settings: Of its runner, as a profile has them; None is left out.
+        address: The device's address: `ssh://user@host`, `adb://serial`, or None for this machine.
+        settings: Settings of the profile's `runner`; a setting that is None is left out.
 
     Raises:
-        UsageError: The address or a setting can't be one.
+        UsageError: The address or a setting isn't valid.
     """
     given = {name: value for name, value in settings.items() if value is not None}
     if address is None:
         if given:
             option = next(iter(given)).replace("_", "-")
-            raise UsageError(f"--{option} is about a device that is reached by ssh or adb; name the device")
+            raise UsageError(f"--{option} is for a device that is reached by ssh or adb; name the device")
         return LocalConfig(type="local")
     kind, separator, place = address.partition("://")
     if not separator or kind not in _KINDS or not place:
-        raise UsageError(f"{address!r} is no device; give ssh://user@host, adb://serial, or nothing for this machine")
+        raise UsageError(
+            f"{address!r} is no address of a device; give ssh://user@host, adb://serial, or nothing for this machine"
+        )
     model, named = _KINDS[kind]
     return validate(model, {"type": kind, named: place, **given}, source=address, kind="device")
 
 
 def probe(place: RunnerConfig, name: str | None = None) -> Target:
-    """Make the profile of a device as it is: its CPU, every core, int8, no latency budget.
+    """Make a profile of a device: its CPU, all of its cores, int8, and no latency budget.
 
     Args:
-        place: How it is reached.
-        name: Of the profile; None: made of the CPU's name.
+        place: How the device is reached.
+        name: The profile's name; None: made from the CPU's name.
 
     Raises:
-        TargetError: It can't be reached, or is of a kind that no profile describes.
+        TargetError: The device can't be reached, or has an architecture that no profile describes.
     """
     with contextlib.closing(runner_for(place, "device", lambda _: [])) as runner:
         device = _device(runner)

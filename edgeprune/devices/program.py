@@ -1,4 +1,4 @@
-"""Run models on a device that a shell can be had on, by the agent in a Python there; `perf_test.py` does it without one."""
+"""Run models on a device with a shell, by the agent in the device's Python. `perf_test.py` does it without a Python."""
 
 import shlex
 from collections.abc import Callable, Mapping
@@ -17,7 +17,7 @@ __all__ = ["AgentProgram", "Asked", "Copy", "Program"]
 
 @dataclass(frozen=True)
 class Copy:
-    """Name a model, or a package's folder, and its copy on the device."""
+    """Name a model's file, or a package's folder, and its copy on the device."""
 
     here: Path
     there: str
@@ -25,28 +25,28 @@ class Copy:
 
 @dataclass(frozen=True)
 class Asked:
-    """Hold a request in a shell's terms."""
+    """Hold a request as a shell script, and how its output is read."""
 
     script: str
-    """A line of POSIX shell; whatever of it takes long is `killable`."""
+    """A line of POSIX shell. Every part that takes long is `killable`."""
     source: bytes
-    """Its standard input."""
+    """The script's standard input."""
     read: Callable[[CompletedProcess[str], str], list[Answer]]
-    """How it ended, and what it ran on, to answers; TargetError where it failed."""
+    """Makes answers of the ended script and the device's name. Raises TargetError if the script failed."""
 
 
 class Program(Protocol):
     """Answer the agent's requests on a device."""
 
     files: tuple[Path, ...]
-    """What of ours it needs there, in the work folder."""
+    """Files of edgeprune that the program needs in the work folder."""
 
     def ask(self, request: Request, models: Mapping[str, Copy], folder: str) -> Asked:
-        """Put a request in a shell's terms.
+        """Write a request as a shell script.
 
         Args:
-            request: What is asked.
-            models: By name; their copies lie below the work folder.
+            request: What the device is asked.
+            models: Models by name. Their copies lie below the work folder.
             folder: The work folder on the device.
         """
         ...
@@ -56,7 +56,7 @@ class AgentProgram:
     """Answer requests with `agent.py`. See `Program`.
 
     Args:
-        python: What runs it there.
+        python: The device's Python, which runs the agent.
     """
 
     files: tuple[Path, ...] = (Path(agent.__file__),)
@@ -74,6 +74,6 @@ class AgentProgram:
 
 
 def _agent_script(python: str, folder: str) -> str:
-    """Run the agent; its temporary files go into the work folder, which is removed however it ends."""
+    """Write the line that runs the agent. Its temporary files go into the work folder, which is removed in any case."""
     program = shlex.quote(f"{folder}/agent.py")
     return f"export TMPDIR={shlex.quote(folder)}; {killable(folder, f'exec {python} {program}')}"

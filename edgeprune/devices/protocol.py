@@ -1,4 +1,4 @@
-"""What runs on a device is asked, and what it answers: the requests and lines of `agent.py` as types. Light: no torch.
+"""Define what a device is asked and what it answers: requests and lines of `agent.py` as types. Light: no torch.
 
     request = LatencyRequest(
         provider="CPUExecutionProvider",
@@ -11,8 +11,9 @@
         if isinstance(answer, ModelTimes):
             print(answer.name, answer.ms)
 
-A request is one JSON object on the agent's standard input, an answer one line of JSON on its standard output. The fields here
-have the names of the keys there, and are in their order. `agent_answer.py` reads lines, and refuses what isn't described here.
+A request is one JSON object on the agent's standard input. An answer is one line of JSON on its standard output. The
+fields here have the names and the order of the keys in the JSON. `agent_answer.py` reads the lines, and refuses what
+isn't described here.
 """
 
 import json
@@ -53,14 +54,15 @@ __all__ = [
 
 
 class Drawn(Frozen):
-    """Describe an input that the agent draws itself: normally distributed float32."""
+    """Describe an input that the agent draws itself: normally distributed float32 values."""
 
     seed: int
     shape: list[int]
 
 
 Batch = dict[str, list[list[int]] | Drawn]
-"""Inputs by name: [batch, tokens], or drawn. A model is given those that it takes."""
+"""Inputs by name: whole numbers, [batch, tokens], or values that are drawn. A model is given the inputs that it
+takes."""
 
 
 class _Request(Frozen):
@@ -71,37 +73,38 @@ class _Request(Frozen):
     """ONNX Runtime's execution provider."""
 
     told: ClassVar[str | None] = None
-    """The kind of the line that says what was asked for, one a model; None: the device's own says it."""
+    """The kind of the line that answers the request, one line for each model; None: the device's own line answers
+    it."""
     beside: ClassVar[tuple[str, ...]] = ()
-    """Other kinds that are said of a model."""
+    """Other kinds of lines about a model that the answer may have."""
 
     def as_json(self, paths: Mapping[str, str]) -> str:
-        """Write what the agent reads.
+        """Write the request as the JSON that the agent reads.
 
         Args:
-            paths: Where each model lies on the device, in the order in which they take turns.
+            paths: Where each model lies on the device, in the order in which models take turns.
         """
         models = [{"name": name, "path": path} for name, path in paths.items()]
         return json.dumps({**self.model_dump(mode="json"), "models": models})
 
 
 class ProbeRequest(_Request):
-    """Ask what the device is, and whether it has a provider."""
+    """Ask what the device is, and whether its onnxruntime has the provider."""
 
     mode: Literal["probe"] = "probe"
 
 
 class _ModelsRequest(_Request):
-    """Ask something of models."""
+    """Ask something about models."""
 
     sessions: dict[str, SessionOptions]
-    """By model; of some that aren't asked about too."""
+    """Session options by model. They may include models that the request isn't about."""
     batches: dict[str, list[Batch]]
-    """By model; equally many for each."""
+    """Batches by model; every model has equally many."""
 
 
 class LoadRequest(_ModelsRequest):
-    """Ask whether models can be opened, and run where they should."""
+    """Ask whether models can be opened, and whether they run on the provider."""
 
     mode: Literal["load"] = "load"
 
@@ -120,49 +123,51 @@ class _WarmRequest(_ModelsRequest):
     """Ask for a measurement of models."""
 
     warmup: int
-    """Runs before the first timed one; where memory is asked for, none is made."""
+    """Runs before the first timed run. A request for memory makes none."""
 
 
 class LatencyRequest(_WarmRequest):
-    """Ask how long each run takes, models taking turns."""
+    """Ask how long each run takes while models take turns."""
 
     mode: Literal["latency"] = "latency"
     block: int
-    """Runs in a turn."""
+    """Runs in one turn."""
 
     told = "samples"
     beside = ("session",)
 
 
 class AnswersRequest(_Request):
-    """Ask how long packages take from a text or an image to its answer, taking turns."""
+    """Ask how long packages take from a text or an image to its answer, while packages take turns."""
 
     mode: Literal["answers"] = "answers"
     sessions: dict[str, SessionOptions]
-    """Of models; a package opens its own as it says itself."""
+    """Session options by model. A package doesn't use them: it opens its session with its own options."""
     batches: dict[str, list[JsonValue]]
-    """By package: texts, pairs of texts, or images in base64, as its `run.py` reads them; equally many for each."""
+    """Inputs by package: texts, pairs of texts, or images in base64, as its `run.py` reads them; equally many for
+    each."""
     warmup: int
-    """Answers before the first timed one."""
+    """Answers before the first timed answer."""
     block: int
-    """Answers in a turn."""
+    """Answers in one turn."""
 
     told = "answers"
 
 
 class ThroughputRequest(_WarmRequest):
-    """Ask how often sessions that run at once get done."""
+    """Ask how many runs parallel sessions of a model complete in a given time."""
 
     mode: Literal["throughput"] = "throughput"
     parallel: int
-    """Sessions, each in a thread of its own."""
+    """How many sessions run at once, each in its own thread."""
     seconds: float
+    """How long the sessions run."""
 
     told = "throughput"
 
 
 class MemoryRequest(_WarmRequest):
-    """Ask what one model's process takes: its peak, its start, and where each node ran."""
+    """Ask about one model's process: its peak memory, the time of its start, and where each node ran."""
 
     mode: Literal["memory"] = "memory"
 
@@ -177,54 +182,56 @@ Request = (
 
 
 class _Line(Frozen):
-    """Say something, in one line. Types are taken as they are: no text is read as a number."""
+    """Say something in one line. Types are strict: no text is read as a number."""
 
     model_config = ConfigDict(strict=True)
 
     kind: str
 
     def record(self) -> dict[str, JsonValue]:
-        """Give the line as it was said: what it left out, and has a default here, is left out again."""
+        """Give the line as the device wrote it. A key that the device left out is left out too."""
         return {"kind": self.kind, **self.model_dump(exclude_unset=True)}
 
 
 class DeviceFacts(_Line):
-    """Say what the device is; None where it doesn't tell."""
+    """Say what the device is. A fact is None if the device doesn't tell it."""
 
     kind: Literal["device"] = "device"
     onnxruntime: str | None = None
-    """Its version; None: not known."""
+    """Version of onnxruntime; None: not known."""
     arch: str
-    """As in profiles: x86_64, aarch64."""
+    """The architecture, under the name that profiles use: x86_64 or aarch64."""
     isa: list[str]
-    """Of `agent.ISA_FLAGS`."""
+    """The features of `agent.ISA_FLAGS` that the CPU has."""
     cpu: str | None
     cores: int | None
-    """That the process may use."""
+    """How many cores the process may use."""
     system: str
     python: str | None
-    """Its version; None: no Python was asked."""
+    """Version of Python; None: the device was asked without a Python."""
 
 
 class Conditions(_Line):
-    """Say what may change from run to run; None where the device doesn't tell, and `reasons` says why."""
+    """Say what may change from run to run. A fact is None if the device doesn't tell it, and `reasons` says why."""
 
     kind: Literal["conditions"] = "conditions"
     moment: Literal["before", "after"]
-    """Of the process's work."""
+    """Whether the conditions were read before or after the process's work."""
     governor: str | None
     frequency_mhz: float | None
     temperature_c: float | None
     throttle_events: int | None
     load_1min: float | None
     quota_cores: float | None
-    """CPU time a cgroup allows; None without a reason: no limit."""
+    """CPU time that a cgroup allows, in cores. None without an entry in `reasons`: there is no limit."""
     affinity: list[int] | None
+    """Numbers of the cores that the process may use."""
     reasons: dict[str, str]
+    """Why a fact is None, by the fact's name."""
 
 
 class OfModel(_Line):
-    """Say something of one model, or package."""
+    """Say something about one model or one package."""
 
     name: str
 
@@ -243,36 +250,38 @@ class ModelTimes(OfModel):
     kind: Literal["samples"] = "samples"
     ns: list[int]
     in_order: bool = True
-    """Whether they stand in the order in which they were taken."""
+    """Whether the times are in the order in which they were taken."""
 
     @property
     def ms(self) -> list[float]:
-        """The same in ms."""
+        """The times in ms."""
         return [one / 1e6 for one in self.ns]
 
 
 class PackageTimes(OfModel):
-    """Say how long a package took from an input to its answer, one by one."""
+    """Say how long a package took from each input to its answer."""
 
     kind: Literal["answers"] = "answers"
     ns: list[int]
 
     @property
     def ms(self) -> list[float]:
-        """The same in ms."""
+        """The times in ms."""
         return [one / 1e6 for one in self.ns]
 
 
 class ParallelRuns(OfModel):
-    """Say how often each of several sessions ran beside the others, and in which time."""
+    """Say how often each parallel session ran, and in how much time."""
 
     kind: Literal["throughput"] = "throughput"
     runs: list[int]
+    """How often each session ran."""
     ns: list[int]
+    """How long each session took for all of its runs."""
 
     @property
     def per_s(self) -> float:
-        """Runs in a second of all sessions together."""
+        """Runs per second of all sessions together."""
         return sum(1e3 * runs / (ns / 1e6) for runs, ns in zip(self.runs, self.ns, strict=True))
 
 
@@ -281,7 +290,7 @@ class PeakMemory(OfModel):
 
     kind: Literal["memory"] = "memory"
     peak_bytes: int | None
-    """None where the system doesn't tell."""
+    """The largest resident size of the process; None: the system doesn't tell it."""
 
 
 class Placement(OfModel):
@@ -289,7 +298,7 @@ class Placement(OfModel):
 
     kind: Literal["placement"] = "placement"
     nodes: dict[str, int]
-    """How many each execution provider ran."""
+    """How many nodes each execution provider ran."""
 
 
 class Loaded(OfModel):
@@ -297,26 +306,27 @@ class Loaded(OfModel):
 
     kind: Literal["loaded"] = "loaded"
     error: str | None
-    """Why it couldn't; None: it could."""
+    """Why the model couldn't be opened and run; None: it could."""
 
 
 class Outputs(OfModel):
-    """Say what a model computes; several outputs are stacked along a new last axis."""
+    """Say what a model computes. Several outputs are stacked along a new last axis."""
 
     kind: Literal["outputs"] = "outputs"
     values: list[list[float]]
-    """Of each batch, flattened."""
+    """The outputs of each batch, flattened."""
     shapes: list[list[int]]
+    """The shape of each batch's outputs."""
     sha256: str
-    """Of the bytes of all."""
+    """Digest of the bytes of all outputs."""
 
 
 class AgentFault(_Line):
-    """Say what the agent ended with."""
+    """Say which exception ended the agent."""
 
     kind: Literal["error"] = "error"
     type: str
-    """Of the exception."""
+    """The exception's class."""
     message: str
 
 
@@ -332,11 +342,11 @@ Answer = (
     | Loaded
     | Outputs
 )
-"""One line of what a runner gives back. `AgentFault` is none: a runner raises it."""
+"""One line that a runner gives back. `AgentFault` is not among them, because a runner raises it as a TargetError."""
 
 AnswerT = TypeVar("AnswerT", bound=_Line)
 
 
 def of_type(answers: Iterable[Answer], wanted: type[AnswerT]) -> list[AnswerT]:
-    """Pick the answers of one type, in their order."""
+    """Pick the answers of one type and keep their order."""
     return [one for one in answers if isinstance(one, wanted)]

@@ -1,7 +1,7 @@
-"""Run models on devices that a shell can be had on, by ssh or adb.
+"""Run models on devices whose shell is reached by ssh or adb.
 
-Files go through `cat` in the connection, so the device needs no SFTP server, and whoever runs models there owns what is read.
-A model is copied once for as long as the connection lives, under the digest of its files.
+Files go through `cat` in the connection. So the device needs no SFTP server, and the user who runs the models owns the
+files. A model is copied once while the connection lives, under the digest of its files.
 """
 
 import shlex
@@ -23,15 +23,15 @@ from edgeprune.store.files import artifact_key, file_digest
 __all__ = ["RemoteRunner"]
 
 _PAUSES_S = (1, 2, 4)
-"""Before each new attempt after a lost connection."""
+"""Seconds to wait before each new attempt after a lost connection."""
 
 
 class RemoteRunner:
     """Run models on a device. See `Runner`.
 
     Args:
-        config: Of the profile. Nothing is connected before the first run.
-        line: Makes a line to the device, a new one for each connection.
+        config: The profile's `runner`. The device is not connected before the first run.
+        line: Makes a new line to the device for each connection.
     """
 
     def __init__(self, config: RemoteConfig, line: Callable[[], Line]) -> None:
@@ -43,10 +43,10 @@ class RemoteRunner:
         """The work folder of a connection that was cut."""
         self._pushed: set[str] = set()
         self._wanted: set[str] = set()
-        """By the last run."""
+        """Digests of the models that the last run needed."""
 
     def run(self, request: Request, models: Mapping[str, Path]) -> list[Answer]:
-        """Answer a request; what a cut connection interrupted is run again from its beginning. See `Runner.run`."""
+        """Answer a request. If the connection is cut, run the request again from its beginning. See `Runner.run`."""
         for pause_s in _PAUSES_S:
             try:
                 return self._run(request, models)
@@ -58,7 +58,7 @@ class RemoteRunner:
         return self._run(request, models)
 
     def close(self) -> None:
-        """Log out of the device, which cleans up. See `Runner.close`."""
+        """Log out of the device; the device then cleans up. See `Runner.close`."""
         if self._connection is not None:
             self._connection.close()
         self._connection = None
@@ -89,7 +89,7 @@ class RemoteRunner:
 
     @property
     def _no_space(self) -> str:
-        return f"no space left in {self._config.folder}; free some, or name another folder in runner.folder"
+        return f"no space left in {self._config.folder}; free some space, or name another folder in runner.folder"
 
     def _connect(self) -> Connection:
         if self._connection is None:
@@ -100,7 +100,7 @@ class RemoteRunner:
         return self._connection
 
     def _make_room(self, device: Connection, wanted: set[str]) -> None:
-        """Remove what neither this run nor the last needs before more is copied: a race goes through dozens of graphs."""
+        """Remove models that neither this run nor the last one needs. A race has dozens of graphs."""
         needed = wanted | self._wanted
         self._wanted = wanted
         if wanted <= self._pushed:
@@ -119,7 +119,7 @@ class RemoteRunner:
         if _is_full(done.stderr):
             raise TargetError(f"{what}: the device has {self._no_space}")
         raise TargetError(
-            f"{what}: {last_line(done.stderr)}; if the folder is the cause, name another in runner.folder"
+            f"{what}: {last_line(done.stderr)}; if the folder is the cause, name another folder in runner.folder"
         )
 
 
@@ -128,7 +128,7 @@ def _is_full(complaint: str) -> bool:
 
 
 def _files(model: Path) -> list[Path]:
-    """List a package's files, or a graph and the files beside it that hold its weights: model.onnx.data beside model.onnx."""
+    """List the files of a package, or a graph and the files of its weights (model.onnx.data beside model.onnx)."""
     if model.is_dir():
         return sorted(path for path in model.iterdir() if path.is_file())
     return sorted(path for path in model.parent.iterdir() if path.name.startswith(model.name))

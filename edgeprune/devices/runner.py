@@ -1,4 +1,4 @@
-"""Make what a profile says a runner, which refuses to measure anything but that device."""
+"""Make the runner of a profile. The runner refuses to measure any other device than the profile's."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -23,9 +23,12 @@ def runner_for(config: RunnerConfig, target: str, mismatches: Callable[[DeviceFa
     """Make the runner of a profile.
 
     Args:
-        config: The profile's `runner`. Nothing is reached before the first run.
+        config: The profile's `runner`. The device is not reached before the first run.
         target: The profile's name.
-        mismatches: Why a device, as the agent describes it, isn't the target; empty if it is.
+        mismatches: Lists why a device, as the agent describes it, isn't the target; the list is empty if it is.
+
+    Raises:
+        ValueError: The profile's device is emulated, so that it can't be timed.
     """
     match config:
         case LocalConfig():
@@ -35,11 +38,11 @@ def runner_for(config: RunnerConfig, target: str, mismatches: Callable[[DeviceFa
         case AdbConfig():
             return _Checked(RemoteRunner(config, lambda: AdbLine(config)), config.place, target, mismatches)
         case EmulatedConfig():
-            raise ValueError("an emulated core is asked what it computes, by its own runner, never how fast it is")
+            raise ValueError("an emulated core can't be timed; EmulatedRunner tells what it computes")
 
 
 class _Checked:
-    """Look at the device before a figure of it is believed."""
+    """Refuse the answers of a device that isn't the target."""
 
     def __init__(self, runner: Runner, place: str, target: str, mismatches: Callable[[DeviceFacts], list[str]]) -> None:
         self._runner = runner
@@ -48,29 +51,33 @@ class _Checked:
         self._mismatches = mismatches
 
     def run(self, request: Request, models: Mapping[str, Path]) -> list[Answer]:
-        """Answer a request, or raise TargetError where this isn't the target. See `Runner.run`."""
+        """Answer a request. Raise TargetError if the device isn't the target. See `Runner.run`."""
         answers = self._runner.run(request, models)
         for device in of_type(answers, DeviceFacts):
             if reasons := self._mismatches(device):
-                raise TargetError(f"{self._place} is not a {self._target}: it {'; it '.join(reasons)}")
+                raise TargetError(f"{self._place} is not a {self._target}: the target {'; the target '.join(reasons)}")
         return answers
 
     def close(self) -> None:
-        """Leave the target as it was. See `Runner.close`."""
+        """Leave the target as it was before the first run. See `Runner.close`."""
         self._runner.close()
 
 
 def runner_of(target: Target) -> Runner:
     """Make the runner of a target that can be measured from here."""
-    assert target.runner is not None  # noqa: S101 (else it can't)
+    assert target.runner is not None  # noqa: S101 (without a runner it can't be measured)
     return runner_for(target.runner, target.name, lambda device: mismatches(target, device))
 
 
 def why_unreachable(target: Target) -> str | None:
-    """Say why the target can't be measured from here; None if it can, or only the build will tell: planning connects nowhere.
+    """Say why the target can't be measured from here.
+
+    Returns:
+        The reason. None if the target can be measured, or if only the build can tell, because this function connects to
+        no device.
 
     Raises:
-        TargetError: This is the machine, but its onnxruntime lacks the provider.
+        TargetError: The target is this machine, but its onnxruntime lacks the provider.
     """
     if target.runner is None:
         return f"{target.name} has no runner (runner: null)"
@@ -81,7 +88,7 @@ def why_unreachable(target: Target) -> str | None:
         return None
     reasons = mismatches(target, this_machine())
     if reasons:
-        return f"this machine is not a {target.name}: it {'; it '.join(reasons)}"
+        return f"this machine is not a {target.name}: the target {'; the target '.join(reasons)}"
     if target.runtime.provider != "CPUExecutionProvider":
         os.environ["ORT_DISABLE_TELEMETRY"] = "1"
         import onnxruntime
@@ -89,8 +96,8 @@ def why_unreachable(target: Target) -> str | None:
         available = onnxruntime.get_available_providers()
         if target.runtime.provider not in available:
             raise TargetError(
-                f"{target.name} needs {target.runtime.provider}, onnxruntime {onnxruntime.__version__} here has "
-                f"{', '.join(available)}; install a build that has it, or package without measuring: "
+                f"{target.name} needs {target.runtime.provider}, but onnxruntime {onnxruntime.__version__} here has "
+                f"{', '.join(available)}; install a build of onnxruntime that has it, or package without measuring: "
                 f"--set target.runner=null"
             )
     return None

@@ -1,6 +1,6 @@
-"""Devices that are reached by the system's ssh: any Linux board or phone that can be logged in to.
+"""Reach devices with the system's ssh: any Linux board or phone that has an SSH server.
 
-The first ssh process is the master whose connection the later ones share.
+The first ssh process is the master. The later processes share its connection.
 """
 
 import secrets
@@ -28,7 +28,8 @@ _OPTIONS = {
     "ServerAliveInterval": "5",
     "StrictHostKeyChecking": "yes",
 }
-"""For a program that nobody watches: it never asks, takes no unknown host key, and notices within 15 s that a line is dead."""
+"""Options of an ssh that nobody watches. It never asks, accepts no unknown host key, and notices a dead line within 15
+s."""
 
 _REFUSALS = {
     r"REMOTE HOST IDENTIFICATION HAS CHANGED": (
@@ -42,17 +43,17 @@ _REFUSALS = {
         "{place} refuses the login without a password ({last}); put your public key there with: ssh-copy-id {place}"
     ),
     r"Could not resolve hostname": (
-        "no machine is known by the name of {place}; correct runner.host, or give its address"
+        "no machine with the name {place} is known; correct runner.host, or give the machine's address there"
     ),
 }
-"""What ssh says that no second attempt would change, to a sentence."""
+"""Complaints of ssh that a second attempt would not change, as patterns, and the sentence that explains each one."""
 
 
 class SshLine:
-    """See `Line`.
+    """Run scripts on a device with ssh. See `Line`.
 
     Args:
-        config: Of the profile.
+        config: The profile's `runner`.
     """
 
     program, package = "ssh", "OpenSSH's client"
@@ -64,10 +65,11 @@ class SshLine:
         self._socket = Path(tempfile.gettempdir()) / f"edgeprune-{secrets.token_hex(8)}"
 
     def command(self, script: str, *, first: bool) -> list[str]:
-        """See `Line.command`."""
+        """Give the ssh command that runs a script. See `Line.command`."""
         options = {**_OPTIONS, "ControlMaster": "yes" if first else "no", "ControlPath": str(self._socket)}
         if not first:
-            options["ProxyCommand"] = "false"  # without the master ssh would log in anew, where there is no work folder
+            # If the master is gone, the work folder is gone too, so ssh must not log in anew.
+            options["ProxyCommand"] = "false"
         return [
             "ssh",
             *(f"-o{name}={value}" for name, value in options.items()),
@@ -77,5 +79,5 @@ class SshLine:
         ]
 
     def ended(self, done: CompletedProcess[str]) -> CompletedProcess[str] | None:
-        """See `Line.ended`: 255 is what ssh itself ends with."""
+        """Tell how a script ended. See `Line.ended`; the exit code 255 is ssh's own, not the script's."""
         return None if done.returncode == 255 else done

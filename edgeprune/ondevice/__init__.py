@@ -1,1 +1,1 @@
-"""What packages carry: files copied into them as they are."""
+"""Hold the agent, which runs on devices, and the files that are copied into packages unchanged."""

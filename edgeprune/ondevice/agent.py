@@ -1,7 +1,7 @@
-"""The program that runs on the device: reads one JSON request, times models, writes JSON lines.
+"""Answer one request on the device: read it as JSON, time models, and write JSON lines.
 
-It imports nothing of edgeprune, only the standard library, numpy and onnxruntime, so that it can be copied to any
-device with Python 3.9 or newer and run there as it is:
+This program imports nothing of edgeprune, only the standard library, numpy and onnxruntime. So it can be copied to any
+device with Python 3.9 or newer and run there unchanged:
 
     python agent.py < request.json
 
@@ -9,8 +9,8 @@ Request:  {"mode": "latency" | "answers" | "throughput" | "memory" | "outputs" |
            "block", "parallel", "seconds",
            "sessions": {name: {"threads", "level": "basic" | "extended" | "all", "arena", "config": {key: value}}},
            "models": [{"name", "path"}], "batches": {name: [{"input_ids": [[int]], "attention_mask": [[int]], ...}]}}
-          An input is a list of whole numbers, or {"seed": int, "shape": [int]}: normally distributed float32. In answers
-          mode paths are packages' folders, and batches are texts, or images in base64.
+          An input is a list of whole numbers, or {"seed": int, "shape": [int]}: normally distributed float32 values. In
+          answers mode the paths are folders of packages, and the batches are texts, or images in base64.
 Lines:    {"kind": "device", ...}, {"kind": "conditions", "moment": "before" | "after", ...},
           {"kind": "session", "name", "create_ns", "first_run_ns"},
           {"kind": "samples" | "answers", "name", "ns": [int]}, {"kind": "throughput", "name", "runs": [int], "ns": [int]},
@@ -20,15 +20,21 @@ Lines:    {"kind": "device", ...}, {"kind": "conditions", "moment": "before" | "
           flattened; several outputs are stacked along a new last axis,
           {"kind": "error", "type", "message"}
 
-Every model has equally many batches, and is given those of a batch's inputs that it takes. In latency mode every model is
-loaded and the models take turns, `block` runs each: the same batches in the same order, and whatever disturbs the machine
-disturbs all of them. Answers mode does so with what packages' own `run.py` does from a text to its answer. Throughput mode
-has `parallel` sessions of a model run in as many threads for so many `seconds`, each from another batch on, and says how often
-each ran, in which time.
-Memory mode loads one model and reads the process's own peak, how long the start took, and where each node ran. Outputs mode
-tells what models compute, load mode whether they can be opened here, probe mode whether the provider is there.
+Every model has equally many batches. Of a batch's inputs, a model is given those that it takes.
 
-No other provider is timed than the one that was asked for: nodes that ran elsewhere are an error that lists them.
+- Latency mode loads every model, and the models take turns of `block` runs each. All of them get the same batches in
+  the same order, and whatever disturbs the machine disturbs all of them.
+- Answers mode does the same with packages: it times what a package's own `run.py` does from a text to its answer.
+- Throughput mode runs `parallel` sessions of a model, each in its own thread, for so many `seconds`. Each session
+  starts with another batch. The mode tells how often each session ran, and in how much time.
+- Memory mode loads one model. It tells the peak memory of the process, how long the start took, and where each node
+  ran.
+- Outputs mode tells what models compute.
+- Load mode tells whether models can be opened here.
+- Probe mode tells whether the provider is there.
+
+Only the provider that was asked for is timed. If a node ran on another one, the answer is an error that lists such
+nodes.
 """
 
 import functools
@@ -62,7 +68,7 @@ ISA_FLAGS = (
     "i8mm",
     "bf16",
 )
-"""The instruction-set features that decide a quantization or a numeric mode, under Linux's names."""
+"""Instruction-set features that decide how a model is quantized or computed, under Linux's names."""
 
 ARM_CORES = {
     "0xd03": "cortex-a53",
@@ -83,13 +89,14 @@ ARM_CORES = {
     "0xd49": "neoverse-n2",
     "0xd4f": "neoverse-v2",
 }
-"""`CPU part` of Arm's own cores (implementer 0x41) to their names: 64-bit kernels print no model name."""
+"""Names of Arm's own cores (implementer 0x41), by `CPU part`. They are needed because 64-bit kernels print no model
+name."""
 
 _ARCH_NAMES = {"amd64": "x86_64", "arm64": "aarch64"}
 
 
 def read_cpuinfo(text):
-    """The instruction-set features and the CPU's name in the text of /proc/cpuinfo; the name is None if it isn't there."""
+    """Read the instruction-set features and the CPU's name (None if there is none) from the text of /proc/cpuinfo."""
     flags, model, implementer, cores = set(), None, None, []
     for line in text.splitlines():
         name, _, value = line.partition(":")
@@ -108,14 +115,14 @@ def read_cpuinfo(text):
 
 
 def describe_cpu(machine, cpuinfo):
-    """arch, isa and cpu, of what `uname -m` says and the text of /proc/cpuinfo."""
+    """Give the facts arch, isa and cpu, from the output of `uname -m` and the text of /proc/cpuinfo."""
     flags, model = read_cpuinfo(cpuinfo)
     arch = machine.lower()
     return {"arch": _ARCH_NAMES.get(arch, arch), "isa": [flag for flag in ISA_FLAGS if flag in flags], "cpu": model}
 
 
 def device_info():
-    """What this machine is: arch, isa, cpu, cores. A fact that can't be read is None."""
+    """Say what this machine is: arch, isa, cpu, cores, system, python. A fact that can't be read is None."""
     cpuinfo = ""
     try:
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
@@ -135,7 +142,7 @@ def device_info():
 
 
 def conditions():
-    """What may change from run to run: governor, frequency, temperature, throttling, load, cgroup quota, affinity.
+    """Read what may change from run to run: governor, frequency, temperature, throttling, load, cgroup quota, affinity.
 
     A fact that this machine doesn't tell is None, and `reasons` says why.
     """
@@ -191,7 +198,7 @@ def _say(**record):
 
 
 def session_options(wanted):
-    """onnxruntime.SessionOptions of {"threads", "level", "arena", "config"}."""
+    """Make onnxruntime.SessionOptions from a request's {"threads", "level", "arena", "config"}."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -225,9 +232,10 @@ def _session(request, model):
 
 
 def placement(request, model, feed):
-    """How many nodes each provider ran, and the names of those that ran elsewhere than asked; by a profiled run.
+    """Count the nodes that each provider ran, and list the nodes that ran on another provider than asked.
 
-    Shapes are worked out on the CPU whatever the provider: ONNX Runtime puts what yields them there on purpose.
+    A run with ONNX Runtime's profiler tells both. Nodes that compute shapes aren't listed: ONNX Runtime runs them on
+    the CPU on purpose, whatever the provider.
     """
     import onnxruntime
 
@@ -267,7 +275,7 @@ def _refuse_elsewhere(request, model, feed):
 
 
 def input_array(value):
-    """A batch's input, as a request gives it, as a numpy array."""
+    """Make a numpy array of one input as it stands in a request."""
     import numpy
 
     if isinstance(value, list):
@@ -291,7 +299,7 @@ def _feeds(request, model, session):
 
 
 def _started(request, model):
-    """A session that has run once, and its feeds; how long the start took is said."""
+    """Open a session, run it once, and say how long both took. Return the session and its feeds."""
     start = time.perf_counter_ns()
     session = _session(request, model)
     created = time.perf_counter_ns()
@@ -322,7 +330,7 @@ def _answers(request):
 
 
 def _package(folder, provider):
-    """A package's model, as its own run.py loads it; nothing is written into its folder."""
+    """Load a package's model with the package's own run.py. Nothing is written into the package's folder."""
     sys.dont_write_bytecode = True
     spec = importlib.util.spec_from_file_location("run", os.path.join(folder, "run.py"))
     module = importlib.util.module_from_spec(spec)
@@ -331,7 +339,10 @@ def _package(folder, provider):
 
 
 def _time_by_turns(request, calls, kind):
-    """Time `(name, function, its arguments one by one)` by turns of a block; all have equally many arguments."""
+    """Time functions by turns of `block` calls, and say the times of each one.
+
+    `calls` lists (name, function, arguments); each argument is one call. All functions have equally many arguments.
+    """
     for _, call, arguments in calls:
         for index in range(request["warmup"]):
             call(arguments[index % len(arguments)])
@@ -357,7 +368,7 @@ def _throughput(request):
 
 
 def _together(request, model):
-    """Of each parallel session, how often it ran, and in which time."""
+    """Run parallel sessions of a model. Return for each session how often it ran, and in how many ns."""
     sessions = [_session(request, model) for _ in range(request["parallel"])]
     feeds = _feeds(request, model, sessions[0])
     _refuse_elsewhere(request, model, feeds[0])
@@ -374,7 +385,7 @@ def _together(request, model):
 
 
 def _run_for_a_while(request, feeds, ready, session, first):
-    """How often a session ran from its first feed on, beside the others, and in which time."""
+    """Run one session beside the others, from feed number `first` on. Return how often it ran, and in how many ns."""
     try:
         for index in range(request["warmup"]):
             session.run(None, feeds[(first + index) % len(feeds)])
@@ -435,7 +446,7 @@ def _outputs(request):
 
 
 def peak_memory_bytes():
-    """The largest resident size of this process so far, in bytes; None where the system doesn't tell."""
+    """Read the largest resident size of this process so far, in bytes. None if the system doesn't tell it."""
     try:
         with open("/proc/self/status", encoding="ascii", errors="replace") as file:
             for line in file:
@@ -447,7 +458,7 @@ def peak_memory_bytes():
 
 
 def die_with_parent():
-    """Ask Linux to kill this process when its parent ends, however that ends: nothing is left running."""
+    """Ask Linux to kill this process when its parent ends for any reason, so that nothing is left running."""
     if sys.platform in ("linux", "android"):
         import ctypes
         import signal
@@ -456,7 +467,7 @@ def die_with_parent():
 
 
 def main():
-    """Answer the request on standard input."""
+    """Answer the request on standard input. Return the exit code."""
     die_with_parent()
     request = json.load(sys.stdin)
     try:

@@ -1,4 +1,4 @@
-"""Offer the two functions of the Python interface, with the same meaning as the commands."""
+"""Offer the two functions of the Python interface. `build` means the same as the command `edgeprune build`."""
 
 import functools
 import inspect
@@ -26,7 +26,10 @@ Returned = TypeVar("Returned")
 
 
 def _keywords_of(options: Callable[P, Given]) -> Callable[[Callable[[Given], Returned]], Callable[P, Returned]]:
-    """Give a function of one object the parameters that the object is made from, for callers, editors and type checkers."""
+    """Replace the parameter of a function by the keywords that its object is made from.
+
+    Callers, editors and type checkers then see the keywords.
+    """
 
     def decorated(function: Callable[[Given], Returned]) -> Callable[P, Returned]:
         @functools.wraps(function)
@@ -45,15 +48,15 @@ def _keywords_of(options: Callable[P, Given]) -> Callable[[Callable[[Given], Ret
 @dataclass(frozen=True, kw_only=True)
 class _Call(BuildOptions):
     emit: Emit = ignore
-    """Is handed every event."""
+    """A function that is handed every event."""
 
 
 @_keywords_of(_Call)
 def build(call: _Call) -> BuildReport:
-    """Package a model for a target; what is in the store is taken from there.
+    """Package a model for a target. Artifacts that are in the store already are used again.
 
-    The keywords are the fields of `edgeprune.pipeline.options.BuildOptions`, which are the flags of `edgeprune build` as
-    well, and `emit`, a function that is handed every event.
+    The keywords are the fields of `edgeprune.pipeline.options.BuildOptions`, which are also the flags of `edgeprune
+    build`, and `emit`, a function that is handed every event.
 
     Examples:
         >>> import edgeprune
@@ -64,23 +67,23 @@ def build(call: _Call) -> BuildReport:
         (0, 'dist/my-model-0-here')
 
     Returns:
-        What was built and measured. A missed budget is in `verdict` and `exit_code`; it doesn't raise.
+        The report of what was built and measured. A missed budget raises no error; it is in `verdict` and `exit_code`.
 
     Raises:
-        EdgepruneError: The build could not be finished; its `exit_code` says of what kind the fault is.
+        EdgepruneError: The build could not be finished. The error's `exit_code` says which kind of fault it is.
     """
     request = read_request(call)
     return run_build(make_plan(request), request, emit=call.emit)
 
 
 def load(path: str | Path) -> "PreTrainedModel":
-    """Load a checkpoint, dense or pruned, as an ordinary PreTrainedModel in fp32 and evaluation mode.
+    """Load a dense or pruned checkpoint as an ordinary PreTrainedModel, in fp32 and in evaluation mode.
 
     Args:
-        path: A folder with config.json and model.safetensors, or an artifact of prepare, prune or finetune.
+        path: A folder with config.json and model.safetensors, or the folder of a prepare, prune or finetune artifact.
 
     Raises:
-        ModelError: There is no checkpoint, or its files don't fit together.
+        ModelError: The folder has no checkpoint, or the checkpoint's files don't fit together.
 
     Examples:
         >>> import edgeprune
@@ -94,5 +97,7 @@ def load(path: str | Path) -> "PreTrainedModel":
     if (folder / "checkpoint").is_dir():
         folder /= "checkpoint"
     if (folder / "model.onnx").exists():
-        raise ModelError(f"{path} holds an ONNX graph; load its checkpoint: the prepare, prune or finetune artifact")
+        raise ModelError(
+            f"{path} holds an ONNX graph, not a checkpoint; load the folder of a prepare, prune or finetune artifact"
+        )
     return load_any(folder)

@@ -1,4 +1,4 @@
-"""Build: check what can fail early, run the plan's nodes, judge the budgets, publish the package.
+"""Build a package: check what can fail early, run the plan's nodes, judge the budgets, and publish the package.
 
 request = read_request(BuildOptions("./my-model", data="reviews.jsonl", target="cpu-x86-avx2"))
 report = build(make_plan(request), request, emit=print)
@@ -24,10 +24,18 @@ __all__ = ["build"]
 
 
 def build(plan: Plan, request: BuildRequest, *, emit: Emit = ignore) -> BuildReport:
-    """Run a request's plan, taking from the store what is there, and publish the package.
+    """Run a request's plan and publish the package. Artifacts that are in the store already are used again.
+
+    Args:
+        plan: The plan that was made of the request.
+        request: What is asked for.
+        emit: A function that is handed every event.
+
+    Returns:
+        The report. It also says which budgets were missed; a missed budget raises no error.
 
     Raises:
-        EdgepruneError: With the exit code it stands for. A missed budget is no error: the report says so.
+        EdgepruneError: The build could not be finished.
     """
     store = Store(request.store)
     with contextlib.nullcontext() if plan.runner is None else contextlib.closing(plan.runner):
@@ -50,10 +58,10 @@ def build(plan: Plan, request: BuildRequest, *, emit: Emit = ignore) -> BuildRep
 
 
 def _check_device(plan: Plan, request: BuildRequest) -> None:
-    """Reach the device before anything is trained for it; a plan has looked at this machine already.
+    """Reach the device before anything is trained for it. This machine was checked when the plan was made.
 
     Raises:
-        TargetError: The device can't be measured.
+        TargetError: The device can't be reached or measured.
     """
     if plan.runner is None or isinstance(request.target.runner, LocalConfig):
         return
@@ -64,10 +72,10 @@ def _check_device(plan: Plan, request: BuildRequest) -> None:
 
 
 def _check_labels(target: Target, dense: StageMetrics) -> None:
-    """Refuse a floor of a label whose recall isn't measured.
+    """Refuse a smallest recall for a label whose recall isn't measured.
 
     Raises:
-        UsageError: With the labels that have one.
+        UsageError: The target sets such a recall. The message names the labels whose recall is measured.
     """
     known = dense.metric.others if dense.metric else {}
     for label in target.budget.min_recall:
@@ -76,5 +84,5 @@ def _check_labels(target: Target, dense: StageMetrics) -> None:
             labels = ", ".join(name.removeprefix(prefix) for name in known if name.startswith(prefix))
             raise UsageError(
                 f"{target.name} sets budget.min_recall of {label!r}, which isn't measured here; "
-                f"{f'labels of the test rows are {labels}' if labels else 'it is of single-label classification'}"
+                f"{f'labels of the test rows are {labels}' if labels else 'only single-label classification has it'}"
             )

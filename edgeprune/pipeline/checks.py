@@ -1,4 +1,7 @@
-"""Refuse what can't be done to a model for a task, before anything runs. Light: no torch."""
+"""Refuse a pipeline, a workload or a baseline that doesn't fit the model and the task, before anything runs.
+
+Light: no torch.
+"""
 
 from pathlib import Path
 
@@ -17,10 +20,11 @@ __all__ = ["check_baseline", "check_pipeline", "check_workload"]
 
 
 def check_pipeline(pipeline: Pipeline, task: TaskName, model: ModelSource) -> None:
-    """Refuse stages and steps that have no meaning for this model and task.
+    """Refuse stages and steps that have no meaning for a model and its task.
 
     Raises:
-        UsageError: With the path in the pipeline, what it asks for, and what to change.
+        UsageError: There is such a stage or step. The message says its path in the pipeline, what it asks for, and what
+            to change.
     """
     if task in IMAGE_TASKS:
         _check_images(pipeline)
@@ -30,10 +34,10 @@ def check_pipeline(pipeline: Pipeline, task: TaskName, model: ModelSource) -> No
 
 
 def check_workload(target: Target, pipeline: Pipeline, task: TaskName) -> None:
-    """Refuse a workload that the target can't time: a length in tokens for images, or beyond the pipeline's cut.
+    """Refuse a workload that can't be timed: a length in tokens for images, or one above the pipeline's `max_length`.
 
     Raises:
-        UsageError: With the length, and what to change.
+        UsageError: The workload has such a length. The message says what to change.
     """
     length, limit = target.workload.lengths, pipeline.stages.prepare.max_length
     if isinstance(length, int) and task in IMAGE_TASKS:
@@ -44,26 +48,26 @@ def check_workload(target: Target, pipeline: Pipeline, task: TaskName) -> None:
     if isinstance(length, int) and length > limit:
         raise UsageError(
             f"{target.name} times texts of {length} tokens (workload.lengths), but the pipeline cuts every text to "
-            f"{limit} (stages.prepare.max_length); make them fit"
+            f"{limit} (stages.prepare.max_length); raise the latter or lower the former"
         )
 
 
 def check_baseline(baseline: Path, task: TaskName) -> None:
-    """Refuse a baseline that isn't a whole package of the same task.
+    """Refuse a baseline that isn't a whole package for the same task.
 
     Raises:
-        UsageError: There is no package, or it is for another task.
-        IntegrityError: The package isn't as it was made.
+        UsageError: There is no package at this path, or the package is for another task.
+        IntegrityError: The package's files are not what they were when it was made.
     """
     with opened(baseline) as folder:
         check_digests(folder, str(baseline))
         other = description(folder)["task"]
     if other != task:
-        raise UsageError(f"{baseline} is for {other}, this build for {task}; give a baseline of the same task")
+        raise UsageError(f"{baseline} is for {other}, but this build is for {task}; give a baseline for the same task")
 
 
 def _check_images(pipeline: Pipeline) -> None:
-    """Raises UsageError for what has a meaning for texts only."""
+    """Raise UsageError for settings that only texts have."""
     stages = pipeline.stages
     if "max_length" in stages.prepare.model_fields_set:
         raise UsageError(
@@ -81,8 +85,8 @@ def _check_signals(pipeline: Pipeline, task: TaskName) -> None:
     for number, step in enumerate(prune.steps if prune else ()):
         if isinstance(step, StructuredStep | GradientStep) and step.signal == "labels" and task in TAUGHT_ONLY:
             raise UsageError(
-                f"stages.prune.steps.{number}.signal is labels, but this task has none; use divergence, which asks how far the "
-                f"outputs move"
+                f"stages.prune.steps.{number}.signal is labels, but this task has none; use divergence, which measures "
+                f"how far the outputs move"
             )
 
 
@@ -90,18 +94,18 @@ def _check_augmentation(pipeline: Pipeline, task: TaskName) -> None:
     finetune = pipeline.stages.finetune
     if finetune and finetune.augment and task not in WHOLE_TEXTS:
         raise UsageError(
-            f"stages.finetune.augment puts texts together from pieces, which only {' and '.join(sorted(WHOLE_TEXTS))} can "
-            f"learn from; set it to 0 for {task}"
+            f"stages.finetune.augment puts texts together from pieces, and only {' and '.join(sorted(WHOLE_TEXTS))} "
+            f"can learn from such texts; set it to 0 for {task}"
         )
 
 
 def _check_layers(pipeline: Pipeline, model: ModelSource) -> None:
-    """Raises UsageError for a step that names layers the model doesn't have, or would leave it none."""
+    """Raise UsageError for a step that names layers which the model doesn't have, or that would leave no layer."""
     record, config = read_pruning(model.folder), model.config
     if record is not None:
         numbers = [layer.index for layer in record.layers]
     else:
-        # Where all layers are one, that one is the only group.
+        # Where all layers share their weights, the group of these layers counts as one layer.
         count = config.get("num_hidden_groups") or config.get("num_hidden_layers") or config.get("n_layers") or 0
         numbers = list(range(count))
     prune, left = pipeline.stages.prune, set(numbers)
@@ -109,10 +113,12 @@ def _check_layers(pipeline: Pipeline, model: ModelSource) -> None:
         where = f"stages.prune.steps.{number}"
         if isinstance(step, LayersStep):
             if "num_hidden_groups" in config:
-                raise UsageError(f"{where} drops layers, but all layers of this model are one; leave the step out")
+                raise UsageError(
+                    f"{where} drops layers, but the layers of this model share their weights; leave the step out"
+                )
             check_dropped(step, where, numbers, left)
             left -= set(step.drop or ())
-        elif isinstance(step, MasksStep) and step.file.is_file():  # else the stage says that it can't be read
+        elif isinstance(step, MasksStep) and step.file.is_file():  # the stage itself reports an unreadable file
             read_masks(step.file, len(numbers))
         for name in ("keep_heads", "keep_ffn", "sparsity"):
             check_one_a_layer(getattr(step, name, None), f"{where}.{name}", len(numbers))

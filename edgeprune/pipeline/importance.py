@@ -1,7 +1,8 @@
-"""How much each head and neuron of a model matters: read where pruning kept its scores, else computed.
+"""Draw how much each head and each neuron of a model matters.
 
-Computing runs the stages prepare and prune of a pipeline that removes nothing, through the store: the same code as a
-build's, and the second time from there.
+Scores that pruning kept are read; other scores are computed. To compute scores, the stages prepare and prune of a
+pipeline that removes nothing are run. So the code is the same as in a build, and the second time the scores come from
+the store.
 """
 
 from pathlib import Path
@@ -50,16 +51,20 @@ def draw_importance(
 
     Args:
         reference: A model reference, an artifact's folder in the store, or a package's folder.
-        data: What to compute scores on; None: take those that an artifact or a package was pruned by.
-        criterion: Of the computed scores; None: fisher.
-        task: One of optimum's task names; None: from the checkpoint's architecture.
+        data: The rows that scores are computed on; None: the scores are read by which the artifact or package was
+            pruned.
+        criterion: The criterion of computed scores; None: fisher.
+        task: One of optimum's task names; None: the checkpoint's architecture says the task.
         store: Where artifacts are found and kept.
         output: The folder to write to.
-        offline: Never ask the network for the model or the data.
-        emit: Is handed every event.
+        offline: Whether the network is never asked for the model or the data.
+        emit: A function that is handed every event.
+
+    Returns:
+        The paths of the two files.
 
     Raises:
-        UsageError: There are neither scores nor data, no such criterion, or matplotlib isn't installed.
+        UsageError: There are neither scores nor data, the criterion doesn't exist, or matplotlib isn't installed.
     """
     if data is None:
         if criterion is not None:
@@ -76,7 +81,17 @@ def draw_importance(
 
 
 def draw_attention(reference: str, text: str, *, store: Store, output: Path, offline: bool = False) -> Path:
-    """Write `attention.html`: every head's attention over the tokens of `text`.
+    """Write `attention.html`, which shows where every head attends in a text.
+
+    Args:
+        reference: A model reference, an artifact's folder in the store, or a package's folder.
+        text: The text.
+        store: Where artifacts are found.
+        output: The folder to write to.
+        offline: Whether the network is never asked for the model.
+
+    Returns:
+        The path of the file.
 
     Raises:
         UsageError: The model reads images, or bertviz isn't installed.
@@ -95,7 +110,7 @@ def draw_attention(reference: str, text: str, *, store: Store, output: Path, off
 
 
 def _short(reference: str) -> str:
-    """An artifact's stage and the beginning of its key; anything else as it is."""
+    """Shorten an artifact's folder to its stage and the beginning of its key. Give any other reference unchanged."""
     path = Path(reference)
     if not (path / "manifest.json").is_file():
         return reference
@@ -104,7 +119,7 @@ def _short(reference: str) -> str:
 
 
 def _scoring_only(folder: Path, criterion: str) -> Pipeline:
-    """Make a pipeline that scores heads and neurons and removes none."""
+    """Make a pipeline that scores heads and neurons and removes nothing."""
     longest = longest_text(load_config(folder))
     content: dict[str, JsonValue] = {
         "schema_version": 1,
@@ -142,7 +157,10 @@ def _map(steps: list[Scores], checkpoint: Path) -> ImportanceMap:
 
 
 def _prune_artifact(path: Path, store: Store) -> Artifact | None:
-    """Find the prune artifact that an artifact or a package is, or was made from; None: nothing was pruned."""
+    """Find the prune artifact that lies in a folder, or that the artifact or package there was made from.
+
+    None if nothing was pruned.
+    """
     artifact = checkpoint_artifact(path, store)
     if artifact is not None and artifact.manifest.stage == "finetune":
         artifact = Store.holding(artifact.path).by_key(artifact.manifest.parents["checkpoint"])

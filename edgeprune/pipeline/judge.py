@@ -1,4 +1,4 @@
-"""Judge a build: its budgets, what pruning bought, and the report that says so."""
+"""Judge a build by its budgets, tell what pruning gained, and make the report."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,7 +26,14 @@ __all__ = ["make_report"]
 
 
 def make_report(request: BuildRequest, plan: Plan, done: Mapping[str, Done], *, emit: Emit = ignore) -> BuildReport:
-    """Make the document of a build out of its plan and what came of every node (by id)."""
+    """Make the report of a build.
+
+    Args:
+        request: What was asked for.
+        plan: The build's plan.
+        done: The result of every node, by the node's id.
+        emit: A function that is handed a note if pruning gained no latency.
+    """
     artifacts = {node_id: one.artifact for node_id, one in done.items()}
     benchmark, emulate, package = artifacts.get("benchmark"), artifacts.get("emulate"), artifacts["package"]
     name, path = plan.name.folder, request.output / plan.name.folder
@@ -70,7 +77,7 @@ def make_report(request: BuildRequest, plan: Plan, done: Mapping[str, Done], *, 
 def _budget_rows(
     request: BuildRequest, package: Artifact, size_bytes: int, latency: list[LatencyRow], regression: Artifact | None
 ) -> list[BudgetRow]:
-    """Judge the profile's budgets, and the limit against the baseline where there is one."""
+    """Judge the profile's budgets and, if there is a baseline, the limit against it."""
     metric = package.manifest.metrics.metric
     assert metric is not None  # noqa: S101 (the package stage always carries its model's metric)
     shipped = next((row for row in latency if row.artifact == "final"), None)
@@ -96,7 +103,10 @@ def _mobile_row(package: Path, artifact: Artifact | None) -> MobileRow | None:
 
 
 def _no_gain(plan: Plan, done: Mapping[str, Done]) -> str | None:
-    """Say where removing units bought no latency against the dense model in the same precision that can be told."""
+    """Say that removing units gained no measurable latency against the dense model in the same precision.
+
+    None if it gained some, if no units were removed, or if the two weren't timed.
+    """
     removes = any(isinstance(node.stage, Prune) and node.stage.removes_units for node in plan.nodes)
     samples = read_samples(done["benchmark"].artifact) if "benchmark" in done else {}
     if not removes or not {"dense", "final"} <= samples.keys():

@@ -1,9 +1,10 @@
-"""State everything that a build can be asked for, once.
+"""Define everything that a build can be asked for, in one place.
 
 Each field of `BuildOptions` is a flag of `edgeprune build` and a keyword of `edgeprune.build`: its name, its type, its
 default and its sentence of help come from here. Light: no torch.
 
-    options = BuildOptions("./my-model", data="reviews.jsonl", target="raspberry-pi-4", set_=["stages.finetune.epochs=1"])
+    options = BuildOptions("./my-model", data="reviews.jsonl", target="raspberry-pi-4",
+    set_=["stages.finetune.epochs=1"])
 """
 
 from collections.abc import Callable, Sequence
@@ -19,21 +20,21 @@ from edgeprune.base.errors import UsageError
 __all__ = ["MAX_REGRESSION", "BuildOptions", "Flag", "OptionField", "flag_of", "option_fields", "share_of"]
 
 MAX_REGRESSION = 0.05
-"""The share by which a package may be slower than its baseline where the user names none."""
+"""The share by which a package may be slower than its baseline if the user names no other share."""
 
 
 @dataclass(frozen=True)
 class Flag:
-    """Say how the command line writes a field that its name and type alone don't tell."""
+    """Describe a flag of the command line where the field's name and type alone don't describe it."""
 
     names: tuple[str, ...] = ()
     """The flag's names; empty: the field's name with hyphens."""
     parse: Callable[[str], object] | None = None
-    """Makes the value out of what was typed; None: the type does."""
+    """Makes the value from the typed text; None: the type makes it."""
     metavar: str | None = None
     """What the help shows in the value's place; None: the type's name."""
     minimum: int | None = None
-    """The smallest number; None: there is none."""
+    """The smallest number that is allowed; None: there is no limit."""
 
 
 def share_of(text: str) -> float:
@@ -53,28 +54,36 @@ def share_of(text: str) -> float:
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """Hold what a build is asked for, as it was typed or passed: names and paths, nothing read yet."""
+    """Hold what a build is asked for, as it was typed or passed: names and paths. Nothing is read yet."""
 
     model: Annotated[str, Doc("Local folder, hub id with @revision, or package:NAME/FOLDER.")]
     _: KW_ONLY
     data: Annotated[
-        str, Doc("JSONL, CSV, TSV or Parquet file, or a dataset name or folder: the training rows, or all rows.")
+        str,
+        Doc(
+            "JSONL, CSV, TSV or Parquet file, or name or folder of a dataset. Without --test-data and --selection-data, "
+            "their rows are split off."
+        ),
     ]
     target: Annotated[
-        str, Doc("Shipped target, path of a profile, or host: the best shipped match for this machine.")
+        str, Doc("Shipped target, path of a profile, or host, which is the best shipped match for this machine.")
     ] = "host"
-    pipeline: Annotated[str, Doc("Shipped pipeline, or a path that ends in .yaml.")] = "structured"
-    selection_data: Annotated[str | None, Doc("File for every choice.  [default: a tenth of --data]")] = None
-    test_data: Annotated[str | None, Doc("File for reported figures and the gate.  [default: 15% of --data]")] = None
+    pipeline: Annotated[str, Doc("Shipped pipeline, or path of a .yaml file.")] = "structured"
+    selection_data: Annotated[
+        str | None, Doc("File with the rows for every choice that the build makes.  [default: a tenth of --data]")
+    ] = None
+    test_data: Annotated[
+        str | None, Doc("File with the rows for the reported figures and the budgets.  [default: 15% of --data]")
+    ] = None
     text_column: Annotated[
         str | None,
         Doc("Column with the text, the words, the question or the image."),
         Flag(names=("--text-column", "--image-column")),
     ] = None
     pair_column: Annotated[
-        str | None, Doc("Column with the second text of a row; the context of question answering.")
+        str | None, Doc("Column with the second text of a row, or with the context of a question.")
     ] = None
-    label_column: Annotated[str | None, Doc("Column with the label, the labels of the words or the answers.")] = None
+    label_column: Annotated[str | None, Doc("Column with the label, the labels of the words, or the answers.")] = None
     max_rows: Annotated[int | None, Doc("Use a seeded subset of at most this many rows."), Flag(minimum=20)] = None
     task: Annotated[
         str | None,
@@ -84,40 +93,53 @@ class BuildOptions:
         ),
     ] = None
     problem_type: Annotated[
-        str | None, Doc("single_label_classification, multi_label_classification or regression.")
+        str | None,
+        Doc(
+            "Kind of classification: single_label_classification, multi_label_classification or regression.  [default: "
+            "from the checkpoint or the labels]"
+        ),
     ] = None
-    name: Annotated[str | None, Doc("Name of the package.  [default: the model's]")] = None
+    name: Annotated[str | None, Doc("Name of the package.  [default: the model's name]")] = None
     release: Annotated[str, Doc("Version of the package.")] = "0"
     output: Annotated[str | Path, Doc("Folder that packages are written to.")] = Path("dist")
-    store: Annotated[str | Path | None, Doc("Where artifacts are kept.  [default: $EDGEPRUNE_STORE or .edgeprune]")] = (
-        None
-    )
+    store: Annotated[
+        str | Path | None, Doc("Folder that artifacts are kept in.  [default: $EDGEPRUNE_STORE or .edgeprune]")
+    ] = None
     set_: Annotated[
         Sequence[str],
-        Doc("Override, e.g. stages.finetune.epochs=1 or target.budget.size_mb=30."),
+        Doc(
+            "Override one value of the pipeline or the target, e.g. stages.finetune.epochs=1 or "
+            "target.budget.size_mb=30. May be given several times."
+        ),
         Flag(names=("--set",)),
     ] = ()
-    offline: Annotated[bool, Doc("Never ask the network for model or data."), Flag(names=("--offline",))] = False
-    baseline: Annotated[str | Path | None, Doc("A package that the new one is timed against, by turns.")] = None
+    offline: Annotated[bool, Doc("Never ask the network for the model or the data."), Flag(names=("--offline",))] = (
+        False
+    )
+    baseline: Annotated[str | Path | None, Doc("Another package. The new package and this one are timed by turns.")] = (
+        None
+    )
     max_regression: Annotated[
         float | None,
-        Doc("With --baseline: how much slower the new one may be, as 5% or 0.05.  [default: 5%]"),
+        Doc("With --baseline: the share by which the new package may be slower, as 5% or 0.05.  [default: 5%]"),
         Flag(parse=share_of, metavar="SHARE"),
     ] = None
 
     def __post_init__(self) -> None:
-        """Raises UsageError for an option that would not be read."""
+        """Raise UsageError for an option that would not be read."""
         if self.max_regression is not None and self.baseline is None:
-            raise UsageError("--max-regression is of the new package against another; give --baseline")
+            raise UsageError(
+                "--max-regression says how much slower than a baseline the new package may be; give --baseline"
+            )
 
 
 @dataclass(frozen=True)
 class OptionField:
-    """Hold what is known of one of the options."""
+    """Describe one option of a build."""
 
     name: str
     type: Any
-    """The annotation without its metadata."""
+    """The field's annotation without its metadata."""
     help: str
     flag: Flag
     default: object
@@ -125,13 +147,13 @@ class OptionField:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What the flag is called on the command line."""
+        """The flag's names on the command line."""
         return self.flag.names or (f"--{self.name.replace('_', '-')}",)
 
 
 @cache
 def option_fields() -> tuple[OptionField, ...]:
-    """List the fields of `BuildOptions` in their order, for whoever makes flags or keys of them."""
+    """List the fields of `BuildOptions` in their order, for code that makes flags or keywords of them."""
     hints = get_type_hints(BuildOptions, include_extras=True)
     found = []
     for field in fields(BuildOptions):
@@ -143,5 +165,5 @@ def option_fields() -> tuple[OptionField, ...]:
 
 
 def flag_of(name: str) -> str:
-    """Give the first name of an option's flag: `--text-column` of `text_column`."""
+    """Give the first name of an option's flag: `--text-column` for `text_column`."""
     return next(one.names[0] for one in option_fields() if one.name == name)

@@ -1,10 +1,10 @@
-"""Plan a build: which stages run, in which order, under which keys. Light: no torch.
+"""Plan a build: decide which stages run, in which order, and under which keys. Light: no torch.
 
     plan = make_plan(read_request(BuildOptions("./my-model", data="reviews.jsonl")))
     [node.key for node in plan.nodes]
 
-The order is: checkpoints (prepare, then prune and finetune in rounds), graphs (export, race, quantize), the package, and
-what is measured or checked of it.
+Stages that make checkpoints come first (prepare, then prune and finetune in rounds). Stages that make graphs follow
+(export, race, quantize), then the package, and then the stages that check and measure.
 """
 
 import re
@@ -45,18 +45,18 @@ _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")
 
 @dataclass(frozen=True)
 class Node:
-    """Place one stage in a plan: the artifacts that it reads, and where its own is kept."""
+    """Place one stage in a plan: say which artifacts it reads, and where its own artifact is kept."""
 
     id: str
     stage: Stage
     parents: Mapping[str, "Node"]
-    """Role to node."""
+    """The nodes whose artifacts the stage reads, by role."""
     store: Store
     seed: int
 
     @property
     def key(self) -> str | None:
-        """The artifact's content address; None as long as it depends on a verdict that isn't there."""
+        """The artifact's content address; None as long as it depends on a verdict that isn't there yet."""
         parents: dict[str, str] = {}
         for role, node in self.parents.items():
             identity = node.identity
@@ -67,7 +67,7 @@ class Node:
 
     @property
     def identity(self) -> str | None:
-        """What the keys of this artifact's readers are made of: its key, or the digest of its stage's verdict."""
+        """What enters the keys of artifacts made from this one: its key, or the digest of its stage's verdict."""
         key, verdict = self.key, self.stage.verdict
         if key is None or verdict is None:
             return key
@@ -77,7 +77,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Plan:
-    """Hold the nodes of a build in their order, and what they all read."""
+    """Hold the nodes of a build in their order, and what all of them use."""
 
     subject: Subject
     name: PackageName
@@ -85,11 +85,11 @@ class Plan:
     shipped: Node
     """The node whose graph is packaged."""
     runner: Runner | None
-    """Reaches the target for all the nodes that measure; not connected yet. None: the target can't be measured."""
+    """The runner of all nodes that measure. It isn't connected yet. None: the target can't be measured."""
     unreachable: str | None
     """Why the target can't be measured from here; None: it can."""
     notes: list[str]
-    """A sentence for each key that the user set and nothing reads."""
+    """A sentence for each pipeline key that the user set and that nothing reads."""
 
 
 @dataclass
@@ -110,16 +110,16 @@ class _Nodes:
 class _Checkpoints:
     dense: Node
     final: Node
-    """The last round's; the dense one where nothing is pruned."""
+    """The node of the last round; the dense node if nothing is pruned."""
     last_round: int
 
 
 @dataclass(frozen=True)
 class _Graphs:
     timed: dict[str, Node]
-    """What the benchmark calls a graph, to its node; the last one is shipped."""
+    """The nodes of the graphs that are timed, by the name that the benchmark gives them. The last one is shipped."""
     exported: Node
-    """The fp32 graph that the shipped one was made from."""
+    """The fp32 graph from which the shipped graph is made."""
     race: Node | None
 
     @property
@@ -128,10 +128,12 @@ class _Graphs:
 
 
 def make_plan(request: BuildRequest) -> Plan:
-    """Resolve model, data and task, and put the stages in their order.
+    """Resolve the model, the data and the task of a request, and put the stages in their order.
 
     Raises:
-        UsageError: Anything in the request can't be used.
+        UsageError: Something in the request can't be used.
+        IntegrityError: The baseline's files are not what they were when it was made.
+        TargetError: The target is this machine, but its onnxruntime lacks the provider.
     """
     options, target = request.options, request.target
     subject = find_subject(
@@ -143,7 +145,9 @@ def make_plan(request: BuildRequest) -> Plan:
     name = PackageName(name=options.name or subject.model.name, release=options.release, target=target.name)
     for kind, value in (("--name", name.name), ("--release", name.release)):
         if not _NAME.match(value):
-            raise UsageError(f"{kind} {value!r} should consist of letters, digits and . _ + - (it names a folder)")
+            raise UsageError(
+                f"{kind} {value!r} should consist of letters, digits and . _ + - because it is part of a folder's name"
+            )
     if request.baseline is not None:
         check_baseline(request.baseline, subject.task)
     unreachable = why_unreachable(target)
@@ -160,14 +164,14 @@ def make_plan(request: BuildRequest) -> Plan:
 
 
 def plan_checkpoints(subject: Subject, pipeline: Pipeline, store: Store) -> list[Node]:
-    """Plan the stages that make checkpoints alone; the last node's is the final one."""
+    """Plan only the stages that make checkpoints. The last node makes the final checkpoint."""
     nodes = _Nodes(store, pipeline.seed)
     _add_checkpoints(nodes, subject, pipeline)
     return nodes.all
 
 
 def _read_keys(request: BuildRequest, subject: Subject) -> tuple[Pipeline, list[str]]:
-    """Give the pipeline without keys that nothing reads, and a sentence for each of these that the user set."""
+    """Give the pipeline without keys that nothing reads, and a sentence for each such key that the user set."""
     unread = dict(unread_keys(request.pipeline, subject.task, subject.problem_type, has_head=subject.has_head))
     overridden = {override.partition("=")[0] for override in request.options.set_}
     by_user = [key for key in unread if key in overridden or request.has_own_pipeline]
@@ -200,7 +204,7 @@ def _add_checkpoints(nodes: _Nodes, subject: Subject, pipeline: Pipeline) -> _Ch
 
 
 def _add_graphs(nodes: _Nodes, checkpoints: _Checkpoints, request: BuildRequest, runner: Runner | None) -> _Graphs:
-    """Add the dense and the final graph: exported, raced where the target can be measured, quantized."""
+    """Add the nodes of the dense and the final graph: export, race if the target can be measured, and quantize."""
     stages, target, last_round = request.pipeline.stages, request.target, checkpoints.last_round
     dense = checkpoints.dense
 
@@ -230,7 +234,7 @@ def _add_graphs(nodes: _Nodes, checkpoints: _Checkpoints, request: BuildRequest,
 
     timed = {"dense-fp32": exported_dense}
     if runner is not None and exported is not exported_dense:
-        # What the graph and the precision alone buy, so that what pruning buys can be told.
+        # This graph shows what rewrites and precision gain without pruning, so that the gain of pruning can be told.
         timed["dense"] = quantize(0, exported_dense, None)
     timed["final"] = quantize(last_round, exported, target.budget.metric_drop)
     return _Graphs(timed, exported, race)
@@ -239,7 +243,7 @@ def _add_graphs(nodes: _Nodes, checkpoints: _Checkpoints, request: BuildRequest,
 def _add_package(
     nodes: _Nodes, checkpoints: _Checkpoints, graphs: _Graphs, request: BuildRequest, name: PackageName
 ) -> Node:
-    """Add the package; it also reads every ancestor of its graph, for the lineage."""
+    """Add the package. It also reads every ancestor of its graph, for the lineage."""
     compared = [node.id for name, node in graphs.timed.items() if name != "final" and node is not graphs.exported]
     lineage = {node.id: node for node in nodes.all if node.id not in compared}
     stage = Package(
@@ -253,7 +257,7 @@ def _add_package(
 
 
 def _add_checks(nodes: _Nodes, checkpoints: _Checkpoints, graphs: _Graphs, request: BuildRequest) -> None:
-    """Add what the profile asks for beside the package: the ORT format, and the check on an emulated core."""
+    """Add what the profile asks for in addition to the package: the ORT format, and the check on an emulated core."""
     target, last_round = request.target, checkpoints.last_round
     if target.ort_format:
         mobile = Mobile(threads=target.runtime.threads, round_number=last_round)
@@ -267,7 +271,7 @@ def _add_checks(nodes: _Nodes, checkpoints: _Checkpoints, graphs: _Graphs, reque
 def _add_measurements(
     nodes: _Nodes, checkpoints: _Checkpoints, graphs: _Graphs, package: Node, request: BuildRequest, runner: Runner
 ) -> None:
-    """Add the benchmark of the graphs and, where there is a baseline, that of the package against it."""
+    """Add the benchmark of the graphs and, if there is a baseline, the benchmark of the package against it."""
     config, target, place = request.pipeline.stages.benchmark, request.target, measured_on(request.target)
     answering = {"package": package} if target.times_answers else {}
     benchmark = Benchmark(

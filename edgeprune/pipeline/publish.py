@@ -1,11 +1,11 @@
 """Publish a build: copy the package out of the store, and write beside it what was measured.
 
 <output>/<name>/                      the package
-<output>/<name>.tar.gz                the same in one file
+<output>/<name>.tar.gz                the package in one file
 <output>/<name>.build.json            the report
-<output>/<name>.benchmark.jsonl       every latency sample, where the target was measured
-<output>/<name>.regression.jsonl      the same against the baseline, where there is one
-<output>/<name>.ort, .ort.config      the model in ORT format, where the profile asks for it
+<output>/<name>.benchmark.jsonl       every latency sample, if the target was measured
+<output>/<name>.regression.jsonl      every sample of the comparison with the baseline, if there is one
+<output>/<name>.ort, .ort.config      the model in ORT format, if the profile asks for it
 """
 
 import os
@@ -30,37 +30,37 @@ _BESIDE = {
     "ort": ("mobile", ORT_MODEL),
     "ort.config": ("mobile", OPERATORS),
 }
-"""Suffix of a file beside the package, to the node and the file that it is copied from."""
+"""The node and the file from which each file beside the package is copied, by the copy's suffix."""
 
 
 def check_output(output: Path, name: str) -> None:
-    """Make sure that a package can be written before anything is trained for it.
+    """Make sure that a package can be written, before anything is trained for it.
 
     Raises:
-        StorageError: Nothing can be written there.
-        UsageError: Something stands in the package's place that edgeprune didn't write.
+        StorageError: The output folder can't be written.
+        UsageError: The package's place is taken by a folder that edgeprune didn't write.
     """
     above = next(folder for folder in [output, *output.absolute().parents] if folder.exists())
     if not above.is_dir() or not os.access(above, os.W_OK):
-        raise StorageError(
-            f"could not write to {output}: {above} is no folder that may be written; choose another --output"
-        )
+        raise StorageError(f"could not write to {output}: {above} is not a writable folder; choose another --output")
     folder = output / name
     if folder.exists() and not (folder / "SHA256SUMS").is_file():
-        raise UsageError(f"{folder} is there and is not a package of edgeprune's; move it, or choose another --output")
+        raise UsageError(
+            f"{folder} exists and is not a package that edgeprune wrote; move it, or choose another --output"
+        )
 
 
 def publish(report: BuildReport, request: BuildRequest, plan: Plan, done: Mapping[str, Done]) -> None:
-    """Put a build's package, its archive and its report into the output folder, and what lies beside them.
+    """Put a build's package, its archive, its report and the other files into the output folder.
 
-    What an older build left there and this one doesn't have is removed.
+    Files of an older build that this build doesn't have are removed.
 
     Raises:
         StorageError: The folder can't be written.
     """
     output, name, package = request.output, plan.name.folder, done["package"].artifact
     try:
-        # Two builds of one thing at once publish one after the other.
+        # Two builds of the same package at the same time publish one after the other.
         with Store(request.store).lock("publish", artifact_key([str(output.resolve()), name]), lambda: None):
             output.mkdir(parents=True, exist_ok=True)
             for left in (f".{name}.new", f".{name}.old.new"):
@@ -90,7 +90,7 @@ def _replace_file(source: Path, destination: Path) -> None:
 
 
 def _replace_folder(source: Path, destination: Path) -> None:
-    """Put a copy of a folder in the place of another, whole or not at all; for a moment there is neither."""
+    """Put a copy of a folder in the place of another, whole or not at all. For a moment there is neither of them."""
     new = destination.with_name(f".{destination.name}.new")
     old = destination.with_name(f".{destination.name}.old.new")
     try:

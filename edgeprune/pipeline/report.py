@@ -1,4 +1,4 @@
-"""What a build found: the document of `--json`, of `build.json` and of `edgeprune.build`.
+"""Define the report of a build: the document that `--json` prints, `build.json` holds, and `edgeprune.build` returns.
 
 Keys never change their meaning within a schema_version.
 """
@@ -21,40 +21,41 @@ __all__ = ["BuildReport", "MobileRow", "PackageRow", "StageRow", "read_report"]
 
 
 class PackageRow(Frozen):
-    """The deliverable."""
+    """Report where the package is and how large it is."""
 
     path: str
     archive: str
     size_bytes: int
-    """All files of the folder."""
+    """Size of all files of the folder."""
     archive_bytes: int | None = None
-    """Compressed; None: made before this was kept."""
+    """Size of the archive; None: the report is older than this field."""
     sha256: str
-    """Of the archive."""
+    """Digest of the archive."""
 
 
 class MobileRow(Frozen):
-    """The same model in ORT format, for builds of ONNX Runtime that load nothing else."""
+    """Report the same model in ORT format, for builds of ONNX Runtime that load nothing else."""
 
     path: str
     operators: str
-    """The operators that such a build must have, for its `--include_ops_by_config`."""
+    """Path of the list of operators that such a build must have, for its `--include_ops_by_config`."""
     size_bytes: int
     sha256: str
     max_error: float
-    """Largest difference of its outputs from the ONNX file's, here."""
+    """Largest difference of its outputs from the outputs of the ONNX file, on the machine that built it."""
 
 
 class StageRow(Frozen):
-    """One stage's artifact."""
+    """Report the artifact of one stage."""
 
     stage: str
     round: int
-    """0 is the dense model."""
+    """The round of pruning, from 1; 0 is the dense model."""
     key: str
     cached: bool
+    """Whether the artifact was in the store already, or another build made it meanwhile."""
     duration_s: float
-    """Of making the artifact, whenever that was."""
+    """How long it took to make the artifact, in this build or an earlier one."""
     peak_memory_mb: float
     parameters: int | None
     size_bytes: int | None
@@ -62,7 +63,7 @@ class StageRow(Frozen):
 
 
 class BuildReport(Frozen):
-    """One build."""
+    """Report one build."""
 
     schema_version: Literal[1] = 1
     name: str
@@ -76,29 +77,30 @@ class BuildReport(Frozen):
     mobile: MobileRow | None = None
     """None: the target doesn't ask for it."""
     emulation: EmulationRow | None = None
-    """None: the target isn't emulated, or that isn't set up here."""
+    """None: the target isn't emulated, or the emulation isn't set up on this machine."""
     stages: list[StageRow]
     linear: Metric | None
-    """What a linear model reaches on the same test rows: of TF-IDF, or of 16 x 16 pixels."""
+    """The metric that a linear model reaches on the same test rows, from TF-IDF or from 16 x 16 pixels."""
     device: DeviceRow | None
-    """None: not measured."""
+    """The device that latencies were measured on; None: nothing was measured."""
     variant: Variant | None = None
-    """What is shipped: the rewrites of its graph, its precision, its session options."""
+    """The variant that is shipped: the rewrites of its graph, its precision, and its session options."""
     session_calls: dict[str, tuple[str, ...]] = Field(default_factory=dict)
-    """By language, how its interface of ONNX Runtime is told the session options that won; empty: not raced."""
+    """By language, the calls of ONNX Runtime's interface that set the session options that won; empty: there was no
+    race."""
     race: tuple[RaceRow, ...] = ()
-    """Every variant that was thought of, and why it won, lost or wasn't timed; empty: not raced."""
+    """Every variant that was considered, and why it won, lost or wasn't timed; empty: there was no race."""
     latency: list[LatencyRow]
     budget: list[BudgetRow]
     notes: list[str]
-    """What the figures alone don't say."""
+    """Sentences about what the figures alone don't say."""
 
 
 def read_report(path: Path) -> BuildReport:
-    """A `build.json`, made here or on another machine.
+    """Read a `build.json` that was made on this machine or another one.
 
     Raises:
-        UsageError: It is missing or not a build's document.
+        UsageError: The file is missing, or is not a build's report.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -109,7 +111,7 @@ def read_report(path: Path) -> BuildReport:
     except ValidationError as error:
         if any(item["loc"] == ("schema_version",) for item in error.errors()):
             raise SchemaVersionError(
-                f"{path} is of another schema_version than 1; use the edgeprune that wrote it"
+                f"{path} has another schema_version than 1; read it with the version of edgeprune that wrote it"
             ) from error
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the top"

@@ -1,4 +1,4 @@
-"""Read the profiles that a build is asked for, and say how to ask for the same build elsewhere. Light: no torch."""
+"""Read the profiles that a build names, and write the command for the same build elsewhere. Light: no torch."""
 
 import shlex
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ __all__ = ["BuildRequest", "command_on_device", "read_request"]
 
 @dataclass(frozen=True)
 class BuildRequest:
-    """Hold a build's options with the pipeline and the target that they name, read and overridden."""
+    """Hold a build's options, and the pipeline and the target that they name, with overrides applied."""
 
     options: BuildOptions
     pipeline: Pipeline
@@ -27,7 +27,7 @@ class BuildRequest:
 
     @property
     def data(self) -> DataSpec:
-        """Where the rows are, and which columns and splits are meant."""
+        """The data: where its rows are, and which columns and splits are used."""
         options = self.options
         return DataSpec(
             train=options.data,
@@ -41,7 +41,7 @@ class BuildRequest:
 
     @property
     def has_own_pipeline(self) -> bool:
-        """Whether the pipeline is the user's file, not a shipped one."""
+        """Whether the pipeline is a file of the user, not a shipped pipeline."""
         return is_path(self.options.pipeline)
 
     @property
@@ -56,7 +56,7 @@ class BuildRequest:
 
     @property
     def baseline(self) -> Path | None:
-        """The package that the new one is timed against; None: there is none."""
+        """The package that the new package is timed against; None: there is none."""
         return None if self.options.baseline is None else Path(self.options.baseline)
 
     @property
@@ -69,7 +69,7 @@ def read_request(options: BuildOptions) -> BuildRequest:
     """Read the pipeline and the target that options name.
 
     Raises:
-        ProfileError: A pipeline or a target isn't there, or isn't valid.
+        ProfileError: The pipeline or the target doesn't exist or isn't valid, or no shipped target fits this machine.
     """
     overrides = tuple(options.set_)
     return BuildRequest(
@@ -95,7 +95,7 @@ def command_on_device(request: BuildRequest) -> str:
 
 
 def _typed(flag: str, value: object) -> list[str]:
-    """A flag as it is typed: alone where it is a switch, once a value where it has several."""
+    """Write a flag as it is typed: a switch alone, and any other flag once for each value."""
     if value is True:
         return [flag]
     values = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]

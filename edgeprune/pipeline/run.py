@@ -1,7 +1,7 @@
-"""Run the nodes of a plan: find each artifact in the store, or make it there whole.
+"""Run the nodes of a plan: find each artifact in the store, or make it there, whole or not at all.
 
-Every stage runs under its key's lock, into a draft folder that is renamed when it is complete. Two builds of one thing at
-once share the work: the second waits, then finds the artifact.
+Every stage runs under its key's lock and writes into a draft folder, which is renamed when it is complete. Two builds
+that need the same artifact at the same time share the work: the second build waits, then finds the artifact.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ __all__ = ["Done", "run_nodes"]
 
 @dataclass(frozen=True)
 class Done:
-    """Hold what came of a node."""
+    """Hold the result of a node."""
 
     artifact: Artifact
     cached: bool
@@ -42,13 +42,13 @@ class Done:
 def run_nodes(
     nodes: Iterable[Node], subject: Subject, store: Store, *, emit: Emit = ignore
 ) -> Iterator[tuple[Node, Done]]:
-    """Run nodes in their order; yield each with what came of it, as soon as it is done.
+    """Run nodes in their order. Yield each node with its result as soon as it is done.
 
     Args:
-        nodes: In an order in which every node comes after its parents.
-        subject: The model and the data of all of them.
+        nodes: The nodes, each one after its parents.
+        subject: The model and the data of all nodes.
         store: Where artifacts are found and kept.
-        emit: Is handed every event.
+        emit: A function that is handed every event.
     """
     since = time.time()
     artifacts: dict[str, Artifact] = {}
@@ -61,13 +61,13 @@ def run_nodes(
 
 @dataclass(frozen=True)
 class _Run:
-    """Run one node: find its artifact, or make it."""
+    """Run one node: find its artifact in the store, or make it."""
 
     node: Node
     subject: Subject
     store: Store
     artifacts: Mapping[str, Artifact]
-    """Those made so far, by node id; the node's parents are among them."""
+    """The artifacts of earlier nodes, by the node's id. The parents of this node are among them."""
     emit: Emit
 
     @property
@@ -86,9 +86,9 @@ class _Run:
         return self._finished(artifact, cached=cached)
 
     def measured(self, since: float) -> Done:
-        """Measure anew, or take what another build of the same thing measured after `since` (seconds since 1970)."""
+        """Measure anew, or take what another build of the same artifact measured after `since` (seconds since 1970)."""
         stage, store = self.node.stage, self.store
-        # One measurement of this store at a time, whatever it measures: two would disturb each other.
+        # Only one measurement runs at a time in this store, because two would disturb each other.
         with self._locked("benchmark", MEASURING):
             run = _fresh_run(store.folder(stage.name, self.key), since)
             shared = run is not None
@@ -103,7 +103,7 @@ class _Run:
 
     @contextlib.contextmanager
     def _locked(self, name: str, key: str) -> Iterator[None]:
-        """Hold a lock of the store; say once that another build holds it."""
+        """Hold a lock of the store. If another build holds the lock, say so once and wait."""
         stage = self.node.stage
         waiting = StageWaiting(stage.name, stage.round, self.key)
         with storage_errors(self.store.root), self.store.lock(name, key, lambda: self.emit(waiting)):
@@ -115,7 +115,7 @@ class _Run:
         return Done(artifact, cached)
 
     def _made(self, draft: Path, place: Path) -> Artifact:
-        """Run the stage into its draft and commit it; a failed stage leaves nothing."""
+        """Run the stage into its draft folder and commit the draft. A stage that fails leaves nothing."""
         node, stage = self.node, self.node.stage
         self.emit(StageStarted(stage.name, stage.round, self.key))
         work = self._work(draft)
@@ -147,7 +147,7 @@ class _Run:
         stage, outside = self.node.stage, sys.stdout
 
         def tell(event: Event) -> None:
-            with contextlib.redirect_stdout(outside):  # inside, libraries print to nowhere; who listens may print
+            with contextlib.redirect_stdout(outside):  # a stage's libraries print to nowhere, but `emit` may print
                 self.emit(event)
 
         return Work(

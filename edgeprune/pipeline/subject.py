@@ -1,4 +1,4 @@
-"""Find what a build is about: the model, its task, and the data. Light: no torch."""
+"""Find the subject of a build: the model, its task, and the data. Light: no torch."""
 
 from dataclasses import dataclass
 
@@ -14,17 +14,17 @@ __all__ = ["Subject", "find_subject"]
 
 @dataclass(frozen=True)
 class Subject:
-    """Hold the model that is pruned, what it is for, and the rows that it learns from and is measured on."""
+    """Hold the model that is pruned, its task, and the rows that it learns from and is measured on."""
 
     model: ModelSource
     data: DataSource
     task: TaskName
     problem_type: ProblemType | None
-    """Of a classification; None: the checkpoint or the labels say it."""
+    """The kind of a classification; None: the checkpoint or the labels decide it, or the task has none."""
 
     @property
     def has_head(self) -> bool:
-        """Whether the checkpoint has what the task needs beside the encoder, so that nothing is trained before pruning."""
+        """Whether no head is trained before pruning: the checkpoint has the task's head, or the task needs none."""
         return self.task in TAUGHT_ONLY or has_head(self.task, self.model.config.get("architectures"))
 
 
@@ -36,9 +36,9 @@ def find_subject(
     Args:
         model: A local folder, a hub id with @revision, or package:NAME/FOLDER.
         data: Where the rows are.
-        task: One of optimum's task names; None: from the checkpoint's architecture.
-        problem_type: Of a text or image classification; None: from the checkpoint, or from the labels.
-        offline: Never ask the network for the model or the data.
+        task: One of optimum's task names; None: the checkpoint's architecture says the task.
+        problem_type: The kind of a text or image classification; None: the checkpoint or the labels decide it.
+        offline: Whether the network is never asked for the model or the data.
 
     Raises:
         UsageError: The model, the task or the data can't be used.

@@ -1,4 +1,7 @@
-"""Leave out of a pipeline what nothing reads for a model and its task, so that no key depends on it. Light: no torch."""
+"""Leave out pipeline keys that nothing reads for a model and its task, so that no artifact's key depends on them.
+
+Light: no torch.
+"""
 
 from collections.abc import Collection, Iterator
 
@@ -12,13 +15,13 @@ __all__ = ["unread_keys", "without_unread"]
 def unread_keys(
     pipeline: Pipeline, task: TaskName, problem_type: ProblemType | None, *, has_head: bool
 ) -> Iterator[tuple[str, str]]:
-    """Yield each key that differs from its default and is not read, with the reason.
+    """Yield each key of a pipeline that differs from its default and is not read, with the reason.
 
     Args:
-        pipeline: What is asked for.
-        task: The build's.
-        problem_type: Of a classification; None: not known yet, or the task has none.
-        has_head: Whether the checkpoint has the task's head, so that none is trained.
+        pipeline: The pipeline that was asked for.
+        task: The build's task.
+        problem_type: The kind of a classification; None: it isn't known yet, or the task has none.
+        has_head: Whether the checkpoint has the task's head, so that no head is trained.
     """
     stages, taught_only = pipeline.stages, task in TAUGHT_ONLY
     if has_head:
@@ -42,7 +45,7 @@ def unread_keys(
 
 
 def without_unread(pipeline: Pipeline, keys: Collection[str]) -> Pipeline:
-    """Give the same pipeline with the defaults in the place of these keys."""
+    """Give a pipeline in which some keys have their defaults again."""
     content = pipeline.model_dump()
     for key in keys:
         *path, last = key.split(".")

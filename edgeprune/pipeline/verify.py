@@ -1,7 +1,8 @@
-"""Is a package what it was when it was made, and does it compute the same here? Digests first, then the goldens.
+"""Check that a package is unchanged since it was made, and that it computes the same on this machine.
 
-On the instruction set and runtime that made them, goldens must match to the last bit; elsewhere within the tolerance of
-the package's precision, with the same answers.
+Digests are checked first, then the goldens. On the instruction set and the onnxruntime that made the goldens, outputs
+must be equal to the last bit. Elsewhere they must lie within the tolerance of the package's precision, with the same
+answers.
 """
 
 from importlib import import_module
@@ -18,7 +19,7 @@ __all__ = ["Verification", "verify"]
 
 
 class Verification(Frozen):
-    """What was checked."""
+    """Report what was checked, as the document that `verify --json` prints."""
 
     package: str
     files: int
@@ -26,16 +27,16 @@ class Verification(Frozen):
     exact: bool
     """Whether the goldens were compared bit by bit."""
     max_error: float
-    """Largest difference to a golden, relative to max(1, its largest output)."""
+    """Largest difference from a golden's outputs, relative to max(1, the golden's largest output)."""
 
 
 def verify(path: Path) -> Verification:
-    """Check a package's folder, or its .tar.gz.
+    """Check a package: its folder or its .tar.gz.
 
     Raises:
         UsageError: There is no package at `path`.
-        IntegrityError: A file is missing, added or changed.
-        ParityError: A golden's outputs are not what they were.
+        IntegrityError: A file is missing, was added or changed, or the model can't be loaded.
+        ParityError: A golden's outputs are not what they were when the package was made.
     """
     with opened(path) as folder:
         return _verify_folder(folder, str(path))

@@ -139,7 +139,7 @@ def test_texts_are_cut_or_repeated_and_put_together_as_the_workload_says(package
     (row,) = report.latency
     assert (row.batch_size, row.lengths, row.sessions, row.throughput_per_s) == (3, "5", 2, 6000)
     assert {one.parallel for one in runner.asked(ThroughputRequest)} == {2}
-    with pytest.raises(UsageError, match=r"workload.lengths is 500 tokens, and it cuts texts to"):
+    with pytest.raises(UsageError, match=r"workload.lengths is 500 tokens, but the package cuts texts to"):
         benchmark(packages[:1], with_workload(target, lengths=500), runner, config=CONFIG, inputs=texts)
 
 
@@ -202,7 +202,7 @@ def test_packages_must_be_whole_and_of_one_task(packages: list[Path], target: Ta
         told(packages, target, lambda _: 1.0)
     config.write_text(before, encoding="utf-8")
     _rewritten(packages[1], task="fill-mask")
-    with pytest.raises(UsageError, match="compare packages of one task"):
+    with pytest.raises(UsageError, match="compare packages of the same task"):
         told(packages, target, lambda _: 1.0)
 
 
@@ -293,7 +293,7 @@ def test_the_command_times_for_real(built: Built, tmp_path: Path) -> None:
         (["--inputs", "nowhere.txt"], 2, "nowhere.txt can't be read"),
         (["--inputs", "EMPTY"], 2, "has no lines"),
         (["--target", "raspberry-pi-4", "--set", "target.runner=null"], 6, "raspberry-pi-4 can't be timed from here"),
-        (["--set", "stages.benchmark.processes=3"], 2, "takes overrides of the target"),
+        (["--set", "stages.benchmark.processes=3"], 2, "takes only overrides of the target"),
         (["--target", "host,host", "--output", "x.jsonl"], 2, "--output is one file"),
         (["--processes", "0"], 2, "greater than or equal to 1"),
     ],

@@ -210,7 +210,7 @@ def test_a_budget_inside_its_interval_is_a_sentence_with_both_ends():
     (row,) = [budget("latency_p90_ms", "inconclusive", 25.0)]
     (sentence,) = misses(report(budget=[row.model_copy(update={"interval": (24.5, 25.5)})]))
     assert sentence == (
-        "latency_p90_ms is between 24.5 and 25.5, the budget of cpu-x86-avx2 is 25: too close to tell; measure on a quieter "
+        "latency_p90_ms is between 24.5 and 25.5, which is too close to the budget of cpu-x86-avx2, 25; measure on a quieter "
         "machine or with more processes"
     )
 
@@ -223,9 +223,9 @@ def test_every_missed_budget_is_a_sentence():
         budget("latency_p90_ms", "not_measured", None),
     ]
     assert misses(report(budget=rows)) == [
-        "size_mb is 30, the budget of cpu-x86-avx2 is 25",
-        "latency_p50_ms could not be told: an interval needs 7 processes and enough samples, more than were taken",
-        "latency_p90_ms was not measured, the budget of cpu-x86-avx2 is 25",
+        "size_mb is 30, but the budget of cpu-x86-avx2 is 25",
+        "latency_p50_ms could not be judged: an interval needs at least 7 processes and enough samples; take more of both",
+        "latency_p90_ms was not measured; the budget of cpu-x86-avx2 is 25",
     ]
 
 

@@ -75,11 +75,11 @@ def test_inspect_refuses_what_it_would_not_read(built: Built, option: Any, besid
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("build", "m", "--data", "d", "--max-regression", "5%"), "--max-regression is of the new package against another"),
-        (("benchmark", "m", "--max-regression", "5%"), "--max-regression is of one package against another"),
-        (("benchmark", "m", "--set", "stages.race=null"), "--set stages.race=null is of no effect here"),
+        (("build", "m", "--data", "d", "--max-regression", "5%"), "--max-regression says how much slower than a baseline"),
+        (("benchmark", "m", "--max-regression", "5%"), "--max-regression says how much slower than another package"),
+        (("benchmark", "m", "--set", "stages.race=null"), "--set stages.race=null has no effect here"),
         (("benchmark", "m", "--targets", "host,host", "--output", "x"), "--output is one file"),
-        (("targets", "probe", "--python", "python3"), "--python is about a device that is reached by ssh or adb"),
+        (("targets", "probe", "--python", "python3"), "--python is for a device that is reached by ssh or adb"),
     ],
 )  # fmt: skip
 def test_an_option_that_belongs_to_another_is_refused_without_it(arguments: tuple[str, ...], message: str) -> None:

@@ -39,7 +39,7 @@ def test_lines_are_answers_and_what_a_login_shell_says_is_none() -> None:
 @pytest.mark.parametrize(
     ("done", "message"),
     [
-        (answer(-9), "ended by SIGKILL on board: most likely it is out of memory"),
+        (answer(-9), "ended by SIGKILL on board: most likely the device is out of memory"),
         (answer(139, err="Segmentation fault\n"), "ended by SIGSEGV on board: Segmentation fault"),
         (answer(2, err="a\nlast\n"), "ended with 2 on board: last"),
         (answer(200), "ended with 200 on board: no message"),
@@ -82,7 +82,7 @@ def test_an_agent_that_failed_is_a_sentence(done: "subprocess.CompletedProcess[s
         ),
         (
             DEVICE + '{"kind": "samples", "name": "final", "ns": [1], "unit": "ns"}',
-            "a line of kind 'samples' with unit, which has no place in it",
+            "a line of kind 'samples' with the unknown key unit",
         ),
         (DEVICE + '{"kind": "error", "message": "x"}', "a line of kind 'error' that lacks type"),
         (
@@ -97,7 +97,7 @@ def test_an_agent_that_failed_is_a_sentence(done: "subprocess.CompletedProcess[s
 def test_a_malformed_answer_is_one_sentence_with_the_place_the_kind_and_the_fault(out: str, message: str) -> None:
     said = complaint(answer(0, out))
     assert said.startswith(f"the benchmark on board answered {message}")
-    assert said.endswith("; is runner.python a Python, and nothing around it?")
+    assert said.endswith("; check that runner.python names a Python itself, not a script around one")
 
 
 def test_a_long_line_is_not_shown_whole() -> None:

@@ -108,10 +108,16 @@ def test_samples_are_the_benchmarks_own_without_the_warm_up(phone: Phone, graph:
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (f'{STARTED}; printf "m,1,7,1,0\\nm,2,7,1,1\\n" >"$result"', "wrote 2 of 5 times, and all of the start"),
+        (
+            f'{STARTED}; printf "m,1,7,1,0\\nm,2,7,1,1\\n" >"$result"',
+            "wrote 2 of 5 times, and also how long the start took",
+        ),
         (f'{STARTED}; printf "m,1,7,1,0\\nm,2," >"$result"', "wrote 1 of 5 times"),
-        ("exit 0", "wrote 0 of 5 times, and nothing of the start"),
-        ('for n in 1 2 3 4 5; do echo "m,1,7,1,$n"; done >"$result"', "wrote 5 of 5 times, and nothing of the start"),
+        ("exit 0", "wrote 0 of 5 times, and not how long the start took"),
+        (
+            'for n in 1 2 3 4 5; do echo "m,1,7,1,$n"; done >"$result"',
+            "wrote 5 of 5 times, and not how long the start took",
+        ),
         ("printf unfinished; exit 3", "onnxruntime_perf_test failed on {serial}: unfinished"),
         ("echo warned >&2; echo Run failed:odd shape; exit 255", "failed on {serial}: Run failed:odd shape"),
         ("echo no test data; echo Run failed:failed to initialize.; exit 255", "failed on {serial}: no test data"),
@@ -216,7 +222,7 @@ def test_a_device_without_space_is_told(phone: Phone, graph: Path, monkeypatch: 
     tar.write_text('#!/bin/sh\necho "tar: write error: No space left on device" >&2\nexit 2\n')
     tar.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tar.parent}:{os.environ['PATH']}")
-    assert f"found no space left in {phone.folder}; free some, or name another folder" in refusal(phone, graph)
+    assert f"found no space left in {phone.folder}; free some space, or name another folder" in refusal(phone, graph)
 
 
 def test_leaving_is_quick_after_many_processes(phone: Phone, graph: Path) -> None:

@@ -51,7 +51,7 @@ def test_a_name_that_no_profile_has_is_a_sentence() -> None:
         (["adb://_x"], "serial: '_x' should be a serial number"),
         (["ssh://board", "--app", "com.termux"], "app: unknown key"),
         (["ssh://board", "--folder", "tmp"], "folder: 'tmp' should be a path"),
-        (["--python", "python3"], "--python is about a device that is reached by ssh or adb"),
+        (["--python", "python3"], "--python is for a device that is reached by ssh or adb"),
     ],
 )
 def test_what_is_no_device_is_refused(arguments: list[str], message: str) -> None:

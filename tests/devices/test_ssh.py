@@ -196,7 +196,7 @@ def test_one_connection_serves_every_run(board: Board, graph: Path) -> None:
     ("changes", "message"),
     [
         ({"host": "off"}, "off doesn't answer (ssh: connect to host 127.0.0.1 port"),
-        ({"host": "nobody.invalid"}, "no machine is known by the name of nobody.invalid; correct runner.host"),
+        ({"host": "nobody.invalid"}, "no machine with the name nobody.invalid is known; correct runner.host"),
         ({"host": "stranger"}, "stranger refuses the login without a password"),
         ({"python": "no-such-python"}, "there is no no-such-python on board that can be run; install Python 3.9"),
         ({"python": "/etc/hostname"}, "there is no /etc/hostname on board that can be run"),
@@ -228,7 +228,7 @@ def test_a_host_key_that_has_changed_is_refused(board: Board, graph: Path) -> No
             "kill -ILL $$",
             "was ended by SIGILL on board: its onnxruntime or numpy uses instructions that this CPU lacks",
         ),
-        ("kill -KILL $$", "was ended by SIGKILL on board: most likely it is out of memory"),
+        ("kill -KILL $$", "was ended by SIGKILL on board: most likely the device is out of memory"),
         ("echo hello", "answered 'hello' instead of JSON"),
         ("echo '{\"kind\": '", "instead of JSON"),
         ("true", "answered nothing instead of JSON"),
@@ -372,8 +372,11 @@ def test_a_plan_connects_nowhere(board: Board, built: Built, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"device": {"arch": "x86_64", "isa": [], "cpu": "No Such CPU"}}, "board is not a there: it is a No Such CPU"),
-        ({"device": {"arch": "aarch64", "isa": []}}, "board is not a there: it needs aarch64"),
+        (
+            {"device": {"arch": "x86_64", "isa": [], "cpu": "No Such CPU"}},
+            "board is not a there: the target is a No Such CPU",
+        ),
+        ({"device": {"arch": "aarch64", "isa": []}}, "board is not a there: the target needs aarch64"),
         (
             {"runtime": {"provider": "CUDAExecutionProvider", "threads": 1}, "precision": {"mode": "fp32"}},
             "not CUDAExecutionProvider",

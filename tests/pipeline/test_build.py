@@ -173,7 +173,7 @@ def test_a_build_does_not_replace_what_it_did_not_write(built: Built, tmp_path: 
     done = built.again(output=tmp_path)
     assert done.code == 2
     assert len(done.complaints) == 1
-    assert "is not a package of edgeprune's" in done.complaints[0]
+    assert "is not a package that edgeprune wrote" in done.complaints[0]
     assert (tmp_path / built.package.name / "thesis.txt").read_text(encoding="utf-8") == "years of work"
 
 
@@ -430,7 +430,7 @@ def test_a_target_that_cannot_be_reached_is_packaged_and_its_latency_not_measure
     assert verdicts == {
         "size_mb": ("pass", False), "metric_drop": ("pass", False), "latency_p90_ms": ("not_measured", True),
     }  # fmt: skip
-    assert done.complaints == ["edgeprune: latency_p90_ms was not measured, the budget of raspberry-pi-4 is 40"]
+    assert done.complaints == ["edgeprune: latency_p90_ms was not measured; the budget of raspberry-pi-4 is 40"]
     (note,) = (event["message"] for event in read_events(events) if event["event"] == "Note")
     command = shlex.split(note.partition("on the device: ")[2])
     assert command[:3] == ["edgeprune", "build", str(built.model)]
@@ -726,7 +726,7 @@ def test_a_loaded_artifact_is_an_ordinary_model_with_the_stages_outputs(built: B
 def test_a_graph_is_not_loaded_as_a_checkpoint(built: Built, stage: str) -> None:
     from edgeprune.base.errors import ModelError
 
-    with pytest.raises(ModelError, match="holds an ONNX graph; load its checkpoint"):
+    with pytest.raises(ModelError, match="holds an ONNX graph, not a checkpoint; load the folder"):
         edgeprune.load(built.artifact(stage).path)
 
 
@@ -859,7 +859,7 @@ def test_a_provider_that_is_not_there_is_said_before_anything_runs(built: Built,
     store = tmp_path / "store"
     done = call(*built.arguments, "--target", target, "--store", store, "--output", tmp_path / "dist")
     assert done.code == 6
-    assert "gpu needs CUDAExecutionProvider, onnxruntime" in done.complaints[0]
+    assert "gpu needs CUDAExecutionProvider, but onnxruntime" in done.complaints[0]
     assert not store.exists()
 
 

@@ -88,7 +88,7 @@ def test_without_scores_and_data_there_is_nothing_to_draw(built: Built, tmp_path
         "inspect", built.artifact("prune").path, "--importance", "--criterion", "taylor", "--output", tmp_path
     )
     assert ignored.code == 2
-    assert "--criterion would not be read: without --data importance is not computed but read" in ignored.complaints[0]
+    assert "--criterion would not be read: without --data importance is read, not computed" in ignored.complaints[0]
     for option in (["--criterion", "taylor"], ["--data", str(built.data)]):
         alone = call("inspect", built.artifact("prune").path, *option)
         assert alone.code == 2

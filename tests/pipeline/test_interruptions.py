@@ -263,7 +263,7 @@ def test_an_interrupted_build_says_so_and_goes_on(
     assert json.loads(out)["exit_code"] == 130
     assert "Traceback" not in err
     (said,) = (line for line in err.splitlines() if line.startswith("edgeprune: "))
-    assert said == "edgeprune: interrupted; the same command goes on from here"
+    assert said == "edgeprune: interrupted; run the same command again to go on from here"
     whole(place / "store")
     assert not (place / "dist").exists()
     ended, _ = warm(*arguments, "--events", tmp_path / "again.jsonl", log=tmp_path / "resumed")

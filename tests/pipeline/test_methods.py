@@ -162,8 +162,7 @@ def test_texts_are_not_put_together_for_a_task_that_asks_for_their_words(built: 
     done = build(built, tmp_path / "store", [HALF], *flags)
     assert done.code == 2
     assert (
-        "stages.finetune.augment puts texts together from pieces, which only feature-extraction and"
-        in done.complaints[0]
+        "stages.finetune.augment puts texts together from pieces, and only feature-extraction and" in done.complaints[0]
     )
     assert "set it to 0 for fill-mask" in done.complaints[0]
 

@@ -1,1 +1,1 @@
-"""The stages, one file each: what a plan is made of."""
+"""Hold the stages that a plan is made of, one file for each stage."""

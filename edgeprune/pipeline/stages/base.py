@@ -1,7 +1,7 @@
-"""The contract of a stage: requires, run, ensures.
+"""Define the contract of a stage: what it requires, what it runs, and what it ensures.
 
-A stage reads artifacts and writes one. It is light until it runs: its key is computed without torch, and the heavy
-imports are inside `run`. What determines its output, beside its parents, is in `fingerprint`.
+A stage reads artifacts and writes one artifact. It is light until it runs: its key is computed without torch, and heavy
+imports are inside `run`. `fingerprint` says everything that determines the output, apart from the parents.
 
     class Export(Stage):
         name, version = "export", 1
@@ -30,54 +30,61 @@ __all__ = ["Stage", "Work"]
 
 @dataclass(frozen=True)
 class Work:
-    """What a running stage is given."""
+    """Hold what a running stage is given."""
 
     model: ModelSource
     data: DataSource
     parents: Mapping[str, Artifact]
+    """The artifacts that the stage reads, by role."""
     folder: Path
-    """Where the stage writes its files."""
+    """The folder that the stage writes its files to."""
     partial: Path
-    """Where it may keep what lets it resume."""
+    """A folder in which the stage may keep what lets it resume."""
     seed: int
     emit: Emit
     progress: Callable[[int, int, str], None]
-    """Called with (done, total, unit)."""
+    """A function that is called with (done, total, unit)."""
 
 
 class Stage(ABC):
-    """One stage with its resolved config."""
+    """Make one artifact from others, by a resolved config."""
 
     name: ClassVar[str]
     version: ClassVar[int]
-    """Raised whenever the stage's code changes what it writes."""
+    """The version of the stage's code. It is raised whenever a change of the code changes what the stage writes."""
     libraries: tuple[str, ...] = ()
-    """Packages whose version shapes the output."""
+    """Python packages whose version shapes the output."""
     roles: ClassVar[tuple[str, ...]] = ()
-    """The parents it requires."""
+    """Roles of the parents that the stage requires."""
     produces: tuple[str, ...] = ()
-    """Files it ensures."""
+    """Files and folders that the stage ensures."""
 
     verdict: ClassVar[str | None] = None
-    """The file by whose digest the keys of what reads this artifact are made, where it is measured: the artifact's own key
-    doesn't say what came out."""
+    """The file whose digest enters the keys of artifacts made from this one, if its content is measured and doesn't
+    follow from the artifact's key. None: the artifact's key enters them."""
 
     measures: ClassVar[bool] = False
-    """Whether what comes out is a measurement: made anew in every build, every run kept."""
+    """Whether the artifact is a measurement. A measurement is made anew in every build, and the store keeps every
+    run."""
 
     round: int = 0
-    """0 is the dense model."""
+    """The round of pruning, from 1; 0 is the dense model."""
 
     @abstractmethod
     def fingerprint(self) -> dict[str, JsonValue]:
-        """Everything that determines the output beside parents, seed, libraries and the stage's code."""
+        """Say everything that determines the output, apart from parents, seed, libraries and the stage's code."""
 
     @abstractmethod
     def run(self, work: Work) -> StageMetrics:
-        """Write the artifact's files into `work.folder`."""
+        """Write the artifact's files into `work.folder`, and return the artifact's figures."""
 
     def key(self, parents: Mapping[str, str], seed: int) -> str:
-        """The content address of what this stage makes of these parents (role to key)."""
+        """Compute the content address of the artifact.
+
+        Args:
+            parents: Keys of the parents, by role.
+            seed: The pipeline's seed.
+        """
         return artifact_key(
             {
                 "stage": self.name,
@@ -90,10 +97,10 @@ class Stage(ABC):
         )
 
     def __call__(self, work: Work) -> StageMetrics:
-        """Run between its pre- and postconditions.
+        """Check what the stage requires, run it, and check what it ensures.
 
         Raises:
-            IntegrityError: A parent or a promised file is missing.
+            IntegrityError: A required parent or a promised file is missing.
         """
         missing = [role for role in self.roles if role not in work.parents]
         if missing:

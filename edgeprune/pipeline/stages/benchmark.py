@@ -1,9 +1,9 @@
-"""benchmark: the dense model, in fp32 and in the result's precision, and the result, timed by turns on the target.
+"""benchmark: time the dense model and the result by turns on the target.
 
-Writes `samples.jsonl` (every sample, in ns, by process and model), `latency.json` (what was made of them) and `device.json`
-(what they were taken on). A measurement is no function of its inputs, so every build makes its own: the store keeps them at
-`benchmark/<key>/<run id>/`. A latency budget that lies inside the result's interval is asked for again with as many more
-processes, three times in all.
+The dense model is timed in fp32 and in the result's precision. The stage writes `samples.jsonl` (every sample in ns, by
+process and model), `latency.json` (the figures made of the samples) and `device.json` (the device). A measurement is no
+function of its inputs, so every build measures anew, and the store keeps every run at `benchmark/<key>/<run id>/`. If a
+latency budget lies inside the result's interval, as many processes again are run, up to three times in all.
 """
 
 import json
@@ -32,15 +32,15 @@ _ROWS = TypeAdapter(list[LatencyRow])
 
 
 class Benchmark(Stage):
-    """Times several graphs by turns.
+    """Time several graphs by turns.
 
     Args:
         config: The pipeline's `stages.benchmark`.
-        names: Of the graphs, each the role of a parent; the last is the one that is shipped.
-        target: Its runtime, workload and latency budgets are read.
+        names: Names of the graphs; each is the role of a parent. The last graph is shipped.
+        target: The target's profile; its runtime, workload and latency budgets are read.
         runner: How the target is reached.
-        place: What the measurement holds for.
-        round_number: Of the package's checkpoint.
+        place: The machine that the measurement holds for.
+        round_number: The round of the package's checkpoint.
     """
 
     name = "benchmark"
@@ -115,7 +115,7 @@ class Benchmark(Stage):
         return StageMetrics()
 
     def _session(self, artifact: Artifact) -> SessionOptions:
-        """What a graph was raced with, else ONNX Runtime's defaults on the target's threads."""
+        """Give the session options that won the race, or else ONNX Runtime's defaults with the target's threads."""
         variant = read_variant(artifact)
         raced = variant.session if variant else None
         return raced or SessionOptions(threads=self._runtime.threads)
@@ -130,11 +130,11 @@ class Benchmark(Stage):
         )
 
     def _judged(self, row: LatencyRow) -> list[BudgetRow]:
-        """Its latency alone: the rest is known already."""
+        """Judge the latency alone, because the other figures are known already."""
         return judge(self._budget, size_mb=0, metric=None, latency=row)
 
     def _answering(self, work: Work, load: Load) -> Load:
-        """The result's load, with its package and test rows as run.py is given them."""
+        """Give the result's load with its package, and with test rows in the form that run.py is given."""
         package = work.parents["package"]
         (folder,) = (path.parent for path in package.path.glob("*/run.py"))
         contents = answered_rows(work, work.parents["baseline"], self._config.samples)
@@ -142,17 +142,17 @@ class Benchmark(Stage):
 
 
 def read_device(run: Artifact) -> DeviceRow:
-    """What a benchmark run was made on."""
+    """Read the device that a benchmark ran on."""
     return DeviceRow.model_validate_json(run.file("device.json").read_bytes())
 
 
 def read_latency(run: Artifact) -> list[LatencyRow]:
-    """What a benchmark run found."""
+    """Read the latencies that a benchmark found."""
     return _ROWS.validate_json(run.file("latency.json").read_bytes())
 
 
 def read_samples(run: Artifact) -> dict[str, list[list[float]]]:
-    """By model its samples in ms, one list a process."""
+    """Read a benchmark's samples in ms, by model, one list for each process."""
     taken: dict[str, list[list[float]]] = {}
     for line in run.file("samples.jsonl").read_text(encoding="utf-8").splitlines():
         record = json.loads(line)
@@ -162,11 +162,12 @@ def read_samples(run: Artifact) -> dict[str, list[list[float]]]:
 
 
 def answered_rows(work: Work, baseline: Artifact, count: int) -> list[JsonValue]:
-    """`count` test rows in a seeded order, as a package's `run.py` is given them, in the form of its goldens.
+    """Draw test rows in a seeded order, in the form in which goldens keep them.
 
     Args:
+        work: What the running stage was given.
         baseline: The prepare artifact.
-        count: How many rows.
+        count: How many rows are drawn.
     """
     from edgeprune.tasks.prepared import open_prepared
 

@@ -1,8 +1,8 @@
-"""emulate: does the shipped graph load on the target's core, and compute there what it computes here?
+"""emulate: check that the shipped graph loads on the target's core, and that it computes the same there as here.
 
-The same program runs it on the same real rows on this machine and under emulation (`runners/emulated.py`); images are
-seeded noise. Writes `emulation.json`: how far the outputs lie apart. There is no latency in it: an emulator has none to
-tell.
+The same program runs the graph on the same real rows on this machine and under emulation (`devices/emulated.py`).
+Images are seeded noise. The stage writes `emulation.json`, which says how far the outputs lie apart. It has no latency,
+because the time under an emulator says nothing about a device.
 """
 
 import time
@@ -33,34 +33,34 @@ __all__ = ["Emulate", "EmulationRow", "read_emulation"]
 _EMULATION = "emulation.json"
 
 _EXACT_HERE = {"session.x64quantprecision": "1"}
-"""x86 without VNNI would saturate where ARM doesn't; of no effect on any other CPU."""
+"""Session options for this machine. x86 without VNNI would saturate where ARM doesn't. Other CPUs ignore the option."""
 
 
 class EmulationRow(Frozen):
-    """The shipped model on an emulated core, beside the same on the machine that built it. No latency: there is none."""
+    """Compare the shipped model on an emulated core with the same model on the machine that built it."""
 
     core: str
     onnxruntime: str
-    """Its version under emulation."""
+    """Version of onnxruntime under emulation."""
     max_error: float
     """Largest difference of outputs, relative to max(1, largest output)."""
     mean_error: float
-    """Mean absolute difference."""
+    """Mean absolute difference of outputs."""
     same_answers: float
-    """The fraction of rows."""
+    """The fraction of rows with the same answer."""
     rows: int
     seconds: float
-    """That the check took, which says nothing of a device."""
+    """How long the check took under emulation. This says nothing about the time on a device."""
 
 
 class Emulate(Stage):
-    """Compares the shipped graph's outputs here and on an emulated core.
+    """Compare the shipped graph's outputs on this machine with its outputs on an emulated core.
 
     Args:
         core: The emulated core.
-        runner: It.
-        rows: How many test rows are compared: the package's goldens.
-        round_number: Of the package's checkpoint.
+        runner: The runner of the emulated core.
+        rows: How many test rows are compared. They are the rows of the package's goldens.
+        round_number: The round of the package's checkpoint.
     """
 
     name = "emulate"
@@ -110,8 +110,8 @@ class Emulate(Stage):
         if not emulation.max_error <= tolerance or not all(same):
             raise ParityError(
                 f"under emulation ({self._core}) the model computes something else than here: on {len(rows)} rows the "
-                f"outputs differ by {emulation.max_error:.2e} (allowed: {tolerance:.0e}), {sum(same)} answers are the "
-                f"same; nothing was shipped"
+                f"outputs differ by {emulation.max_error:.2e} (allowed: {tolerance:.0e}), and {sum(same)} answers are "
+                f"the same; nothing was shipped"
             )
         (work.folder / _EMULATION).write_text(emulation.model_dump_json(indent=2) + "\n", encoding="utf-8")
         return StageMetrics(parameters=model.manifest.metrics.parameters)
@@ -125,9 +125,9 @@ class Emulate(Stage):
         rows: list[int],
         config: dict[str, str],
     ) -> "tuple[list[Array], DeviceFacts]":
-        """Ask for raw outputs, [1, …] each, and what the device is."""
+        """Ask a runner for the raw outputs of each row, [1, …], and for the device's facts."""
         wanted = session or SessionOptions(threads=1)
-        # The emulator's threads take turns.
+        # One thread, because an emulator's threads take turns.
         options = wanted.model_copy(update={"threads": 1, "config": {**wanted.config, **config}})
         inputs = prepared.test.inputs
         request = OutputsRequest(
@@ -143,7 +143,7 @@ class Emulate(Stage):
 
 
 def _rows(prepared: "Prepared", count: int) -> list[int]:
-    """The goldens' rows; fewer where their outputs would be too large to be told."""
+    """Choose the rows of the goldens, or fewer if their outputs would be too large to be sent."""
     for fewer in range(count, 1, -1):
         rows = prepared.spread(fewer)
         if sum(prepared.reader.length(prepared.test.inputs[row]) for row in rows) <= prepared.task.max_batch_tokens:
@@ -152,5 +152,5 @@ def _rows(prepared: "Prepared", count: int) -> list[int]:
 
 
 def read_emulation(artifact: Artifact) -> EmulationRow:
-    """What an emulate artifact found."""
+    """Read what the check on an emulated core found."""
     return EmulationRow.model_validate_json(artifact.file(_EMULATION).read_bytes())

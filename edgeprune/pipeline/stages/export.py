@@ -1,7 +1,8 @@
-"""export: a checkpoint → fp32 ONNX, its parity against PyTorch on real inputs, and its metric through ONNX Runtime.
+"""export: turn a checkpoint into an fp32 ONNX graph, and check it against PyTorch on real inputs.
 
-Writes `model.onnx`, the checkpoint's `reader/` (its tokenizer or image processor), the outputs on test, and what PyTorch
-computes for some batches (`references.safetensors`); above the tolerance nothing is written.
+The stage writes `model.onnx`, the checkpoint's `reader/` (its tokenizer or image processor), the outputs on the test
+split, and what PyTorch computes for some batches (`references.safetensors`). The metric is measured through ONNX
+Runtime. If the outputs differ by more than the tolerance, nothing is kept.
 """
 
 from pydantic import JsonValue
@@ -15,11 +16,11 @@ __all__ = ["Export"]
 
 
 class Export(Stage):
-    """Exports one checkpoint.
+    """Export one checkpoint.
 
     Args:
         config: The pipeline's `stages.export`.
-        round_number: Of the checkpoint; 0 is the dense model.
+        round_number: The round of the checkpoint; 0 is the dense model.
     """
 
     name = "export"
@@ -63,7 +64,7 @@ class Export(Stage):
         (work.folder / "reader").mkdir()
         reader.save(work.folder / "reader")
         parameters = count_parameters(model)
-        discard_weights(model)  # before ONNX Runtime reads them once more
+        discard_weights(model)  # ONNX Runtime reads the weights once more
         del model
         release_memory()
         session = onnx_session(path)

@@ -1,4 +1,4 @@
-"""finetune: a pruned checkpoint and its dense teacher → a recovered checkpoint."""
+"""finetune: train a pruned checkpoint, with the dense model as its teacher, until it has recovered."""
 
 from pydantic import JsonValue
 
@@ -11,12 +11,12 @@ __all__ = ["Finetune"]
 
 
 class Finetune(Stage):
-    """One round of recovery.
+    """Recover a pruned checkpoint in one round.
 
     Args:
         config: The pipeline's `stages.finetune`.
-        numeric: How training computes here.
-        round_number: From 1.
+        numeric: The numeric mode of training on this machine.
+        round_number: The round, from 1.
     """
 
     name = "finetune"

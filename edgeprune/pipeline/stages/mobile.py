@@ -1,7 +1,7 @@
-"""mobile: the shipped graph in ORT format, for builds of ONNX Runtime that load nothing else.
+"""mobile: convert the shipped graph to the ORT format, for builds of ONNX Runtime that load nothing else.
 
-Writes `model.ort` and `required_operators.config`. ONNX Runtime writes the format's tables in no fixed order, so the bytes
-aren't the same from one run to the next; that is why the file lies beside the package, not in it.
+The stage writes `model.ort` and `required_operators.config`. ONNX Runtime writes the tables of this format in no fixed
+order, so the bytes differ from run to run. Therefore the file lies beside the package, not in it.
 """
 
 from pydantic import JsonValue
@@ -15,18 +15,19 @@ __all__ = ["OPERATORS", "ORT_MODEL", "Mobile"]
 
 ORT_MODEL = "model.ort"
 OPERATORS = "required_operators.config"
-"""What a build of ONNX Runtime is given as `--include_ops_by_config`."""
+"""The file that a build of ONNX Runtime takes as `--include_ops_by_config`."""
 
 _TOLERANCE = 1e-5
-"""Both are one graph with one set of options."""
+"""Largest difference from the ONNX graph. It is small, because both files hold one graph with the same session
+options."""
 
 
 class Mobile(Stage):
-    """Converts the shipped graph.
+    """Convert the shipped graph to the ORT format.
 
     Args:
-        threads: The target's.
-        round_number: Of the package's checkpoint.
+        threads: Threads of the target's runtime.
+        round_number: The round of the package's checkpoint.
     """
 
     name = "mobile"

@@ -1,15 +1,15 @@
-"""package: the target's graph → one folder and one archive that run with onnxruntime, numpy and tokenizers or Pillow.
+"""package: put the target's graph into a folder and an archive that run without edgeprune.
 
-Writes `<name>-<release>-<target>/` and its `.tar.gz`. They hold only what inputs determine (no times, hosts or paths), so
-the same inputs give the same bytes:
+They need onnxruntime, numpy, and tokenizers or Pillow. The stage writes `<name>-<release>-<target>/` and its `.tar.gz`.
+They hold only what the inputs determine: no times, hosts or paths. So the same inputs give the same bytes:
 
     model.onnx edgeprune.json                  the model, and what is needed to use it
     tokenizer.json | preprocessor_config.json  how texts or images are read
     run.py preprocess.py postprocess.py        texts or images in, answers out
     goldens.json                               inputs and outputs that `edgeprune verify` and `run.py --check` replay
     lineage.json                               every ancestor's key and digests
-    README.md LICENSE…                         model card; the model's licence where it has one
-    SHA256SUMS
+    README.md LICENSE…                         model card; the model's licence if it has one
+    SHA256SUMS                                 the digest of every other file
 """
 
 import json
@@ -44,7 +44,7 @@ _READER_FILES = ("tokenizer.json", "preprocessor_config.json")
 
 
 class PackageName(Frozen):
-    """What a package is called."""
+    """Name a package."""
 
     name: str
     release: str
@@ -52,19 +52,19 @@ class PackageName(Frozen):
 
     @property
     def folder(self) -> str:
-        """`<name>-<release>-<target>`."""
+        """Name of the package's folder: `<name>-<release>-<target>`."""
         return f"{self.name}-{self.release}-{self.target}"
 
 
 class Package(Stage):
-    """Assembles the deliverable.
+    """Assemble a package.
 
     Args:
         config: The pipeline's `stages.package`.
-        name: Name, release and target.
+        name: The package's name, release and target.
         runtime: The target's provider and threads.
-        lineage: The parents that are recorded as ancestors, in their order; the other parents have a role.
-        round_number: Of the package's checkpoint.
+        lineage: Roles of the parents that are recorded as ancestors, in their order.
+        round_number: The round of the package's checkpoint.
     """
 
     name = "package"
@@ -94,7 +94,7 @@ class Package(Stage):
             "config": self._config.model_dump(mode="json"),
             "name": self._name.model_dump(mode="json"),
             "runtime": self._runtime.model_dump(mode="json"),
-            # Goldens are what this instruction set computes.
+            # Goldens depend on the instruction set that computes them.
             "goldens_on": [device["arch"], list(device["isa"])],
         }
 
@@ -216,6 +216,6 @@ def _write_json(path: Path, content: dict[str, JsonValue]) -> None:
 
 
 def _golden_contents(prepared: "Prepared", count: int) -> list[Any]:
-    """Test rows as run.py is given them."""
+    """Choose test rows for goldens, in the form that run.py is given."""
     contents = prepared.test.contents
     return [prepared.task.golden(contents[row], prepared.reader) for row in prepared.spread(count)]

@@ -1,4 +1,4 @@
-"""The package's model card: what was made from what, how good it is, and how to use it."""
+"""Write the package's model card: what the package was made from, how good it is, and how it is used."""
 
 import re
 import shlex
@@ -23,7 +23,7 @@ __all__ = ["licence_of", "model_card"]
 
 _TEMPLATE = Path(agent.__file__).parent / "model_card.md"
 _SPECIAL = re.compile(r"[\\`*\[\]<>|~&$#]|(?<![^\W_])_|_(?![^\W_])")
-"""Characters that mean something in Markdown; an underscore does at the edge of a word."""
+"""Characters that mean something in Markdown. An underscore means something only at the edge of a word."""
 _REQUIRES = {"text": "onnxruntime tokenizers numpy", "image": "onnxruntime pillow numpy"}
 
 
@@ -42,15 +42,16 @@ def model_card(
     """Write a package's README.md.
 
     Args:
-        work: The package stage's: the source model, and the parents `dense` and `model`, whose figures are told.
-        prepared: The task, and what reads its inputs.
-        variant: The graph that is shipped.
-        name: The package's name; the next two are its release and the target's name.
-        release: As it was asked for.
-        target: As its profile has it.
-        session: The options that the graph was made and measured with.
+        work: What the package stage was given: the source model, and the parents `dense` and `model`, whose figures are
+            shown.
+        prepared: The task, and the reader of its inputs.
+        variant: The variant of the graph that is shipped.
+        name: The package's name.
+        release: The package's release.
+        target: The target's name.
+        session: The session options that the graph was made and measured with.
         oldest_runtime: The oldest onnxruntime that can run the graph.
-        goldens: How many inputs and outputs the package holds.
+        goldens: How many goldens the package holds.
     """
     from huggingface_hub import ModelCard
 
@@ -99,7 +100,7 @@ def model_card(
 
 
 def licence_of(model: ModelSource) -> str | None:
-    """Read the licence that a model's own card names in its front matter; None where it names none that can be read."""
+    """Read the licence that the front matter of a model's own card names. None if it names none, or can't be read."""
     import yaml
     from huggingface_hub import metadata_load
 
@@ -111,7 +112,7 @@ def licence_of(model: ModelSource) -> str | None:
 
 
 def _card_data(task: TaskName, metric: Metric, *, name: str, licence: str | None) -> "ModelCardData":
-    """What the Hub reads of a card: its front matter. The data's name is the user's own and may be a path: it isn't told."""
+    """Make a card's front matter, which the Hub reads. The data's name is left out, because it may be a user's path."""
     from huggingface_hub import EvalResult, ModelCardData
 
     return ModelCardData(
@@ -135,12 +136,12 @@ def _card_data(task: TaskName, metric: Metric, *, name: str, licence: str | None
 
 
 def _literal(text: str) -> str:
-    """Text as Markdown that shows it as it is, in a line or a table's cell: names and labels are whatever users call them."""
+    """Write a text as Markdown that shows it unchanged, in a line or a table's cell. Names may be any text."""
     return _SPECIAL.sub(r"\\\g<0>", " ".join(text.split()))
 
 
 def _graph_words(variant: Variant) -> str:
-    """How the graph was chosen, and what it doesn't take."""
+    """Say how the graph was chosen, and which inputs it doesn't take."""
     how = "the fastest of those that were timed on the target" if variant.session else "not raced: no other was timed"
     words = f"{how}; rewrites: {', '.join(variant.rewrites) or 'none'}"
     if "unpadded" in variant.rewrites:

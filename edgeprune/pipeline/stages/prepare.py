@@ -1,8 +1,9 @@
-"""prepare: a model reference and data → the dense baseline.
+"""prepare: make the dense baseline from a model reference and data.
 
-Writes `checkpoint/` (its head trained first where the checkpoint has none for the task), `task.json`, `splits.json` (row
-numbers), the dense outputs on selection and test, and measures what a linear model reaches on the same rows (of TF-IDF, or
-of 16 x 16 pixels): a user should know when no Transformer is needed.
+The stage writes `checkpoint/`, `task.json`, `splits.json` (row numbers), and the dense model's outputs on the selection
+and the test split. If the checkpoint has no head for the task, the head is trained first. The stage also measures what
+a linear model reaches on the same rows, from TF-IDF or from 16 x 16 pixels: a user should know when no Transformer is
+needed.
 """
 
 from typing import TYPE_CHECKING
@@ -35,16 +36,16 @@ _FEWEST_ROWS = 4
 
 
 class Prepare(Stage):
-    """Makes the dense baseline.
+    """Make the dense baseline.
 
     Args:
         config: The pipeline's `stages.prepare`.
         task: The task's name.
-        problem_type: Of a classification; None: from the checkpoint, or from the labels.
-        has_head: Whether the checkpoint says that it has the task's head; then none is trained.
+        problem_type: The kind of a classification; None: the checkpoint or the labels decide it, or the task has none.
+        has_head: Whether the checkpoint's config says that it has the task's head. Then no head is trained.
         model_digest: Digest of the model's files.
         data_digest: Digest of the data.
-        numeric: How training computes here.
+        numeric: The numeric mode of training on this machine.
     """
 
     name = "prepare"
@@ -127,7 +128,7 @@ class Prepare(Stage):
         if missing and self._has_head:
             raise ModelError(
                 f"{work.model.reference} should be a whole {config.architectures[0]} by its config.json, but lacks "
-                f"{', '.join(sorted(missing)[:3])}; give all of its weights, or name the class that it is in config.json"
+                f"{', '.join(sorted(missing)[:3])}; give all of its weights, or correct the class in config.json"
             )
         if missing:
             train(
@@ -181,7 +182,7 @@ class Prepare(Stage):
 
 
 def _split(tables: dict[SplitName, Table], seed: int) -> dict[SplitName, tuple[SplitName, list[int]]]:
-    """Given splits as they are; a seeded 15% of train for a missing test, then a tenth for a missing selection."""
+    """Split the rows. A missing split is drawn from train with a seed: 15% for test, then a tenth for selection."""
     generator = np.random.default_rng(seed)
     order = generator.permutation(len(tables["train"].contents)).tolist()
     result: dict[SplitName, tuple[SplitName, list[int]]] = {}
@@ -194,7 +195,7 @@ def _split(tables: dict[SplitName, Table], seed: int) -> dict[SplitName, tuple[S
             result[name] = ("train", sorted(order[:count]))
             order = order[count:]
     if len(order) < _FEWEST_ROWS:
-        raise DataError(f"only {len(order)} rows are left to train on; give more data")
+        raise DataError(f"only {len(order)} rows are left to train on, and {_FEWEST_ROWS} are needed; give more data")
     return {"train": ("train", sorted(order)), "selection": result["selection"], "test": result["test"]}
 
 
@@ -202,7 +203,7 @@ def _warn_of_cut(task: "Task", examples: dict[SplitName, "list[Example]"], work:
     shares = {name: task.behind_cut(found) for name, found in examples.items()}
     where = f"behind the first {task.spec.max_length} tokens (stages.prepare.max_length)"
     if shares["train"] == 1:
-        raise DataError(f"everything that the training rows ask for is {where}; raise it")
+        raise DataError(f"everything that the training rows ask for is {where}; raise max_length")
     if shares["test"]:
         work.emit(Note(f"{shares['test']:.1%} of what the test split asks for is {where} and counts as missed"))
 

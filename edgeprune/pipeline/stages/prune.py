@@ -1,6 +1,6 @@
-"""prune: a checkpoint → a smaller one (or, for unstructured steps, one with zeros), with the scores that decided.
+"""prune: make a smaller checkpoint, or for unstructured steps one with zeros, and keep the scores that decided.
 
-Writes `checkpoint/`, `scores.safetensors` (by step and layer) and the outputs on test.
+The stage writes `checkpoint/`, `scores.safetensors` (by step and layer), and the outputs on the test split.
 """
 
 import zlib
@@ -41,16 +41,16 @@ __all__ = ["Prune"]
 
 _WEIGHTS = "checkpoint/model.safetensors"
 _BATCH_TOKENS = 512
-"""Padded tokens a backward pass: its activations are what memory goes to."""
+"""Padded tokens in one backward pass. The pass's activations take most of the memory."""
 
 
 class Prune(Stage):
-    """One round of pruning.
+    """Prune a checkpoint in one round.
 
     Args:
-        config: The pipeline's `stages.prune`; its amounts are those of the last round.
-        round_number: From 1.
-        rounds: In all.
+        config: The pipeline's `stages.prune`. Its amounts are reached in the last round.
+        round_number: The round, from 1.
+        rounds: How many rounds there are.
     """
 
     name = "prune"
@@ -120,7 +120,7 @@ class Prune(Stage):
 
 
 class _Context:
-    """Task and data for the methods: what `edgeprune.pruning.context.Context` asks for."""
+    """Give pruning methods the task and the data. See `edgeprune.pruning.context.Context`."""
 
     def __init__(self, work: Work) -> None:
         import torch
@@ -147,7 +147,7 @@ class _Context:
         self.pruned: Pruned = Pruned(model, read_pruning(folder) or first, self.prepared.reader)
 
     def current(self) -> "Prepared":
-        """Task and data as the reader that the model has now makes them."""
+        """Prepare the task and the data with the reader that the model has now."""
         self.prepared = self.prepared.with_reader(self.pruned.reader)
         return self.prepared
 
@@ -213,13 +213,13 @@ class _Context:
 
 
 def _own(model: "PreTrainedModel") -> None:
-    """Copy the weights out of the checkpoint's file, all of which else stays in memory for the few that are unchanged."""
+    """Copy the weights out of the checkpoint's file, so that a few unchanged ones don't keep all of it in memory."""
     for parameter in model.parameters():
         parameter.data = parameter.data.clone()
 
 
 def _compressed_bytes(path: "Path") -> int:
-    """Size of a file after zlib's fastest compression."""
+    """Compute the size of a file after zlib's fastest compression."""
     packer, size = zlib.compressobj(1), 0
     with path.open("rb") as file:
         while block := file.read(2**20):
@@ -238,7 +238,7 @@ def _file(step: Step) -> "Path | None":
 
 
 def _digest(path: "Path") -> str:
-    """What a file holds, and its suffix, which says how it is read."""
+    """Compute the digest of a file, with the file's suffix, which says how the file is read."""
     try:
         return f"{file_digest(path)}{path.suffix}"
     except OSError as error:

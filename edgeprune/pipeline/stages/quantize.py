@@ -1,10 +1,12 @@
-"""quantize: fp32 ONNX → the variant that is shipped, with parity and metric measured again through ONNX Runtime.
+"""quantize: turn an fp32 ONNX graph into the variant that is shipped, and measure parity and metric again.
 
-The variant is the race's verdict; where nothing raced, the rewrites that need no measurement, in the target's precision.
-A quantized model that loses more of the metric than the target allows, where fp32 doesn't, keeps its few most sensitive
-products in fp32; the selection split decides. Writes `model.onnx`, `variant.json`, its `reader/` and the outputs on test.
-The key holds the resolved settings and the metric's budget, not the target's name: two boards with the same instruction set
-and the same budget share their int8 model.
+The variant is the race's verdict. If there was no race, it has the rewrites that need no measurement, in the target's
+precision. A quantized model may lose more of the metric than the target allows while fp32 does not. Then its few most
+sensitive products stay in fp32; the selection split decides which.
+
+The stage writes `model.onnx`, `variant.json`, the graph's `reader/`, and the outputs on the test split. The key holds
+the resolved settings and the metric's budget, not the target's name. So two boards with the same instruction set and
+the same budget share their int8 model.
 """
 
 import shutil
@@ -23,13 +25,13 @@ __all__ = ["Quantize"]
 
 
 class Quantize(Stage):
-    """Converts one graph.
+    """Convert one graph.
 
     Args:
-        variant: What is made where nothing raced.
+        variant: The variant that is made if there was no race.
         tolerance: Largest relative difference of a rewritten graph's outputs from PyTorch's.
-        drop_limit: Most of the metric that the target lets the model lose; None: as it comes.
-        round_number: Of the graph's checkpoint; 0 is the dense model.
+        drop_limit: How much of the metric the target lets the model lose; None: there is no limit.
+        round_number: The round of the graph's checkpoint; 0 is the dense model.
     """
 
     name = "quantize"
@@ -51,7 +53,7 @@ class Quantize(Stage):
             "drop_limit": self._drop_limit if is_quantized(self._plain.precision.mode) else None,
         }
         if is_quantized(self._plain.precision.mode):
-            # The bytes are the same everywhere, but the metric is what this instruction set computes of them.
+            # The graph's bytes are the same everywhere, but its metric depends on the instruction set that computes it.
             device = device_info()
             settings["measured_on"] = [device["arch"], list(device["isa"])]
         return settings

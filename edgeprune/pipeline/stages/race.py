@@ -1,14 +1,17 @@
-"""race: an fp32 graph + target → which variant of it is fastest there.
+"""race: find the variant of an fp32 graph that is fastest on the target.
 
-The first heat is of sets of exact rewrites, with ONNX Runtime's own fusions and without the one that is often slower, in
-the target's precision. The second is of its winner against other precisions and its neighbours: without one of its
-rewrites, with another session option. As long as a heat has a new winner, that meets its own neighbours in the next, a few
-heats at most. Inputs are of the selection split; all variants take turns on the same.
+The first heat races sets of exact rewrites in the target's precision, each with all of ONNX Runtime's own fusions and
+without the fusion that is often slower. The second heat races the winner against other precisions and against its
+neighbours. A neighbour lacks one of the rewrites, or has another session option. While a heat has a new winner, the
+winner meets its own neighbours in the next heat, for a few heats at most. Inputs come from the selection split, and all
+variants take turns on the same inputs.
 
-Writes `choice.json` (the verdict, no figures: it enters the keys of what is made by it), `race.json` (a row a variant:
-time, parity, why it lost) and `samples.jsonl`.
+The stage writes `choice.json` (the verdict), `race.json` (a row for each variant: its time, its parity, and why it
+lost) and `samples.jsonl`. The verdict holds no figures, because it enters the keys of the artifacts that are made by
+it.
 
-A race is a measurement, made once for its inputs and kept: what is shipped is a function of the export and the verdict.
+A race is a measurement that is made once for its inputs and then kept. What is shipped is a function of the export and
+the verdict.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,21 +33,22 @@ from edgeprune.store.records import Artifact, StageMetrics
 __all__ = ["Race", "read_race"]
 
 _MOST_HEATS = 5
-"""Most often the third or fourth has no new winner."""
+"""The largest number of heats. Most often the third or the fourth heat has no new winner."""
 
 _ROWS = TypeAdapter(list[RaceRow])
 
 
 class Race(Stage):
-    """Finds the fastest variant on the target.
+    """Find the fastest variant on the target.
 
     Args:
         config: The pipeline's `stages.race`.
-        target: Its precision, runtime and workload are read, and its size budget: what is above is no alternative.
+        target: The target's profile. Its precision, runtime, workload and size budget are read. Another precision that
+            would make the package larger than the budget isn't raced.
         tolerance: Largest relative difference of a rewritten graph's outputs from PyTorch's.
         runner: How the target is reached.
-        place: What the verdict holds for.
-        round_number: Of the graph's checkpoint.
+        place: The machine that the verdict holds for.
+        round_number: The round of the graph's checkpoint.
     """
 
     name = "race"
@@ -146,7 +150,7 @@ class Race(Stage):
         return StageMetrics(notes=tuple(graphs.dropped))
 
     def _heat(self, timer: VariantTimer, variants: Sequence[Variant]) -> RaceResult[Variant]:
-        """Race variants. Of two that are equally fast, the target's own precision wins, then the simpler, then fewer threads."""
+        """Race variants. Of equally fast ones the target's own precision wins, then the simpler, then fewer threads."""
         candidates = [
             Candidate(one, one.words, (one.precision != self._settings, one.complexity, one.raced_session.threads))
             for one in variants
@@ -159,12 +163,12 @@ def _table(
     untimed: Mapping[Variant, str],
     errors: Mapping[tuple[RewriteName, ...], float],
 ) -> list[RaceRow]:
-    """List a row for each variant, of the last heat that it was in, and those that weren't timed last.
+    """List a row for each variant, from the last heat that it was in. Variants that weren't timed come last.
 
     Args:
-        heats: In their order.
-        untimed: Why a variant wasn't timed.
-        errors: By rewrites, the largest difference of a graph's outputs from PyTorch's.
+        heats: The heats, in their order.
+        untimed: The variants that weren't timed, and why.
+        errors: The largest difference of a graph's outputs from PyTorch's, by the graph's rewrites.
     """
     rows = {variant: row for heat in heats for variant, row in heat.rows.items()}
     raced = [row.model_copy(update={"max_error": errors[variant.rewrites]}) for variant, row in rows.items()]
@@ -172,5 +176,5 @@ def _table(
 
 
 def read_race(artifact: Artifact) -> list[RaceRow]:
-    """Read what a race found."""
+    """Read the rows of a race."""
     return _ROWS.validate_json(artifact.file("race.json").read_bytes())

@@ -1,6 +1,6 @@
-"""regression: the new package and the baseline, timed by turns → by how much the new one is slower.
+"""regression: time the new package and the baseline by turns, and say how much slower the new package is.
 
-Writes `report.json` (the ratio, its interval, the verdict) and `samples.jsonl` (every line of the agent).
+The stage writes `report.json` (the ratio, its interval, the verdict) and `samples.jsonl` (every line of the agent).
 """
 
 from pathlib import Path
@@ -22,16 +22,16 @@ _REPORT = "report.json"
 
 
 class Regression(Stage):
-    """Time the package against another one.
+    """Time the new package against a baseline.
 
     Args:
         config: The pipeline's `stages.benchmark`.
         baseline: The other package: a folder or a .tar.gz.
         max_regression: The share by which the new package may be slower.
-        target: Where both are timed.
+        target: The profile of the target that both packages are timed on.
         runner: How the target is reached.
-        place: What the measurement holds for.
-        round_number: Of the package's checkpoint.
+        place: The machine that the measurement holds for.
+        round_number: The round of the package's checkpoint.
     """
 
     name = "regression"
@@ -86,5 +86,5 @@ class Regression(Stage):
 
 
 def read_regression(run: Artifact) -> list[BudgetRow]:
-    """Read what a run found: the limit, the ratio, and the verdict."""
+    """Read what a regression run found: the limit, the ratio, and the verdict."""
     return BenchmarkReport.model_validate_json(run.file(_REPORT).read_bytes()).budget
