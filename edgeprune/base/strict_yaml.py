@@ -9,7 +9,8 @@ path in the YAML and, for a misspelt key, the nearest known key:
 """
 
 import re
-from collections.abc import Hashable, Iterable, Mapping
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -18,37 +19,26 @@ import yaml
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 from pydantic_core import ErrorDetails
 
+from edgeprune.base.bounded_yaml import LONGEST_TEXT, load_yaml
 from edgeprune.base.errors import ProfileError
 
 __all__ = ["Frozen", "apply_overrides", "parse_override", "read_yaml", "validate"]
 
+_MOST_LINES = 20
+"""Faults that a message lists; of more it says how many."""
+_MOST_SHOWN = 100
+"""Characters of a value or a path that a message shows."""
+_LONGEST_PATH = 32
+"""Dots in the path of an override."""
+
 
 class Frozen(BaseModel):
-    """Serve as the base of every model in the project: immutable, with unknown keys refused."""
+    """Serve as the base of every model in the project: immutable, with unknown keys and infinite numbers refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
 
 ModelT = TypeVar("ModelT", bound=Frozen)
-
-
-class _StrictLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """Load YAML safely (by libyaml where PyYAML was built with it), but refuse a key given twice in one mapping."""
-
-
-def _mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
-    seen: set[object] = set()
-    for key_node, _ in node.value:
-        key = loader.construct_object(key_node, deep=True)
-        if not isinstance(key, Hashable):
-            raise yaml.MarkedYAMLError(problem=f"the key {key!r} should be text", problem_mark=key_node.start_mark)
-        if key in seen:
-            raise yaml.MarkedYAMLError(problem=f"the key {key!r} stands twice", problem_mark=key_node.start_mark)
-        seen.add(key)
-    return loader.construct_mapping(node, deep=True)
-
-
-_StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
 
 
 def read_yaml(path: Path) -> dict[str, JsonValue]:
@@ -58,7 +48,8 @@ def read_yaml(path: Path) -> dict[str, JsonValue]:
         ProfileError: The file is missing, not YAML, or not a mapping.
     """
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)  # noqa: S506 (a SafeLoader)
+        with path.open(encoding="utf-8") as file:
+            content = load_yaml(file.read(LONGEST_TEXT + 1))  # a path may name what never ends
     except FileNotFoundError as error:
         raise ProfileError(
             f"there is no file {path}; give the path of a YAML file or the name of a shipped one"
@@ -68,7 +59,7 @@ def read_yaml(path: Path) -> dict[str, JsonValue]:
     except yaml.MarkedYAMLError as error:
         line = f" line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise ProfileError(f"{path}{line} is not valid YAML: {error.problem}") from error
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that isn't one
+    except yaml.YAMLError as error:
         raise ProfileError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(content, dict):
         raise ProfileError(f"{path} should hold a mapping of keys to values, but holds {type(content).__name__}")
@@ -86,10 +77,13 @@ def parse_override(text: str) -> tuple[list[str], JsonValue]:
         raise ProfileError(f"--set needs path.to.key=value, got {text!r}")
     if path == "target":
         raise ProfileError(f"--set target.… changes values of the target; to choose another one, use --target {raw}")
+    if path.count(".") > _LONGEST_PATH:
+        raise ProfileError(f"--set {_cut(path)} lies too deep; a path has at most {_LONGEST_PATH + 1} parts")
     try:
-        return path.split("."), yaml.load(raw, Loader=_StrictLoader)  # noqa: S506 (a SafeLoader)
-    except (yaml.YAMLError, ValueError) as error:
-        raise ProfileError(f"--set {path}: {raw!r} is not a YAML value") from error
+        return path.split("."), load_yaml(raw)
+    except yaml.YAMLError as error:
+        why = f": {error.problem}" if isinstance(error, yaml.MarkedYAMLError) and error.problem else ""
+        raise ProfileError(f"--set {_cut(path)}: {_quoted(raw)} is not a YAML value{why}") from error
 
 
 def apply_overrides(
@@ -149,19 +143,24 @@ def validate(model: type[ModelT], content: Mapping[str, JsonValue], *, source: s
         return model.model_validate(content)
     except ValidationError as error:
         lines: dict[str, list[ErrorDetails]] = {}
-        for item in error.errors():
+        for item in error.errors(include_url=False):
             lines.setdefault(_path(model, item), []).append(item)
-        shown = "\n".join(
-            f"  {path or 'the whole definition'}: {', or '.join(_sentence(model, item) for item in _telling(items))}"
-            for path, items in lines.items()
-            if not _follows_from_another(path, lines)
-        )
-        raise ProfileError(f"{source} is not a valid {kind}:\n{shown}") from error
+        ordered = sorted(lines)
+        told = [path for path in lines if not _follows_from_another(path, ordered)]
+        shown = [
+            f"  {_cut(path) or 'the whole definition'}: {', or '.join(_sentence(model, item) for item in _telling(lines[path]))}"
+            for path in told[:_MOST_LINES]
+        ]
+        if len(told) > _MOST_LINES:
+            shown.append(f"  … and {len(told) - _MOST_LINES:,} more")
+        raise ProfileError("\n".join([f"{source} is not a valid {kind}:", *shown])) from error
 
 
-def _follows_from_another(path: str, paths: Iterable[str]) -> bool:
+def _follows_from_another(path: str, ordered: Sequence[str]) -> bool:
     """Tell whether a fault below this place is listed too: a list whose only item is invalid counts as too short."""
-    return any(other.startswith(f"{path}.") for other in paths)
+    below = f"{path}."
+    place = bisect_left(ordered, below)
+    return place < len(ordered) and ordered[place].startswith(below)
 
 
 def _telling(items: list[ErrorDetails]) -> list[ErrorDetails]:
@@ -188,20 +187,29 @@ def _sentence(model: type[BaseModel], item: ErrorDetails) -> str:
         return f"unknown key; {hint}"
     if kind in _COMPARISONS:
         words, bound = _COMPARISONS[kind]
-        return f"{value} {words} {item.get('ctx', {})[bound]}"
+        return f"{_cut(str(value))} {words} {item.get('ctx', {})[bound]}"
     if kind in ("literal_error", "union_tag_invalid"):
         context = item.get("ctx", {})
         return _not_one_of(context.get("tag", value), context.get("expected", context.get("expected_tags", "")))
     if kind == "value_error":
         return item["msg"].removeprefix("Value error, ")
     wanted = re.sub(r"^(Input|String|Keys|Tuple|List) should ", "", item["msg"]).removesuffix(f", not {_size(value)}")
-    return f"{value!r} should {wanted}"
+    return f"{_quoted(value)} should {wanted}"
+
+
+def _quoted(value: object) -> str:
+    return _cut(repr(value))
+
+
+def _cut(text: str) -> str:
+    """What a message shows of a text that may be long."""
+    return text if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN - 1]}…"
 
 
 def _not_one_of(value: object, expected: str) -> str:
     words = [word.strip("'") for word in expected.replace(" or ", ", ").split(", ")]
     near = get_close_matches(str(value), words, n=1)
-    return f"{value!r} is not one of {expected}" + (f"; did you mean {near[0]!r}?" if near else "")
+    return f"{_quoted(value)} is not one of {expected}" + (f"; did you mean {near[0]!r}?" if near else "")
 
 
 def _path(model: type[BaseModel], item: ErrorDetails) -> str:

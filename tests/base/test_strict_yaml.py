@@ -1,3 +1,4 @@
+import time
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -68,6 +69,10 @@ def test_yaml_is_read_as_a_mapping(tmp_path: Path):
         (b"a: !!python/object/apply:os.system [ls]\n", "line 1 is not valid YAML"),
         (b"[a, b]: 1\n", "line 1 is not valid YAML"),
         (b"a: 2024-13-45\n", "is not valid YAML"),
+        (b"a: !!bool maybe\n", "line 1 is not valid YAML: the tag 'tag:yaml.org,2002:bool' has no meaning here"),
+        (b"a: 1\nb: &b [*b]\n", "line 2 is not valid YAML: the alias 'b' stands inside what it names"),
+        (b"a:\n  - " + b"[" * 400, "line 2 is not valid YAML: lists and mappings lie more than 32 deep"),
+        (b"# " + b"x" * 4_000_000, "is not valid YAML: it has more than 4,000,000 characters"),
     ],
 )
 def test_yaml_that_is_no_mapping_is_refused_with_its_file_and_line(tmp_path: Path, text: bytes, message: str):
@@ -112,6 +117,9 @@ def test_an_override_is_a_path_and_a_yaml_value(text: str, path: list[str], valu
         ("a=[1", "--set a: '[1' is not a YAML value"),
         ("a={b: 1, b: 2}", "--set a: '{b: 1, b: 2}' is not a YAML value"),
         ("a=2024-13-45", "--set a: '2024-13-45' is not a YAML value"),
+        ("a=!!int ''", "is not a YAML value: the tag 'tag:yaml.org,2002:int' has no meaning here"),
+        ("a=" + "[" * 100_000, "[[[… is not a YAML value: lists and mappings lie more than 32 deep"),
+        ("a" + ".b" * 100_000 + "=1", "b.b… lies too deep; a path has at most 33 parts"),
     ],
 )
 def test_a_malformed_override_is_refused(text: str, message: str):
@@ -246,3 +254,35 @@ def test_faults_of_one_of_several_models_have_the_path_in_the_yaml(item: dict[st
         validate(Plan, {"name": "a", "stages": {"either": [item]}}, source="mine.yaml", kind="plan")
     (found,) = str(caught.value).splitlines()[1:]
     assert found.strip().startswith(line)
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan"), "nan", "inf", "1e999", "-Infinity"])
+@pytest.mark.parametrize("place", ["one", "either", "several", "by_name"])
+def test_only_finite_numbers_are_taken_in_any_place(place: str, value: object):
+    content = {"one": value, "either": value, "several": [1.0, value], "by_name": {"a": value}}
+    with pytest.raises(ProfileError, match=f"{place}.*should be a finite number"):
+        validate(Numbers, {place: content[place]}, source="mine.yaml", kind="plan")
+
+
+class Numbers(Frozen):
+    one: float = 0.0
+    either: Annotated[float, Field(gt=-1)] | tuple[float, ...] | None = None
+    several: tuple[float, ...] = ()
+    by_name: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
+
+
+def test_many_faults_are_told_soon_and_in_few_words():
+    start = time.perf_counter()
+    lines = errors_of({"name": "x", **{f"key{number}": 1 for number in range(20_000)}})
+    assert time.perf_counter() - start < 15
+    assert len(lines) == 21
+    assert lines[-1] == "  … and 19,980 more"
+
+
+def test_what_a_message_quotes_is_cut():
+    long = "x" * 9_000
+    lines = errors_of(
+        {"name": long.upper(), long: 1, "stages": {"epochs": long, "lengths": long, "steps": [{"method": long}]}}
+    )
+    assert len(lines) == 5
+    assert all(len(line) < 500 for line in lines)

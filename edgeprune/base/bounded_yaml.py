@@ -1,0 +1,114 @@
+"""YAML within limits: text that would take all memory, or kill the parser, is refused before it is parsed.
+
+A profile comes from anywhere, and a few hundred bytes of YAML can stand for billions of values (aliases of aliases) or for
+a nesting that no parser survives. So the text is first read as a stream of events, which costs little whatever it holds:
+its size, its depth, and the number of its values with every alias written out. Tags are refused: what they ask for is
+either what YAML does anyway or what no profile needs.
+"""
+
+from collections.abc import Hashable, Iterable
+from typing import Any
+
+import yaml
+from pydantic import JsonValue
+
+__all__ = ["LONGEST_TEXT", "load_yaml"]
+
+LONGEST_TEXT = 4_000_000
+"""Characters of a whole text. Masks of a large model take less than a tenth of it."""
+
+_MOST_DEPTH = 32
+_MOST_VALUES = 500_000
+"""Keys, values, lists and mappings of a text, aliases written out."""
+_LONGEST_VALUE = 10_000
+"""Characters of one value."""
+_LARGEST = 2**63
+"""Whole numbers are below this; what computes with them knows no larger ones."""
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """The safe loader (libyaml's where PyYAML was built with it), but it refuses a key given twice in one mapping."""
+
+
+def _mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+    seen: set[object] = set()
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node, deep=True)
+        if not isinstance(key, Hashable):
+            raise yaml.MarkedYAMLError(problem=f"the key {key!r} should be text", problem_mark=key_node.start_mark)
+        if key in seen:
+            raise yaml.MarkedYAMLError(problem=f"the key {key!r} stands twice", problem_mark=key_node.start_mark)
+        seen.add(key)
+    return loader.construct_mapping(node, deep=True)
+
+
+def _whole_number(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
+    number: int = loader.construct_yaml_int(node)
+    if abs(number) >= _LARGEST:
+        raise yaml.MarkedYAMLError(
+            problem=f"the number {node.value[:20]}… is too large; expected one below 2^63", problem_mark=node.start_mark
+        )
+    return number
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+_Loader.add_constructor("tag:yaml.org,2002:int", _whole_number)
+
+
+def load_yaml(text: str) -> JsonValue:
+    """Parse one YAML document.
+
+    Raises:
+        YAMLError: It is not YAML, is beyond a limit, has a tag, or gives a key twice; with its line where there is one.
+    """
+    if len(text) > LONGEST_TEXT:
+        raise yaml.YAMLError(f"it has more than {LONGEST_TEXT:,} characters")
+    try:
+        _require_bounded(yaml.parse(text, Loader=_Loader))
+        content: JsonValue = yaml.load(text, Loader=_Loader)  # noqa: S506 (a SafeLoader)
+    except ValueError as error:  # a date or a number that isn't one
+        raise yaml.YAMLError(str(error)) from error
+    return content
+
+
+def _require_bounded(events: Iterable[yaml.Event]) -> None:
+    """Raises MarkedYAMLError at the first event that is beyond a limit."""
+    total = 0
+    sizes: dict[str | None, int | None] = {}
+    """By anchor, how many values it stands for; None: it isn't complete."""
+    unfinished: list[tuple[str | None, int]] = []
+    """Anchor of each list or mapping that is open, and the total before it."""
+    for event in events:
+        if isinstance(event, yaml.AliasEvent):
+            total += _size_of_alias(sizes, event)
+        elif isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent):
+            _require_plain(event)
+            if isinstance(event, yaml.CollectionStartEvent):
+                unfinished.append((event.anchor, total))
+            total += 1
+            sizes[event.anchor] = 1 if isinstance(event, yaml.ScalarEvent) else None
+        elif isinstance(event, yaml.CollectionEndEvent):
+            anchor, before = unfinished.pop()
+            sizes[anchor] = total - before
+        if len(unfinished) > _MOST_DEPTH:
+            raise _refusal(event, f"lists and mappings lie more than {_MOST_DEPTH} deep")
+        if total > _MOST_VALUES:
+            raise _refusal(event, f"more than {_MOST_VALUES:,} values, aliases written out")
+
+
+def _require_plain(event: yaml.ScalarEvent | yaml.CollectionStartEvent) -> None:
+    if event.tag is not None:
+        raise _refusal(event, f"the tag {event.tag[:40]!r} has no meaning here; leave it out, or quote a text")
+    if isinstance(event, yaml.ScalarEvent) and len(event.value) > _LONGEST_VALUE:
+        raise _refusal(event, f"a value of {len(event.value):,} characters; expected at most {_LONGEST_VALUE:,}")
+
+
+def _size_of_alias(sizes: dict[str | None, int | None], event: yaml.AliasEvent) -> int:
+    size = sizes.get(event.anchor, 0)
+    if size is None:
+        raise _refusal(event, f"the alias {event.anchor!r} stands inside what it names")
+    return size
+
+
+def _refusal(event: yaml.Event, problem: str) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)  # type: ignore[arg-type] # libyaml's own mark
