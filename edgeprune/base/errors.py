@@ -12,11 +12,12 @@ message as it is, without a traceback. Anything that is not an `EdgepruneError` 
     ├── IntegrityError              5   bytes are not what their digest says
     ├── ParityError                 5   two forms of one model disagree
     ├── TargetError                 6   the device can't be reached, or lacks the provider
-    └── StorageError                8   out of space, or not writable
+    └── StorageError                8   out of space, not writable, not readable, or the disk fails
 """
 
 import contextlib
 import errno
+import os
 import re
 from collections.abc import Iterator
 from typing import ClassVar
@@ -89,31 +90,56 @@ class TargetError(EdgepruneError):
 
 
 class StorageError(EdgepruneError):
-    """Report a file that could not be written, for example because no space is left."""
+    """Report a file that could not be written or read, for example because no space is left or the disk fails."""
 
     exit_code = 8
 
 
 def first_exit_code(codes: set[int]) -> int:
-    """Return the exit code that wins among `codes`; 0 if none of them is an error's."""
-    return next((code for code in EXIT_PRECEDENCE if code in codes), 0)
+    """Return the exit code that wins among `codes`: 1 for one that edgeprune doesn't have, 0 if none is an error's."""
+    return next((code for code in EXIT_PRECEDENCE if code in codes), 1 if codes - {0} else 0)
 
 
+_ELSEWHERE = "choose another place with --store and --output"
+_NO_SPACE = f"free some space there, or {_ELSEWHERE}"
+_IN_THE_WAY = f"move it away, or {_ELSEWHERE}"
+_RIGHTS = f"give this user the right to it, or {_ELSEWHERE}"
+_TROUBLE = f"check that disk or network folder, or {_ELSEWHERE}"
+_HANDLES = "close other programs, or raise the limit (ulimit -n)"
 _STORAGE_ERRNOS = {
-    errno.ENOSPC: "no space left",
-    errno.EDQUOT: "the quota is used up",
-    errno.EFBIG: "the file may not grow further",
-    errno.EACCES: "no permission",
-    errno.EPERM: "no permission",
-    errno.EROFS: "the file system is read-only",
-    errno.ENOTDIR: "a file stands where a folder is needed",
+    errno.ENOSPC: ("no space left", _NO_SPACE),
+    errno.EDQUOT: ("the quota is used up", _NO_SPACE),
+    errno.EFBIG: ("the file may not grow further", _NO_SPACE),
+    errno.EACCES: ("no permission", _RIGHTS),
+    errno.EPERM: ("no permission", _RIGHTS),
+    errno.EROFS: ("the file system is read-only", _ELSEWHERE),
+    errno.ENOTDIR: ("a file stands where a folder is needed", _IN_THE_WAY),
+    errno.EISDIR: ("a folder stands where a file is needed", _IN_THE_WAY),
+    errno.EEXIST: ("something else stands there", _IN_THE_WAY),
+    errno.ENOTEMPTY: ("a folder that isn't empty stands there", _IN_THE_WAY),
+    errno.ELOOP: ("a link stands there that leads nowhere", _IN_THE_WAY),
+    errno.ENAMETOOLONG: ("the name is too long", _ELSEWHERE),
+    errno.EBUSY: ("another program uses it", _TROUBLE),
+    errno.EIO: ("the device reports an input or output error", _TROUBLE),
+    errno.ENXIO: ("the device is gone", _TROUBLE),
+    errno.ENODEV: ("the device is gone", _TROUBLE),
+    errno.ESTALE: ("the network folder has lost it", _TROUBLE),
+    errno.ENOLCK: ("the file system gives no locks", _TROUBLE),
+    errno.EMFILE: ("too many files are open", _HANDLES),
+    errno.ENFILE: ("too many files are open", _HANDLES),
 }
+"""By errno, what is wrong with the storage, and what to do."""
+_EITHER_WAY = (
+    *(errno.EIO, errno.ENXIO, errno.ENODEV, errno.ESTALE, errno.EBUSY),
+    *(errno.ELOOP, errno.EISDIR, errno.EMFILE, errno.ENFILE),
+)
+"""A read fails with these as a write does."""
 _OS_ERROR = re.compile(r"(?:os error |\[Errno )(\d+)")
 _TORCH_WRITE_ERROR = re.compile(r"iostream error|PytorchStreamWriter|unexpected pos")
 
 
 def storage_error(error: BaseException, where: object) -> StorageError | None:
-    """Turn `error` into a `StorageError` if it, or an error that caused it, is a failed write; else return None.
+    """Turn `error` into a `StorageError` if it, or an error that caused it, is a failed write or read; else return None.
 
     safetensors, tokenizers and shutil report a failed write as text (`… (os error 28)`), not as an OSError. torch.save
     says only that its stream failed.
@@ -130,17 +156,23 @@ def storage_error(error: BaseException, where: object) -> StorageError | None:
             )
         if number in _STORAGE_ERRNOS:
             name = getattr(seen, "filename", None) or where
-            return StorageError(
-                f"could not write {name}: {_STORAGE_ERRNOS[number]}; free some space there, or choose another place "
-                f"with --store and --output"
-            )
+            reason, remedy = _STORAGE_ERRNOS[number]
+            return StorageError(f"could not {_attempt(number, name)} {name}: {reason}; {remedy}")
         seen = seen.__cause__ or seen.__context__
     return None
 
 
+def _attempt(number: int, name: object) -> str:
+    """Say what failed: an errno doesn't, but a file that is there and may not be read was to be read."""
+    if number in _EITHER_WAY:
+        return "read or write"
+    denied = number in (errno.EACCES, errno.EPERM) and isinstance(name, str | os.PathLike)
+    return "read" if denied and os.path.exists(name) and not os.access(name, os.R_OK) else "write"  # noqa: PTH110
+
+
 @contextlib.contextmanager
 def storage_errors(where: object) -> Iterator[None]:
-    """Turn a write that fails inside the block, in whatever library, into a StorageError."""
+    """Turn a write or a read that fails inside the block, in whatever library, into a StorageError."""
     try:
         yield
     except EdgepruneError:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from edgeprune.base.errors import UsageError, storage_error
+from edgeprune.base.errors import UsageError, storage_error, storage_errors
 
 __all__ = [
     "Emit",
@@ -112,6 +112,6 @@ class EventLog:
     def __call__(self, event: Event) -> None:
         """Log one event and pass it on."""
         record = {"event": type(event).__name__, "time_s": round(time.time(), 3), **asdict(event)}
-        with self._path.open("a", encoding="utf-8") as file:
+        with storage_errors(self._path), self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
         self._emit(event)

@@ -1,4 +1,5 @@
 import errno
+import os
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +46,19 @@ def test_all_names_everything_public():
 
 @pytest.mark.parametrize(
     ("codes", "winner"),
-    [(set(), 0), ({3}, 3), ({3, 4}, 4), ({4, 5}, 5), ({7, 3}, 3), ({8, 2}, 2), ({1, 130}, 130), ({6, 5, 8}, 8)],
+    [
+        (set(), 0),
+        ({3}, 3),
+        ({3, 4}, 4),
+        ({4, 5}, 5),
+        ({7, 3}, 3),
+        ({8, 2}, 2),
+        ({1, 130}, 130),
+        ({6, 5, 8}, 8),
+        ({99}, 1),
+        ({-1, 3}, 3),
+        ({0}, 0),
+    ],
 )
 def test_the_gravest_exit_code_wins(codes: set[int], winner: int):
     assert first_exit_code(codes) == winner
@@ -94,3 +107,33 @@ def test_a_write_error_is_found_behind_those_it_caused():
 @pytest.mark.parametrize("error", [ValueError("no"), FileNotFoundError(errno.ENOENT, "no"), KeyError("os error")])
 def test_other_errors_are_no_storage_errors(error: Exception):
     assert storage_error(error, "here") is None
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.ENOSPC, "could not write /x/y: no space left; free some space there"),
+        (errno.EIO, "could not read or write /x/y: the device reports an input or output error; check that disk"),
+        (errno.EEXIST, "could not write /x/y: something else stands there; move it away"),
+        (errno.EISDIR, "could not read or write /x/y: a folder stands where a file is needed; move it away"),
+        (errno.ENOTEMPTY, "could not write /x/y: a folder that isn't empty stands there"),
+        (errno.EACCES, "could not write /x/y: no permission; give this user the right to it"),
+        (errno.EROFS, "could not write /x/y: the file system is read-only; choose another place"),
+        (errno.ENAMETOOLONG, "could not write /x/y: the name is too long"),
+        (errno.EMFILE, "could not read or write /x/y: too many files are open; close other programs"),
+        (errno.ESTALE, "could not read or write /x/y: the network folder has lost it"),
+    ],
+)
+def test_what_is_wrong_with_the_storage_and_what_to_do_is_told(number: int, words: str):
+    assert words in str(storage_error(OSError(number, "", "/x/y"), "/somewhere"))
+
+
+def test_a_file_that_may_not_be_read_is_not_told_as_a_failed_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(b"x")
+    denied = PermissionError(errno.EACCES, "no", str(path))
+    assert f"could not write {path}: no permission" in str(storage_error(denied, tmp_path))
+    monkeypatch.setattr(os, "access", lambda *_: False)  # the tests may run as root, who may read everything
+    found = str(storage_error(denied, tmp_path))
+    assert f"could not read {path}: no permission; give this user the right to it" in found
+    assert "space" not in found

@@ -130,7 +130,7 @@ def test_multiply_adds_needs_scores_that_compare_and_fractions(values: dict[str,
         ({"method": "layers", "drop": [1], "samples": 8}, "shortlist and samples have no effect on drop"),
         ({"method": "layers", "drop": []}, "at least 1 item"),
         ({"method": "reconstruct", "ridge": 1e-9}, "greater than or equal to"),
-        ({"method": "reconstruct", "ridge": float("inf")}, "less than or equal to"),
+        ({"method": "reconstruct", "ridge": float("inf")}, "finite number"),
     ],
 )
 def test_what_would_be_ignored_is_refused(step: dict[str, object], message: str):
