@@ -20,6 +20,7 @@ import errno
 import os
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import ClassVar
 
 __all__ = [
@@ -155,19 +156,19 @@ def storage_error(error: BaseException, where: object) -> StorageError | None:
                 f"with --store"
             )
         if number in _STORAGE_ERRNOS:
-            name = getattr(seen, "filename", None) or where
+            name = str(getattr(seen, "filename", None) or where)
             reason, remedy = _STORAGE_ERRNOS[number]
             return StorageError(f"could not {_attempt(number, name)} {name}: {reason}; {remedy}")
         seen = seen.__cause__ or seen.__context__
     return None
 
 
-def _attempt(number: int, name: object) -> str:
+def _attempt(number: int, name: str) -> str:
     """Say what failed: an errno doesn't, but a file that is there and may not be read was to be read."""
     if number in _EITHER_WAY:
         return "read or write"
-    denied = number in (errno.EACCES, errno.EPERM) and isinstance(name, str | os.PathLike)
-    return "read" if denied and os.path.exists(name) and not os.access(name, os.R_OK) else "write"  # noqa: PTH110
+    denied = number in (errno.EACCES, errno.EPERM)
+    return "read" if denied and Path(name).exists() and not os.access(name, os.R_OK) else "write"
 
 
 @contextlib.contextmanager

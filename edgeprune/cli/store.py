@@ -1,6 +1,7 @@
 """List, measure and clean what builds left behind: `edgeprune store list | size | gc`."""
 
 import json
+import math
 import sys
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -73,24 +74,22 @@ def store_gc(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be deleted.")] = False,
     as_json: Json = False,
 ) -> int:
-    """Delete what killed builds left behind.
-
-    With --older-than, also delete artifacts that were not used for long.
-    """
-    from edgeprune.base.errors import storage_error
+    """Delete what killed builds left; with --older-than, also what hasn't been used for long."""
+    from edgeprune.base.errors import UsageError, storage_errors
     from edgeprune.store.files import total_bytes
+    from edgeprune.store.garbage import garbage
     from edgeprune.store.store import Store
 
+    if older_than_days is not None and not math.isfinite(older_than_days):
+        raise UsageError(f"--older-than is {older_than_days}; expected a number of days")
     opened = Store(store_folder(options["store"]))
     doomed, freed = [], 0
-    try:
-        for folder in opened.garbage(older_than_days):
+    with storage_errors(opened.root):
+        for folder in garbage(opened, older_than_days):
             doomed.append(folder)
             freed += total_bytes([folder])
             if not dry_run:
                 opened.remove(folder)
-    except OSError as error:
-        raise (storage_error(error, opened.root) or error) from error
     if as_json:
         document = {"removed": [str(path) for path in doomed], "size_bytes": freed, "dry_run": dry_run}
         sys.stdout.write(json.dumps(document, indent=2) + "\n")

@@ -38,22 +38,26 @@ def build(plan: Plan, request: BuildRequest, *, emit: Emit = ignore) -> BuildRep
         EdgepruneError: The build could not be finished.
     """
     store = Store(request.store)
-    with contextlib.nullcontext() if plan.runner is None else contextlib.closing(plan.runner):
-        store.ensure_writable()
-        check_output(request.output, plan.name.folder)
-        _check_device(plan, request)
-        for note in plan.notes:
-            emit(Note(note))
-        done: dict[str, Done] = {}
-        for node, found in run_nodes(plan.nodes, plan.subject, store, emit=emit):
-            done[node.id] = found
-            if node.id == "prepare":
-                _check_labels(request.target, found.artifact.manifest.metrics)
-    report = make_report(request, plan, done, emit=emit)
-    if plan.unreachable is not None:
-        emulated = report.emulation and f"verified under emulation ({report.emulation.core}), not timed"
-        emit(Note(f"{emulated or f'not measured: {plan.unreachable}'}; on the device: {command_on_device(request)}"))
-    publish(report, request, plan, done)
+    with contextlib.ExitStack() as until_published:
+        with contextlib.nullcontext() if plan.runner is None else contextlib.closing(plan.runner):
+            store.ensure_writable()
+            until_published.enter_context(store.in_use())
+            check_output(request.output, plan.name.folder)
+            _check_device(plan, request)
+            for note in plan.notes:
+                emit(Note(note))
+            done: dict[str, Done] = {}
+            for node, found in run_nodes(plan.nodes, plan.subject, store, emit=emit):
+                done[node.id] = found
+                if node.id == "prepare":
+                    _check_labels(request.target, found.artifact.manifest.metrics)
+        report = make_report(request, plan, done, emit=emit)
+        if plan.unreachable is not None:
+            emulated = report.emulation and f"verified under emulation ({report.emulation.core}), not timed"
+            emit(
+                Note(f"{emulated or f'not measured: {plan.unreachable}'}; on the device: {command_on_device(request)}")
+            )
+        publish(report, request, plan, done)
     return report
 
 

@@ -144,9 +144,10 @@ def _saved(path: Path, store: Store) -> ImportanceMap | None:
 def _computed(subject: Subject, pipeline: Pipeline, store: Store, emit: Emit) -> ImportanceMap:
     check_pipeline(pipeline, subject.task, subject.model)
     store.ensure_writable()
-    *_, (_, last) = run_nodes(plan_checkpoints(subject, pipeline, store), subject, store, emit=emit)
-    pruned = last.artifact
-    return _map([open_scores(pruned.file(_SCORES)).scores[0]], pruned.file("checkpoint"))
+    with store.in_use():
+        *_, (_, last) = run_nodes(plan_checkpoints(subject, pipeline, store), subject, store, emit=emit)
+        pruned = last.artifact
+        return _map([open_scores(pruned.file(_SCORES)).scores[0]], pruned.file("checkpoint"))
 
 
 def _map(steps: list[Scores], checkpoint: Path) -> ImportanceMap:

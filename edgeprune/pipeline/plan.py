@@ -71,8 +71,7 @@ class Node:
         key, verdict = self.key, self.stage.verdict
         if key is None or verdict is None:
             return key
-        folder = self.store.folder(self.stage.name, key)
-        return self.store.open(folder).digest(verdict) if folder.is_dir() else None
+        return self.store.recorded_digest(self.stage.name, key, verdict)
 
 
 @dataclass(frozen=True)

@@ -8,19 +8,22 @@
 <output>/<name>.ort, .ort.config      the model in ORT format, if the profile asks for it
 """
 
+import contextlib
 import os
 import shutil
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from edgeprune.base.errors import StorageError, UsageError, storage_error
+from filelock import FileLock
+
+from edgeprune.base.errors import StorageError, UsageError, storage_errors
 from edgeprune.pipeline.plan import Plan
 from edgeprune.pipeline.report import BuildReport
 from edgeprune.pipeline.request import BuildRequest
 from edgeprune.pipeline.run import Done
 from edgeprune.pipeline.stages.mobile import OPERATORS, ORT_MODEL
-from edgeprune.store.files import artifact_key, sync_tree, write_text
-from edgeprune.store.store import Store
+from edgeprune.store.files import sync, sync_tree, write_text
 
 __all__ = ["check_output", "publish"]
 
@@ -31,6 +34,8 @@ _BESIDE = {
     "ort.config": ("mobile", OPERATORS),
 }
 """The node and the file from which each file beside the package is copied, by the copy's suffix."""
+
+_READY = ".edgeprune-ready-"
 
 
 def check_output(output: Path, name: str) -> None:
@@ -44,10 +49,9 @@ def check_output(output: Path, name: str) -> None:
     if not above.is_dir() or not os.access(above, os.W_OK):
         raise StorageError(f"could not write to {output}: {above} is not a writable folder; choose another --output")
     folder = output / name
-    if folder.exists() and not (folder / "SHA256SUMS").is_file():
-        raise UsageError(
-            f"{folder} exists and is not a package that edgeprune wrote; move it, or choose another --output"
-        )
+    is_empty = folder.is_dir() and not any(folder.iterdir())
+    if folder.exists() and not is_empty and not (folder / "SHA256SUMS").is_file():
+        raise UsageError(f"{folder} is there and is not a package of edgeprune's; move it, or choose another --output")
 
 
 def publish(report: BuildReport, request: BuildRequest, plan: Plan, done: Mapping[str, Done]) -> None:
@@ -57,49 +61,41 @@ def publish(report: BuildReport, request: BuildRequest, plan: Plan, done: Mappin
 
     Raises:
         StorageError: The folder can't be written.
+        UsageError: Something stands in the package's place by now that edgeprune didn't write.
     """
     output, name, package = request.output, plan.name.folder, done["package"].artifact
-    try:
-        # Two builds of the same package at the same time publish one after the other.
-        with Store(request.store).lock("publish", artifact_key([str(output.resolve()), name]), lambda: None):
-            output.mkdir(parents=True, exist_ok=True)
-            for left in (f".{name}.new", f".{name}.old.new"):
-                shutil.rmtree(output / left, ignore_errors=True)
-            _replace_folder(package.file(name), output / name)
-            _replace_file(package.file(f"{name}.tar.gz"), output / f"{name}.tar.gz")
-            write_text(output / f"{name}.build.json", report.model_dump_json(indent=2) + "\n")
-            for suffix, (node, file) in _BESIDE.items():
-                beside = output / f"{name}.{suffix}"
-                if node in done:
-                    _replace_file(done[node].artifact.file(file), beside)
-                else:
-                    beside.unlink(missing_ok=True)
-    except OSError as error:
-        raise (storage_error(error, output) or error) from error
-
-
-def _replace_file(source: Path, destination: Path) -> None:
-    """Put a copy of `source` in the place of `destination`, whole or not at all."""
-    new = destination.with_name(f".{destination.name}.new")
-    try:
-        shutil.copyfile(source, new)
-        new.replace(destination)
-    except OSError:
-        new.unlink(missing_ok=True)
-        raise
-
-
-def _replace_folder(source: Path, destination: Path) -> None:
-    """Put a copy of a folder in the place of another, whole or not at all. For a moment there is neither of them."""
-    new = destination.with_name(f".{destination.name}.new")
-    old = destination.with_name(f".{destination.name}.old.new")
-    try:
-        shutil.copytree(source, new)
+    with storage_errors(output), _made_ready(output) as new:
+        check_output(output, name)
+        # Modes are the user's umask's, not those of the store.
+        shutil.copytree(package.file(name), new / name, copy_function=shutil.copyfile)
+        shutil.copyfile(package.file(f"{name}.tar.gz"), new / f"{name}.tar.gz")
+        write_text(new / f"{name}.build.json", report.model_dump_json(indent=2) + "\n")
+        for suffix, (node, file) in _BESIDE.items():
+            if node in done:
+                shutil.copyfile(done[node].artifact.file(file), new / f"{name}.{suffix}")
         sync_tree(new)
-        if destination.exists():
-            destination.rename(old)
-        new.rename(destination)
-    except OSError:
-        shutil.rmtree(new, ignore_errors=True)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
+        if os.path.lexists(output / name):
+            (output / name).rename(new / "replaced")
+        (new / name).rename(output / name)
+        for suffix in ("tar.gz", "build.json", *_BESIDE):
+            beside = f"{name}.{suffix}"
+            if (new / beside).exists():
+                (new / beside).replace(output / beside)
+            else:
+                (output / beside).unlink(missing_ok=True)
+        sync(output)
+
+
+@contextlib.contextmanager
+def _made_ready(output: Path) -> Iterator[Path]:
+    """Hold the output folder's lock; yield a hidden folder in it, to make everything ready in and to rename it from.
+
+    The lock lies where things are changed: builds that publish to one folder may have stores of their own. So whatever a
+    build finds of such a folder here, a killed one left.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    with FileLock(output / ".edgeprune.lock"):
+        for left in output.glob(f"{_READY}*"):
+            shutil.rmtree(left, ignore_errors=True)
+        with tempfile.TemporaryDirectory(prefix=_READY, dir=output) as folder:
+            yield Path(folder)

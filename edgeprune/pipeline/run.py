@@ -24,6 +24,7 @@ from edgeprune.pipeline.stages.base import Work
 from edgeprune.pipeline.subject import Subject
 from edgeprune.store.environment import environment, numeric_mode
 from edgeprune.store.files import file_records
+from edgeprune.store.manifests import MANIFEST
 from edgeprune.store.records import Artifact, Manifest
 from edgeprune.store.store import MEASURING, Store
 
@@ -90,7 +91,7 @@ class _Run:
         stage, store = self.node.stage, self.store
         # Only one measurement runs at a time in this store, because two would disturb each other.
         with self._locked("benchmark", MEASURING):
-            run = _fresh_run(store.folder(stage.name, self.key), since)
+            run = _fresh_run(store, stage.name, self.key, since)
             shared = run is not None
             if run is None:
                 run_id = f"{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%S}-{os.getpid()}"
@@ -162,10 +163,11 @@ class _Run:
         )
 
 
-def _fresh_run(folder: Path, since: float) -> Artifact | None:
-    for manifest in sorted(folder.glob("[!.]*/manifest.json"), reverse=True):
+def _fresh_run(store: Store, stage: str, key: str, since: float) -> Artifact | None:
+    for manifest in sorted(store.folder(stage, key).glob(f"[!.]*/{MANIFEST}"), reverse=True):
         if manifest.stat().st_mtime >= since:
-            return Store.open(manifest.parent)
+            with contextlib.suppress(IntegrityError):  # a damaged one is measured again
+                return store.checked(manifest.parent, stage, key)
     return None
 
 

@@ -1,8 +1,11 @@
 """Write files whole or not at all, digest them, and turn what determines an artifact into its key."""
 
+import contextlib
 import hashlib
 import json
 import os
+import secrets
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -16,6 +19,7 @@ __all__ = [
     "canonical_json",
     "file_digest",
     "file_records",
+    "share",
     "sync",
     "sync_tree",
     "total_bytes",
@@ -72,20 +76,36 @@ def sync(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a whole file or nothing: temporary name, fsync, rename."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    """Write a whole file or nothing: temporary name that nobody can guess, fsync, rename."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+    try:
+        with temporary.open("x", encoding="utf-8") as file:  # never through a link that stands there
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def share(folder: Path, *, like: Path) -> None:
+    """Give every file below `folder` the permissions of `like`, and every folder those of `folder`.
+
+    Some libraries make files that only their owner may read; a store may have several users, and their umask says so.
+    """
+    of_files, of_folders = (stat.S_IMODE(path.stat().st_mode) for path in (like, folder))
+    for path in folder.rglob("*"):
+        if not path.is_symlink():
+            path.chmod(of_folders if path.is_dir() else of_files)
 
 
 def total_bytes(paths: Iterable[Path]) -> int:
-    """Sum the sizes of all files at or below `paths`, in bytes."""
-    return sum(
-        file.stat().st_size
-        for path in paths
-        for file in ([path] if path.is_file() else path.rglob("*"))
-        if file.is_file()
-    )
+    """Size of all files at or below `paths`, in bytes; what is deleted meanwhile counts nothing."""
+    total = 0
+    for path in paths:
+        inside = (Path(folder, name) for folder, _, names in os.walk(path) for name in names)
+        for file in [path] if path.is_file() else inside:
+            with contextlib.suppress(FileNotFoundError):
+                total += file.stat().st_size
+    return total

@@ -2,16 +2,19 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field, JsonValue
 
 from edgeprune.base.strict_yaml import Frozen
 from edgeprune.store.files import FileRecord
 
-__all__ = ["SCHEMA_VERSION", "Artifact", "Environment", "Manifest", "Metric", "StageMetrics", "recall_of"]
+__all__ = ["SCHEMA_VERSION", "Artifact", "Environment", "Key", "Manifest", "Metric", "StageMetrics", "recall_of"]
 
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+
+Key = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Metric(Frozen):
@@ -64,9 +67,9 @@ class Manifest(Frozen):
 
     schema_version: int = SCHEMA_VERSION
     stage: str
-    key: str
-    parents: dict[str, str]
-    """The key of each parent artifact, by the parent's role."""
+    key: Key
+    parents: dict[str, Key]
+    """Role to key."""
     config: dict[str, JsonValue]
     files: tuple[FileRecord, ...]
     metrics: StageMetrics

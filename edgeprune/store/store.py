@@ -3,7 +3,8 @@
     <store>/<stage>/<key>/manifest.json    beside the artifact's files
     <store>/benchmark/<key>/<run id>/      measurements: many runs under one key (regression too)
     <store>/partial/<key>/                 a training's resume state, gone when the stage is done
-    <store>/locks/<stage>-<key>.lock       one writer per key, one measurement at a time
+    <store>/locks/<stage>-<key>.lock       one writer a key, one measurement at a time
+    <store>/locks/in-use/                  what running builds read
 
 An artifact is there whole or not at all: it is written into a hidden folder beside its place, fsynced and renamed. The
 operating system drops a killed process's lock, and the next writer removes what the killed process left.
@@ -14,36 +15,28 @@ operating system drops a killed process's lock, and the next writer removes what
 """
 
 import contextlib
-import json
 import os
-import re
 import shutil
-import time
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Self
 
 from filelock import FileLock, Timeout
-from pydantic import ValidationError
 
-from edgeprune.base.errors import IntegrityError, SchemaVersionError, StorageError, storage_error
-from edgeprune.store.files import file_records, sync, sync_tree, write_text
-from edgeprune.store.records import SCHEMA_VERSION, Artifact, Manifest
+from edgeprune.base.errors import IntegrityError, StorageError, storage_error, storage_errors
+from edgeprune.store.files import file_records, share, sync, sync_tree
+from edgeprune.store.manifests import MANIFEST, read_manifest, write_manifest
+from edgeprune.store.records import Artifact, Manifest
+from edgeprune.store.usage import listing
 
-__all__ = ["MEASURING", "Store", "default_store"]
+__all__ = ["MEASUREMENTS", "MEASURING", "Store", "default_store"]
 
 MEASURING = "local"
 """The name that takes a key's place in the one lock that all measurements of a store share."""
 
-_MEASUREMENTS = ("benchmark", "regression")
-"""Stages that keep every run."""
-
-_LEFTOVERS = (
-    "*/.tmp-*",
-    "*/.old-*",
-    *(f"{stage}/*/{left}" for stage in _MEASUREMENTS for left in (".tmp-*", ".old-*")),
-    "partial/*",
-)
+MEASUREMENTS = ("benchmark", "regression")
+"""Stages whose every run is kept."""
 
 
 def default_store() -> Path:
@@ -60,6 +53,7 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
+        self._list: Callable[[Path], None] = lambda _: None
 
     def folder(self, stage: str, key: str) -> Path:
         """Return the folder where the artifact `key` of `stage` stands, or would stand."""
@@ -77,7 +71,7 @@ class Store:
         """
         try:
             (self.root / "locks").mkdir(parents=True, exist_ok=True)
-            write_text(self.root / "locks" / "writable", "")
+            tempfile.TemporaryFile(dir=self.root / "locks").close()
         except OSError as error:
             raise storage_error(error, self.root) or StorageError(
                 f"the store {self.root} can't be used: {error}; choose another with --store"
@@ -99,24 +93,50 @@ class Store:
         finally:
             lock.release()
 
+    @contextlib.contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Inside, what is found or made here stays in the store, whoever collects garbage."""
+        with contextlib.ExitStack() as until_unused:
+            with storage_errors(self.root):
+                self._list = until_unused.enter_context(listing(self.root))
+            try:
+                yield
+            finally:
+                self._list = lambda _: None
+
     def find(self, stage: str, key: str) -> Artifact | None:
-        """Find an artifact and check every file against its digest; None if the artifact isn't there.
+        """The artifact, checked as `checked` does, or None if it isn't there; the caller holds the key's lock.
+
+        What is left of the training that made it is deleted: a build may be killed before it does so.
 
         Raises:
-            IntegrityError: The artifact is there, but a file is missing, added or changed.
+            IntegrityError: It is there, but is not what was made under this key.
             SchemaVersionError: A newer edgeprune wrote it.
         """
         folder = self.folder(stage, key)
         if not folder.is_dir():
             return None
-        artifact = self.open(folder)
-        found = tuple(record for record in file_records(folder) if record.path != "manifest.json")
+        artifact = self.checked(folder, stage, key)
+        shutil.rmtree(self.partial(key), ignore_errors=True)
+        return artifact
+
+    def checked(self, folder: Path, stage: str, key: str) -> Artifact:
+        """The artifact, or the run of a measurement, in `folder`, every file checked against its digest.
+
+        Raises:
+            IntegrityError: A file is missing, added or changed, or the manifest is damaged or another artifact's.
+            SchemaVersionError: A newer edgeprune wrote it.
+        """
+        self._list(folder)
+        artifact = self._named(folder, stage, key)
+        found = tuple(record for record in file_records(folder) if record.path != MANIFEST)
         if found != artifact.manifest.files:
             raise IntegrityError(
                 f"{folder} is damaged: its files are not those that its manifest names; delete the folder and build again"
             )
-        # The manifest's time says when the artifact was last used.
-        os.utime(folder / "manifest.json")
+        # The manifest's time says when the artifact was last used; another user's can't be set, and needn't.
+        with contextlib.suppress(PermissionError):
+            os.utime(folder / MANIFEST)
         return artifact
 
     @staticmethod
@@ -127,18 +147,25 @@ class Store:
             IntegrityError: There is no manifest, or it can't be read.
             SchemaVersionError: A newer edgeprune wrote it.
         """
-        path = folder / "manifest.json"
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            version = content["schema_version"]
-            if version != SCHEMA_VERSION:
-                raise SchemaVersionError(
-                    f"{path} has schema_version {version}, but this edgeprune reads {SCHEMA_VERSION}; use the edgeprune "
-                    f"that wrote it, or another --store"
-                )
-            return Artifact(folder, Manifest.model_validate(content))
-        except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
-            raise IntegrityError(f"{path} can't be read ({error}); delete {folder} and build again") from error
+        return Artifact(folder, read_manifest(folder))
+
+    @classmethod
+    def _named(cls, folder: Path, stage: str, key: str) -> Artifact:
+        """The artifact in `folder`, which must be of this stage and key."""
+        artifact = cls.open(folder)
+        found = artifact.manifest.stage, artifact.manifest.key
+        if found != (stage, key):
+            raise IntegrityError(
+                f"{folder} is damaged: its manifest is of {found[0]} {found[1][:12]}, expected {stage} {key[:12]}; delete the "
+                f"folder and build again"
+            )
+        return artifact
+
+    def recorded_digest(self, stage: str, key: str, name: str) -> str | None:
+        """SHA-256 of a file of an artifact, as its manifest has it; None: there is none, or none that can be believed."""
+        with contextlib.suppress(IntegrityError, StopIteration):
+            return self._named(self.folder(stage, key), stage, key).digest(name)
+        return None
 
     def draft(self, stage: str, key: str) -> Path:
         """Make an empty hidden folder beside the artifact's place. The caller holds the lock."""
@@ -156,8 +183,10 @@ class Store:
 
     def commit(self, draft: Path, place: Path, manifest: Manifest) -> Artifact:
         """Write the manifest, flush everything and rename the draft into its place."""
-        write_text(draft / "manifest.json", manifest.model_dump_json(indent=2) + "\n")
+        write_manifest(manifest, draft)
+        share(draft, like=draft / MANIFEST)
         sync_tree(draft)
+        self._list(place)
         draft.rename(place)
         sync(place.parent)
         shutil.rmtree(self.partial(manifest.key), ignore_errors=True)
@@ -170,49 +199,26 @@ class Store:
         artifact_folder.rename(hidden)
         shutil.rmtree(hidden)
 
-    def artifacts(self) -> Iterator[Artifact]:
-        """Yield every readable artifact and every run of a measurement. Their digests are not checked."""
-        patterns = ("*/*/manifest.json", *(f"{stage}/*/*/manifest.json" for stage in _MEASUREMENTS))
+    def places(self) -> Iterator[Path]:
+        """Yield the folder of every artifact and of every run of a measurement."""
+        patterns = (f"*/*/{MANIFEST}", *(f"{stage}/*/*/{MANIFEST}" for stage in MEASUREMENTS))
         for path in (path for pattern in patterns for path in sorted(self.root.glob(pattern))):
             if not any(part.startswith(".") for part in path.relative_to(self.root).parts[:-1]):
-                with contextlib.suppress(IntegrityError):
-                    yield self.open(path.parent)
+                yield path.parent
+
+    def artifacts(self) -> Iterator[Artifact]:
+        """Yield every readable artifact and every run of a measurement, digests not checked."""
+        for folder in self.places():
+            with contextlib.suppress(IntegrityError):
+                yield self.open(folder)
 
     def by_key(self, key: str) -> Artifact | None:
-        """Find an artifact by its key, whatever stage made it; None if it isn't there. Its digests aren't checked."""
-        found = next(self.root.glob(f"*/{key}/manifest.json"), None)
-        return None if found is None else self.open(found.parent)
+        """Find an artifact by its key alone, whatever stage made it; None: it isn't there. Digests are not checked."""
+        found = next(self.root.glob(f"*/{key}/{MANIFEST}"), None)
+        return None if found is None else self._named(found.parent, found.parent.parent.name, key)
 
     @classmethod
     def holding(cls, folder: Path) -> Self:
-        """Find the store that an artifact's folder, or the folder of one run of a measurement, lies in."""
-        below = 2 if folder.parent.parent.name in _MEASUREMENTS else 1
+        """Give the store that an artifact's folder, or one run of a measurement, lies in."""
+        below = 2 if folder.parent.parent.name in MEASUREMENTS else 1
         return cls(folder.absolute().parents[below])
-
-    def garbage(self, older_than_days: float | None) -> Iterator[Path]:
-        """Yield the folders that a killed process left, and the artifacts that weren't used for some time.
-
-        A folder whose lock a running build holds is never garbage. The locks of each folder are held until the next
-        folder is asked for, so that no build starts on the folder in between.
-
-        Args:
-            older_than_days: Yield artifacts that weren't used for this many days; None yields no artifact.
-        """
-        folders = [path for pattern in _LEFTOVERS for path in sorted(self.root.glob(pattern))]
-        if older_than_days is not None:
-            oldest = time.time() - older_than_days * 86_400
-            folders += [
-                artifact.path
-                for artifact in self.artifacts()
-                if (artifact.path / "manifest.json").stat().st_mtime < oldest
-            ]
-        for folder in dict.fromkeys(folders):
-            is_run = folder.parent.parent.parent == self.root and folder.parent.parent.name in _MEASUREMENTS
-            key = MEASURING if is_run else re.sub(r"^\.(tmp|old)-", "", folder.name)
-            with contextlib.ExitStack() as held:
-                try:
-                    for path in (self.root / "locks").glob(f"*-{key}.lock"):
-                        held.enter_context(FileLock(path, blocking=False))
-                except Timeout:
-                    continue
-                yield folder

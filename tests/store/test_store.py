@@ -2,57 +2,29 @@ import hashlib
 import json
 import math
 import os
-import subprocess
-import sys
+import shutil
+import stat
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from filelock import FileLock, Timeout
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeprune.base.errors import EdgepruneError, IntegrityError, SchemaVersionError, StorageError
 from edgeprune.store.files import FileRecord, artifact_key, canonical_json, file_records, total_bytes, write_text
-from edgeprune.store.records import SCHEMA_VERSION, Artifact, Environment, Manifest, Metric, StageMetrics
-from edgeprune.store.store import MEASURING, Store
-
-KEY = "ab" * 32
-OTHER = "cd" * 32
+from edgeprune.store.manifests import read_manifest
+from edgeprune.store.records import SCHEMA_VERSION
+from edgeprune.store.store import Store
+from tests.support.artifacts import KEY, OTHER, commit, held_elsewhere, manifest_of
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=12,
 )
-
-
-def manifest_of(folder: Path, stage: str = "export", key: str = KEY) -> Manifest:
-    return Manifest(
-        stage=stage,
-        key=key,
-        parents={"checkpoint": OTHER},
-        config={"opset": 20, "tolerance": 1e-4},
-        files=file_records(folder),
-        metrics=StageMetrics(metric=Metric(name="accuracy", value=0.9, samples=10, drop=0.01, drop_interval=(-0.1, 1))),
-        environment=Environment(python="3", platform="x", arch="x", isa=("avx2",), threads=2, libraries={"onnx": "1"}),
-        seed=0,
-        started_at="2024-01-01T00:00:00+00:00",
-        duration_s=1.5,
-        peak_memory_mb=100.0,
-    )
-
-
-def commit(store: Store, stage: str = "export", key: str = KEY, run: str | None = None) -> Artifact:
-    draft = store.draft(stage, key) if run is None else store.draft_run("benchmark", key, run)
-    (draft / "model.onnx").write_bytes(b"graph")
-    (draft / "checkpoint").mkdir()
-    (draft / "checkpoint" / "config.json").write_text("{}")
-    place = store.folder(stage, key) if run is None else store.folder(stage, key) / run
-    return store.commit(draft, place, manifest_of(draft, stage, key))
 
 
 @pytest.fixture
@@ -132,6 +104,45 @@ def widen_manifest(folder: Path) -> None:
     edit_manifest(folder, more=1)
 
 
+def widen_old_manifest(folder: Path) -> None:
+    edit_manifest(folder, more=1, schema_version=1, digest=None)
+
+
+def nest_manifest(folder: Path) -> None:
+    (folder / "manifest.json").write_text("[" * 100_000 + "]" * 100_000)
+
+
+def nest_config(folder: Path) -> None:
+    path = folder / "manifest.json"
+    path.write_text(path.read_text().replace('"opset": 20', '"opset": ' + "[" * 5_000 + "]" * 5_000))
+
+
+def improve_metric(folder: Path) -> None:
+    metrics = json.loads((folder / "manifest.json").read_text())["metrics"]
+    edit_manifest(folder, metrics={**metrics, "metric": {**metrics["metric"], "drop": 0.0}})
+
+
+def lose_digest(folder: Path) -> None:
+    edit_manifest(folder, digest=None)
+
+
+def other_stage(folder: Path) -> None:
+    edit_manifest(folder, stage="quantize", schema_version=1, digest=None)
+
+
+def other_key(folder: Path) -> None:
+    edit_manifest(folder, key=OTHER, schema_version=1, digest=None)
+
+
+def no_key(folder: Path) -> None:
+    edit_manifest(folder, key="../*", schema_version=1, digest=None)
+
+
+def infinite_metric(folder: Path) -> None:
+    path = folder / "manifest.json"
+    path.write_text(path.read_text().replace('"value": 0.9', '"value": Infinity'))
+
+
 def edit_manifest(folder: Path, **changes: object) -> None:
     path = folder / "manifest.json"
     content = json.loads(path.read_text()) | changes
@@ -152,6 +163,15 @@ def edit_manifest(folder: Path, **changes: object) -> None:
         list_manifest,
         unversion_manifest,
         widen_manifest,
+        widen_old_manifest,
+        nest_manifest,
+        nest_config,
+        improve_metric,
+        lose_digest,
+        other_stage,
+        other_key,
+        no_key,
+        infinite_metric,
     ],
 )
 def test_a_damaged_artifact_is_refused(store: Store, damage: Callable[[Path], None]):
@@ -166,6 +186,87 @@ def test_an_artifact_of_a_newer_edgeprune_is_refused(store: Store):
     edit_manifest(commit(store).path, schema_version=SCHEMA_VERSION + 1)
     with pytest.raises(SchemaVersionError, match=f"schema_version {SCHEMA_VERSION + 1}, but this edgeprune reads"):
         store.find("export", KEY)
+
+
+def test_a_manifest_from_before_there_was_a_digest_is_read(store: Store):
+    made = commit(store)
+    edit_manifest(made.path, schema_version=1, digest=None)
+    before = (made.path / "manifest.json").read_bytes()
+    found = store.find("export", KEY)
+    assert found is not None
+    assert found.manifest == made.manifest.model_copy(update={"schema_version": 1})
+    assert (made.path / "manifest.json").read_bytes() == before
+
+
+def test_a_manifest_says_the_same_in_another_layout(store: Store):
+    made = commit(store)
+    content = json.loads((made.path / "manifest.json").read_text())
+    (made.path / "manifest.json").write_text(json.dumps(content, sort_keys=True))
+    assert read_manifest(made.path) == made.manifest
+
+
+def test_two_artifacts_in_each_others_place_are_refused(store: Store):
+    one, other = commit(store).path, commit(store, key=OTHER).path
+    one.rename(store.root / "aside")
+    other.rename(one)
+    (store.root / "aside").rename(other)
+    for key, found in ((KEY, OTHER), (OTHER, KEY)):
+        with pytest.raises(IntegrityError, match=f"its manifest is of export {found[:12]}, expected export {key[:12]}"):
+            store.find("export", key)
+        with pytest.raises(IntegrityError, match="expected export"):
+            store.by_key(key)
+        assert store.recorded_digest("export", key, "model.onnx") is None
+
+
+def test_an_artifact_of_another_stage_is_refused(store: Store):
+    (store.root / "quantize").mkdir(parents=True)
+    shutil.copytree(commit(store).path, store.folder("quantize", KEY))
+    with pytest.raises(IntegrityError, match="its manifest is of export"):
+        store.find("quantize", KEY)
+
+
+def test_the_recorded_digest_of_a_file(store: Store):
+    assert store.recorded_digest("export", KEY, "model.onnx") is None
+    commit(store)
+    assert store.recorded_digest("export", KEY, "model.onnx") == hashlib.sha256(b"graph").hexdigest()
+    assert store.recorded_digest("export", KEY, "absent") is None
+
+
+def test_every_file_may_be_read_by_whom_the_umask_lets(store: Store):
+    draft = store.draft("export", KEY)
+    (draft / "model.safetensors").write_bytes(b"x")
+    (draft / "model.safetensors").chmod(0o600)  # as safetensors makes it
+    (draft / "checkpoint").mkdir(mode=0o700)
+    (draft / "checkpoint" / "read-only").write_bytes(b"x")
+    (draft / "checkpoint" / "read-only").chmod(0o400)
+    before = os.umask(0o002)
+    try:
+        made = store.commit(draft, store.folder("export", KEY), manifest_of(draft)).path
+    finally:
+        os.umask(before)
+    files = {stat.S_IMODE(path.stat().st_mode) for path in made.rglob("*") if path.is_file()}
+    assert files == {0o664}
+    assert stat.S_IMODE((made / "checkpoint").stat().st_mode) == stat.S_IMODE(made.stat().st_mode)
+
+
+def test_another_users_artifact_is_found_though_its_time_cannot_be_set(store: Store, monkeypatch: pytest.MonkeyPatch):
+    commit(store)
+
+    def denied(*_: object) -> None:
+        raise PermissionError(1, "not yours")
+
+    monkeypatch.setattr(os, "utime", denied)
+    assert store.find("export", KEY) is not None
+
+
+def test_finding_an_artifact_ends_the_resume_state_that_a_kill_left(store: Store):
+    commit(store)
+    for key in (KEY, OTHER):
+        store.partial(key).mkdir(parents=True)
+        (store.partial(key) / "optimizer.pt").write_text("x")
+    assert store.find("export", KEY) is not None
+    assert not store.partial(KEY).exists()
+    assert store.partial(OTHER).exists()
 
 
 def test_committing_ends_the_resume_state(store: Store):
@@ -200,93 +301,6 @@ def test_artifacts_passes_over_what_cannot_be_read(store: Store):
     empty_manifest(commit(store).path)
     commit(store, key=OTHER)
     assert [artifact.key for artifact in store.artifacts()] == [OTHER]
-
-
-def test_what_is_garbage_is_so_once_and_locked_while_it_is_looked_at(store: Store):
-    half_removed = store.partial(f".old-{KEY}")
-    half_removed.mkdir(parents=True)
-    with store.lock("prune", KEY, lambda: None):
-        pass
-    seen = []
-    for folder in store.garbage(None):
-        seen.append(folder)
-        lock = FileLock(store.root / "locks" / f"prune-{KEY}.lock", blocking=False, is_singleton=False)
-        with pytest.raises(Timeout):
-            lock.acquire()
-        store.remove(folder)
-    assert seen == [half_removed]
-    assert not half_removed.exists()
-
-
-def test_what_killed_processes_left_is_garbage(store: Store):
-    commit(store)
-    commit(store, stage="benchmark", run="run-1")
-    left = {
-        store.draft("prune", OTHER),
-        store.draft_run("benchmark", OTHER, "run-1"),
-        store.partial(OTHER),
-        store.root / "export" / f".old-{OTHER}",
-        store.root / "benchmark" / OTHER / ".old-run-0",
-    }
-    for folder in left:
-        folder.mkdir(parents=True, exist_ok=True)
-    assert set(store.garbage(None)) == left
-
-
-def test_artifacts_not_used_for_so_many_days_are_garbage(store: Store):
-    old, used = commit(store), commit(store, key=OTHER)
-    run = commit(store, stage="benchmark", run="run-1")
-    long_ago = time.time() - 10 * 86_400
-    for artifact in (old, used, run):
-        os.utime(artifact.path / "manifest.json", (long_ago, long_ago))
-    store.find("export", OTHER)
-    assert set(store.garbage(9)) == {old.path, run.path}
-    assert set(store.garbage(11)) == set()
-    assert set(store.garbage(None)) == set()
-
-
-@contextmanager
-def held_elsewhere(store: Store, stage: str, key: str) -> Iterator[subprocess.Popen[str]]:
-    """Another process holds the lock until it is told to end."""
-    code = (
-        "import sys; from pathlib import Path; from edgeprune.store.store import Store\n"
-        "with Store(Path(sys.argv[1])).lock(sys.argv[2], sys.argv[3], lambda: None):\n"
-        "    print('held', flush=True); sys.stdin.read()\n"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", code, str(store.root), stage, key],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "held\n"
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-def test_what_a_running_build_holds_is_no_garbage(store: Store):
-    draft, other = store.draft("prune", KEY), store.draft("prune", OTHER)
-    store.partial(KEY).mkdir(parents=True)
-    with held_elsewhere(store, "prune", KEY):
-        assert set(store.garbage(None)) == {other}
-    assert set(store.garbage(None)) == {draft, other, store.partial(KEY)}
-
-
-def test_what_a_running_measurement_writes_is_no_garbage(store: Store):
-    run = store.draft_run("benchmark", KEY, "run-1")
-    with held_elsewhere(store, "benchmark", MEASURING):
-        assert set(store.garbage(None)) == set()
-    assert set(store.garbage(None)) == {run}
-
-
-def test_what_a_store_is_called_changes_nothing(tmp_path: Path):
-    store = Store(tmp_path / "benchmark")
-    store.draft("prune", KEY)
-    with held_elsewhere(store, "prune", KEY):
-        assert set(store.garbage(None)) == set()
 
 
 def test_a_free_lock_is_taken_without_waiting(store: Store):
@@ -334,6 +348,7 @@ def test_a_store_that_cannot_be_written_is_refused_at_once(tmp_path: Path):
         Store(tmp_path / "file").ensure_writable()
     Store(tmp_path / "store").ensure_writable()
     assert (tmp_path / "store").is_dir()
+    assert [path for path in (tmp_path / "store").rglob("*") if path.is_file()] == []
 
 
 def test_a_store_is_absolute():
@@ -348,6 +363,27 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path):
     assert path.read_text(encoding="utf-8") == "eins, zwei, größer"
     write_text(path, "short")
     assert path.read_text(encoding="utf-8") == "short"
+
+
+def test_what_is_written_never_goes_through_a_link_and_leaves_nothing_when_it_fails(tmp_path: Path):
+    (tmp_path / "secret").write_text("mine")
+    path = tmp_path / "there" / "a.json"
+    path.parent.mkdir()
+    path.symlink_to(tmp_path / "secret")
+    (path.parent / f".a.json.{os.getpid()}.tmp").symlink_to(tmp_path / "secret")
+    write_text(path, "new")
+    with pytest.raises(UnicodeEncodeError):
+        write_text(path, "half \ud800")
+    assert (tmp_path / "secret").read_text() == "mine"
+    assert not path.is_symlink()
+    assert path.read_text() == "new"
+    assert {one.name for one in path.parent.iterdir()} == {"a.json", f".a.json.{os.getpid()}.tmp"}
+
+
+def test_what_is_deleted_while_it_is_counted_counts_nothing(tmp_path: Path):
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "a").write_bytes(b"22")
+    assert total_bytes([tmp_path, tmp_path / "gone"]) == 2
 
 
 def test_file_records_name_every_file_with_digest_and_size(tmp_path: Path):

@@ -31,6 +31,7 @@ from edgeprune.profiles.session_options import SessionOptions
 from edgeprune.profiles.target import Budget, Runtime, Workload
 from edgeprune.profiles.variant import CHOICE, DEFAULT_REWRITES, Variant, read_variant
 from edgeprune.store.files import file_records
+from edgeprune.store.manifests import read_manifest, write_manifest
 from edgeprune.store.records import Artifact, Manifest
 from edgeprune.tasks.prepared import open_prepared
 from tests.support.e2e import Built, call, target_text, work_of
@@ -362,12 +363,12 @@ def test_another_verdict_makes_another_model(built: Built, tmp_path: Path) -> No
     race = ["--set", "stages.race={processes: 1, samples: 60}", "--store", store, "--json"]
     report = call(*built.arguments, *race, "--output", tmp_path / "dist").document
     (key,) = (row["key"] for row in report["stages"] if row["stage"] == "race")
-    manifest = store / "race" / key / "manifest.json"
-    content = json.loads(manifest.read_text(encoding="utf-8"))
-    for file in content["files"]:
-        if file["path"] == CHOICE:
-            file["sha256"] = "0" * 64
-    manifest.write_text(json.dumps(content), encoding="utf-8")
+    race_folder = store / "race" / key
+    manifest = read_manifest(race_folder)
+    files = tuple(
+        file.model_copy(update={"sha256": "0" * 64}) if file.path == CHOICE else file for file in manifest.files
+    )
+    write_manifest(manifest.model_copy(update={"files": files}), race_folder)
     keys = {row["stage"]: row["key"] for row in call(*built.arguments, *race, "--plan").document["stages"]}
     before = {row["stage"]: row["key"] for row in report["stages"]}
     assert keys["race"] == before["race"]

@@ -1,0 +1,78 @@
+"""Find what a store can do without: what killed builds left and, if asked, what hasn't been used for long."""
+
+import contextlib
+import math
+import re
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from edgeprune.base.errors import IntegrityError
+from edgeprune.store.manifests import MANIFEST
+from edgeprune.store.store import MEASUREMENTS, MEASURING, Store
+from edgeprune.store.usage import in_use
+
+__all__ = ["garbage"]
+
+_LEFTOVERS = (
+    "*/.tmp-*",
+    "*/.old-*",
+    *(f"{stage}/*/{left}" for stage in MEASUREMENTS for left in (".tmp-*", ".old-*")),
+    "partial/*",
+)
+
+
+def garbage(store: Store, older_than_days: float | None) -> Iterator[Path]:
+    """Folders that a killed process left and, if asked, those not used for so many days.
+
+    What a running build holds the lock of, or has read, is never garbage; each folder's own locks are held until the next is
+    asked for, so that no build starts on it in between. A second search of the same store waits for the first to end.
+    """
+    if not store.root.is_dir():
+        return
+    locks = store.root / "locks"
+    locks.mkdir(exist_ok=True)
+    with FileLock(locks / "gc.lock"):
+        by_key: dict[str, list[Path]] = defaultdict(list)
+        for lock in locks.glob("*-*.lock"):
+            by_key[lock.stem.rpartition("-")[2]].append(lock)
+        left = {path for pattern in _LEFTOVERS for path in store.root.glob(pattern)}
+        oldest = -math.inf if older_than_days is None else time.time() - older_than_days * 86_400
+        aged = set() if older_than_days is None else {path for path in store.places() if _last_use(path) < oldest}
+        for folder in sorted(left | aged):
+            with contextlib.ExitStack() as held:
+                try:
+                    for lock in _locks_of(folder, store.root, by_key):
+                        held.enter_context(FileLock(lock, blocking=False))
+                except Timeout:
+                    continue
+                # Only now is it known that no build has just removed it, or has begun to read it.
+                unused = folder in left or (_last_use(folder) < oldest and folder not in in_use(store.root))
+                if unused and folder.exists():
+                    yield folder
+
+
+def _last_use(artifact: Path) -> float:
+    """When an artifact was last used, in seconds since 1970; one that is gone counts as used for ever.
+
+    Raises:
+        SchemaVersionError: A newer edgeprune wrote it: it isn't this one's to judge.
+    """
+    with contextlib.suppress(IntegrityError):  # a damaged one is anybody's
+        Store.open(artifact)
+    try:
+        return (artifact / MANIFEST).stat().st_mtime
+    except FileNotFoundError:
+        return math.inf
+
+
+def _locks_of(folder: Path, root: Path, by_key: dict[str, list[Path]]) -> list[Path]:
+    """What a process holds that writes or reads this folder; a training's state may be of any stage with its key."""
+    stage, *below = folder.relative_to(root).parts
+    key = re.sub(r"^(\.(tmp|old)-)+", "", below[0])
+    if len(below) > 1:
+        return sorted({root / "locks" / f"{MEASUREMENTS[0]}-{MEASURING}.lock", *by_key[MEASURING]})
+    return by_key[key] if stage == "partial" else [root / "locks" / f"{stage}-{key}.lock"]
