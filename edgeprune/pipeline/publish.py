@@ -52,6 +52,9 @@ def check_output(output: Path, name: str) -> None:
     is_empty = folder.is_dir() and not any(folder.iterdir())
     if folder.exists() and not is_empty and not (folder / "SHA256SUMS").is_file():
         raise UsageError(f"{folder} is there and is not a package of edgeprune's; move it, or choose another --output")
+    for file in (output / beside for beside in _files(name)):
+        if file.is_dir():
+            raise UsageError(f"{file} is a folder, where a file is to be written; move it, or choose another --output")
 
 
 def publish(report: BuildReport, request: BuildRequest, plan: Plan, done: Mapping[str, Done]) -> None:
@@ -74,11 +77,8 @@ def publish(report: BuildReport, request: BuildRequest, plan: Plan, done: Mappin
             if node in done:
                 shutil.copyfile(done[node].artifact.file(file), new / f"{name}.{suffix}")
         sync_tree(new)
-        if os.path.lexists(output / name):
-            (output / name).rename(new / "replaced")
-        (new / name).rename(output / name)
-        for suffix in ("tar.gz", "build.json", *_BESIDE):
-            beside = f"{name}.{suffix}"
+        _replace_folder(new / name, output / name, new / "replaced")
+        for beside in _files(name):
             if (new / beside).exists():
                 (new / beside).replace(output / beside)
             else:
@@ -99,3 +99,20 @@ def _made_ready(output: Path) -> Iterator[Path]:
             shutil.rmtree(left, ignore_errors=True)
         with tempfile.TemporaryDirectory(prefix=_READY, dir=output) as folder:
             yield Path(folder)
+
+
+def _replace_folder(new: Path, place: Path, replaced: Path) -> None:
+    """Rename a folder into its place, and what stands there to `replaced`; for a moment there is neither."""
+    if os.path.lexists(place):
+        place.rename(replaced)
+    try:
+        new.rename(place)
+    except OSError:
+        if os.path.lexists(replaced):
+            replaced.rename(place)
+        raise
+
+
+def _files(name: str) -> list[str]:
+    """What may lie beside a package's folder."""
+    return [f"{name}.{suffix}" for suffix in ("tar.gz", "build.json", *_BESIDE)]
