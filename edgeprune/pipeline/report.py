@@ -12,7 +12,7 @@ from edgeprune.base.errors import SchemaVersionError, UsageError
 from edgeprune.base.strict_yaml import Frozen
 from edgeprune.benchmark.race import RaceRow
 from edgeprune.benchmark.records import DeviceRow, LatencyRow
-from edgeprune.benchmark.verdicts import BudgetRow
+from edgeprune.benchmark.verdicts import BudgetRow, exit_code, overall
 from edgeprune.pipeline.stages.emulate import EmulationRow
 from edgeprune.profiles.variant import Variant
 from edgeprune.store.records import Metric
@@ -100,14 +100,15 @@ def read_report(path: Path) -> BuildReport:
     """Read a `build.json` that was made on this machine or another one.
 
     Raises:
-        UsageError: The file is missing, or is not a build's report.
+        UsageError: It is missing, not a build's document, or its verdict isn't what its own budget rows say.
+        SchemaVersionError: Another edgeprune wrote it.
     """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} can't be read: {error}") from error
     try:
-        return BuildReport.model_validate_json(text)
+        report = BuildReport.model_validate_json(text)
     except ValidationError as error:
         if any(item["loc"] == ("schema_version",) for item in error.errors()):
             raise SchemaVersionError(
@@ -116,3 +117,10 @@ def read_report(path: Path) -> BuildReport:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the top"
         raise UsageError(f"{path} is not a build.json: {where}: {first['msg']}") from error
+    said, follows = (report.verdict, report.exit_code), (overall(report.budget), exit_code(report.budget))
+    if said != follows:
+        raise UsageError(
+            f"{path} says {said[0]} with exit_code {said[1]}, but its budget rows say {follows[0]} with {follows[1]}; it was "
+            f"edited: take the file as the build wrote it"
+        )
+    return report
