@@ -68,7 +68,7 @@ class Package(Stage):
     """
 
     name = "package"
-    version = 8
+    version = 9
     libraries = ("onnxruntime", "tokenizers", "numpy", "huggingface-hub", "jinja2")
     roles = ("dense", "model")
 

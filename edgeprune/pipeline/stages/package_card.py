@@ -2,10 +2,12 @@
 
 import re
 import shlex
+import textwrap
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgeprune.base.bounded_yaml import load_yaml
 from edgeprune.models.reference import ModelSource
 from edgeprune.ondevice import agent
 from edgeprune.pipeline.stages.base import Work
@@ -22,8 +24,13 @@ if TYPE_CHECKING:
 __all__ = ["licence_of", "model_card"]
 
 _TEMPLATE = Path(agent.__file__).parent / "model_card.md"
-_SPECIAL = re.compile(r"[\\`*\[\]<>|~&$#]|(?<![^\W_])_|_(?![^\W_])")
-"""Characters that mean something in Markdown. An underscore means something only at the edge of a word."""
+_SPECIAL = re.compile(r"[\\`*\[\]<>|~&$#@]|(?<![^\W_])_|_(?![^\W_])|:(?=//)|(?<=www)\.", re.IGNORECASE)
+"""Characters that mean something in Markdown, or make a link of what stands around them; an underscore does at the edge of a
+word."""
+_JOINERS = "\u200c\u200d"
+"""They print nothing, but several scripts spell words with them."""
+_LONGEST_CARD = 1_000_000
+_LONGEST_LICENCE = 200
 _REQUIRES = {"text": "onnxruntime tokenizers numpy", "image": "onnxruntime pillow numpy"}
 
 
@@ -89,7 +96,7 @@ def model_card(
         ],
         drop=f"{final.metric.drop:+.4f}",
         interval=f"{low:+.4f} to {high:+.4f}",
-        example=shlex.join(task.example_inputs(reader)),
+        example=_printable(shlex.join(task.example_inputs(reader))),
         goldens=f"{goldens} {task.kind}s",
         notes=[_literal(note) for note in dict.fromkeys(notes)],
         licence=_literal(licence_of(work.model) or "not stated by the model"),
@@ -102,13 +109,17 @@ def model_card(
 def licence_of(model: ModelSource) -> str | None:
     """Read the licence that the front matter of a model's own card names. None if it names none, or can't be read."""
     import yaml
-    from huggingface_hub import metadata_load
+    from huggingface_hub.repocard import REGEX_YAML_BLOCK
 
     try:
-        licence = (metadata_load(model.folder / "README.md") or {}).get("license")
-    except (FileNotFoundError, ValueError, yaml.YAMLError):
+        with (model.folder / "README.md").open(encoding="utf-8-sig") as file:
+            front = REGEX_YAML_BLOCK.search(file.read(_LONGEST_CARD))
+        content = load_yaml(front.group(2)) if front else None
+    except (OSError, ValueError, yaml.YAMLError):
         return None
-    return ", ".join(map(str, licence if isinstance(licence, list) else [licence])) if licence else None
+    licence = content.get("license") if isinstance(content, dict) else None
+    named = [one for one in (licence if isinstance(licence, list) else [licence]) if isinstance(one, str | int | float)]
+    return textwrap.shorten(_printable(", ".join(map(str, named))), _LONGEST_LICENCE, placeholder="…") or None
 
 
 def _card_data(task: TaskName, metric: Metric, *, name: str, licence: str | None) -> "ModelCardData":
@@ -136,8 +147,15 @@ def _card_data(task: TaskName, metric: Metric, *, name: str, licence: str | None
 
 
 def _literal(text: str) -> str:
-    """Write a text as Markdown that shows it unchanged, in a line or a table's cell. Names may be any text."""
-    return _SPECIAL.sub(r"\\\g<0>", " ".join(text.split()))
+    """Text as Markdown that shows it as it is, in a line or a table's cell: names and labels are whatever users call them."""
+    return _SPECIAL.sub(r"\\\g<0>", _printable(" ".join(text.split())))
+
+
+def _printable(text: str) -> str:
+    """Text with a code in the place of every character that prints nothing: terminals obey some, others turn a line round."""
+    return "".join(
+        one if one.isprintable() or one in _JOINERS else one.encode("unicode_escape").decode() for one in text
+    )
 
 
 def _graph_words(variant: Variant) -> str:

@@ -97,7 +97,47 @@ def test_a_card_is_the_same_each_time_and_ends_in_one_line_break(hostile: Work) 
         ("---\nlicense:\n- mit\n- apache-2.0\n---\n", "mit, apache-2.0"),
         ("---\nlicense: [mit\n---\n", None),
         ("---\n- license\n---\n", None),
+        ("\ufeff---\r\nlicense: mit\r\n---\r\n", "mit"),
+        ("---\nlicense: 2.0\nvalue: .nan\n---\n", "2.0"),
+        ("---\nlicense: {name: mit}\n---\n", None),
+        ("---\nlicense: [[mit], mit]\n---\n", "mit"),
+        ('---\nlicense: "a\\e[31m\\u202eb\\n---\\n# c"\n---\n', r"a\x1b[31m\u202eb\n---\n# c"),
+        ("---\nlicense: !!bool maybe\n---\n", None),
+        ("---\nlicense: " + "[" * 5_000 + "\n---\n", None),
+        (
+            "---\na: &a [x]\n"
+            + "".join(f"b{n}: &b{n} [*{'a' if n == 0 else f'b{n - 1}'}, *a]\n" for n in range(30))
+            + "c: &c [*b29, *b29, *b29, *b29]\nd: &d [*c, *c, *c, *c]\nlicense: [*d, *d]\n---\n",
+            None,
+        ),
+        ("---\nlicense: " + "m" * 5_000 + "\n---\n", "…"),
     ],
 )
 def test_the_licence_is_what_the_models_own_card_names(tmp_path: Path, card: str | None, licence: str | None) -> None:
     assert licence_of(source(tmp_path / "m", card)) == licence
+
+
+def test_a_card_that_is_a_folder_or_no_text_names_no_licence(tmp_path: Path) -> None:
+    (tmp_path / "m" / "README.md").mkdir(parents=True)
+    assert licence_of(ModelSource(tmp_path / "m", "m", "m")) is None
+    (tmp_path / "n").mkdir()
+    (tmp_path / "n" / "README.md").write_bytes(b"---\nlicense: \xff\n---\n")
+    assert licence_of(ModelSource(tmp_path / "n", "n", "n")) is None
+
+
+@pytest.mark.parametrize(
+    ("label", "shown"),
+    [
+        ("\x1b[31mred\x07", r"\\x1b\[31mred\\x07"),
+        ("a\u202eb\u2066c", r"a\\u202eb\\u2066c"),
+        ("a\ud800b", r"a\\ud800b"),
+        ("a\u2028b\x85c\x0bd", "a b c d"),
+        ("https://x.org WWW.x.org me@x.org", r"https\://x.org WWW\.x.org me\@x.org"),
+        ("time: 12:30, v1.2", "time: 12:30, v1.2"),
+        ("می\u200cخواهم 👩\u200d🚀", "می\u200cخواهم 👩\u200d🚀"),
+    ],
+)
+def test_what_prints_nothing_or_makes_links_is_shown_too(hostile: Work, label: str, shown: str) -> None:
+    text = card_of(hostile, label)
+    assert f"\n- Labels: {shown}\n" in text
+    text.encode()
