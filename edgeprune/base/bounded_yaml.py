@@ -7,6 +7,7 @@ either what YAML does anyway or what no profile needs.
 """
 
 from collections.abc import Hashable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
@@ -71,28 +72,49 @@ def load_yaml(text: str) -> JsonValue:
     return content
 
 
+@dataclass
+class _Extent:
+    """How much a list, a mapping or a value stands for, aliases written out."""
+
+    anchor: str | None
+    values: int = 1
+    depth: int = 0
+    """Of the lists and mappings in it."""
+
+    def hold(self, other: "_Extent") -> None:
+        """Count another one inside this one."""
+        self.values += other.values
+        self.depth = max(self.depth, other.depth + 1)
+
+
 def _require_bounded(events: Iterable[yaml.Event]) -> None:
     """Raises MarkedYAMLError at the first event that is beyond a limit."""
-    total = 0
-    sizes: dict[str | None, int | None] = {}
-    """By anchor, how many values it stands for; None: it isn't complete."""
-    unfinished: list[tuple[str | None, int]] = []
-    """Anchor of each list or mapping that is open, and the total before it."""
+    anchors: dict[str | None, _Extent | None] = {}
+    """None: what it names isn't complete."""
+    unfinished = [_Extent(None)]
+    """The document, and each list or mapping that is open."""
+    before = 0
+    """Values of those that are open, without those of the innermost."""
     for event in events:
         if isinstance(event, yaml.AliasEvent):
-            total += _size_of_alias(sizes, event)
-        elif isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent):
+            unfinished[-1].hold(_named(anchors, event))
+        elif isinstance(event, yaml.ScalarEvent):
             _require_plain(event)
-            if isinstance(event, yaml.CollectionStartEvent):
-                unfinished.append((event.anchor, total))
-            total += 1
-            sizes[event.anchor] = 1 if isinstance(event, yaml.ScalarEvent) else None
+            anchors[event.anchor] = _Extent(event.anchor)
+            unfinished[-1].hold(_Extent(event.anchor))
+        elif isinstance(event, yaml.CollectionStartEvent):
+            _require_plain(event)
+            before += unfinished[-1].values
+            anchors[event.anchor] = None
+            unfinished.append(_Extent(event.anchor))
         elif isinstance(event, yaml.CollectionEndEvent):
-            anchor, before = unfinished.pop()
-            sizes[anchor] = total - before
-        if len(unfinished) > _MOST_DEPTH:
+            complete = unfinished.pop()
+            before -= unfinished[-1].values
+            anchors[complete.anchor] = complete
+            unfinished[-1].hold(complete)
+        if len(unfinished) + unfinished[-1].depth > _MOST_DEPTH + 2:
             raise _refusal(event, f"lists and mappings lie more than {_MOST_DEPTH} deep")
-        if total > _MOST_VALUES:
+        if before + unfinished[-1].values > _MOST_VALUES:
             raise _refusal(event, f"more than {_MOST_VALUES:,} values, aliases written out")
 
 
@@ -103,11 +125,11 @@ def _require_plain(event: yaml.ScalarEvent | yaml.CollectionStartEvent) -> None:
         raise _refusal(event, f"a value of {len(event.value):,} characters; expected at most {_LONGEST_VALUE:,}")
 
 
-def _size_of_alias(sizes: dict[str | None, int | None], event: yaml.AliasEvent) -> int:
-    size = sizes.get(event.anchor, 0)
-    if size is None:
+def _named(anchors: dict[str | None, _Extent | None], event: yaml.AliasEvent) -> _Extent:
+    extent = anchors.get(event.anchor, _Extent(event.anchor))  # one that nothing names is the parser's to refuse
+    if extent is None:
         raise _refusal(event, f"the alias {event.anchor!r} stands inside what it names")
-    return size
+    return extent
 
 
 def _refusal(event: yaml.Event, problem: str) -> yaml.MarkedYAMLError:

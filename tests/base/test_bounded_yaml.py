@@ -36,6 +36,10 @@ def test_what_a_profile_holds_is_read():
         ("a: " + "[" * 400 + "]" * 400, "more than 32 deep"),
         ("a: " + "{b: " * 400 + "1" + "}" * 400, "more than 32 deep"),
         ("".join(f"{' ' * depth}a:\n" for depth in range(400)), "more than 32 deep"),
+        (
+            "a0: &a0 [x]\n" + "".join(f"a{level}: &a{level} [*a{level - 1}]\n" for level in range(1, 400)),
+            "more than 32 deep",
+        ),
         ("- - - - " * 100 + "1\n", "more than 32 deep"),
         ("[" + "1," * 600_000 + "]", "more than 500,000 values"),
         ("a" * (LONGEST_TEXT + 1), "more than 4,000,000 characters"),
@@ -78,3 +82,14 @@ def test_an_alias_counts_as_often_as_it_is_used():
     assert isinstance(content, list)
     assert len(content) == 499
     assert "more than 500,000" in problem_of(f"[{row}, {', '.join(['*row'] * 499)}]")
+
+
+@pytest.mark.parametrize(("levels", "fits"), [(32, True), (33, False)])
+def test_a_depth_is_counted_the_same_with_and_without_aliases(levels: int, fits: bool):
+    plain = "[" * levels + "1" + "]" * levels
+    shared = "- &a0 [1]\n" + "".join(f"- &a{level} [*a{level - 1}]\n" for level in range(1, levels - 1))
+    for text in (plain, shared):
+        if fits:
+            assert load_yaml(text)
+        else:
+            assert "more than 32 deep" in problem_of(text)
