@@ -65,7 +65,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             code = 2
         else:
             code = _fail(f"{message.rstrip('.')}; see edgeprune --help", 2, given)
-    except Exception as error:  # noqa: BLE001 (a fault in edgeprune, shown whole)
+    except (SystemExit, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # noqa: BLE001 (a fault of ours, shown whole; a panic in Rust is no Exception)
         traceback.print_exc()
         code = _fail(f"this is a fault in edgeprune; please report it with the traceback above: {error}", 1, given)
     sys.exit(code)

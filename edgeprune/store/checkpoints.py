@@ -1,10 +1,13 @@
 """Find the checkpoint that an artifact or a package was made from."""
 
-import json
 from pathlib import Path
+from typing import Annotated
 
-from edgeprune.base.errors import ModelError
-from edgeprune.store.records import Artifact
+from pydantic import ConfigDict, Field, ValidationError
+
+from edgeprune.base.errors import IntegrityError, ModelError
+from edgeprune.base.strict_yaml import Frozen
+from edgeprune.store.records import Artifact, Key
 from edgeprune.store.store import Store
 
 __all__ = ["checkpoint_artifact"]
@@ -13,6 +16,24 @@ _WEIGHTS = "checkpoint/model.safetensors"
 _MADE_FROM = ("checkpoint", "onnx", "model", "final", "package")
 """Roles of the parent that holds the same model one step earlier. A stage has at most one such parent. The stage mobile
 may have several, but their graphs come from one checkpoint."""
+
+
+class _Step(Frozen):
+    """As much of a step in `lineage.json` as is read here."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    stage: Annotated[str, Field(pattern=r"^[a-z]+$")]
+    key: Key
+    files: dict[str, str]
+
+
+class _Lineage(Frozen):
+    """As much of `lineage.json` as is read here."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    stages: tuple[_Step, ...]
 
 
 def checkpoint_artifact(path: Path, store: Store) -> Artifact | None:
@@ -28,13 +49,18 @@ def checkpoint_artifact(path: Path, store: Store) -> Artifact | None:
 
     Raises:
         ModelError: The checkpoint isn't in the store any more.
+        IntegrityError: A manifest or lineage.json can't be read, or names no checkpoint.
     """
     if (path / "lineage.json").is_file():
         return _of_package(path, store)
     if not (path / "manifest.json").is_file():
         return None
     artifact, home = Store.open(path), Store.holding(path)
+    seen: set[str] = set()
     while not artifact.file(_WEIGHTS).is_file():
+        if artifact.key in seen:
+            raise IntegrityError(f"{artifact.path} is damaged: it was made from itself; delete it and build again")
+        seen.add(artifact.key)
         key = next((artifact.manifest.parents[role] for role in _MADE_FROM if role in artifact.manifest.parents), None)
         parent = None if key is None else home.by_key(key)
         if parent is None:
@@ -44,9 +70,15 @@ def checkpoint_artifact(path: Path, store: Store) -> Artifact | None:
 
 
 def _of_package(path: Path, store: Store) -> Artifact:
-    stages = json.loads((path / "lineage.json").read_text(encoding="utf-8"))["stages"]
-    last = [stage for stage in stages if _WEIGHTS in stage["files"]][-1]
-    folder = store.folder(last["stage"], last["key"])
+    try:
+        steps = _Lineage.model_validate_json((path / "lineage.json").read_bytes()).stages
+    except (OSError, ValidationError) as error:
+        why = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
+        raise IntegrityError(f"{path}: lineage.json can't be read ({why}); unpack the archive again") from error
+    last = next((step for step in reversed(steps) if _WEIGHTS in step.files), None)
+    if last is None:
+        raise IntegrityError(f"{path}: lineage.json names no checkpoint; unpack the archive again")
+    folder = store.folder(last.stage, last.key)
     if not folder.is_dir():
         raise ModelError(f"{path} was made from {folder}, which is not in the store; give the right --store")
     return Store.open(folder)
