@@ -1,8 +1,8 @@
 """Run the command line: `edgeprune build | compare | benchmark | verify | inspect | targets | pipelines | store`.
 
-Results go to standard output, progress and errors to standard error. Exit codes: 0 all budgets met, 1 fault in
-edgeprune, 2 bad usage, profile or data, 3 latency, memory or size missed, 4 metric missed, 5 parity or integrity
-failed, 6 target unreachable, 7 inconclusive, 8 out of space or not writable, 130 interrupted.
+Results go to standard output, progress and errors to standard error. Exit codes: 0 all budgets met, 1 fault of ours, 2 bad
+usage, profile or data, 3 latency, memory or size missed, 4 metric missed, 5 parity or integrity failed, 6 target
+unreachable, 7 inconclusive, 8 out of space, not writable or not readable, 130 interrupted.
 """
 
 import json
