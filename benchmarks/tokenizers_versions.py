@@ -48,6 +48,8 @@ for path in sys.argv[1:]:
 TEMPLATE = processors.TemplateProcessing(
     single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
 )
+EMPTY_MAP = (1024).to_bytes(4, "little") + bytes(1025)
+"""Of SentencePiece's normalizer."""
 ENDS = (("[SEP]", 3), ("[CLS]", 2))
 
 
@@ -100,7 +102,7 @@ MADE: dict[str, Callable[[], Tokenizer]] = {
     for role, parts in {
         "normalizer": [
             _N.BertNormalizer(), _N.ByteLevel(), _N.Lowercase(), _N.NFC(), _N.NFD(), _N.NFKC(), _N.NFKD(), _N.Nmt(),
-            _N.Prepend("▁"), _N.Replace(Regex(" {2,}"), " "), _N.Sequence([_N.NFKC()]), _N.Strip(), _N.StripAccents(),
+            _N.Precompiled(EMPTY_MAP), _N.Prepend("▁"), _N.Replace(Regex(" {2,}"), " "), _N.Sequence([_N.NFKC()]), _N.Strip(), _N.StripAccents(),
         ],
         "pre_tokenizer": [
             _P.BertPreTokenizer(), _P.ByteLevel(), _P.CharDelimiterSplit(" "), _P.Digits(), _P.FixedLength(5),

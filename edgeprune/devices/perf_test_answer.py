@@ -130,7 +130,7 @@ def _cost(row: Sequence[str]) -> tuple[int, int] | None:
     try:
         _, seconds, peak, _, _ = row
         return round(float(seconds) * 1e9), int(peak)
-    except ValueError:
+    except (OverflowError, ValueError):
         return None
 
 
@@ -156,6 +156,24 @@ def read_answer(
         TargetError: The device has no such benchmark, or the benchmark failed.
     """
     sections = _sections(done.stdout)
+    try:
+        return _read(done, sections, request, runs, place=place, command=command)
+    except (ArithmeticError, KeyError, ValueError) as error:
+        raise TargetError(
+            f"the benchmark's shell on {place} answered what can't be read ({type(error).__name__}: {str(error)[:80]!r}); is "
+            f"runner.perf_test ONNX Runtime's own, and its shell a POSIX one?"
+        ) from error
+
+
+def _read(
+    done: CompletedProcess[str],
+    sections: Mapping[str, str],
+    request: Request,
+    runs: Sequence[Run],
+    *,
+    place: str,
+    command: str,
+) -> list[Answer]:
     if "starts" in sections:
         code, *said = sections["starts"].split("\n", 1)
         _require_start(int(code), last_line("".join(said)), place, command)
@@ -228,7 +246,7 @@ def _conditions(sections: Mapping[str, str], moment: str) -> Conditions:
         text = sections[f"{name} {moment}"].strip()
         try:
             facts[name] = read(text) if text else None
-        except (ValueError, IndexError, TypeError):
+        except (ArithmeticError, ValueError, IndexError, TypeError):
             facts[name] = None
             text = ""
         if not text:

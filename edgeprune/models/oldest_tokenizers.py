@@ -53,7 +53,7 @@ _PARTS: dict[str, dict[str, _Version]] = {
     "post_processor": {
         "BertProcessing": _OLDEST,
         "ByteLevel": _OLDEST,
-        "RobertaProcessing": _OLDEST,
+        "RobertaProcessing": (0, 13, 2),
         "Sequence": _OLDEST,
         "TemplateProcessing": _OLDEST,
     },

@@ -124,8 +124,7 @@ class Package(Stage):
             shutil.copyfile(_ASSETS / name, folder / name)
         for code, name in ((preprocess, "preprocess.py"), (postprocess, "postprocess.py")):
             shutil.copyfile(str(code.__file__), folder / name)
-        licence_files = [path for path in work.model.files if path.name.startswith("LICENSE")]
-        for path in licence_files:
+        for path in work.model.licences:
             shutil.copyfile(path, folder / path.name)
         tokenizer = folder / "tokenizer.json"
         oldest = {
