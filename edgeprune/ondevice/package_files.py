@@ -106,20 +106,24 @@ def _read(path, shape):
         if path.stat().st_size > MOST_BYTES[path.name]:
             raise PackageError("%s has more than %d MB, and can't be right" % (path.name, MOST_BYTES[path.name] >> 20))
         content = json.loads(path.read_bytes().decode("utf-8"))
+        _check(content, shape, path.name)
     except RecursionError as error:
         raise PackageError("%s can't be read: it is nested too deep" % path.name) from error
     except (OSError, ValueError) as error:
         raise PackageError("%s can't be read: %s" % (path.name, error)) from error
+    return content
+
+
+def _check(content, shape, name):
     version = content.get("schema_version") if isinstance(content, dict) else SCHEMA_VERSION
-    if not _is_whole(version, 1 << 32) or version != SCHEMA_VERSION:
+    if not _is_whole(version, SCHEMA_VERSION) or version != SCHEMA_VERSION:
         raise OtherSchemaError(
             "%s has schema_version %s, but this edgeprune reads %d; use the edgeprune that wrote it"
-            % (path.name, short(version), SCHEMA_VERSION)
+            % (name, short(version), SCHEMA_VERSION)
         )
-    fault = _fault(content, shape, path.name)
+    fault = _fault(content, shape, name)
     if fault is not None:
         raise PackageError(fault)
-    return content
 
 
 def _fault(value, shape, place):
