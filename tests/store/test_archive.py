@@ -1,5 +1,6 @@
 """edgeprune/store/archive.py"""
 
+import contextlib
 import gzip
 import io
 import tarfile
@@ -141,11 +142,8 @@ def test_many_files_are_refused(tmp_path: Path) -> None:
 )
 def test_headers_that_make_no_sense_are_no_traceback(tmp_path: Path, headers: dict[str, str]) -> None:
     path = packed(tmp_path / "a.tar.gz", member("package-0-here/README.md", pax_headers=headers))
-    try:
-        with unpack(path) as folder:
-            assert folder.is_dir()
-    except EdgepruneError as error:
-        assert error.exit_code in (2, 5)
+    with contextlib.suppress(IntegrityError, UsageError), unpack(path) as folder:
+        assert folder.is_dir()
 
 
 def test_an_archive_without_a_name(tmp_path: Path) -> None:
