@@ -52,6 +52,9 @@ CONDITIONS: dict[str, tuple[str, Callable[[str], JsonValue]]] = {
 is read."""
 
 
+_MOST_CORES = 1 << 16
+
+
 @dataclass(frozen=True)
 class Run:
     """Describe one process of the benchmark: a model, and inputs of one shape."""
@@ -260,5 +263,7 @@ def _quota(limit: str, period: str) -> float | None:
 
 def _cores(ranges: str) -> list[JsonValue]:
     """List the cores in a text of ranges: 0-2,5 → 0, 1, 2, 5."""
-    ends = [part.partition("-") for part in ranges.split(",")]
-    return [core for first, _, last in ends for core in range(int(first), int(last or first) + 1)]
+    ends = [(int(first), int(last or first)) for first, _, last in (part.partition("-") for part in ranges.split(","))]
+    if sum(last - first for first, last in ends) > _MOST_CORES:
+        raise ValueError("no machine has so many cores")
+    return [core for first, last in ends for core in range(first, last + 1)]
