@@ -3,9 +3,7 @@
 Light: no torch.
 """
 
-import json
 from collections.abc import Mapping, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,8 @@ from edgeprune.benchmark.measure import Load
 from edgeprune.data.batches import DIFFERENT_IMAGES, draw
 from edgeprune.profiles.session_options import SessionOptions
 from edgeprune.profiles.target import Target
-from edgeprune.tasks.registry import PREPROCESS
+from edgeprune.store.package import goldens, usable
+from edgeprune.tasks.registry import ondevice_modules
 
 __all__ = ["contents_of", "package_load"]
 
@@ -35,15 +34,16 @@ def contents_of(folder: Path, described: Mapping[str, Any], inputs: Sequence[str
 
     Raises:
         UsageError: The lines don't fit the package's task.
+        IntegrityError: The package can't be used.
     """
-    module = import_module(f"edgeprune.ondevice.{PREPROCESS[described['task']]}")
+    module, _ = ondevice_modules(described["task"])
     if inputs is not None:
         try:
             return list(module.contents(inputs, described))
         except ValueError as error:
             raise UsageError(f"the inputs can't be read: {error}") from error
-    record = json.loads((folder / "goldens.json").read_text(encoding="utf-8"))
-    return [module.from_json(golden[module.KIND]) for golden in record["goldens"]]
+    with usable(f"{folder.name}: goldens.json can't be used"):
+        return [module.from_json(golden[module.KIND]) for golden in goldens(folder)["goldens"]]
 
 
 def package_load(
@@ -61,9 +61,11 @@ def package_load(
 
     Raises:
         UsageError: The package can't read the inputs, or can't be given them as the workload asks.
+        IntegrityError: The package can't be used.
     """
-    module = import_module(f"edgeprune.ondevice.{PREPROCESS[described['task']]}")
-    inputs = module.Inputs(folder, described)
+    module, _ = ondevice_modules(described["task"])
+    with usable(f"{folder.name}: the inputs can't be read"):
+        inputs = module.Inputs(folder, described)
     try:
         feeds = [inputs.feed(inputs.encode(content)) for content in contents]
         feeds = [_of_length(feed, target.workload.lengths, described) for feed in feeds]

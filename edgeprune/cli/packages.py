@@ -131,9 +131,12 @@ def benchmark(
 
 
 def _lines(path: Path) -> list[str]:
+    from edgeprune.ondevice.run import lines
+
     try:
-        found = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
+        with path.open("rb") as file:
+            found = [line for line in lines(file) if line.strip()]
+    except (OSError, ValueError) as error:
         raise UsageError(f"{path} can't be read: {error}") from error
     if not found:
         raise UsageError(f"{path} has no lines; write one text, or the path of one image, in each line")

@@ -2,7 +2,10 @@
 
 import re
 import signal
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import repeat
+from math import prod
 from subprocess import CompletedProcess
 from typing import Annotated
 
@@ -10,7 +13,20 @@ from pydantic import Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from edgeprune.base.errors import TargetError
-from edgeprune.devices.protocol import AgentFault, Answer, DeviceFacts, OfModel, Request, of_type
+from edgeprune.devices.protocol import (
+    AgentFault,
+    Answer,
+    DeviceFacts,
+    ModelTimes,
+    OfModel,
+    Outputs,
+    PackageTimes,
+    ParallelRuns,
+    ProbeRequest,
+    Request,
+    ThroughputRequest,
+    of_type,
+)
 
 __all__ = ["ended_by", "last_line", "read_answer", "too_old"]
 
@@ -40,6 +56,7 @@ def read_answer(
     Raises:
         TargetError: The agent failed, or its lines don't answer the request.
     """
+    models = list(models)
     answers: list[Answer] = []
     faults: list[AgentFault] = []
     wrong: list[str] = []
@@ -62,6 +79,7 @@ def read_answer(
         wrong.append(f"{repr(_shown(last_line(done.stdout))) if done.stdout.strip() else 'nothing'} instead of JSON")
     wrong += _unasked(answers, request)
     wrong += _unanswered(answers, request, models)
+    wrong += _miscounted(answers, request, models)
     if wrong:
         raise TargetError(f"the benchmark on {place} answered {wrong[0]}; {_WHAT_TO_DO}")
     return answers
@@ -69,24 +87,31 @@ def read_answer(
 
 def last_line(text: str) -> str:
     """Pick the last line of a text, where programs say what is wrong."""
-    return (text.strip().splitlines() or ["no message"])[-1]
+    return _sayable((text.strip().splitlines() or ["no message"])[-1])
+
+
+def _sayable(text: str, most: int = 500) -> str:
+    """Cut a device's words to what a message can hold, without what a terminal would take as a command."""
+    return "".join(one if one.isprintable() else "?" for one in text[:most])
 
 
 def _shown(text: str) -> str:
-    return text[:80]
+    return _sayable(text, 80)
 
 
 def _wrong(line: str, error: ErrorDetails) -> str:
     """Say what is wrong with a line, by the first error that pydantic found."""
     kind, *place = map(str, error["loc"]) if error["loc"] else [""]
-    path = ".".join(place)
+    path = _shown(".".join(place))
     match error["type"]:
         case "json_invalid":
             return f"{_shown(line)!r} instead of JSON"
         case "union_tag_not_found":
             return f"{_shown(line)!r} instead of a line with its kind"
         case "union_tag_invalid":
-            return f"a line of kind {error['ctx']['tag']!r}, which no agent of this version of edgeprune says"
+            return (
+                f"a line of kind {_shown(str(error['ctx']['tag']))!r}, which no agent of this version of edgeprune says"
+            )
         case "missing":
             return f"a line of kind {kind!r} that lacks {path}"
         case "extra_forbidden":
@@ -114,8 +139,50 @@ def _unanswered(answers: Sequence[Answer], request: Request, models: Iterable[st
     return lacking
 
 
+def _miscounted(answers: Sequence[Answer], request: Request, models: Sequence[str]) -> list[str]:
+    """Say which lines are there twice, or tell of more or less than was asked."""
+    heads = Counter((one.kind, one.name if isinstance(one, OfModel) else getattr(one, "moment", "")) for one in answers)
+    wrong = [f"{count} lines of kind {kind!r} where one belongs" for (kind, _), count in heads.items() if count > 1]
+    wrong += [
+        f"a line of kind {one.kind!r} for {_shown(one.name)!r}, which it wasn't asked about"
+        for one in answers
+        if isinstance(one, OfModel) and one.name not in models
+    ]
+    for one in answers:
+        wrong += [
+            f"a line of kind {one.kind!r} that tells of {count} where {wanted} were asked"
+            for count, wanted in zip(_counts(one), _wanted(one, request), strict=False)
+            if count != wanted
+        ]
+        if isinstance(one, Outputs) and [len(values) for values in one.values] != [prod(shape) for shape in one.shapes]:
+            wrong.append(f"a line of kind {one.kind!r} whose values don't have its shapes")
+    return wrong
+
+
+def _counts(answer: Answer) -> list[int]:
+    """Count what each list of a line tells of."""
+    match answer:
+        case ModelTimes() | PackageTimes():
+            return [len(answer.ns)]
+        case ParallelRuns():
+            return [len(answer.runs), len(answer.ns)]
+        case Outputs():
+            return [len(answer.values), len(answer.shapes)]
+        case _:
+            return []
+
+
+def _wanted(answer: Answer, request: Request) -> Iterator[int]:
+    """Say how much was asked for of a line's model."""
+    if isinstance(request, ThroughputRequest):
+        return repeat(request.parallel)
+    if isinstance(request, ProbeRequest) or not isinstance(answer, OfModel):
+        return iter(())
+    return repeat(len(request.batches.get(answer.name, ())))
+
+
 def _fault(fault: AgentFault, answers: Sequence[Answer], place: str, python: str) -> str:
-    message = fault.message.strip().partition("\n")[0]
+    message = _sayable(fault.message.strip().partition("\n")[0])
     if fault.type in ("ModuleNotFoundError", "ImportError"):
         return (
             f"{python} on {place} can't import what the benchmark needs: {message}; install onnxruntime and numpy for it (and, "

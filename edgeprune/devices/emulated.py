@@ -89,7 +89,8 @@ class EmulatedRunner:
                 [str(self._qemu), "-cpu", self._core, "-L", root, root / _PYTHON, "-I", agent.__file__],
                 input=request.as_json({name: str(path) for name, path in models.items()}),
                 capture_output=True,
-                text=True,
+                encoding="utf-8",
+                errors="replace",
                 check=False,
                 env={},
             )

@@ -21,7 +21,8 @@ class LocalRunner:
             [sys.executable, str(Path(agent.__file__))],
             input=request.as_json({name: str(path) for name, path in models.items()}),
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             check=False,
         )
         return read_answer(done, request, models, place="this machine", python=sys.executable)

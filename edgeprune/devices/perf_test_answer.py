@@ -52,6 +52,9 @@ CONDITIONS: dict[str, tuple[str, Callable[[str], JsonValue]]] = {
 is read."""
 
 
+_MOST_CORES = 1 << 16
+
+
 @dataclass(frozen=True)
 class Run:
     """Describe one process of the benchmark: a model, and inputs of one shape."""
@@ -130,7 +133,7 @@ def _cost(row: Sequence[str]) -> tuple[int, int] | None:
     try:
         _, seconds, peak, _, _ = row
         return round(float(seconds) * 1e9), int(peak)
-    except ValueError:
+    except (OverflowError, ValueError):
         return None
 
 
@@ -156,6 +159,24 @@ def read_answer(
         TargetError: The device has no such benchmark, or the benchmark failed.
     """
     sections = _sections(done.stdout)
+    try:
+        return _read(done, sections, request, runs, place=place, command=command)
+    except (ArithmeticError, KeyError, ValueError) as error:
+        raise TargetError(
+            f"the benchmark's shell on {place} answered what can't be read ({type(error).__name__}: {str(error)[:80]!r}); is "
+            f"runner.perf_test ONNX Runtime's own, and its shell a POSIX one?"
+        ) from error
+
+
+def _read(
+    done: CompletedProcess[str],
+    sections: Mapping[str, str],
+    request: Request,
+    runs: Sequence[Run],
+    *,
+    place: str,
+    command: str,
+) -> list[Answer]:
     if "starts" in sections:
         code, *said = sections["starts"].split("\n", 1)
         _require_start(int(code), last_line("".join(said)), place, command)
@@ -228,7 +249,7 @@ def _conditions(sections: Mapping[str, str], moment: str) -> Conditions:
         text = sections[f"{name} {moment}"].strip()
         try:
             facts[name] = read(text) if text else None
-        except (ValueError, IndexError, TypeError):
+        except (ArithmeticError, ValueError, IndexError, TypeError):
             facts[name] = None
             text = ""
         if not text:
@@ -242,5 +263,7 @@ def _quota(limit: str, period: str) -> float | None:
 
 def _cores(ranges: str) -> list[JsonValue]:
     """List the cores in a text of ranges: 0-2,5 → 0, 1, 2, 5."""
-    ends = [part.partition("-") for part in ranges.split(",")]
-    return [core for first, _, last in ends for core in range(int(first), int(last or first) + 1)]
+    ends = [(int(first), int(last or first)) for first, _, last in (part.partition("-") for part in ranges.split(","))]
+    if sum(last - first for first, last in ends) > _MOST_CORES:
+        raise ValueError("no machine has so many cores")
+    return [core for first, last in ends for core in range(first, last + 1)]

@@ -18,9 +18,9 @@ isn't described here.
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import ClassVar, Literal, TypeVar
+from typing import Annotated, ClassVar, Literal, TypeVar
 
-from pydantic import ConfigDict, JsonValue
+from pydantic import ConfigDict, Field, FiniteFloat, JsonValue
 
 from edgeprune.base.strict_yaml import Frozen
 from edgeprune.profiles.session_options import SessionOptions
@@ -181,6 +181,12 @@ Request = (
 """What a runner is asked."""
 
 
+_Count = Annotated[int, Field(ge=0, le=1 << 62)]
+_Duration = Annotated[int, Field(ge=1, le=1 << 62)]
+"""In ns: nothing takes no time."""
+_Words = Annotated[str, Field(max_length=1000)]
+
+
 class _Line(Frozen):
     """Say something in one line. Types are strict: no text is read as a number."""
 
@@ -197,17 +203,17 @@ class DeviceFacts(_Line):
     """Say what the device is. A fact is None if the device doesn't tell it."""
 
     kind: Literal["device"] = "device"
-    onnxruntime: str | None = None
+    onnxruntime: _Words | None = None
     """Version of onnxruntime; None: not known."""
-    arch: str
+    arch: _Words
     """The architecture, under the name that profiles use: x86_64 or aarch64."""
-    isa: list[str]
+    isa: list[_Words]
     """The features of `agent.ISA_FLAGS` that the CPU has."""
-    cpu: str | None
-    cores: int | None
+    cpu: _Words | None
+    cores: Annotated[int, Field(ge=1, le=1 << 20)] | None
     """How many cores the process may use."""
-    system: str
-    python: str | None
+    system: _Words
+    python: _Words | None
     """Version of Python; None: the device was asked without a Python."""
 
 
@@ -218,13 +224,13 @@ class Conditions(_Line):
     moment: Literal["before", "after"]
     """Whether the conditions were read before or after the process's work."""
     governor: str | None
-    frequency_mhz: float | None
-    temperature_c: float | None
-    throttle_events: int | None
-    load_1min: float | None
-    quota_cores: float | None
+    frequency_mhz: FiniteFloat | None
+    temperature_c: FiniteFloat | None
+    throttle_events: _Count | None
+    load_1min: FiniteFloat | None
+    quota_cores: FiniteFloat | None
     """CPU time that a cgroup allows, in cores. None without an entry in `reasons`: there is no limit."""
-    affinity: list[int] | None
+    affinity: list[_Count] | None
     """Numbers of the cores that the process may use."""
     reasons: dict[str, str]
     """Why a fact is None, by the fact's name."""
@@ -240,15 +246,15 @@ class SessionStart(OfModel):
     """Say how long a model took to start."""
 
     kind: Literal["session"] = "session"
-    create_ns: int
-    first_run_ns: int
+    create_ns: _Count
+    first_run_ns: _Count
 
 
 class ModelTimes(OfModel):
     """Say how long a model took, batch by batch."""
 
     kind: Literal["samples"] = "samples"
-    ns: list[int]
+    ns: list[_Duration]
     in_order: bool = True
     """Whether the times are in the order in which they were taken."""
 
@@ -262,7 +268,7 @@ class PackageTimes(OfModel):
     """Say how long a package took from each input to its answer."""
 
     kind: Literal["answers"] = "answers"
-    ns: list[int]
+    ns: list[_Duration]
 
     @property
     def ms(self) -> list[float]:
@@ -274,9 +280,9 @@ class ParallelRuns(OfModel):
     """Say how often each parallel session ran, and in how much time."""
 
     kind: Literal["throughput"] = "throughput"
-    runs: list[int]
+    runs: list[_Count]
     """How often each session ran."""
-    ns: list[int]
+    ns: list[_Duration]
     """How long each session took for all of its runs."""
 
     @property
@@ -289,7 +295,7 @@ class PeakMemory(OfModel):
     """Say how large a model's process became."""
 
     kind: Literal["memory"] = "memory"
-    peak_bytes: int | None
+    peak_bytes: _Count | None
     """The largest resident size of the process; None: the system doesn't tell it."""
 
 
@@ -297,7 +303,7 @@ class Placement(OfModel):
     """Say where a model's nodes ran."""
 
     kind: Literal["placement"] = "placement"
-    nodes: dict[str, int]
+    nodes: dict[str, _Count]
     """How many nodes each execution provider ran."""
 
 
@@ -315,7 +321,7 @@ class Outputs(OfModel):
     kind: Literal["outputs"] = "outputs"
     values: list[list[float]]
     """The outputs of each batch, flattened."""
-    shapes: list[list[int]]
+    shapes: list[list[_Count]]
     """The shape of each batch's outputs."""
     sha256: str
     """Digest of the bytes of all outputs."""

@@ -17,6 +17,7 @@ from typing import Any
 
 from edgeprune.base.errors import ModelError
 from edgeprune.store.files import file_digest
+from edgeprune.store.package import is_licence
 
 __all__ = ["ModelSource", "reads_images", "resolve_model"]
 
@@ -41,6 +42,9 @@ _PATTERNS = (
 )
 """The files of a model folder that edgeprune reads. No other file enters a key."""
 
+_WEIGHTS = ".safetensors"
+"""Files that nothing but numbers is taken from: they may be links to anywhere."""
+
 _HUB_ID = re.compile(r"^[\w.-]+(/[\w.-]+)?(@[\w./-]+)?$")
 
 
@@ -54,8 +58,37 @@ class ModelSource:
 
     @property
     def files(self) -> list[Path]:
-        """The files of the folder that edgeprune reads, sorted."""
-        return sorted({path for pattern in _PATTERNS for path in self.folder.glob(pattern) if path.is_file()})
+        """The files of the folder that edgeprune reads, sorted.
+
+        Raises:
+            ModelError: A file is a link that leads out of the folder, or a package can't have its name.
+        """
+        found = sorted({path for pattern in _PATTERNS for path in self.folder.glob(pattern) if path.is_file()})
+        for path in found:
+            self._check(path)
+        return found
+
+    @property
+    def licences(self) -> list[Path]:
+        """The files of the folder that are its licence, which packages have too."""
+        return [path for path in self.files if path.name.startswith("LICENSE")]
+
+    def _check(self, path: Path) -> None:
+        if not path.name.isprintable() or (path.name.startswith("LICENSE") and not is_licence(path.name)):
+            raise ModelError(
+                f"{self.folder} holds a file with the name {path.name[:80]!r}, which not every system can have; rename the file"
+            )
+        if path.suffix != _WEIGHTS and not any(path.resolve().is_relative_to(place) for place in self._places):
+            raise ModelError(
+                f"{path} is a link to a file outside of the model's folder, and its content would go into the package; copy the "
+                f"file into the folder"
+            )
+
+    @cached_property
+    def _places(self) -> list[Path]:
+        """Where its files may lie: in the folder, and, in the cache of the hub, where its links lead."""
+        folder = self.folder.resolve()
+        return [folder, folder.parents[1] / "blobs"] if folder.parent.name == "snapshots" else [folder]
 
     @cached_property
     def digest(self) -> str:

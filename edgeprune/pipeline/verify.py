@@ -5,15 +5,14 @@ must be equal to the last bit. Elsewhere they must lie within the tolerance of t
 answers.
 """
 
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from edgeprune.base.errors import IntegrityError, ParityError
+from edgeprune.base.errors import ParityError
 from edgeprune.base.strict_yaml import Frozen
 from edgeprune.ondevice.agent import device_info
-from edgeprune.store.package import check_digests, opened, read
-from edgeprune.tasks.registry import POSTPROCESS, PREPROCESS
+from edgeprune.store.package import check_digests, description, goldens, opened, usable
+from edgeprune.tasks.registry import ondevice_modules
 
 __all__ = ["Verification", "verify"]
 
@@ -35,7 +34,7 @@ def verify(path: Path) -> Verification:
 
     Raises:
         UsageError: There is no package at `path`.
-        IntegrityError: A file is missing, was added or changed, or the model can't be loaded.
+        IntegrityError: A file is missing, was added or changed, packages have no such file, or it can't be used.
         ParityError: A golden's outputs are not what they were when the package was made.
     """
     with opened(path) as folder:
@@ -44,20 +43,16 @@ def verify(path: Path) -> Verification:
 
 def _verify_folder(folder: Path, shown: str) -> Verification:
     files = check_digests(folder, shown)
-    record, config = read(folder / "goldens.json"), read(folder / "edgeprune.json")
+    record, config = goldens(folder), description(folder)
     from edgeprune.ondevice.run import Model
 
-    try:
-        preprocess, postprocess = (
-            import_module(f"edgeprune.ondevice.{table[config['task']]}") for table in (PREPROCESS, POSTPROCESS)
-        )
+    with usable(shown):
+        preprocess, postprocess = ondevice_modules(config["task"])
         model = Model(
             folder, threads=1, provider="CPUExecutionProvider", preprocess=preprocess, postprocess=postprocess
         )
-    except Exception as error:
-        raise IntegrityError(f"{shown}: the model can't be loaded here: {str(error).splitlines()[0]}") from error
     exact = _same_place(record)
-    worst = max((_error(model, golden, record, exact=exact, shown=shown) for golden in record["goldens"]), default=0.0)
+    worst = max(_error(model, golden, record, exact=exact, shown=shown) for golden in record["goldens"])
     return Verification(package=shown, files=files, goldens=len(record["goldens"]), exact=exact, max_error=worst)
 
 
@@ -73,8 +68,9 @@ def _same_place(record: dict[str, Any]) -> bool:
 
 
 def _error(model: Any, golden: dict[str, Any], record: dict[str, Any], *, exact: bool, shown: str) -> float:
-    same, equal, error = model.replay(golden)
-    name = model.preprocess.shown(model.golden_content(golden))
+    with usable(shown):
+        same, equal, error = model.replay(golden)
+        name = model.preprocess.shown(model.golden_content(golden))
     if exact and not equal:
         raise ParityError(
             f"{shown}: the outputs for {name} differ by {error:.2e}; on this instruction set they should be equal"

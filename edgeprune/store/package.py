@@ -1,26 +1,50 @@
-"""Open and archive packages, check their digests, and read what a package says about itself."""
+"""Open packages, check that they hold what they must and nothing else, and read what a package says about itself."""
 
 import contextlib
-import gzip
-import json
 import re
-import tarfile
-import tempfile
-import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from edgeprune.base.errors import IntegrityError, SchemaVersionError, UsageError
+from edgeprune.base.errors import EdgepruneError, IntegrityError, SchemaVersionError, UsageError
+from edgeprune.ondevice import package_files
+from edgeprune.store.archive import unpack
 from edgeprune.store.files import file_digest
 
-__all__ = ["archive", "check_digests", "description", "opened", "package_digest", "read"]
+__all__ = [
+    "DIGESTS",
+    "check_digests",
+    "description",
+    "goldens",
+    "is_licence",
+    "opened",
+    "package_digest",
+    "usable",
+]
 
+DIGESTS = "SHA256SUMS"
+"""The file that has the digest of every other one."""
 
-_SCHEMA_VERSION = 3
-
-
-_SUM_LINE = re.compile(r"^([0-9a-f]{64})  (\S.*)$")
+_ALWAYS = frozenset(
+    {
+        "README.md",
+        "edgeprune.json",
+        "goldens.json",
+        "lineage.json",
+        "model.onnx",
+        "package_files.py",
+        "postprocess.py",
+        "preprocess.py",
+        "run.py",
+    }
+)
+_READERS = frozenset({"tokenizer.json", "preprocessor_config.json"})
+"""One of them is there."""
+_LICENCE = re.compile(r"LICENSE[^\x00-\x1f\x7f-\x9f\u2028\u2029/\\:*?\"<>|]*")
+"""What every system takes as a file's name."""
+_WEIGHTS = re.compile(r"model\.onnx[\w.]+")
+_SUM_LINE = re.compile(r"([0-9a-f]{64})  (.+)")
+_MOST_DIGESTS_BYTES = 1 << 20
 
 
 @contextlib.contextmanager
@@ -29,16 +53,17 @@ def opened(path: Path) -> Iterator[Path]:
 
     Raises:
         UsageError: There is no package at `path`.
-        IntegrityError: The archive is not whole.
+        IntegrityError: The archive is not whole, or holds what is no part of a package.
+        StorageError: There is no room to unpack it.
     """
     if path.is_file():
-        with tempfile.TemporaryDirectory() as folder:
-            yield _unpack(path, Path(folder))
-    elif (path / "SHA256SUMS").is_file():
+        with unpack(path) as folder:
+            yield folder
+    elif (path / DIGESTS).is_file():
         yield path
     else:
         raise UsageError(
-            f"{path} is not a package: it has no SHA256SUMS; give a folder or .tar.gz that edgeprune build wrote"
+            f"{path} is not a package: it has no {DIGESTS}; give a folder or .tar.gz that edgeprune build wrote"
         )
 
 
@@ -51,36 +76,52 @@ def package_digest(path: Path) -> str:
     if path.is_file():
         return file_digest(path)
     with opened(path) as folder:
-        return file_digest(folder / "SHA256SUMS")
+        return file_digest(folder / DIGESTS)
 
 
 def description(folder: Path) -> dict[str, Any]:
     """Read a package's `edgeprune.json`.
 
     Raises:
-        IntegrityError: The file can't be read.
+        IntegrityError: The file can't be used.
         SchemaVersionError: The file has a schema_version that this edgeprune doesn't read.
     """
-    return read(folder / "edgeprune.json")
+    return _read(package_files.description, folder)
 
 
-def _unpack(path: Path, folder: Path) -> Path:
+def goldens(folder: Path) -> dict[str, Any]:
+    """Read a package's `goldens.json`.
+
+    Raises:
+        IntegrityError: The file can't be used.
+        SchemaVersionError: The file has a schema_version that this edgeprune doesn't read.
+    """
+    return _read(package_files.goldens, folder)
+
+
+def is_licence(name: str) -> bool:
+    """Tell whether a package may hold a file of this name as its model's licence."""
+    return _LICENCE.fullmatch(name) is not None and not name.endswith((".", " "))
+
+
+@contextlib.contextmanager
+def usable(what: str) -> Iterator[None]:
+    """Turn what libraries raise into an IntegrityError, while they are given a package's files.
+
+    Args:
+        what: What the message begins with.
+    """
     try:
-        with gzip.open(path) as whole:  # tarfile stops at a header it can't read, before the checksum at the end
-            while whole.read(1 << 20):
-                pass
-        with tarfile.open(path) as archive:
-            archive.extractall(folder, filter="data")
-    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
-        raise IntegrityError(f"{path} is not a whole .tar.gz archive: {error}") from error
-    found = list(folder.glob("*/SHA256SUMS"))
-    if len(found) != 1:
-        raise UsageError(f"{path} holds no package; give a folder or .tar.gz that edgeprune build wrote")
-    return found[0].parent
+        yield
+    except (EdgepruneError, KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # a panic in tokenizers is no Exception
+        said = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise IntegrityError(f"{what}: {said[:300]}") from error
 
 
 def check_digests(folder: Path, shown: str) -> int:
-    """Check that a package's files are as they were made, and count them.
+    """Check that a package holds what it must, all as it was made, and count its files.
 
     Args:
         folder: The package's folder.
@@ -90,59 +131,64 @@ def check_digests(folder: Path, shown: str) -> int:
         The number of files that SHA256SUMS lists.
 
     Raises:
-        IntegrityError: A file is missing, added or changed.
+        IntegrityError: A file is missing, added or changed, or packages have no such file.
     """
-    expected = {}
-    for line in (folder / "SHA256SUMS").read_text(encoding="utf-8", errors="replace").splitlines():
-        match = _SUM_LINE.match(line)
-        if match is None:
-            raise IntegrityError(
-                f"{shown}: SHA256SUMS has the line {line[:80]!r}, which is not a digest and a file name"
-            )
-        expected[match.group(2)] = match.group(1)
-    found = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()} - {"SHA256SUMS"}
-    # Python writes these when run.py is used from inside the package.
-    found = {name for name in found if not name.startswith("__pycache__/")}
+    expected = _expected(folder, shown)
+    found = {path.name for path in folder.iterdir()} - {DIGESTS}
     for name in sorted(set(expected) | found):
         if name not in found:
-            raise IntegrityError(f"{shown}: {name} is missing; unpack the archive again")
-        if name not in expected:
-            raise IntegrityError(f"{shown}: {name} doesn't belong to the package; remove it")
-        if file_digest(folder / name) != expected[name]:
+            raise IntegrityError(f"{shown}: {_quoted(name)} is missing; unpack the archive again")
+        if name not in expected or not _belongs(name):
+            raise IntegrityError(f"{shown}: {_quoted(name)} doesn't belong to the package; {_remedy(name)}")
+        path = folder / name
+        if path.is_symlink() or not path.is_file():
+            raise IntegrityError(f"{shown}: {name} is not a file of its own; unpack the archive again")
+        if file_digest(path) != expected[name]:
             raise IntegrityError(
-                f"{shown}: {name} was changed: its SHA-256 is not the one in SHA256SUMS; unpack the archive again"
+                f"{shown}: {name} was changed: its SHA-256 is not the one in {DIGESTS}; unpack the archive again"
             )
+    lacking = sorted(_ALWAYS - found) or ([] if found & _READERS else [" or ".join(sorted(_READERS))])
+    if lacking:
+        raise IntegrityError(
+            f"{shown}: it has no {lacking[0]}, which every package has; use the edgeprune that made it"
+        )
     return len(expected)
 
 
-def read(path: Path) -> dict[str, Any]:
-    """Read one of a package's JSON files.
+def _expected(folder: Path, shown: str) -> dict[str, str]:
+    """Name to digest, as SHA256SUMS has them."""
+    path = folder / DIGESTS
+    if path.is_symlink() or path.stat().st_size > _MOST_DIGESTS_BYTES:
+        raise IntegrityError(f"{shown}: {DIGESTS} is no list of a package's files; unpack the archive again")
+    expected: dict[str, str] = {}
+    for line in path.read_text(encoding="utf-8", errors="replace").removesuffix("\n").split("\n"):
+        match = _SUM_LINE.fullmatch(line)
+        if match is None or match.group(2) in expected:
+            raise IntegrityError(
+                f"{shown}: {DIGESTS} has the line {line[:80]!r}, which is not a digest and the name of one more file"
+            )
+        expected[match.group(2)] = match.group(1)
+    return expected
 
-    Raises:
-        IntegrityError: The file can't be read.
-        SchemaVersionError: The file has a schema_version that this edgeprune doesn't read.
-    """
+
+def _belongs(name: str) -> bool:
+    return name in _ALWAYS | _READERS or is_licence(name) or _WEIGHTS.fullmatch(name) is not None
+
+
+def _quoted(name: str) -> str:
+    return name if name.isprintable() and len(name) <= 80 else package_files.short(name)
+
+
+def _remedy(name: str) -> str:
+    if name == "__pycache__":
+        return "Python writes it where run.py is imported, and runs what is in it: remove it, and import with python -B"
+    return "remove it"
+
+
+def _read(read: Callable[[Path], dict[str, Any]], folder: Path) -> dict[str, Any]:
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise IntegrityError(f"{path.name} can't be read: {error}") from error
-    if content.get("schema_version") != _SCHEMA_VERSION:
-        raise SchemaVersionError(
-            f"{path.name} has schema_version {content.get('schema_version')}, but this edgeprune reads {_SCHEMA_VERSION}; use "
-            f"the edgeprune that wrote it"
-        )
-    return content
-
-
-def archive(folder: Path, path: Path) -> None:
-    """Write `folder` as a .tar.gz whose bytes depend on the folder's name and content alone."""
-    with (
-        path.open("wb") as raw,
-        gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0, compresslevel=6) as packed,
-        tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive,
-    ):
-        for file in sorted(folder.rglob("*")):
-            info = tarfile.TarInfo(file.relative_to(folder.parent).as_posix())
-            info.size, info.mode, info.mtime = file.stat().st_size, 0o644, 0
-            with file.open("rb") as content:
-                archive.addfile(info, content)
+        return read(folder)
+    except package_files.OtherSchemaError as error:
+        raise SchemaVersionError(str(error)) from error
+    except package_files.PackageError as error:
+        raise IntegrityError(str(error)) from error

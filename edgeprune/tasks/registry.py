@@ -8,10 +8,13 @@ the table:
 """
 
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from pkgutil import resolve_name
+from types import ModuleType
 from typing import TYPE_CHECKING, Literal
 
+from edgeprune.base.errors import IntegrityError
 from edgeprune.data.table import Columns
 
 if TYPE_CHECKING:
@@ -31,6 +34,7 @@ __all__ = [
     "TaskEntry",
     "TaskName",
     "load_reader",
+    "ondevice_modules",
     "resolve_spec",
     "task_for",
 ]
@@ -162,6 +166,23 @@ def load_reader(name: TaskName, folder: Path, max_length: int | None) -> "Reader
 
     assert max_length is not None  # noqa: S101 (a task on texts always has one)
     return load_text_reader(folder, max_length)
+
+
+def ondevice_modules(task: str) -> tuple[ModuleType, ModuleType]:
+    """Import what makes the inputs of a package's model and what reads its outputs, by the task that the package names.
+
+    Raises:
+        IntegrityError: It names none that is handled here.
+    """
+    entry = next((entry for name, entry in TASKS.items() if name == task), None)
+    if entry is None:
+        raise IntegrityError(
+            f"the package is for {task[:80]!r}, which is no task of this edgeprune; use the one that made it"
+        )
+    preprocess, postprocess = (
+        import_module(f"edgeprune.ondevice.{one}") for one in (entry.preprocess, entry.postprocess)
+    )
+    return preprocess, postprocess
 
 
 def _code(name: TaskName) -> "type[Task]":

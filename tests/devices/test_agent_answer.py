@@ -12,7 +12,7 @@ from edgeprune.devices.protocol import Answer, ModelTimes, Request
 from tests.support.agent_requests import asked
 
 DEVICE = json.dumps(FAKE_DEVICE.record()) + "\n"
-TIMES = '{"kind": "samples", "name": "final", "ns": [1, 2]}\n'
+TIMES = '{"kind": "samples", "name": "final", "ns": [1, 2, 3]}\n'
 
 
 def answer(code: int, out: str = "", err: str = "") -> "subprocess.CompletedProcess[str]":
@@ -33,7 +33,7 @@ def complaint(done: "subprocess.CompletedProcess[str]", request: Request | None 
 
 def test_lines_are_answers_and_what_a_login_shell_says_is_none() -> None:
     found = read(answer(0, f"Welcome!\n{DEVICE}{TIMES}Bye!\n"))
-    assert found == [FAKE_DEVICE, ModelTimes(name="final", ns=[1, 2])]
+    assert found == [FAKE_DEVICE, ModelTimes(name="final", ns=[1, 2, 3])]
 
 
 @pytest.mark.parametrize(
@@ -90,6 +90,36 @@ def test_an_agent_that_failed_is_a_sentence(done: "subprocess.CompletedProcess[s
             "a line of kind 'memory' to a request of mode 'latency'",
         ),
         (TIMES, "no line of kind 'device'"),
+        (DEVICE + '{"kind": null}', "a line of kind 'None', which"),
+        (DEVICE + '{"kind": {"kind": "samples"}}', "a line of kind "),
+        (DEVICE + '{"kind": ' + "[" * 100_000 + "]" * 100_000 + "}", '\'{"kind": [[[['),
+        (DEVICE + '{"a":' * 100_000 + "1" + "}" * 100_000, '\'{"a":{"a":'),
+        (
+            DEVICE + TIMES.replace("[1, 2, 3]", "[[[[1]]]]"),
+            "a line of kind 'samples' whose ns.0 should be a valid integer",
+        ),
+        (DEVICE.replace('"arch": "x86_64", ', ""), "a line of kind 'device' that lacks arch"),
+        (
+            DEVICE.replace('"cores": 2', '"cores": 0'),
+            "a line of kind 'device' whose cores should be greater than or equal",
+        ),
+        (DEVICE.replace('"cores": 2', f'"cores": {10**30}'), "a line of kind 'device' whose cores should be less than"),
+        (
+            DEVICE + TIMES.replace("[1, 2, 3]", "[1, 0, 3]"),
+            "a line of kind 'samples' whose ns.1 should be greater than",
+        ),
+        (
+            DEVICE + TIMES.replace("[1, 2, 3]", "[1, -2, 3]"),
+            "a line of kind 'samples' whose ns.1 should be greater than",
+        ),
+        (DEVICE + TIMES.replace("[1, 2, 3]", "[NaN]"), "a line of kind 'samples' whose ns.0 should be a valid integer"),
+        (DEVICE + TIMES.replace("[1, 2, 3]", "[]"), "a line of kind 'samples' that tells of 0 where 3 were asked"),
+        (DEVICE + TIMES + TIMES, "2 lines of kind 'samples' where one belongs"),
+        (DEVICE + DEVICE + TIMES, "2 lines of kind 'device' where one belongs"),
+        (
+            DEVICE + TIMES + TIMES.replace("final", "other"),
+            "a line of kind 'samples' for 'other', which it wasn't asked",
+        ),
         (DEVICE, "no line of kind 'samples' for 'final'"),
         (DEVICE + TIMES.replace("final", "dense"), "no line of kind 'samples' for 'final'"),
     ],
@@ -102,7 +132,13 @@ def test_a_malformed_answer_is_one_sentence_with_the_place_the_kind_and_the_faul
 
 def test_a_long_line_is_not_shown_whole() -> None:
     long = "x" * 10_000
-    for out in (f'{{"a": "{long}"}}', f'{{"kind": "samples", "name": "a", "ns": "{long}"}}', long):
+    for out in (
+        f'{{"kind": "{long}"}}',
+        f'{{"kind": "error", "{long}": 1}}',
+        f'{{"a": "{long}"}}',
+        f'{{"kind": "samples", "name": "a", "ns": "{long}"}}',
+        long,
+    ):
         assert len(complaint(answer(0, out))) < 300
 
 
@@ -112,12 +148,12 @@ def test_a_long_line_is_not_shown_whole() -> None:
         ("load", {"kind": "loaded", "name": "final", "error": None}),
         ("outputs", {"kind": "outputs", "name": "final", "values": [[1.5]], "shapes": [[1]], "sha256": ""}),
         ("answers", {"kind": "answers", "name": "final", "ns": [1]}),
-        ("throughput", {"kind": "throughput", "name": "final", "runs": [1], "ns": [1]}),
+        ("throughput", {"kind": "throughput", "name": "final", "runs": [1, 0], "ns": [1, 2]}),
         ("memory", {"kind": "memory", "name": "final", "peak_bytes": None}),
     ],
 )
 def test_each_mode_has_its_own_kind_of_line(mode: str, line: dict[str, object]) -> None:
-    request = asked(mode, batches={"final": []})
+    request = asked(mode, batches={"final": [{"input_ids": [[1]]}]})
     assert read(answer(0, DEVICE + json.dumps(line)), request)[1].record() == line
     assert f"no line of kind '{line['kind']}' for 'final'" in complaint(answer(0, DEVICE), request)
     assert "'samples' to a request" in complaint(answer(0, DEVICE + TIMES), request)
@@ -125,5 +161,40 @@ def test_each_mode_has_its_own_kind_of_line(mode: str, line: dict[str, object]) 
 
 def test_what_no_number_tells_is_an_output_all_the_same() -> None:
     line = '{"kind": "outputs", "name": "final", "values": [[NaN, -Infinity]], "shapes": [[2]], "sha256": ""}'
-    found = read(answer(0, DEVICE + line), asked("outputs"))[1].record()
+    found = read(answer(0, DEVICE + line), asked("outputs", batches={"final": [{"input_ids": [[1]]}]}))[1].record()
     assert str(found["values"]) == "[[nan, -inf]]"
+
+
+@pytest.mark.parametrize(
+    ("mode", "line", "message"),
+    [
+        ("throughput", '"runs": [1], "ns": [1]', "tells of 1 where 2 were asked"),
+        ("throughput", '"runs": [1, 1], "ns": [1]', "tells of 1 where 2 were asked"),
+        ("throughput", '"runs": [1, 1], "ns": [1, 0]', "whose ns.1 should be greater than"),
+        ("outputs", '"values": [[1.0]], "shapes": [[1], [1], [1]], "sha256": ""', "tells of 1 where 3 were asked"),
+        (
+            "outputs",
+            '"values": [[1.0], [1.0], [1.0]], "shapes": [[1], [2], [1]], "sha256": ""',
+            "whose values don't have its shapes",
+        ),
+        ("memory", '"peak_bytes": -1', "whose peak_bytes should be greater than or equal to 0"),
+    ],
+)
+def test_a_line_that_tells_of_more_or_less_than_was_asked(mode: str, line: str, message: str) -> None:
+    said = complaint(answer(0, f'{DEVICE}{{"kind": "{mode}", "name": "final", {line}}}'), asked(mode))
+    assert message in said
+
+
+def test_what_a_terminal_would_take_as_a_command_is_not_shown() -> None:
+    for done in (
+        answer(2, err="\x1b[2Jgone\n"),
+        answer(1, '{"kind": "error", "type": "Fail", "message": "\\u001b[2Jgone"}'),
+        answer(0, DEVICE + '{"kind": "error", "message": "x", "\\u001b[2J": 1, "type": "x"}'),
+    ):
+        assert "\x1b" not in complaint(done)
+
+
+def test_a_fact_that_is_no_number_is_refused() -> None:
+    facts = dict.fromkeys(("governor", "temperature_c", "throttle_events", "load_1min", "quota_cores", "affinity"))
+    line = json.dumps({"kind": "conditions", "moment": "before", **facts, "frequency_mhz": float("nan"), "reasons": {}})
+    assert "frequency_mhz should be a finite number" in complaint(answer(0, DEVICE + line + "\n" + TIMES))

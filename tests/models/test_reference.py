@@ -207,3 +207,63 @@ def test_a_model_that_the_hub_does_not_have_is_refused(hub: Hub):
     (found,) = resolved_elsewhere("online", "org/other", env=hub.env)
     assert found["error"].startswith("org/other is neither a folder here nor a model on the hub: ")
     assert "/api/models/org/other/revision/main" in hub.requests
+
+
+@pytest.mark.parametrize(
+    "name", ["LICENSE", "LICENSE.txt", "vocab.txt", "tokenizer.json", "README.md", "1_Pooling/config.json"]
+)
+def test_a_link_out_of_the_folder_is_refused(folder: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / "secret").write_text("a secret")
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).symlink_to(tmp_path / "secret")
+    with pytest.raises(
+        ModelError, match=r"is a link to a file outside of the model's folder.*; copy the file into the folder"
+    ):
+        resolve_model(str(folder)).digest  # noqa: B018
+
+
+def test_a_folder_in_the_folder_that_is_a_link_is_refused(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "config.json").write_text("{}")
+    (folder / "1_Pooling").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ModelError, match="outside of the model's folder"):
+        resolve_model(str(folder)).files  # noqa: B018
+
+
+def test_links_within_the_folder_to_the_folder_and_of_weights_are_followed(folder: Path, tmp_path: Path) -> None:
+    (folder / "terms").write_text("terms")
+    (folder / "LICENSE").symlink_to("terms")
+    (folder / "model.safetensors").rename(tmp_path / "large-disk")
+    (folder / "model.safetensors").symlink_to(tmp_path / "large-disk")
+    (tmp_path / "link").symlink_to(folder)
+    for found in (resolve_model(str(folder)), resolve_model(str(tmp_path / "link"))):
+        assert [path.name for path in found.licences] == ["LICENSE"]
+        assert len(found.files) == 4
+
+
+def test_the_hubs_cache_is_made_of_links(folder: Path, tmp_path: Path) -> None:
+    snapshot, blobs = tmp_path / "models--a--b" / "snapshots" / "1234", tmp_path / "models--a--b" / "blobs"
+    for place in (snapshot, blobs):
+        place.mkdir(parents=True)
+    for number, path in enumerate(folder.iterdir()):
+        path.rename(blobs / str(number))
+        (snapshot / path.name).symlink_to(Path("..", "..", "blobs", str(number)))
+    assert len(resolve_model(str(snapshot)).files) == 3
+
+
+@pytest.mark.parametrize(
+    "name", ["LICENSE\n", "LICENSE\x1b[2J", "LICENSE:a", "LICENSE.", "a\nb.safetensors", "a\u2028.model"]
+)
+def test_a_name_that_no_package_can_have_is_refused(folder: Path, name: str) -> None:
+    (folder / name).write_text("x")
+    with pytest.raises(ModelError) as caught:
+        resolve_model(str(folder)).digest  # noqa: B018
+    assert "rename the file" in str(caught.value)
+    assert str(caught.value).isprintable()
+
+
+def test_what_is_no_file_is_no_licence(folder: Path) -> None:
+    (folder / "LICENSES").mkdir()
+    os.mkfifo(folder / "LICENSE")
+    assert resolve_model(str(folder)).licences == []

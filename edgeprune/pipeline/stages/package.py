@@ -6,6 +6,7 @@ They hold only what the inputs determine: no times, hosts or paths. So the same 
     model.onnx edgeprune.json                  the model, and what is needed to use it
     tokenizer.json | preprocessor_config.json  how texts or images are read
     run.py preprocess.py postprocess.py        texts or images in, answers out
+    package_files.py                           reads edgeprune.json and goldens.json for run.py
     goldens.json                               inputs and outputs that `edgeprune verify` and `run.py --check` replay
     lineage.json                               every ancestor's key and digests
     README.md LICENSE…                         model card; the model's licence if it has one
@@ -14,7 +15,7 @@ They hold only what the inputs determine: no times, hosts or paths. So the same 
 
 import json
 import shutil
-from importlib import import_module, metadata
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,10 +30,10 @@ from edgeprune.profiles.precision import tolerance_elsewhere
 from edgeprune.profiles.session_options import SessionOptions
 from edgeprune.profiles.target import Runtime
 from edgeprune.profiles.variant import Variant, read_variant
+from edgeprune.store.archive import archive
 from edgeprune.store.files import file_records, total_bytes
-from edgeprune.store.package import archive
 from edgeprune.store.records import StageMetrics
-from edgeprune.tasks.registry import POSTPROCESS, PREPROCESS
+from edgeprune.tasks.registry import ondevice_modules
 
 if TYPE_CHECKING:
     from edgeprune.tasks.prepared import Prepared
@@ -41,6 +42,7 @@ __all__ = ["Package", "PackageName"]
 
 _ASSETS = Path(__file__).parents[2] / "ondevice"
 _READER_FILES = ("tokenizer.json", "preprocessor_config.json")
+_CODE = ("run.py", "package_files.py")
 
 
 class PackageName(Frozen):
@@ -100,6 +102,7 @@ class Package(Stage):
 
     def run(self, work: Work) -> StageMetrics:
         from edgeprune.graph.requirements import oldest_runtime
+        from edgeprune.models.oldest_tokenizers import oldest_tokenizers
         from edgeprune.ondevice.run import Model
         from edgeprune.tasks.prepared import open_prepared
 
@@ -116,14 +119,18 @@ class Package(Stage):
         for name in _READER_FILES:
             if (reader / name).is_file():
                 shutil.copyfile(reader / name, folder / name)
-        preprocess, postprocess = PREPROCESS[task.spec.task], POSTPROCESS[task.spec.task]
-        shutil.copyfile(_ASSETS / "run.py", folder / "run.py")
-        shutil.copyfile(_ASSETS / f"{preprocess}.py", folder / "preprocess.py")
-        shutil.copyfile(_ASSETS / f"{postprocess}.py", folder / "postprocess.py")
-        licence_files = [path for path in work.model.files if path.name.startswith("LICENSE")]
-        for path in licence_files:
+        preprocess, postprocess = ondevice_modules(task.spec.task)
+        for name in _CODE:
+            shutil.copyfile(_ASSETS / name, folder / name)
+        for code, name in ((preprocess, "preprocess.py"), (postprocess, "postprocess.py")):
+            shutil.copyfile(str(code.__file__), folder / name)
+        for path in work.model.licences:
             shutil.copyfile(path, folder / path.name)
-        oldest = oldest_runtime(folder / "model.onnx")
+        tokenizer = folder / "tokenizer.json"
+        oldest = {
+            "onnxruntime": oldest_runtime(folder / "model.onnx"),
+            "tokenizers": oldest_tokenizers(tokenizer) if tokenizer.is_file() else None,
+        }
         _write_json(folder / "edgeprune.json", self._description(work, prepared, variant, session, oldest))
         _write_json(folder / "lineage.json", self._lineage(work))
         card = model_card(
@@ -134,7 +141,7 @@ class Package(Stage):
             release=self._name.release,
             target=self._name.target,
             session=session,
-            oldest_runtime=oldest,
+            oldest=oldest,
             goldens=self._config.goldens,
         )
         (folder / "README.md").write_text(card, encoding="utf-8")
@@ -143,8 +150,8 @@ class Package(Stage):
             folder,
             threads=1,
             provider="CPUExecutionProvider",
-            preprocess=import_module(f"edgeprune.ondevice.{preprocess}"),
-            postprocess=import_module(f"edgeprune.ondevice.{postprocess}"),
+            preprocess=preprocess,
+            postprocess=postprocess,
         )
         device = agent.device_info()
         _write_json(
@@ -165,7 +172,12 @@ class Package(Stage):
         return StageMetrics(parameters=made_from.parameters, model_bytes=total_bytes([folder]), metric=made_from.metric)
 
     def _description(
-        self, work: Work, prepared: "Prepared", variant: Variant, session: SessionOptions, oldest: str
+        self,
+        work: Work,
+        prepared: "Prepared",
+        variant: Variant,
+        session: SessionOptions,
+        oldest: dict[str, str | None],
     ) -> dict[str, JsonValue]:
         spec = prepared.task.spec
         unpadded = "unpadded" in variant.rewrites
@@ -184,7 +196,8 @@ class Package(Stage):
             "precision": variant.precision.model_dump(mode="json"),
             "rewrites": list(variant.rewrites),
             "provider": self._runtime.provider,
-            "oldest_onnxruntime": oldest,
+            "oldest_onnxruntime": oldest["onnxruntime"],
+            "oldest_tokenizers": oldest["tokenizers"],
             "session": session.model_dump(mode="json"),
             "licence": licence_of(work.model),
         }

@@ -3,6 +3,7 @@
 import re
 import shlex
 import textwrap
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,7 +44,7 @@ def model_card(
     release: str,
     target: str,
     session: SessionOptions,
-    oldest_runtime: str,
+    oldest: Mapping[str, str | None],
     goldens: int,
 ) -> str:
     """Write a package's README.md.
@@ -57,7 +58,7 @@ def model_card(
         release: The package's release.
         target: The target's name.
         session: The session options that the graph was made and measured with.
-        oldest_runtime: The oldest onnxruntime that can run the graph.
+        oldest: The oldest version of each library that can run the package. None: the package doesn't need that library.
         goldens: How many goldens the package holds.
     """
     from huggingface_hub import ModelCard
@@ -101,7 +102,7 @@ def model_card(
         notes=[_literal(note) for note in dict.fromkeys(notes)],
         licence=_literal(licence_of(work.model) or "not stated by the model"),
         onnxruntime=metadata.version("onnxruntime"),
-        oldest=oldest_runtime,
+        oldest=" and ".join(f"{library} {version}" for library, version in oldest.items() if version is not None),
     )
     return f"{card}\n"
 
