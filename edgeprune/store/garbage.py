@@ -54,7 +54,7 @@ def garbage(store: Store, older_than_days: float | None) -> Iterator[Path]:
                         held.enter_context(FileLock(lock, blocking=False))
                 except Timeout:
                     continue
-                # Only now is it known that no build has just removed it, or has begun to read it.
+                # With the locks held, no build can remove the folder or begin to read it.
                 unused = folder in left or (_last_use(folder) < oldest and folder not in in_use(store.root))
                 if unused and folder.exists():
                     yield folder
