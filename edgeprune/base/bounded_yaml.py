@@ -28,7 +28,7 @@ _LARGEST = 2**63
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """The safe loader (libyaml's where PyYAML was built with it), but it refuses a key given twice in one mapping."""
+    """Load YAML safely (by libyaml where PyYAML was built with it), but refuse a key given twice in one mapping."""
 
 
 def _mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
@@ -74,7 +74,7 @@ def load_yaml(text: str) -> JsonValue:
 
 @dataclass
 class _Extent:
-    """How much a list, a mapping or a value stands for, aliases written out."""
+    """Hold how much a list, a mapping or a value stands for, with aliases written out."""
 
     anchor: str | None
     values: int = 1

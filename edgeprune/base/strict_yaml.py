@@ -202,7 +202,7 @@ def _quoted(value: object) -> str:
 
 
 def _cut(text: str) -> str:
-    """What a message shows of a text that may be long."""
+    """Shorten a text that may be long to what a message shows of it."""
     return text if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN - 1]}…"
 
 

@@ -1,8 +1,8 @@
 """Run the command line: `edgeprune build | compare | benchmark | verify | inspect | targets | pipelines | store`.
 
-Results go to standard output, progress and errors to standard error. Exit codes: 0 all budgets met, 1 fault of ours, 2 bad
-usage, profile or data, 3 latency, memory or size missed, 4 metric missed, 5 parity or integrity failed, 6 target
-unreachable, 7 inconclusive, 8 out of space, not writable or not readable, 130 interrupted.
+Results go to standard output, progress and errors to standard error. Exit codes: 0 all budgets met, 1 fault in
+edgeprune, 2 bad usage, profile or data, 3 latency, memory or size missed, 4 metric missed, 5 parity or integrity
+failed, 6 target unreachable, 7 inconclusive, 8 out of space, not writable or not readable, 130 interrupted.
 """
 
 import json
@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             code = _fail(f"{message.rstrip('.')}; see edgeprune --help", 2, given)
     except (SystemExit, KeyboardInterrupt):
         raise
-    except BaseException as error:  # noqa: BLE001 (a fault of ours, shown whole; a panic in Rust is no Exception)
+    except BaseException as error:  # noqa: BLE001 (a fault in edgeprune, shown whole; a panic in Rust is no Exception)
         traceback.print_exc()
         code = _fail(f"this is a fault in edgeprune; please report it with the traceback above: {error}", 1, given)
     sys.exit(code)

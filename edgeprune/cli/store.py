@@ -74,7 +74,10 @@ def store_gc(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be deleted.")] = False,
     as_json: Json = False,
 ) -> int:
-    """Delete what killed builds left; with --older-than, also what hasn't been used for long."""
+    """Delete what killed builds left behind.
+
+    With --older-than, also delete artifacts that were not used for long.
+    """
     from edgeprune.base.errors import UsageError, storage_errors
     from edgeprune.store.files import total_bytes
     from edgeprune.store.garbage import garbage

@@ -43,7 +43,7 @@ def check_output(output: Path, name: str) -> None:
 
     Raises:
         StorageError: The output folder can't be written.
-        UsageError: The package's place is taken by a folder that edgeprune didn't write.
+        UsageError: The place of the package, or of a file beside it, is taken by something that edgeprune didn't write.
     """
     above = next(folder for folder in [output, *output.absolute().parents] if folder.exists())
     if not above.is_dir() or not os.access(above, os.W_OK):
@@ -51,10 +51,12 @@ def check_output(output: Path, name: str) -> None:
     folder = output / name
     is_empty = folder.is_dir() and not any(folder.iterdir())
     if folder.exists() and not is_empty and not (folder / "SHA256SUMS").is_file():
-        raise UsageError(f"{folder} is there and is not a package of edgeprune's; move it, or choose another --output")
+        raise UsageError(
+            f"{folder} exists and is not a package that edgeprune wrote; move it, or choose another --output"
+        )
     for file in (output / beside for beside in _files(name)):
         if file.is_dir():
-            raise UsageError(f"{file} is a folder, where a file is to be written; move it, or choose another --output")
+            raise UsageError(f"{file} is a folder, but should be a file; move it, or choose another --output")
 
 
 def publish(report: BuildReport, request: BuildRequest, plan: Plan, done: Mapping[str, Done]) -> None:
@@ -64,12 +66,12 @@ def publish(report: BuildReport, request: BuildRequest, plan: Plan, done: Mappin
 
     Raises:
         StorageError: The folder can't be written.
-        UsageError: Something stands in the package's place by now that edgeprune didn't write.
+        UsageError: The package's place was taken meanwhile by something that edgeprune didn't write.
     """
     output, name, package = request.output, plan.name.folder, done["package"].artifact
     with storage_errors(output), _made_ready(output) as new:
         check_output(output, name)
-        # Modes are the user's umask's, not those of the store.
+        # The files get the modes that the umask allows, not those that they have in the store.
         shutil.copytree(package.file(name), new / name, copy_function=shutil.copyfile)
         shutil.copyfile(package.file(f"{name}.tar.gz"), new / f"{name}.tar.gz")
         write_text(new / f"{name}.build.json", report.model_dump_json(indent=2) + "\n")
@@ -88,10 +90,10 @@ def publish(report: BuildReport, request: BuildRequest, plan: Plan, done: Mappin
 
 @contextlib.contextmanager
 def _made_ready(output: Path) -> Iterator[Path]:
-    """Hold the output folder's lock; yield a hidden folder in it, to make everything ready in and to rename it from.
+    """Hold the output folder's lock, and yield a hidden folder in it where everything is made ready before it is renamed.
 
-    The lock lies where things are changed: builds that publish to one folder may have stores of their own. So whatever a
-    build finds of such a folder here, a killed one left.
+    The lock lies in the output folder because builds with different stores may publish to the same folder. Whoever holds
+    it knows that every other hidden folder was left by a killed build.
     """
     output.mkdir(parents=True, exist_ok=True)
     with FileLock(output / ".edgeprune.lock"):
@@ -102,7 +104,7 @@ def _made_ready(output: Path) -> Iterator[Path]:
 
 
 def _replace_folder(new: Path, place: Path, replaced: Path) -> None:
-    """Rename a folder into its place, and what stands there to `replaced`; for a moment there is neither."""
+    """Rename a folder into its place, and what stood there to `replaced`. For a moment there is neither of them."""
     if os.path.lexists(place):
         place.rename(replaced)
     try:
@@ -114,5 +116,5 @@ def _replace_folder(new: Path, place: Path, replaced: Path) -> None:
 
 
 def _files(name: str) -> list[str]:
-    """What may lie beside a package's folder."""
+    """Return the names of the files that may lie beside a package's folder."""
     return [f"{name}.{suffix}" for suffix in ("tar.gz", "build.json", *_BESIDE)]

@@ -100,7 +100,7 @@ def read_report(path: Path) -> BuildReport:
     """Read a `build.json` that was made on this machine or another one.
 
     Raises:
-        UsageError: It is missing, not a build's document, or its verdict isn't what its own budget rows say.
+        UsageError: The file is missing, is not a build's report, or has a verdict that its budget rows don't give.
         SchemaVersionError: Another edgeprune wrote it.
     """
     try:

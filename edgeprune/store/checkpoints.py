@@ -19,7 +19,7 @@ may have several, but their graphs come from one checkpoint."""
 
 
 class _Step(Frozen):
-    """As much of a step in `lineage.json` as is read here."""
+    """Hold as much of a step in `lineage.json` as is read here."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -29,7 +29,7 @@ class _Step(Frozen):
 
 
 class _Lineage(Frozen):
-    """As much of `lineage.json` as is read here."""
+    """Hold as much of `lineage.json` as is read here."""
 
     model_config = ConfigDict(extra="ignore")
 

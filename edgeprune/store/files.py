@@ -76,7 +76,7 @@ def sync(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a whole file or nothing: temporary name that nobody can guess, fsync, rename."""
+    """Write a whole file or nothing: a temporary name that nobody can guess, fsync, rename."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
         with temporary.open("x", encoding="utf-8") as file:  # never through a link that stands there
@@ -101,7 +101,7 @@ def share(folder: Path, *, like: Path) -> None:
 
 
 def total_bytes(paths: Iterable[Path]) -> int:
-    """Size of all files at or below `paths`, in bytes; what is deleted meanwhile counts nothing."""
+    """Sum the sizes of all files at or below `paths`, in bytes. A file that is deleted meanwhile isn't counted."""
     total = 0
     for path in paths:
         inside = (Path(folder, name) for folder, _, names in os.walk(path) for name in names)

@@ -26,10 +26,15 @@ _LEFTOVERS = (
 
 
 def garbage(store: Store, older_than_days: float | None) -> Iterator[Path]:
-    """Folders that a killed process left and, if asked, those not used for so many days.
+    """Yield the folders that a killed process left, and the artifacts that weren't used for some time.
 
-    What a running build holds the lock of, or has read, is never garbage; each folder's own locks are held until the next is
-    asked for, so that no build starts on it in between. A second search of the same store waits for the first to end.
+    A folder whose lock a running build holds is never garbage, nor is an artifact that a running build has read. The locks
+    of each folder are held until the next folder is asked for, so that no build starts on the folder in between. A second
+    search of the same store waits until the first one ends.
+
+    Args:
+        store: The store to search.
+        older_than_days: Yield artifacts that weren't used for this many days; None yields no artifact.
     """
     if not store.root.is_dir():
         return
@@ -49,19 +54,19 @@ def garbage(store: Store, older_than_days: float | None) -> Iterator[Path]:
                         held.enter_context(FileLock(lock, blocking=False))
                 except Timeout:
                     continue
-                # Only now is it known that no build has just removed it, or has begun to read it.
+                # With the locks held, no build can remove the folder or begin to read it.
                 unused = folder in left or (_last_use(folder) < oldest and folder not in in_use(store.root))
                 if unused and folder.exists():
                     yield folder
 
 
 def _last_use(artifact: Path) -> float:
-    """When an artifact was last used, in seconds since 1970; one that is gone counts as used for ever.
+    """Return when an artifact was last used, in seconds since 1970; infinity if it is gone.
 
     Raises:
-        SchemaVersionError: A newer edgeprune wrote it: it isn't this one's to judge.
+        SchemaVersionError: A newer edgeprune wrote it, and this one must not judge it.
     """
-    with contextlib.suppress(IntegrityError):  # a damaged one is anybody's
+    with contextlib.suppress(IntegrityError):  # a damaged one may go
         Store.open(artifact)
     try:
         return (artifact / MANIFEST).stat().st_mtime
@@ -70,7 +75,10 @@ def _last_use(artifact: Path) -> float:
 
 
 def _locks_of(folder: Path, root: Path, by_key: dict[str, list[Path]]) -> list[Path]:
-    """What a process holds that writes or reads this folder; a training's state may be of any stage with its key."""
+    """Return the locks that a process holds while it writes or finds this folder.
+
+    A training's state lies under its key alone, so it may be of any stage with that key.
+    """
     stage, *below = folder.relative_to(root).parts
     key = re.sub(r"^(\.(tmp|old)-)+", "", below[0])
     if len(below) > 1:

@@ -42,8 +42,8 @@ def read_manifest(folder: Path) -> Manifest:
         version = content["schema_version"]
         if version not in (_WITHOUT_DIGEST, SCHEMA_VERSION):
             raise SchemaVersionError(
-                f"{path} has schema_version {version}, this edgeprune reads {SCHEMA_VERSION}; use the edgeprune that wrote it, "
-                f"or another --store"
+                f"{path} has schema_version {version}, but this edgeprune reads {SCHEMA_VERSION}; use the edgeprune "
+                f"that wrote it, or another --store"
             )
         if version != _WITHOUT_DIGEST and content.pop("digest") != _digest(content):
             raise IntegrityError(

@@ -15,6 +15,7 @@ __all__ = ["SCHEMA_VERSION", "Artifact", "Environment", "Key", "Manifest", "Metr
 SCHEMA_VERSION = 2
 
 Key = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+"""The content address of an artifact: a SHA-256, as hexadecimal."""
 
 
 class Metric(Frozen):
@@ -69,7 +70,7 @@ class Manifest(Frozen):
     stage: str
     key: Key
     parents: dict[str, Key]
-    """Role to key."""
+    """The key of each parent artifact, by the parent's role."""
     config: dict[str, JsonValue]
     files: tuple[FileRecord, ...]
     metrics: StageMetrics

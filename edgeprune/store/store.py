@@ -3,7 +3,7 @@
     <store>/<stage>/<key>/manifest.json    beside the artifact's files
     <store>/benchmark/<key>/<run id>/      measurements: many runs under one key (regression too)
     <store>/partial/<key>/                 a training's resume state, gone when the stage is done
-    <store>/locks/<stage>-<key>.lock       one writer a key, one measurement at a time
+    <store>/locks/<stage>-<key>.lock       one writer per key, one measurement at a time
     <store>/locks/in-use/                  what running builds read
 
 An artifact is there whole or not at all: it is written into a hidden folder beside its place, fsynced and renamed. The
@@ -36,7 +36,7 @@ MEASURING = "local"
 """The name that takes a key's place in the one lock that all measurements of a store share."""
 
 MEASUREMENTS = ("benchmark", "regression")
-"""Stages whose every run is kept."""
+"""Stages that keep every run."""
 
 
 def default_store() -> Path:
@@ -95,7 +95,7 @@ class Store:
 
     @contextlib.contextmanager
     def in_use(self) -> Iterator[None]:
-        """Inside, what is found or made here stays in the store, whoever collects garbage."""
+        """Keep everything that this store object finds or makes inside the block from being collected as garbage."""
         with contextlib.ExitStack() as until_unused:
             with storage_errors(self.root):
                 self._list = until_unused.enter_context(listing(self.root))
@@ -105,12 +105,12 @@ class Store:
                 self._list = lambda _: None
 
     def find(self, stage: str, key: str) -> Artifact | None:
-        """The artifact, checked as `checked` does, or None if it isn't there; the caller holds the key's lock.
+        """Find an artifact and check it as `checked` does; None if it isn't there. The caller holds the key's lock.
 
-        What is left of the training that made it is deleted: a build may be killed before it does so.
+        What is left of the training that made the artifact is deleted: a build may be killed before it does so.
 
         Raises:
-            IntegrityError: It is there, but is not what was made under this key.
+            IntegrityError: The artifact is there, but is not what was made under this key.
             SchemaVersionError: A newer edgeprune wrote it.
         """
         folder = self.folder(stage, key)
@@ -121,7 +121,7 @@ class Store:
         return artifact
 
     def checked(self, folder: Path, stage: str, key: str) -> Artifact:
-        """The artifact, or the run of a measurement, in `folder`, every file checked against its digest.
+        """Open the artifact, or the run of a measurement, in `folder`, and check every file against its digest.
 
         Raises:
             IntegrityError: A file is missing, added or changed, or the manifest is damaged or another artifact's.
@@ -134,7 +134,7 @@ class Store:
             raise IntegrityError(
                 f"{folder} is damaged: its files are not those that its manifest names; delete the folder and build again"
             )
-        # The manifest's time says when the artifact was last used; another user's can't be set, and needn't.
+        # The manifest's time says when the artifact was last used. The time of another user's manifest can't be set.
         with contextlib.suppress(PermissionError):
             os.utime(folder / MANIFEST)
         return artifact
@@ -151,18 +151,18 @@ class Store:
 
     @classmethod
     def _named(cls, folder: Path, stage: str, key: str) -> Artifact:
-        """The artifact in `folder`, which must be of this stage and key."""
+        """Open the artifact in `folder`, which must be of this stage and key."""
         artifact = cls.open(folder)
         found = artifact.manifest.stage, artifact.manifest.key
         if found != (stage, key):
             raise IntegrityError(
-                f"{folder} is damaged: its manifest is of {found[0]} {found[1][:12]}, expected {stage} {key[:12]}; delete the "
-                f"folder and build again"
+                f"{folder} is damaged: its manifest is of {found[0]} {found[1][:12]}, but should be of {stage} {key[:12]}; delete "
+                f"the folder and build again"
             )
         return artifact
 
     def recorded_digest(self, stage: str, key: str, name: str) -> str | None:
-        """SHA-256 of a file of an artifact, as its manifest has it; None: there is none, or none that can be believed."""
+        """Return the SHA-256 that an artifact's manifest has of a file; None if there is none that can be believed."""
         with contextlib.suppress(IntegrityError, StopIteration):
             return self._named(self.folder(stage, key), stage, key).digest(name)
         return None
@@ -207,7 +207,7 @@ class Store:
                 yield path.parent
 
     def artifacts(self) -> Iterator[Artifact]:
-        """Yield every readable artifact and every run of a measurement, digests not checked."""
+        """Yield every readable artifact and every run of a measurement. Their digests are not checked."""
         for folder in self.places():
             with contextlib.suppress(IntegrityError):
                 yield self.open(folder)

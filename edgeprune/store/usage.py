@@ -19,14 +19,14 @@ __all__ = ["in_use", "listing"]
 
 @contextlib.contextmanager
 def listing(root: Path) -> Iterator[Callable[[Path], None]]:
-    """Begin a list that is gone afterwards; yield what adds a folder below the store `root` to it."""
+    """Begin a list for one build, and yield what adds a folder below the store `root` to it. It is deleted afterwards."""
     place = root / "locks" / "in-use"
     place.mkdir(parents=True, exist_ok=True)
     token = secrets.token_hex(8)
     lock, path = place / f"{token}.lock", place / f"{token}.list"
     with FileLock(lock):
         try:
-            # Only now: a list whose lock is free is taken for a killed build's.
+            # The list comes after its lock: a list whose lock is free is taken for a killed build's.
             with path.open("x", encoding="utf-8") as file:
 
                 def add(folder: Path) -> None:
@@ -40,7 +40,7 @@ def listing(root: Path) -> Iterator[Callable[[Path], None]]:
 
 
 def in_use(root: Path) -> set[Path]:
-    """Give the folders that running builds have listed; what killed builds left of their lists is deleted."""
+    """Return the folders that running builds have listed, and delete the lists that killed builds left."""
     found: set[Path] = set()
     for path in (root / "locks" / "in-use").glob("*.list"):
         lock = path.with_suffix(".lock")

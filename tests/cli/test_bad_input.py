@@ -435,7 +435,7 @@ def test_a_manifest_of_a_newer_schema(built: Built, tmp_path: Path) -> None:
     path = edit_manifest(built, store, lambda content: content.update(schema_version=3, something_new=True))
     before = path.read_bytes()
     done = call(*built.arguments, "--store", store, "--output", tmp_path / "dist", "--json")
-    refused(done, 2, f"{path} has schema_version 3, this edgeprune reads 2", "--store")
+    refused(done, 2, f"{path} has schema_version 3, but this edgeprune reads 2", "--store")
     assert path.read_bytes() == before, "it is not ours to replace"
     for command in (["store", "list"], ["store", "gc", "--older-than", "0"]):
         refused(call(*command, "--store", store), 2, "schema_version 3")

@@ -248,6 +248,7 @@ def test_name_release_and_output_name_the_package(built: Built, tmp_path: Path) 
     assert done.code == 0
     assert done.document["package"]["path"] == str(tmp_path / "a" / "b" / "reviews-2.0.1-rc1-board")
     assert sorted(path.name for path in (tmp_path / "a" / "b").iterdir()) == [
+        ".edgeprune.lock",
         "reviews-2.0.1-rc1-board",
         "reviews-2.0.1-rc1-board.build.json",
         "reviews-2.0.1-rc1-board.tar.gz",
@@ -747,7 +748,11 @@ def test_store_list_and_size(built: Built, tmp_path: Path) -> None:
 
 def test_store_gc_deletes_what_killed_builds_left_and_nothing_else(built: Built, tmp_path: Path) -> None:
     store = built.copied_store(tmp_path)
-    before = sorted(path for path in store.rglob("*") if path.is_file())
+
+    def files() -> list[Path]:
+        return sorted(path for path in store.rglob("*") if path.is_file() and path.suffix != ".lock")
+
+    before = files()
     key = "0" * 64
     run = store / "benchmark" / built.report["stages"][-1]["key"] / ".tmp-20200101T000000-1"
     left = [store / "export" / f".tmp-{key}", store / "prepare" / f".old-{key}", store / "partial" / key, run]
@@ -759,7 +764,7 @@ def test_store_gc_deletes_what_killed_builds_left_and_nothing_else(built: Built,
     assert (dry["size_bytes"], dry["dry_run"]) == (40, True)
     assert all(folder.is_dir() for folder in left)
     assert call("store", "gc", "--store", store).code == 0
-    assert sorted(path for path in store.rglob("*") if path.is_file()) == before
+    assert files() == before
     assert not any(folder.exists() for folder in left)
     assert list((store / "partial").iterdir()) == []
 

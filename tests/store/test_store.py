@@ -211,9 +211,11 @@ def test_two_artifacts_in_each_others_place_are_refused(store: Store):
     other.rename(one)
     (store.root / "aside").rename(other)
     for key, found in ((KEY, OTHER), (OTHER, KEY)):
-        with pytest.raises(IntegrityError, match=f"its manifest is of export {found[:12]}, expected export {key[:12]}"):
+        with pytest.raises(
+            IntegrityError, match=f"its manifest is of export {found[:12]}, but should be of export {key[:12]}"
+        ):
             store.find("export", key)
-        with pytest.raises(IntegrityError, match="expected export"):
+        with pytest.raises(IntegrityError, match="but should be of export"):
             store.by_key(key)
         assert store.recorded_digest("export", key, "model.onnx") is None
 

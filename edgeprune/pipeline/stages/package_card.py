@@ -26,10 +26,10 @@ __all__ = ["licence_of", "model_card"]
 
 _TEMPLATE = Path(agent.__file__).parent / "model_card.md"
 _SPECIAL = re.compile(r"[\\`*\[\]<>|~&$#@]|(?<![^\W_])_|_(?![^\W_])|:(?=//)|(?<=www)\.", re.IGNORECASE)
-"""Characters that mean something in Markdown, or make a link of what stands around them; an underscore does at the edge of a
-word."""
+"""Characters that mean something in Markdown, or that make a link of an address. An underscore means something only at the
+edge of a word."""
 _JOINERS = "\u200c\u200d"
-"""They print nothing, but several scripts spell words with them."""
+"""Characters that print nothing, but that several scripts need to spell words."""
 _LONGEST_CARD = 1_000_000
 _LONGEST_LICENCE = 200
 _REQUIRES = {"text": "onnxruntime tokenizers numpy", "image": "onnxruntime pillow numpy"}
@@ -148,12 +148,12 @@ def _card_data(task: TaskName, metric: Metric, *, name: str, licence: str | None
 
 
 def _literal(text: str) -> str:
-    """Text as Markdown that shows it as it is, in a line or a table's cell: names and labels are whatever users call them."""
+    """Write a text as Markdown that shows it unchanged, in a line or a table's cell. Names may be any text."""
     return _SPECIAL.sub(r"\\\g<0>", _printable(" ".join(text.split())))
 
 
 def _printable(text: str) -> str:
-    """Text with a code in the place of every character that prints nothing: terminals obey some, others turn a line round."""
+    """Replace every character that prints nothing by its code: terminals obey some, and others turn a line round."""
     return "".join(
         one if one.isprintable() or one in _JOINERS else one.encode("unicode_escape").decode() for one in text
     )
