@@ -39,7 +39,8 @@ def contents_of(folder: Path, described: Mapping[str, Any], inputs: Sequence[str
     module, _ = ondevice_modules(described["task"])
     if inputs is not None:
         try:
-            return list(module.contents(inputs, described))
+            with usable(f"{folder.name}: the inputs can't be read", ValueError):
+                return list(module.contents(inputs, described))
         except ValueError as error:
             raise UsageError(f"the inputs can't be read: {error}") from error
     with usable(f"{folder.name}: goldens.json can't be used"):
@@ -67,7 +68,8 @@ def package_load(
     with usable(f"{folder.name}: the inputs can't be read"):
         inputs = module.Inputs(folder, described)
     try:
-        feeds = [inputs.feed(inputs.encode(content)) for content in contents]
+        with usable(f"{folder.name}: the inputs can't be read", ValueError):
+            feeds = [inputs.feed(inputs.encode(content)) for content in contents]
         feeds = [_of_length(feed, target.workload.lengths, described) for feed in feeds]
         groups, longest = draw(
             range(len(feeds)),

@@ -146,6 +146,12 @@ def _fault(value, shape, place):
     return next((fault for fault in faults if fault is not None), None)
 
 
+def first_line(error):
+    """What a library's exception says, as one line of a message; what a terminal would take as a command is left out."""
+    text = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return "".join(one if one.isprintable() else "?" for one in text[:300])
+
+
 def short(value):
     """A value as a message quotes it."""
     text = repr(value)

@@ -160,11 +160,10 @@ def _told(what, *passing):
     """Inside, whatever a library raises becomes a PackageError; tokenizers' panics are no Exception."""
     try:
         yield
-    except (PackageError, KeyboardInterrupt, SystemExit, *passing):
+    except (PackageError, KeyboardInterrupt, SystemExit, GeneratorExit, *passing):
         raise
     except BaseException as error:
-        said = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise PackageError("%s: %s" % (what, said[:300])) from error
+        raise PackageError("%s: %s" % (what, files.first_line(error))) from error
 
 
 def _require(library, oldest):
@@ -214,6 +213,11 @@ def _shown(record):
     return line if same else json.dumps(record)
 
 
+def _contents(model, given):
+    with _told("the inputs can't be read", ValueError):
+        yield from model.preprocess.contents(given, model.config)
+
+
 def _run(arguments):
     model = Model(Path(__file__).resolve().parent)
     if arguments.check:
@@ -223,7 +227,7 @@ def _run(arguments):
         print("goldens: %s" % ("%d failed" % len(faults) if faults else "ok"), flush=True)
         return 5 if faults else 0
     given = arguments.inputs or (lines(sys.stdin.buffer) if sys.stdin else ())
-    for content in model.preprocess.contents(given, model.config):
+    for content in _contents(model, given):
         print(_shown({model.preprocess.KIND: content, **model.answer(content)}), flush=True)
     return 0
 

@@ -105,19 +105,21 @@ def is_licence(name: str) -> bool:
 
 
 @contextlib.contextmanager
-def usable(what: str) -> Iterator[None]:
+def usable(what: str, *passing: type[Exception]) -> Iterator[None]:
     """Turn what libraries raise into an IntegrityError, while they are given a package's files.
 
     Args:
         what: What the message begins with.
+        passing: Exceptions that are raised as they are.
     """
     try:
         yield
     except (EdgepruneError, KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # a panic in tokenizers is no Exception
-        said = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise IntegrityError(f"{what}: {said[:300]}") from error
+        if isinstance(error, passing):
+            raise
+        raise IntegrityError(f"{what}: {package_files.first_line(error)}") from error
 
 
 def check_digests(folder: Path, shown: str) -> int:

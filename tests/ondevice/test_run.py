@@ -234,6 +234,10 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "no labels": lambda package: edit(package / "edgeprune.json", lambda content: content.update(labels=[])),
     "no length": lambda package: edit(package / "edgeprune.json", lambda content: content.pop("max_length")),
     "no pair": lambda package: edit(package / "edgeprune.json", lambda content: content.update(pair=True)),
+    "no word of pairs": lambda package: edit(package / "edgeprune.json", lambda content: content.pop("pair")),
+    "what a terminal would take as a command": lambda package: edit(
+        package / "edgeprune.json", lambda content: content.update(outputs=["\x1b[2J"])
+    ),
     "no such truncation": lambda package: edit(
         package / "edgeprune.json", lambda content: content.update(truncation="magic")
     ),
@@ -262,6 +266,7 @@ def test_damage_behind_right_digests_is_one_sentence(package: Path, damage: str)
     verified = call("verify", package)
     assert verified.code == 5
     assert len(verified.complaints) == 1
+    assert "\x1b[2J" not in verified.err
     if "task" not in damage:  # run.py has its task's code beside it
         checked = run_here(package, "--check")
         assert checked.code == 5
