@@ -194,12 +194,17 @@ def architecture_of(config: PreTrainedConfig) -> Architecture:
         ModelError: The family isn't in the table, the model is a decoder, or its layers are shared in several groups.
     """
     known = require_known(config.model_type)
-    if getattr(config, "is_decoder", False) or getattr(config, "is_encoder_decoder", False):
+    if any(getattr(config, name, False) for name in ("is_decoder", "is_encoder_decoder", "add_cross_attention")):
         raise ModelError(f"{_PRUNED}; this is a {config.model_type!r} decoder")
     if known.shared and (config.num_hidden_groups, config.inner_group_num) != (1, 1):
         raise ModelError(
             f"edgeprune prunes a {config.model_type!r} model only if all its layers share their weights; this one has "
             f"{config.num_hidden_groups} groups of {config.inner_group_num}"
+        )
+    if known.positions_after_padding and config.pad_token_id is None:
+        raise ModelError(
+            f"a {config.model_type!r} model counts its positions from the padding token's id; name it in config.json "
+            f"(pad_token_id)"
         )
     return known
 

@@ -6,23 +6,23 @@ fit its config. `load_checkpoint` can: it makes the model on the meta device, re
 shape with the file's, loads the tensors, ties tied weights again, and refuses a model that lacks weights.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
-import torch
-import transformers
 from accelerate import init_empty_weights
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import nn
 from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
+from transformers.activations import ACT2FN
 
 from edgeprune.base.errors import ModelError
 from edgeprune.models.architectures import architecture_of, require_known
+from edgeprune.models.config_file import read_config
+from edgeprune.models.dense import class_named, load_dense, model_errors, some_of
 from edgeprune.models.reader import Reader
 from edgeprune.models.record import PruningRecord, read_pruning, write_pruning
 from edgeprune.models.resize import resize
+from edgeprune.models.weights import read_shapes
 
 __all__ = [
     "count_parameters",
@@ -30,30 +30,44 @@ __all__ = [
     "load_any",
     "load_checkpoint",
     "load_config",
-    "load_dense",
     "load_tokenizer",
     "save_checkpoint",
 ]
 
 _VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model", "tokenizer_config.json")
 
+_RUN_HERE: dict[str, Any] = {
+    "return_dict": True,
+    "output_attentions": False,
+    "output_hidden_states": False,
+    "chunk_size_feed_forward": 0,
+}
+"""Keys of config.json that say how a model is run, not what it is."""
+_ACTIVATIONS = ("hidden_act", "hidden_activation", "activation", "classifier_activation", "pooler_act")
+
 
 def load_config(folder: Path) -> PreTrainedConfig:
     """Load the checkpoint's config. A family that edgeprune doesn't prune is refused.
 
+    How the machine that trained it ran the model (its attention's implementation, what it returned) is left out.
+
     Raises:
-        ModelError: config.json is missing or can't be read, or the architecture is not supported.
+        ModelError: The folder is no checkpoint, config.json can't be used, or the architecture is not supported.
     """
-    if not (folder / "config.json").is_file():
-        raise ModelError(f"{folder} holds no config.json; give a folder with a Hugging Face checkpoint")
+    content = read_config(folder)
+    path = folder / "config.json"
     try:
-        content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        require_known(content.get("model_type"))
-        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        require_known(content["model_type"])
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, **_RUN_HERE)
     except ModelError as error:
-        raise ModelError(f"{folder / 'config.json'} can't be used: {error}") from error
+        raise ModelError(f"{path} can't be used: {error}") from error
     except Exception as error:  # a config class checks its fields with exceptions of its own
-        raise ModelError(f"{folder / 'config.json'} can't be used: {str(error).splitlines()[0]}") from error
+        raise ModelError(f"{path} can't be used: {' '.join(str(error).split())[:200]}") from error
+    config._attn_implementation = None  # noqa: SLF001 (the class chooses one that is here)
+    for name in _ACTIVATIONS:
+        value = getattr(config, name, None)
+        if isinstance(value, str) and value not in ACT2FN:
+            raise ModelError(f"{path} can't be used: {name} is {value[:40]!r}, which is no activation of transformers'")
     architecture_of(config)
     return config
 
@@ -84,34 +98,6 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     return result
 
 
-def load_dense(
-    folder: Path, auto_class: Any, config: PreTrainedConfig, **kwargs: Any
-) -> tuple[PreTrainedModel, frozenset[str]]:
-    """Load a dense checkpoint in fp32, and name the weights that it lacks (they are newly initialised here).
-
-    Raises:
-        ModelError: The weights are pickled or damaged, or the encoder is not whole.
-    """
-    _tensor_names(folder)
-    try:
-        model, info = auto_class.from_pretrained(
-            folder, config=config, dtype=torch.float32, output_loading_info=True, local_files_only=True, **kwargs
-        )
-    except (ValueError, OSError, RuntimeError, SafetensorError) as error:
-        raise ModelError(f"{folder} could not be loaded: {str(error).splitlines()[0]}") from error
-    missing = frozenset(info["missing_keys"])
-    prefix = f"{model.base_model_prefix}."
-    bare = model.base_model is model
-    pooler = architecture_of(config).pooler
-    in_encoder = {name if bare else name.removeprefix(prefix) for name in missing if bare or name.startswith(prefix)}
-    lost = sorted(name for name in in_encoder if pooler is None or not name.startswith(f"{pooler}."))
-    if lost:
-        raise ModelError(
-            f"{folder} lacks {len(lost)} of the encoder's weights, {lost[0]} among them; it is not a whole model"
-        )
-    return model, missing
-
-
 def load_checkpoint(folder: Path, auto_class: Any, **kwargs: Any) -> PreTrainedModel:
     """Load a complete checkpoint, dense or pruned, in fp32 and evaluation mode.
 
@@ -125,16 +111,16 @@ def load_checkpoint(folder: Path, auto_class: Any, **kwargs: Any) -> PreTrainedM
     """
     config = load_config(folder)
     record = read_pruning(folder)
-    names = _tensor_names(folder)
+    names = read_shapes(folder)
     pooler = architecture_of(config).pooler
     bare = (config.architectures or [""])[0].endswith("Model")
     if bare and pooler is not None and not any(f"{pooler}." in name for name in names):
         kwargs["add_pooling_layer"] = False
     if record is None:
-        model, missing = load_dense(folder, auto_class, config, **kwargs)
-        if missing:
-            raise ModelError(f"{folder} lacks the weights {', '.join(sorted(missing))}")
-        return model.eval()
+        dense = load_dense(folder, auto_class, config, **kwargs)
+        if dense.missing:
+            raise ModelError(f"{folder} lacks the weights {some_of(dense.missing)}")
+        return dense.model.eval()
     empty = _empty(auto_class, config, record, **kwargs)
     tensors = load_file(folder / "model.safetensors")
     expected = {name: tuple(value.shape) for name, value in empty.state_dict().items()}
@@ -189,46 +175,21 @@ def count_parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def _named_class(config: PreTrainedConfig) -> Any:
+def _named_class(config: PreTrainedConfig) -> type[PreTrainedModel]:
     name = (config.architectures or ["none"])[0]
-    model_class = getattr(transformers, name, None)
-    if model_class is None:
-        raise ModelError(f"config.json names the architecture {name!r}, which transformers doesn't have")
-    return model_class
+    found = class_named(name)
+    if found is None:
+        raise ModelError(f"config.json names the architecture {name[:80]!r}, which is no model class of transformers'")
+    return found
 
 
 def _empty(auto_class: Any, config: PreTrainedConfig, record: PruningRecord | None, **kwargs: Any) -> PreTrainedModel:
     make = auto_class.from_config if hasattr(auto_class, "from_config") else auto_class._from_config  # noqa: SLF001
     # Buffers are made for real: most are not in the file (position ids), and a meta buffer could not be filled.
     with init_empty_weights(include_buffers=False):
-        model: PreTrainedModel = make(config, **kwargs)
+        with model_errors():
+            model: PreTrainedModel = make(config, **kwargs)
+            model.base_model.get_submodule(architecture_of(config).layers)  # a class of another kind has none
         if record is not None:
             resize(model, record)
     return model
-
-
-def _tensor_names(folder: Path) -> list[str]:
-    """List the names of all tensors.
-
-    Raises:
-        ModelError: The folder holds no readable safetensors.
-    """
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        pickled = [
-            path.name for pattern in ("*.bin", "*.pt", "*.pth", "*.ckpt") for path in sorted(folder.glob(pattern))
-        ]
-        if pickled:
-            raise ModelError(
-                f"{folder} has pickled weights only ({pickled[0]}), which can run code when read; save them as safetensors: "
-                f"AutoModel.from_pretrained(...).save_pretrained(...) on a machine that trusts them"
-            )
-        raise ModelError(f"{folder} holds no model.safetensors; give a folder with a Hugging Face checkpoint")
-    names: list[str] = []
-    for path in files:
-        try:
-            with safe_open(path, framework="pt") as file:
-                names.extend(file.keys())
-        except (SafetensorError, OSError) as error:
-            raise ModelError(f"{path} is damaged or cut short ({error}); fetch it again") from error
-    return names

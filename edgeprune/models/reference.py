@@ -5,7 +5,6 @@ on where it was found. This module is light on purpose: planning a build must no
 """
 
 import hashlib
-import json
 import os
 import re
 from collections.abc import Mapping
@@ -16,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from edgeprune.base.errors import ModelError
+from edgeprune.models.config_file import read_config
+from edgeprune.models.folder_kind import MARKERS, other_weights
 from edgeprune.store.files import file_digest
 
 __all__ = ["ModelSource", "reads_images", "resolve_model"]
@@ -70,18 +71,7 @@ class ModelSource:
         Raises:
             ModelError: config.json is missing, is not JSON, or names no model_type.
         """
-        path = self.folder / "config.json"
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            raise ModelError(
-                f"{self.folder} holds no config.json; give a folder with a Hugging Face checkpoint"
-            ) from error
-        except (OSError, ValueError) as error:
-            raise ModelError(f"{path} can't be read as JSON ({error})") from error
-        if not isinstance(content, dict) or "model_type" not in content:
-            raise ModelError(f"{path} names no model_type; it is not a Hugging Face model's config")
-        return content
+        return read_config(self.folder)
 
 
 def reads_images(config: Mapping[str, Any]) -> bool:
@@ -129,14 +119,18 @@ def _from_package(reference: str) -> ModelSource:
 
 
 def _from_hub(reference: str, *, offline: bool) -> ModelSource:
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import model_info, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     repository, _, revision = reference.partition("@")
     try:
         folder = snapshot_download(
-            repository, revision=revision or None, allow_patterns=list(_PATTERNS), local_files_only=offline
+            repository, revision=revision or None, allow_patterns=[*_PATTERNS, *MARKERS], local_files_only=offline
         )
+        found = None
+        if not offline and not any(Path(folder).glob("*.safetensors")):
+            files = model_info(repository, revision=Path(folder).name).siblings or []
+            found = other_weights(file.rfilename for file in files)
     except LocalEntryNotFoundError as error:
         where = "in the local cache (--offline)" if offline else "in the local cache, and the hub can't be reached"
         raise ModelError(f"{reference} is not {where}; download it first, or give a local folder") from error
@@ -144,4 +138,6 @@ def _from_hub(reference: str, *, offline: bool) -> ModelSource:
         raise ModelError(
             f"{reference} is neither a folder here nor a model on the hub: {str(error).splitlines()[0]}"
         ) from error
+    if found is not None:
+        raise ModelError(f"{reference} has {found}")
     return _checked(ModelSource(Path(folder), repository.replace("/", "-"), reference))

@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from safetensors.numpy import save
 
 from edgeprune.base.errors import ModelError
 from edgeprune.models.reference import resolve_model
@@ -29,12 +31,16 @@ print(json.dumps(found))
 """
 
 
+def weights(value: float) -> bytes:
+    return save({"pooler.dense.bias": np.array([value], np.float32)})
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     path = tmp_path / "my-model"
     path.mkdir()
     (path / "config.json").write_text(CONFIG)
-    (path / "model.safetensors").write_bytes(b"weights")
+    (path / "model.safetensors").write_bytes(weights(0.0))
     (path / "tokenizer.json").write_text("{}")
     return path
 
@@ -85,7 +91,8 @@ def test_the_digest_is_of_the_files_that_matter_wherever_they_are(folder: Path):
 def test_every_file_that_matters_changes_the_digest(folder: Path, name: str):
     before = resolve_model(str(folder)).digest
     (folder / name).parent.mkdir(exist_ok=True)
-    (folder / name).write_text('{"model_type": "bert", "changed": true}')
+    changed = weights(1.0) if name == "model.safetensors" else b'{"model_type": "bert", "changed": true}'
+    (folder / name).write_bytes(changed)
     assert resolve_model(str(folder)).digest != before
 
 

@@ -14,15 +14,16 @@ from pydantic import JsonValue
 from edgeprune.base.errors import DataError, ModelError
 from edgeprune.base.events import Note
 from edgeprune.data.table import SplitName, Table
+from edgeprune.models.config_checks import architecture_named
 from edgeprune.pipeline.stages.base import Stage, Work
 from edgeprune.profiles.pipeline import PrepareConfig
 from edgeprune.store.environment import NumericMode
 from edgeprune.store.records import StageMetrics
-from edgeprune.tasks.registry import IMAGE_TASKS, TaskName
+from edgeprune.tasks.registry import IMAGE_TASKS, TASKS, TAUGHT_ONLY, TaskName
 from edgeprune.tasks.spec import ProblemType, TaskSpec
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedConfig
+    from transformers import PreTrainedConfig, PreTrainedModel
 
     from edgeprune.models.reader import Array, Reader
     from edgeprune.tasks.example import Example
@@ -49,7 +50,7 @@ class Prepare(Stage):
     """
 
     name = "prepare"
-    version = 2
+    version = 3
     libraries: tuple[str, ...] = ("torch", "transformers", "accelerate", "scikit-learn", "tokenizers")
     produces = ("checkpoint/model.safetensors", "task.json", "splits.json", "outputs.safetensors")
 
@@ -90,14 +91,8 @@ class Prepare(Stage):
     def run(self, work: Work) -> StageMetrics:
         from transformers import set_seed
 
-        from edgeprune.models.checkpoint import (
-            count_parameters,
-            load_checkpoint,
-            load_config,
-            load_dense,
-            save_checkpoint,
-        )
-        from edgeprune.models.record import PruningRecord, read_pruning
+        from edgeprune.models.checkpoint import count_parameters, load_config, save_checkpoint
+        from edgeprune.models.record import read_pruning
         from edgeprune.tasks.evaluation import measure, predict_torch
         from edgeprune.tasks.prepared import OUTPUTS, save_outputs, select, write_rows
         from edgeprune.tasks.registry import load_reader, task_for
@@ -112,24 +107,12 @@ class Prepare(Stage):
         rows = _split(tables, work.seed)
         splits = select(tables, rows)
         task = task_for(self._spec(work, config, reader, splits))
+        set_seed(work.seed)
+        model, missing = self._load(work, config, task)
         _warn_of_leaks(task, splits, work)
         references = {name: task.references(table, where=f"the {name} split") for name, table in splits.items()}
         examples = {name: task.encode(reader, table.contents, references[name]) for name, table in splits.items()}
         _warn_of_cut(task, examples, work)
-
-        set_seed(work.seed)
-        record: PruningRecord | None = read_pruning(source)
-        if record is not None:
-            model, missing = load_checkpoint(source, task.auto_class), frozenset[str]()
-        else:
-            for name, value in task.config_overrides().items():
-                setattr(config, name, value)
-            model, missing = load_dense(source, task.auto_class, config, **task.model_arguments(config.model_type))
-        if missing and self._has_head:
-            raise ModelError(
-                f"{work.model.reference} should be a whole {config.architectures[0]} by its config.json, but lacks "
-                f"{', '.join(sorted(missing)[:3])}; give all of its weights, or correct the class in config.json"
-            )
         if missing:
             train(
                 model,
@@ -144,7 +127,7 @@ class Prepare(Stage):
                 folder=work.partial,
                 on_step=lambda done, total: work.progress(done, total, "steps"),
             )
-        save_checkpoint(model, work.folder / "checkpoint", record=record, reader=reader)
+        save_checkpoint(model, work.folder / "checkpoint", record=read_pruning(source), reader=reader)
         (work.folder / "task.json").write_text(task.spec.model_dump_json(indent=2) + "\n", encoding="utf-8")
         (work.folder / "splits.json").write_text(write_rows(rows), encoding="utf-8")
         names: tuple[SplitName, ...] = ("selection", "test")
@@ -161,6 +144,54 @@ class Prepare(Stage):
             metric=metric,
             linear=None if linear is None else metric.model_copy(update={"value": linear, "others": {}}),
         )
+
+    def _load(self, work: Work, config: "PreTrainedConfig", task: "Task") -> "tuple[PreTrainedModel, frozenset[str]]":
+        """Load the model, and name the weights that must be trained first; tell what of the checkpoint isn't used."""
+        from edgeprune.models.checkpoint import load_checkpoint
+        from edgeprune.models.dense import class_named, load_dense, some_of
+        from edgeprune.models.record import read_pruning
+
+        source, named = work.model.folder, architecture_named(work.model.config)
+        if read_pruning(source) is not None:
+            return load_checkpoint(source, task.auto_class), frozenset()
+        for name, value in task.config_overrides().items():
+            setattr(config, name, value)
+        renew = not self._has_head and TASKS[self._task].named_by_head
+        arguments = task.model_arguments(config.model_type)
+        dense = load_dense(source, task.auto_class, config, renew_answers=renew, **arguments)
+        if dense.missing and self._has_head:
+            instead = f" and has {some_of(dense.unused)} instead" if dense.unused else ""
+            raise ModelError(
+                f"{work.model.reference} should be a whole {named} by its config.json, but lacks {some_of(dense.missing)}"
+                f"{instead}; give all of its weights under these names, or name in config.json (architectures) the class "
+                f"that the weights are of"
+            )
+        if dense.renewed and class_named(named) is None:
+            raise ModelError(
+                f"{work.model.reference} has {some_of(dense.renewed)}, but its config.json names no class that says what "
+                f"they were trained for; set architectures there, to ['{type(dense.model).__name__}'] to keep them for "
+                f"{self._task}, or to ['{type(dense.model.base_model).__name__}'] to train new ones"
+            )
+        if dense.renewed:
+            work.emit(
+                Note(
+                    f"the checkpoint's {some_of(dense.renewed)} are those of a {named}: they are made anew and trained",
+                    level="info",
+                )
+            )
+        if dense.unused:
+            own = (
+                self._task not in TAUGHT_ONLY and self._has_head and any("pooler." not in name for name in dense.unused)
+            )
+            doubt = "; if it was trained with them, its answers were others" if own else ""
+            work.emit(
+                Note(
+                    f"{len(dense.unused)} of the checkpoint's weights are not used, for a {type(dense.model).__name__} has "
+                    f"no place for them: {some_of(dense.unused)}{doubt}",
+                    level="warning" if own else "info",
+                )
+            )
+        return dense.model, dense.missing
 
     def _spec(
         self, work: Work, config: "PreTrainedConfig", reader: "Reader", splits: dict[SplitName, Table]
