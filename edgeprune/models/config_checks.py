@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from edgeprune.models.label_names import label_faults
+from edgeprune.models.label_names import label_fault
 from edgeprune.models.weights import Shapes
 
 __all__ = ["architecture_named", "config_fault"]
@@ -70,7 +70,7 @@ def config_fault(config: Mapping[str, Any], shapes: Shapes) -> str | None:
     for fault in (_of_another_kind(config), _wrong_architectures(config), _wrong_size(config, shapes)):
         if fault is not None:
             return fault
-    return _wrong_relation(config) or label_faults(config, shapes, architecture_named(config))
+    return _wrong_relation(config) or label_fault(config, shapes, architecture_named(config))
 
 
 def _of_another_kind(config: Mapping[str, Any]) -> str | None:

@@ -69,7 +69,8 @@ def other_weights(names: Iterable[str], architecture: str = "AutoModel") -> str 
     Returns:
         What follows "FOLDER has"; None: there are no weights.
     """
-    files = sorted(name for name in names if not any(fnmatch(name, pattern) for pattern in _OF_TRAINING))
+    at_top = [name for name in names if "/" not in name or name.startswith("onnx/")]
+    files = sorted(name for name in at_top if not any(fnmatch(name, pattern) for pattern in _OF_TRAINING))
     pickled = _matching(files, _PICKLED)
     if pickled is not None:
         return (

@@ -1,13 +1,12 @@
-"""Check the labels that a config.json names: one for each output of the classifier, and none twice. Light: no torch."""
+"""Check that a config.json names as many labels as the classifier has outputs. Light: no torch."""
 
 import re
-from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 from edgeprune.models.weights import Shapes
 
-__all__ = ["label_faults"]
+__all__ = ["label_fault"]
 
 _CLASSIFIERS = ("ForSequenceClassification", "ForTokenClassification", "ForImageClassification")
 _OUTPUT = re.compile(r"^classifier(\.out_proj)?\.weight$")
@@ -18,7 +17,7 @@ _UNSAID = 2
 _PROBLEM_TYPES = ("single_label_classification", "multi_label_classification", "regression")
 
 
-def label_faults(config: Mapping[str, Any], shapes: Shapes, architecture: str) -> str | None:
+def label_fault(config: Mapping[str, Any], shapes: Shapes, architecture: str) -> str | None:
     """Find what is wrong with the labels.
 
     Args:
@@ -29,13 +28,8 @@ def label_faults(config: Mapping[str, Any], shapes: Shapes, architecture: str) -
     Returns:
         A sentence that begins with a key of config.json; None: nothing is wrong.
     """
-    classifies = architecture.endswith(_CLASSIFIERS)
-    return (
-        _wrong_kind(config)
-        or _wrong_values(config)
-        or (_wrong_order(config) if classifies else None)
-        or (_wrong_count(config, shapes) if classifies else None)
-    )
+    fault = _wrong_kind(config) or _wrong_values(config)
+    return _wrong_count(config, shapes) if fault is None and architecture.endswith(_CLASSIFIERS) else fault
 
 
 def _wrong_kind(config: Mapping[str, Any]) -> str | None:
@@ -58,29 +52,6 @@ def _wrong_values(config: Mapping[str, Any]) -> str | None:
         return f"id2label should give each output a name, but that of {nameless} is {str(names[nameless])[:40]}"
     if count is not None and count != len(names):
         return f"num_labels is {count}, but id2label names {len(names)} labels; make them agree"
-    return None
-
-
-def _wrong_order(config: Mapping[str, Any]) -> str | None:
-    """Find an output without a name, a name of two outputs, or an output of which label2id says something else."""
-    named: dict[str, Any] = config.get("id2label") or {}
-    names, numbers = {int(key): str(name) for key, name in named.items()}, config.get("label2id")
-    lacking = next((number for number in range(len(named)) if number not in names), None)
-    if lacking is not None:
-        return (
-            f"id2label has no name for output {lacking}: it names {len(named)} labels, which should be numbered from 0 to "
-            f"{len(named) - 1}"
-        )
-    twin, times = Counter(names.values()).most_common(1)[0] if names else ("", 1)
-    if times > 1:
-        return f"id2label gives {times} outputs the name {twin[:40]!r}; give each its own"
-    if isinstance(numbers, Mapping) and set(numbers) == set(names.values()):
-        wrong = next((number for number, name in names.items() if numbers[name] != number), None)
-        if wrong is not None:
-            return (
-                f"id2label and label2id disagree on {names[wrong][:40]!r}, which is output {wrong} of one and "
-                f"{str(numbers[names[wrong]])[:40]} of the other; make them agree"
-            )
     return None
 
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from edgeprune.data.source import DataSource
 from edgeprune.data.table import DataSpec
 from edgeprune.models.reference import ModelSource, resolve_model
-from edgeprune.tasks.registry import COLUMNS, TAUGHT_ONLY, TaskName
+from edgeprune.tasks.labels import require_label_names
+from edgeprune.tasks.registry import COLUMNS, TASKS, TAUGHT_ONLY, TaskName
 from edgeprune.tasks.resolve import has_head, resolve_problem_type, resolve_task
 from edgeprune.tasks.spec import ProblemType
 
@@ -46,4 +47,7 @@ def find_subject(
     source = resolve_model(model, offline=offline)
     name = resolve_task(task, source.config)
     kind = resolve_problem_type(problem_type, name)
-    return Subject(source, DataSource(data, columns=COLUMNS[name], offline=offline), name, kind)
+    subject = Subject(source, DataSource(data, columns=COLUMNS[name], offline=offline), name, kind)
+    if subject.has_head and TASKS[name].head.endswith("Classification"):
+        require_label_names(source.config, source.folder / "config.json")
+    return subject

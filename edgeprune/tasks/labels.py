@@ -1,11 +1,13 @@
 """Read the labels of a table: list them, and find each one's position among the model's labels."""
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
-from edgeprune.base.errors import DataError
+from edgeprune.base.errors import DataError, ModelError
 from edgeprune.data.table import Label, Table
 
-__all__ = ["distinct_labels", "label_number", "labelled_rows"]
+__all__ = ["distinct_labels", "label_number", "labelled_rows", "require_label_names"]
 
 
 def labelled_rows(table: Table, where: str) -> Iterator[tuple[str, Label]]:
@@ -44,3 +46,35 @@ def distinct_labels(labels: Iterable[object]) -> tuple[str, ...]:
             f"the training rows have one label only ({', '.join(names) or 'none'}); a classifier needs two or more"
         )
     return tuple(sorted(names, key=(lambda name: (int(name), name)) if all(map(str.isdigit, names)) else None))
+
+
+def require_label_names(config: Mapping[str, Any], where: object) -> None:
+    """Refuse a config.json whose labels don't name each output of the head once.
+
+    Args:
+        config: Its content.
+        where: What a message calls it.
+
+    Raises:
+        ModelError: An output has no name, two have one name, or id2label and label2id disagree.
+    """
+    named: Mapping[str, object] = config.get("id2label") or {}
+    names, numbers = {int(key): str(name) for key, name in named.items()}, config.get("label2id")
+    lacking = next((number for number in range(len(named)) if number not in names), None)
+    if lacking is not None:
+        raise ModelError(
+            f"{where}: id2label has no name for output {lacking}; number its {len(named)} labels from 0 to {len(named) - 1}"
+        )
+    twin, times = Counter(names.values()).most_common(1)[0] if names else ("", 1)
+    if times > 1:
+        raise ModelError(
+            f"{where}: id2label gives {times} outputs the name {twin[:40]!r}, so a label in the data could mean each; give "
+            f"every output a name of its own, in the data too"
+        )
+    if isinstance(numbers, Mapping) and set(numbers) == set(names.values()):
+        wrong = next((number for number, name in names.items() if numbers[name] != number), None)
+        if wrong is not None:
+            raise ModelError(
+                f"{where}: {names[wrong][:40]!r} is output {wrong} in id2label, but {str(numbers[names[wrong]])[:40]} in "
+                f"label2id; make them agree"
+            )
