@@ -41,7 +41,7 @@ _PATTERNS = (
 )
 """The files of a model folder that edgeprune reads; nothing else of it enters a key."""
 
-_HUB_ID = re.compile(r"^[\w.-]+(/[\w.-]+)?(@[\w./-]+)?$")
+_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?(@[\w./-]+)?")
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def resolve_model(reference: str, *, offline: bool = False) -> ModelSource:
         return _checked(ModelSource(folder, folder.resolve().name, reference))
     if folder.exists():
         raise ModelError(f"{reference} is a file; give the folder that holds config.json and model.safetensors")
-    if reference.startswith((".", "/", "~")) or not _HUB_ID.match(reference):
+    if reference.startswith((".", "/", "~")) or not _HUB_ID.fullmatch(reference):
         raise ModelError(f"no folder {reference}; give a local folder, a hub id with @revision, or package:NAME/FOLDER")
     return _from_hub(reference, offline=offline)
 

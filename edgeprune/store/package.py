@@ -20,7 +20,7 @@ __all__ = ["archive", "check_digests", "description", "opened", "package_digest"
 _SCHEMA_VERSION = 3
 
 
-_SUM_LINE = re.compile(r"^([0-9a-f]{64})  (\S.*)$")
+_SUM_LINE = re.compile(r"([0-9a-f]{64})  (\S.*)")
 
 
 @contextlib.contextmanager
@@ -86,7 +86,7 @@ def check_digests(folder: Path, shown: str) -> int:
     """
     expected = {}
     for line in (folder / "SHA256SUMS").read_text(encoding="utf-8", errors="replace").splitlines():
-        match = _SUM_LINE.match(line)
+        match = _SUM_LINE.fullmatch(line)
         if match is None:
             raise IntegrityError(f"{shown}: SHA256SUMS has the line {line[:80]!r}, which is no digest and file name")
         expected[match.group(2)] = match.group(1)
