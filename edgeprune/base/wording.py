@@ -3,7 +3,7 @@
 import reprlib
 from collections.abc import Sequence
 
-__all__ = ["listed", "quoted"]
+__all__ = ["cut", "listed", "quoted"]
 
 _LONGEST = 80
 """Characters that are quoted of one value."""
@@ -19,14 +19,15 @@ def quoted(value: object) -> str:
     """Give what Python would write for a value, cut to 80 characters and three levels."""
     if isinstance(value, str) and len(value) > _LONGEST:
         return f"{value[: _LONGEST - 20]!r}… ({len(value):,} characters)"
-    return _cut(_repr.repr(value))
+    return cut(_repr.repr(value))
 
 
 def listed(names: Sequence[object], shown: int = _SHOWN) -> str:
     """Give names with commas between them, each cut, and how many more there are."""
-    text = ", ".join(_cut(str(name)) for name in names[:shown])
+    text = ", ".join(cut(str(name)) for name in names[:shown])
     return f"{text} and {len(names) - shown:,} more" if len(names) > shown else text
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+def cut(text: str, longest: int = _LONGEST) -> str:
+    """Give a text, cut to so many characters."""
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"

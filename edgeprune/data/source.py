@@ -10,7 +10,6 @@ isn't given is split off with a seed when the dense baseline is prepared, which 
 
 import hashlib
 import json
-import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
@@ -20,11 +19,13 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from edgeprune.base.errors import DataError
-from edgeprune.base.wording import listed, quoted
+from edgeprune.base.wording import cut, listed, quoted
 from edgeprune.data.delimited import read_delimited
 from edgeprune.data.images import ImageFile, read_images
 from edgeprune.data.json_files import read_json
 from edgeprune.data.lists import as_lists
+from edgeprune.data.named import load_named
+from edgeprune.data.parquet_files import read_parquet
 from edgeprune.data.records import Records, records_of
 from edgeprune.data.table import Columns, Content, DataSpec, Label, SplitName, Table, pick
 from edgeprune.store.files import canonical_json, file_digest
@@ -60,11 +61,13 @@ class DataSource:
         self._files: dict[SplitName, Path] = {}
         named: dict[SplitName, str | None] = {"train": spec.train, "selection": spec.selection, "test": spec.test}
         for split, name in named.items():
-            if name is not None and (split != "train" or Path(name).suffix.lower() in _READERS or Path(name).is_file()):
+            if name is not None and (not name.strip() or "\0" in name):
+                raise DataError(f"data is a file, or a dataset's name or folder, got {quoted(name)}")
+            if name is not None and (split != "train" or Path(name).suffix.lower() in _READERS or _is_file(name)):
                 self._files[split] = _data_file(name)
         if not self._files.get("train") and len(self._files) > 0:
             raise DataError(
-                f"--selection-data and --test-data go with a training file; {spec.train!r} is a dataset name"
+                f"--selection-data and --test-data go with a training file; {quoted(spec.train)} is a dataset name"
             )
 
     @cached_property
@@ -75,7 +78,7 @@ class DataSource:
             content = {split: [path.suffix, file_digest(path)] for split, path in self._files.items()}
         if self._columns.images or not self._files:
             rows = {split: [_hashable(table.contents), table.labels] for split, table in self.load().items()}
-            content["rows"] = hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()
+            content["rows"] = hashlib.sha256(json.dumps(rows, sort_keys=True, default=str).encode()).hexdigest()
         reading = self.spec.model_dump(mode="json", exclude={"train", "selection", "test"})
         return hashlib.sha256(canonical_json({"content": content, "reading": reading}).encode()).hexdigest()
 
@@ -104,27 +107,8 @@ class DataSource:
     def _records(self) -> "Mapping[SplitName, Records]":
         if self._files:
             return {split: _READERS[path.suffix.lower()](path) for split, path in self._files.items()}
-        import datasets
-
-        datasets.disable_progress_bars()
-        datasets.utils.logging.set_verbosity_error()
-        logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
-        name, _, config = self.spec.train.partition(":")
-        configured = datasets.config.HF_HUB_OFFLINE
-        try:
-            datasets.config.HF_HUB_OFFLINE = self._offline or configured
-            datasets.config.HF_UPDATE_DOWNLOAD_COUNTS = False  # else each load of a local folder is told to the hub
-            loaded = datasets.load_dataset(name, config or None)
-        except Exception as error:
-            cause = _first_line(error)
-            raise DataError(
-                f"{quoted(self.spec.train)} is neither a data file nor a dataset that loads: {cause}"
-            ) from error
-        finally:
-            datasets.config.HF_HUB_OFFLINE = configured
+        loaded = load_named(self.spec.train, offline=self._offline)
         roles: dict[SplitName, str] = {"train": "train", "selection": "validation", "test": "test"}
-        if "train" not in loaded:
-            raise DataError(f"the dataset {name!r} has the splits {listed(list(loaded))}, but no train")
         return {split: records_of(loaded[role], self._name(split)) for split, role in roles.items() if role in loaded}
 
     def _table(self, records: Records, name: str, folder: Path) -> Table:
@@ -190,46 +174,30 @@ def _labels(records: Records, column: str, name: str) -> list[Label]:
     return labels
 
 
-def _read_parquet(path: Path) -> Records:
-    import pyarrow as pa
-    from datasets import Dataset
-    from pyarrow.parquet import ParquetFile
-
-    try:
-        table = ParquetFile(path).read()
-        for position, field in enumerate(table.schema):
-            if pa.types.is_dictionary(field.type):  # pandas' categories
-                plain = table.column(position).cast(field.type.value_type)
-                table = table.set_column(position, field.name, plain)
-        return records_of(Dataset(table), str(path))
-    except Exception as error:
-        raise DataError(f"{path} can't be read as parquet: {_first_line(error)}") from error
-
-
 _READERS: dict[str, Callable[[Path], Records]] = {
     ".jsonl": read_json,
     ".json": read_json,
     ".csv": read_delimited,
     ".tsv": read_delimited,
-    ".parquet": _read_parquet,
+    ".parquet": read_parquet,
 }
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:500]
 
 
 def _data_file(name: str) -> Path:
     path = Path(os.path.expanduser(name))  # noqa: PTH111 (Path.expanduser raises for an unknown user)
     if path.suffix.lower() not in _READERS:
-        raise DataError(f"{name}: data comes as {', '.join(_READERS)} files, or as a dataset name")
-    if not path.is_file():
-        raise DataError(f"no data file {name}")
+        raise DataError(f"{cut(name, 300)}: data comes as {', '.join(_READERS)} files, or as a dataset name")
+    if not _is_file(path):
+        raise DataError(f"no data file {cut(name, 300)}")
     if not os.access(path, os.R_OK):
         raise DataError(f"{name} may not be read; check its permissions")
     if path.stat().st_size == 0:
         raise DataError(f"{name} has no rows: the file is empty")
     return path
+
+
+def _is_file(path: str | Path) -> bool:
+    return os.path.isfile(path)  # noqa: PTH113 (Path.is_file raises for a name that is too long)
 
 
 def _column(asked: str | None, candidates: Sequence[str], records: Records, name: str, kind: str) -> str:

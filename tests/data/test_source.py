@@ -1,5 +1,6 @@
 import csv
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from edgeprune.data.source import DataSource
 from edgeprune.data.table import DataSpec, Table
 from edgeprune.tasks.registry import COLUMNS, TaskName
 from tests.conftest import Hub
+from tests.support.e2e import without_network
 
 ROWS: list[dict[str, Any]] = [
     {"text": 'He said "no", twice\tand left', "label": "neg"},
@@ -347,6 +349,33 @@ def test_the_hub_is_asked_for_a_dataset_unless_offline(hub: Hub, modes: str, ask
     done = subprocess.run([sys.executable, "-c", code, modes], env=hub.env, capture_output=True, text=True, check=True)
     assert done.stdout.count("'org/words' is neither a data file nor a dataset that loads") == len(modes.split())
     assert any("/datasets/org/words" in path for path in hub.requests) is asks
+
+
+@pytest.mark.parametrize("offline", [True, False])
+def test_nothing_of_local_data_is_told_to_a_network(tmp_path: Path, dataset_folder: Path, offline: bool):
+    for suffix, write in WRITERS.items():
+        write(tmp_path / f"data{suffix}", ROWS)
+    names = [dataset_folder, f"{dataset_folder}:default", *(tmp_path / f"data{suffix}" for suffix in WRITERS)]
+    code = (
+        "import sys, edgeprune; from edgeprune.data.source import DataSource, DataSpec\n"
+        "from edgeprune.tasks.registry import COLUMNS\n"
+        "for name in sys.argv[2:]:\n"
+        "    columns = COLUMNS['text-classification']\n"
+        "    DataSource(DataSpec(train=name), columns=columns, offline=sys.argv[1] == 'True').load()\n"
+        "from huggingface_hub import constants; assert constants.HF_HUB_DISABLE_TELEMETRY\n"
+    )
+    env = {**os.environ, **without_network(tmp_path / "asked"), "HF_DATASETS_CACHE": str(tmp_path / "cache")}
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(offline), *map(str, names)], env=env, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr, (tmp_path / "asked").read_text()) == (0, "", "")
+
+
+@pytest.mark.parametrize("content", ["null", '{"text": "a", "label": ' + "[" * 100_000 + "]" * 100_000 + "}"])
+def test_a_file_that_ends_the_parser_of_datasets_is_refused(tmp_path: Path, content: str):
+    (tmp_path / "train.jsonl").write_text(content)
+    with pytest.raises(DataError, match="can't be read: a file of it ends the process that parses it"):
+        source(tmp_path).load()
 
 
 @pytest.fixture
