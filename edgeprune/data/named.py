@@ -51,7 +51,7 @@ def load_named(reference: str, *, offline: bool) -> "Mapping[str, Dataset]":
     configured = datasets.config.HF_HUB_OFFLINE
     try:
         datasets.config.HF_HUB_OFFLINE = offline or configured
-        datasets.config.HF_UPDATE_DOWNLOAD_COUNTS = False  # else each load of a local folder is told to the hub
+        datasets.config.HF_UPDATE_DOWNLOAD_COUNTS = False  # else a load is told to a host that counts them
         loaded: Mapping[str, Dataset] = datasets.load_dataset(name, config or None)
     except Exception as error:
         raise DataError(

@@ -86,7 +86,7 @@ class BuildOptions:
     problem_type: Annotated[
         str | None, Doc("single_label_classification, multi_label_classification or regression.")
     ] = None
-    name: Annotated[str | None, Doc("Name of the package.  [default: the model's]")] = None
+    name: Annotated[str | None, Doc("Name of the package.  [default: made of the model's]")] = None
     release: Annotated[str, Doc("Version of the package.")] = "0"
     output: Annotated[str | Path, Doc("Folder that packages are written to.")] = Path("dist")
     store: Annotated[str | Path | None, Doc("Where artifacts are kept.  [default: $EDGEPRUNE_STORE or .edgeprune]")] = (
