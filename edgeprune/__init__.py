@@ -6,7 +6,10 @@ report = edgeprune.build("./my-model", data="reviews.jsonl", target="cpu-x86-avx
 model = edgeprune.load(".edgeprune/finetune/<key>")     # an ordinary PreTrainedModel
 """
 
+import os
 from typing import TYPE_CHECKING, Any
+
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # read when huggingface_hub is imported
 
 if TYPE_CHECKING:
     from edgeprune.pipeline.api import build, load

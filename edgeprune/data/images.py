@@ -5,15 +5,16 @@ Ten thousand photographs fit in memory as files or as JPEG bytes, not as arrays 
 
 import hashlib
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeprune.base.errors import DataError
+from edgeprune.base.wording import quoted
 
 if TYPE_CHECKING:
-    from datasets import Dataset
     from PIL.Image import Image
 
 __all__ = ["ImageFile", "read_images"]
@@ -67,23 +68,20 @@ class ImageFile:
         return hash(self.digest)
 
 
-def read_images(dataset: "Dataset", column: str, name: str, folder: Path) -> list[ImageFile]:
+def read_images(values: Sequence[Any], column: str, name: str, folder: Path) -> list[ImageFile]:
     """Read a column of images: paths (relative to `folder`), encoded bytes, or both as `datasets` keeps them.
 
     Raises:
         DataError: A row holds none of these.
     """
-    from datasets import Image
-
-    if isinstance(dataset.features[column], Image):
-        dataset = dataset.cast_column(column, Image(decode=False))
     found = []
-    for row, value in enumerate(dataset[column], start=1):
+    for row, value in enumerate(values, start=1):
         where = f"{name} row {row}"
         source = _source(value, folder)
         if source is None:
-            shown = repr(value)[:60]
-            raise DataError(f"{where}: the column {column!r} should hold an image's path or its bytes, got {shown}")
+            raise DataError(
+                f"{where}: the column {column!r} should hold an image's path or its bytes, got {quoted(value)}"
+            )
         found.append(ImageFile(source, where))
     return found
 

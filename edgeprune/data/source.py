@@ -11,29 +11,34 @@ not texts.
 
 import hashlib
 import json
-import logging
 import os
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from edgeprune.base.errors import DataError, storage_error
+from edgeprune.base.errors import DataError
+from edgeprune.base.wording import cut, listed, quoted
+from edgeprune.data.delimited import read_delimited
 from edgeprune.data.images import ImageFile, read_images
+from edgeprune.data.json_files import read_json
+from edgeprune.data.lists import as_lists
+from edgeprune.data.named import load_named
+from edgeprune.data.parquet_files import read_parquet
+from edgeprune.data.records import Records, records_of
 from edgeprune.data.table import Columns, Content, DataSpec, Label, SplitName, Table, pick
 from edgeprune.store.files import canonical_json, file_digest
 
 if TYPE_CHECKING:
-    from datasets import Dataset
     from pydantic import JsonValue
 
 __all__ = ["DataSource"]
 
 
-_FORMATS = {".jsonl": "json", ".json": "json", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet"}
+_LONGEST_TEXT = 1_000_000
+"""Characters. Texts are cut to some hundred tokens; a longer one is a mistake, and takes minutes and gigabytes."""
 
 
 class DataSource:
@@ -53,14 +58,18 @@ class DataSource:
         self.spec = spec
         self._columns = columns
         self._offline = offline
+        self.notes: tuple[str, ...] = ()
+        """Sentences on what was assumed when the data was last loaded."""
         self._files: dict[SplitName, Path] = {}
         named: dict[SplitName, str | None] = {"train": spec.train, "selection": spec.selection, "test": spec.test}
         for split, name in named.items():
-            if name is not None and (split != "train" or Path(name).suffix in _FORMATS or Path(name).is_file()):
+            if name is not None and (not name.strip() or "\0" in name):
+                raise DataError(f"data is a file, or a dataset's name or folder, got {quoted(name)}")
+            if name is not None and (split != "train" or Path(name).suffix.lower() in _READERS or _is_file(name)):
                 self._files[split] = _data_file(name)
         if not self._files.get("train") and len(self._files) > 0:
             raise DataError(
-                f"--selection-data and --test-data go with a training file, but {spec.train!r} is a dataset name"
+                f"--selection-data and --test-data go with a training file, but {quoted(spec.train)} is a dataset name"
             )
 
     @cached_property
@@ -71,7 +80,7 @@ class DataSource:
             content = {split: [path.suffix, file_digest(path)] for split, path in self._files.items()}
         if self._columns.images or not self._files:
             rows = {split: [_hashable(table.contents), table.labels] for split, table in self.load().items()}
-            content["rows"] = hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()
+            content["rows"] = hashlib.sha256(json.dumps(rows, sort_keys=True, default=str).encode()).hexdigest()
         reading = self.spec.model_dump(mode="json", exclude={"train", "selection", "test"})
         return hashlib.sha256(canonical_json({"content": content, "reading": reading}).encode()).hexdigest()
 
@@ -82,11 +91,9 @@ class DataSource:
             DataError: The data can't be read or has no rows, a column is missing or ambiguous, or a row has no text,
                 no path or bytes of an image, or no label.
         """
-        with tempfile.TemporaryDirectory() as cache:
-            tables = {
-                split: self._table(dataset, self._name(split), self._folder(split))
-                for split, dataset in self._datasets(cache).items()
-            }
+        records = self._records()
+        self.notes = tuple(note for one in records.values() for note in one.notes)
+        tables = {split: self._table(one, self._name(split), self._folder(split)) for split, one in records.items()}
         limit, total = self.spec.max_rows, sum(len(table.contents) for table in tables.values())
         if limit is None or total <= limit:
             return tables
@@ -99,127 +106,95 @@ class DataSource:
         """Return the folder that relative paths in the data start from."""
         return self._files[split].parent if self._files else Path()
 
-    def _datasets(self, cache: str) -> "Mapping[SplitName, Dataset]":
-        import datasets
-
-        datasets.disable_progress_bars()
-        datasets.utils.logging.set_verbosity_error()
-        logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+    def _records(self) -> "Mapping[SplitName, Records]":
         if self._files:
-            return {split: self._read_file(path, cache) for split, path in self._files.items()}
-        name, _, config = self.spec.train.partition(":")
-        configured = datasets.config.HF_HUB_OFFLINE
-        try:
-            datasets.config.HF_HUB_OFFLINE = self._offline or configured
-            loaded = datasets.load_dataset(name, config or None)
-        except Exception as error:
-            raise DataError(
-                f"{self.spec.train!r} is neither a data file nor a dataset that loads: {str(error).splitlines()[0]}"
-            ) from error
-        finally:
-            datasets.config.HF_HUB_OFFLINE = configured
+            return {split: _READERS[path.suffix.lower()](path) for split, path in self._files.items()}
+        loaded = load_named(self.spec.train, offline=self._offline)
         roles: dict[SplitName, str] = {"train": "train", "selection": "validation", "test": "test"}
         if "train" not in loaded:
-            raise DataError(f"the dataset {name!r} has the splits {', '.join(loaded)}, but no split train")
-        return {split: loaded[role] for split, role in roles.items() if role in loaded}
-
-    @staticmethod
-    def _read_file(path: Path, cache: str) -> "Dataset":
-        import datasets
-
-        options: dict[str, Any] = {"sep": "\t"} if path.suffix == ".tsv" else {}
-        if path.suffix in (".csv", ".tsv"):
-            options |= {"keep_default_na": False}
-        try:
-            return datasets.load_dataset(
-                _FORMATS[path.suffix],
-                data_files=str(path),
-                split="train",
-                cache_dir=cache,
-                keep_in_memory=True,
-                **options,
+            raise DataError(
+                f"the dataset {quoted(self.spec.train)} has the splits {', '.join(loaded)}, but no split train"
             )
-        except Exception as error:
-            raise storage_error(error, cache) or DataError(_why_unreadable(path, error)) from error
+        return {split: records_of(loaded[role], self._name(split)) for split, role in roles.items() if role in loaded}
 
-    def _table(self, dataset: "Dataset", name: str, folder: Path) -> Table:
-        if len(dataset) == 0:
+    def _table(self, records: Records, name: str, folder: Path) -> Table:
+        if records.count == 0:
             raise DataError(f"{name} has no rows")
-        columns = list(dataset.column_names)
         kind = "image" if self._columns.images else "text"
-        content = _column(self.spec.text_column, self._columns.content, columns, name, kind)
-        contents = self._contents(dataset, content, name, folder)
+        content = _column(self.spec.text_column, self._columns.content, records, name, kind)
+        contents = self._contents(records, content, name, folder)
         if self._columns.pair or self.spec.pair_column is not None:
             if self._columns.pair is None:
                 raise DataError(f"--pair-column names a second text, but this task's rows have one {kind}")
-            pair = _column(self.spec.pair_column, self._columns.pair, columns, name, "pair")
+            pair = _column(self.spec.pair_column, self._columns.pair, records, name, "pair")
             if pair == content:
                 raise DataError(f"{name}: the two texts of a row should be two columns, got {content!r} for both")
-            contents = list(zip(cast("list[str]", contents), _texts(dataset, pair, name), strict=True))
+            contents = list(zip(cast("list[str]", contents), _texts(records, pair, name), strict=True))
         if not self._columns.label:
             if self.spec.label_column is not None:
                 raise DataError("--label-column names labels, but this task has none")
             return Table(contents, None, range(1, len(contents) + 1))
-        label = _column(self.spec.label_column, self._columns.label, columns, name, "label")
-        return Table(contents, _labels(dataset, label, name), range(1, len(contents) + 1))
+        label = _column(self.spec.label_column, self._columns.label, records, name, "label")
+        return Table(contents, _labels(records, label, name), range(1, len(contents) + 1))
 
-    def _contents(self, dataset: "Dataset", column: str, name: str, folder: Path) -> Sequence[Content]:
+    def _contents(self, records: Records, column: str, name: str, folder: Path) -> Sequence[Content]:
         if self._columns.images:
-            return read_images(dataset, column, name, folder)
-        return _words(dataset, column, name) if self._columns.words else _texts(dataset, column, name)
+            return read_images(records.read(column), column, name, folder)
+        return _words(records, column, name) if self._columns.words else _texts(records, column, name)
 
 
-def _texts(dataset: "Dataset", column: str, name: str) -> list[str]:
-    try:
-        texts: list[str] = dataset[column][:]
-    except UnicodeDecodeError as error:  # pyarrow reads bytes and decodes them only now
-        raise DataError(_why_unreadable(Path(name), error)) from error
+def _texts(records: Records, column: str, name: str) -> list[str]:
+    texts = records.read(column)
     for row, value in enumerate(texts, start=1):
         if not isinstance(value, str) or not value.strip():
-            raise DataError(f"{name} row {row}: the column {column!r} should hold a text, got {value!r}")
+            raise DataError(f"{name} row {row}: the column {column!r} should hold a text, got {quoted(value)}")
+        if len(value) > _LONGEST_TEXT:
+            raise DataError(
+                f"{name} row {row}: the column {column!r} should hold a text of at most {_LONGEST_TEXT:,} characters, got "
+                f"{len(value):,}; cut it, or leave the row out"
+            )
     return texts
 
 
-def _words(dataset: "Dataset", column: str, name: str) -> list[str]:
+def _words(records: Records, column: str, name: str) -> list[str]:
     """Join lists of words into texts, with a space between the words."""
-    rows = dataset[column][:]
+    rows = as_lists(records.read(column))
     for row, words in enumerate(rows, start=1):
         if not isinstance(words, list) or not all(isinstance(word, str) for word in words) or not any(words):
-            raise DataError(f"{name} row {row}: the column {column!r} should hold a list of words, got {words!r}")
+            raise DataError(f"{name} row {row}: the column {column!r} should hold a list of words, got {quoted(words)}")
         spaced = next((word for word in words if " " in word), None)
         if spaced is not None:
             raise DataError(
-                f"{name} row {row}: {spaced!r} in the column {column!r} holds a space; give it as several words"
+                f"{name} row {row}: {quoted(spaced)} in the column {column!r} holds a space; give it as several words"
             )
     return [" ".join(words) for words in rows]
 
 
-def _labels(dataset: "Dataset", column: str, name: str) -> list[Label]:
-    labels = dataset[column][:]
+def _labels(records: Records, column: str, name: str) -> list[Label]:
+    labels: list[Label] = as_lists(records.read(column))
     for row, value in enumerate(labels, start=1):
         for one in value if isinstance(value, list) else [value]:
-            if one is None or one == "" or one != one:  # noqa: PLR0124 (NaN, as pandas reads a missing number)
+            blank = isinstance(one, str) and not one.strip()
+            if one is None or blank or one != one:  # noqa: PLR0124 (NaN, as pandas reads a missing number)
                 raise DataError(f"{name} row {row}: the column {column!r} has no label")
-    feature = dataset.features[column]
-    listed = getattr(feature, "feature", None)  # a list of classes a row
-    name_of = getattr(listed or feature, "int2str", None)
-    if name_of is None:
-        return list(labels)
-    for row, value in enumerate(labels, start=1):
-        if min(value if listed else [value], default=0) < 0:
-            raise DataError(
-                f"{name} row {row}: the label is {value}; data sets publish numbers below 0 where they keep the labels "
-                f"secret; give a split with labels"
-            )
-    return [[name_of(one) for one in value] if listed else name_of(value) for value in labels]
+    return labels
+
+
+_READERS: dict[str, Callable[[Path], Records]] = {
+    ".jsonl": read_json,
+    ".json": read_json,
+    ".csv": read_delimited,
+    ".tsv": read_delimited,
+    ".parquet": read_parquet,
+}
 
 
 def _data_file(name: str) -> Path:
     path = Path(os.path.expanduser(name))  # noqa: PTH111 (Path.expanduser raises for an unknown user)
-    if path.suffix not in _FORMATS:
-        raise DataError(f"{name} should be a file that ends in {', '.join(_FORMATS)}, or a dataset name")
-    if not path.is_file():
-        raise DataError(f"there is no data file {name}; check its path")
+    if path.suffix.lower() not in _READERS:
+        raise DataError(f"{cut(name, 300)} should be a file that ends in {', '.join(_READERS)}, or a dataset name")
+    if not _is_file(path):
+        raise DataError(f"there is no data file {cut(name, 300)}; check its path")
     if not os.access(path, os.R_OK):
         raise DataError(f"{name} may not be read; check its permissions")
     if path.stat().st_size == 0:
@@ -227,37 +202,26 @@ def _data_file(name: str) -> Path:
     return path
 
 
-def _column(asked: str | None, candidates: Sequence[str], columns: list[str], name: str, kind: str) -> str:
-    flag = f"--{kind}-column"
+def _is_file(path: str | Path) -> bool:
+    return os.path.isfile(path)  # noqa: PTH113 (Path.is_file raises for a name that is too long)
+
+
+def _column(asked: str | None, candidates: Sequence[str], records: Records, name: str, kind: str) -> str:
+    flag, columns = f"--{kind}-column", records.columns
     if asked is not None:
-        if asked not in columns:
-            raise DataError(f"{name} has no column {asked!r} ({flag}); it has {', '.join(columns)}")
+        if columns.count(asked) != 1:
+            several = "several columns" if asked in columns else "no column"
+            raise DataError(f"{name} has {several} {quoted(asked)} ({flag}); it has {listed(columns)}")
         return asked
     found = [column for column in columns if column.lower() in candidates]
     if len(found) != 1:
         several = (
-            f"several that could hold the {kind} ({', '.join(found)})"
+            f"several that could hold the {kind} ({listed(found)})"
             if found
             else f"none called {candidates[0]!r} or the like"
         )
-        raise DataError(f"{name} has the columns {', '.join(columns)}: {several}; name it with {flag}")
+        raise DataError(f"{name} has the columns {listed(columns)}: {several}; name it with {flag}")
     return found[0]
-
-
-def _why_unreadable(path: Path, error: Exception) -> str:
-    """Say why a file can't be read. The reader's own error doesn't name the first bad line of a JSON Lines file."""
-    if path.suffix == ".jsonl":
-        for number, raw in enumerate(path.read_bytes().splitlines(), start=1):
-            try:
-                record = json.loads(raw) if raw.strip() else {}
-            except ValueError as fault:  # UnicodeDecodeError is one
-                return f"{path} line {number} is not valid JSON: {fault}"
-            if not isinstance(record, dict):
-                return f"{path} line {number} should be an object with a value for each column, got {type(record).__name__}"
-    if "corresponds to no data" in str(error):
-        return f"{path} has no rows"
-    cause = error.__cause__ or error
-    return f"{path} can't be read as {path.suffix.lstrip('.')}: {str(cause).splitlines()[0]}"
 
 
 def _subset(table: Table, rows: int) -> Table:

@@ -46,7 +46,7 @@ _PATTERNS = (
 _WEIGHTS = ".safetensors"
 """Files that nothing but numbers is taken from: they may be links to anywhere."""
 
-_HUB_ID = re.compile(r"^[\w.-]+(/[\w.-]+)?(@[\w./-]+)?$")
+_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?(@[\w./-]+)?")
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def resolve_model(reference: str, *, offline: bool = False) -> ModelSource:
         return _checked(ModelSource(folder, folder.resolve().name, reference))
     if folder.exists():
         raise ModelError(f"{reference} is a file; give the folder that holds config.json and model.safetensors")
-    if reference.startswith((".", "/", "~")) or not _HUB_ID.match(reference):
+    if reference.startswith((".", "/", "~")) or not _HUB_ID.fullmatch(reference):
         raise ModelError(
             f"there is no folder {reference}; give a local folder, a hub id with @revision, or package:NAME/FOLDER"
         )

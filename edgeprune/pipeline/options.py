@@ -99,7 +99,7 @@ class BuildOptions:
             "from the checkpoint or the labels]"
         ),
     ] = None
-    name: Annotated[str | None, Doc("Name of the package.  [default: the model's name]")] = None
+    name: Annotated[str | None, Doc("Name of the package.  [default: made of the model's name]")] = None
     release: Annotated[str, Doc("Version of the package.")] = "0"
     output: Annotated[str | Path, Doc("Folder that packages are written to.")] = Path("dist")
     store: Annotated[

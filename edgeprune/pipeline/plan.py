@@ -7,16 +7,15 @@ Stages that make checkpoints come first (prepare, then prune and finetune in rou
 (export, race, quantize), then the package, and then the stages that check and measure.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from edgeprune.base.errors import UsageError
 from edgeprune.devices import Runner
 from edgeprune.devices.emulated import EmulatedRunner
 from edgeprune.devices.match import measured_on
 from edgeprune.devices.runner import runner_of, why_unreachable
 from edgeprune.pipeline.checks import check_baseline, check_pipeline, check_workload
+from edgeprune.pipeline.naming import checked_name, name_after
 from edgeprune.pipeline.request import BuildRequest
 from edgeprune.pipeline.stages.base import Stage
 from edgeprune.pipeline.stages.benchmark import Benchmark
@@ -39,8 +38,6 @@ from edgeprune.store.environment import numeric_mode
 from edgeprune.store.store import Store
 
 __all__ = ["Node", "Plan", "make_plan", "plan_checkpoints"]
-
-_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")
 
 
 @dataclass(frozen=True)
@@ -141,12 +138,11 @@ def make_plan(request: BuildRequest) -> Plan:
     check_pipeline(request.pipeline, subject.task, subject.model)
     check_workload(target, request.pipeline, subject.task)
     pipeline, notes = _read_keys(request, subject)
-    name = PackageName(name=options.name or subject.model.name, release=options.release, target=target.name)
-    for kind, value in (("--name", name.name), ("--release", name.release)):
-        if not _NAME.match(value):
-            raise UsageError(
-                f"{kind} {value!r} should consist of letters, digits and . _ + - because it is part of a folder's name"
-            )
+    name = PackageName(
+        name=name_after(subject.model.name) if options.name is None else checked_name("--name", options.name),
+        release=checked_name("--release", options.release),
+        target=target.name,
+    )
     if request.baseline is not None:
         check_baseline(request.baseline, subject.task)
     unreachable = why_unreachable(target)

@@ -1,5 +1,6 @@
 """Classify texts or images: resolve the problem type and the labels, and leave the rest to the problem type's class."""
 
+import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, cast
@@ -7,13 +8,14 @@ from typing import Any, cast
 import torch
 
 from edgeprune.base.errors import DataError
+from edgeprune.base.wording import quoted
 from edgeprune.data.table import Label, Table
 from edgeprune.models.reader import Array
-from edgeprune.tasks.labels import distinct_labels
+from edgeprune.tasks.labels import distinct_labels, is_multi_hot, labels_of
 from edgeprune.tasks.problem_types import PROBLEMS
 from edgeprune.tasks.roles import Reduction, Task
 from edgeprune.tasks.source import Source
-from edgeprune.tasks.spec import ProblemType, TaskSpec
+from edgeprune.tasks.spec import LabelForm, ProblemType, TaskSpec
 
 __all__ = ["Classification"]
 
@@ -26,15 +28,17 @@ class Classification(Task):
     def __init__(self, spec: TaskSpec) -> None:
         super().__init__(spec)
         assert spec.problem_type is not None  # noqa: S101 (`resolve` always says which)
-        self._problem = PROBLEMS[spec.problem_type](spec.labels)
+        self._problem = PROBLEMS[spec.problem_type](spec.labels, spec.label_form)
 
     @classmethod
     def resolve(cls, source: Source) -> TaskSpec:
         problem_type = _problem_type(source)
+        labels, form = _labels(source, problem_type)
         return TaskSpec(
             task=source.task,
             problem_type=problem_type,
-            labels=_labels(source, problem_type),
+            labels=labels,
+            label_form=form,
             max_length=source.max_length,
             inputs=source.inputs,
             pair=isinstance(source.train.contents[0], tuple),
@@ -100,17 +104,35 @@ def _problem_type(source: Source) -> ProblemType:
 def _guess(labels: list[Label]) -> ProblemType:
     if all(isinstance(label, list) for label in labels):
         return "multi_label_classification"
-    fractional = next((label for label in labels if isinstance(label, float) and label != int(label)), None)
-    if fractional is not None:
-        raise DataError(f"labels such as {fractional!r} are numbers, not classes; say --problem-type regression")
+    numbers = [_number(label) for label in labels]
+    for label, number in zip(labels, numbers, strict=True):
+        # A text that is a number is one where all are: a column of a CSV is text.
+        if number is not None and number % 1 and (isinstance(label, float) or None not in numbers):
+            raise DataError(
+                f"labels such as {quoted(label)} are numbers, not classes; say --problem-type regression, or "
+                f"single_label_classification where they are names"
+            )
     return "single_label_classification"
 
 
-def _labels(source: Source, problem_type: ProblemType) -> tuple[str, ...]:
+def _number(label: Label) -> float | None:
+    try:
+        number = float(label) if isinstance(label, str | int | float) else math.nan
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _labels(source: Source, problem_type: ProblemType) -> tuple[tuple[str, ...], LabelForm]:
     if problem_type == "regression":
-        return ("value",)
+        return ("value",), "name"
+    vectors = problem_type == "multi_label_classification" and is_multi_hot(source.train_labels)
     if source.has_head:
-        return source.head_labels()
-    return distinct_labels(
-        one for label in source.train_labels for one in (label if isinstance(label, list) else [label])
-    )
+        return source.head_labels(), "vector" if vectors else source.head_label_form()
+    if not vectors:
+        return distinct_labels(source.train, "the train split"), "name"
+    width = len(labels_of(source.train_labels[0]))
+    if width < 2:
+        raise DataError("the labels are vectors of one number, 0 or 1; give the number itself, not in a list")
+    source.note(f"the labels are vectors of 0 and 1: the package calls them by their place, 0 to {width - 1}")
+    return tuple(map(str, range(width))), "vector"

@@ -16,22 +16,32 @@ from scipy.stats import spearmanr
 from torch.nn import functional
 
 from edgeprune.base.errors import DataError
-from edgeprune.data.table import Table
+from edgeprune.base.wording import listed, quoted
+from edgeprune.data.table import Label, Table
 from edgeprune.models.reader import Array
 from edgeprune.store.records import recall_of
-from edgeprune.tasks.labels import label_number, labelled_rows
+from edgeprune.tasks.labels import LabelNumbers, is_multi_hot, labelled_rows, labels_of
 from edgeprune.tasks.losses import SoftmaxLosses, random_signs
 from edgeprune.tasks.roles import Losses, Measurement, Reduction
-from edgeprune.tasks.spec import ProblemType
+from edgeprune.tasks.spec import LabelForm, ProblemType
 
 __all__ = ["PROBLEMS", "MultiLabel", "Problem", "Regression", "SingleLabel"]
 
+_MOST_LABELS = 500
+"""That a linear model is fitted for: it takes a fit for each."""
+
 
 class Problem(Losses, Measurement):
-    """Do what depends on the problem type. A row's output is its logits, [labels], or a regression's number, [1]."""
+    """Do what depends on the problem type. A row's output is its logits, [labels], or a regression's number, [1].
 
-    def __init__(self, labels: tuple[str, ...]) -> None:
+    Args:
+        labels: In the order of the outputs.
+        form: How the data writes them.
+    """
+
+    def __init__(self, labels: tuple[str, ...], form: LabelForm) -> None:
         self.labels = labels
+        self.form = form
 
     @abstractmethod
     def linear_outputs(self, features: Any, references: Sequence[Any], test_features: Any) -> Array | None:
@@ -43,7 +53,7 @@ class Problem(Losses, Measurement):
             test_features: The features of the other rows, [test rows, features].
 
         Returns:
-            Outputs, [test rows, labels]; None: all references are the same, so that there is nothing to learn.
+            Outputs, [test rows, labels]; None: all references are the same, or there are more than 500 labels.
         """
 
 
@@ -54,13 +64,13 @@ class SingleLabel(SoftmaxLosses, Problem):
 
     def references(self, table: Table, *, where: str) -> list[np.int64]:
         """Give the position of each row's label."""
-        found = []
+        found, number = [], LabelNumbers(self.labels, self.form)
         for place, label in labelled_rows(table, where):
             if isinstance(label, list):
                 raise DataError(
                     f"{place}: one label expected, got a list; use --problem-type multi_label_classification"
                 )
-            found.append(np.int64(label_number(label, self.labels, place)))
+            found.append(np.int64(number(label, place)))
         return found
 
     def statistics(self, outputs: Sequence[Array], references: Sequence[Any]) -> Array:
@@ -83,7 +93,7 @@ class SingleLabel(SoftmaxLosses, Problem):
     def linear_outputs(self, features: Any, references: Sequence[Any], test_features: Any) -> Array | None:
         from sklearn.svm import LinearSVC
 
-        if len(np.unique(references)) < 2:
+        if len(self.labels) > _MOST_LABELS or len(np.unique(references)) < 2:
             return None
         predicted = LinearSVC(random_state=0).fit(features, references).predict(test_features)
         return np.asarray(np.eye(len(self.labels))[predicted])
@@ -96,13 +106,23 @@ class MultiLabel(Problem):
 
     def references(self, table: Table, *, where: str) -> list[Array]:
         """Give each row's labels, [labels] of 0 or 1."""
-        found = []
+        if self.form == "vector":
+            return [self._vector(label, place) for place, label in labelled_rows(table, where)]
+        found, number = [], LabelNumbers(self.labels, self.form)
         for place, label in labelled_rows(table, where):
             chosen = np.zeros(len(self.labels), np.float32)
-            for one in label if isinstance(label, list) else [label]:
-                chosen[label_number(one, self.labels, place)] = 1.0
+            for one in labels_of(label):
+                chosen[number(one, place)] = 1.0
             found.append(chosen)
         return found
+
+    def _vector(self, label: Label, where: str) -> Array:
+        if not is_multi_hot([label]) or len(labels_of(label)) != len(self.labels):
+            raise DataError(
+                f"{where}: a vector of {len(self.labels)} numbers, 0 or 1, expected, one for each label "
+                f"({listed(self.labels)}), got {quoted(label)}"
+            )
+        return np.asarray(label, np.float32)
 
     def label_loss(self, outputs: torch.Tensor, targets: torch.Tensor, reduction: Reduction = "mean") -> torch.Tensor:
         loss = functional.binary_cross_entropy_with_logits(outputs.float(), targets)
@@ -140,7 +160,7 @@ class MultiLabel(Problem):
         from sklearn.multiclass import OneVsRestClassifier
         from sklearn.svm import LinearSVC
 
-        if len(np.unique(references, axis=0)) < 2:
+        if len(self.labels) > _MOST_LABELS or len(np.unique(references, axis=0)) < 2:
             return None
         fitted = OneVsRestClassifier(LinearSVC(random_state=0)).fit(features, np.stack(references))
         return np.asarray(fitted.decision_function(test_features))
@@ -203,5 +223,5 @@ def _number(label: object, where: str) -> float:
     except (TypeError, ValueError):
         number = math.nan
     if not math.isfinite(number):
-        raise DataError(f"{where}: a regression's label should be a number, got {label!r}")
+        raise DataError(f"{where}: a regression's label should be a number, got {quoted(label)}")
     return number

@@ -17,6 +17,7 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from edgeprune.base.errors import DataError
+from edgeprune.base.wording import quoted
 from edgeprune.data.table import Content, Label, Table, Text
 from edgeprune.models.reader import Array, Reader
 from edgeprune.ondevice.postprocess_question_answering import best_span
@@ -202,7 +203,7 @@ def _texts_and_starts(label: Any, where: str) -> tuple[tuple[str, ...], tuple[in
     if not good:
         raise DataError(
             f'{where}: answers should be a text, several texts, or {{"text": [...], "answer_start": [...]}} with their places in '
-            f"the context, got {str(label)[:80]}"
+            f"the context, got {quoted(label)}"
         )
     return tuple(texts), tuple(starts or ())
 

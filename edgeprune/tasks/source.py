@@ -7,9 +7,10 @@ from pathlib import Path
 from transformers import PreTrainedConfig
 
 from edgeprune.data.table import Label, SplitName, Table
+from edgeprune.tasks.labels import find_positions
 from edgeprune.tasks.registry import TaskName
 from edgeprune.tasks.resolve import has_head
-from edgeprune.tasks.spec import ProblemType
+from edgeprune.tasks.spec import LabelForm, ProblemType
 
 __all__ = ["Source"]
 
@@ -48,3 +49,11 @@ class Source:
     def head_labels(self) -> tuple[str, ...]:
         """Name the labels of the checkpoint's head, in the order of its outputs."""
         return tuple(str(self.config.id2label[position]) for position in range(self.config.num_labels))
+
+    def head_label_form(self) -> LabelForm:
+        """Say whether the rows name the head's labels, or give positions; these are told to the user."""
+        positions = find_positions(self.train, self.head_labels())
+        if positions is None:
+            return "name"
+        self.note(positions)
+        return "position"

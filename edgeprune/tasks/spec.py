@@ -5,10 +5,13 @@ from typing import Literal
 from edgeprune.base.strict_yaml import Frozen
 from edgeprune.tasks.registry import TaskName
 
-__all__ = ["ProblemType", "TaskSpec"]
+__all__ = ["LabelForm", "ProblemType", "TaskSpec"]
 
 ProblemType = Literal["single_label_classification", "multi_label_classification", "regression"]
 """What a classification's labels are, in transformers' words."""
+
+LabelForm = Literal["name", "position", "vector"]
+"""How the data writes a label: by its name, by its position among the model's, or by a vector of 0 and 1 for all of them."""
 
 
 class TaskSpec(Frozen):
@@ -19,6 +22,7 @@ class TaskSpec(Frozen):
     """The problem type of a classification of texts or images; None for other tasks."""
     labels: tuple[str, ...] = ()
     """The labels, in the order of the model's outputs."""
+    label_form: LabelForm = "name"
     max_length: int | None = None
     """The number of tokens that a text is cut to; None for images."""
     inputs: tuple[str, ...]

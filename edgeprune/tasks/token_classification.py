@@ -11,11 +11,12 @@ import numpy as np
 import torch
 
 from edgeprune.base.errors import DataError
+from edgeprune.base.wording import quoted
 from edgeprune.data.table import Table, flat
 from edgeprune.models.reader import Array
 from edgeprune.ondevice.postprocess_token_classification import first_tokens, has_spans, spans
 from edgeprune.tasks.example import IGNORED, Example
-from edgeprune.tasks.labels import distinct_labels, label_number, labelled_rows
+from edgeprune.tasks.labels import LabelNumbers, distinct_labels, labelled_rows
 from edgeprune.tasks.losses import SoftmaxLosses
 from edgeprune.tasks.roles import Task
 from edgeprune.tasks.source import Source
@@ -36,22 +37,24 @@ class TokenClassification(Texts, SoftmaxLosses, Task):
     @classmethod
     def resolve(cls, source: Source) -> TaskSpec:
         if source.has_head:
-            labels = source.head_labels()
+            labels, form = source.head_labels(), source.head_label_form()
         else:
-            labels = distinct_labels(one for row in source.train_labels if isinstance(row, list) for one in row)
+            labels, form = distinct_labels(source.train, "the train split"), "name"
         if not has_spans(labels):
-            source.note(f"labels such as {labels[0]!r} are no B- and I- tags: words are counted, not spans")
-        return TaskSpec(task=source.task, labels=labels, max_length=source.max_length, inputs=source.inputs)
+            source.note(f"labels such as {quoted(labels[0])} are no B- and I- tags: words are counted, not spans")
+        return TaskSpec(
+            task=source.task, labels=labels, label_form=form, max_length=source.max_length, inputs=source.inputs
+        )
 
     def references(self, table: Table, *, where: str) -> list[Array]:
         """Give for each row the positions of its words' labels, [words]."""
-        found = []
+        found, number = [], LabelNumbers(self.spec.labels, self.spec.label_form)
         for (place, labels), text in zip(labelled_rows(table, where), flat(table.texts), strict=True):
             words = text.split(" ")
             if not isinstance(labels, list) or len(labels) != len(words):
-                got = f"{len(labels)}" if isinstance(labels, list) else repr(labels)
+                got = f"{len(labels)}" if isinstance(labels, list) else quoted(labels)
                 raise DataError(f"{place}: expected a label for each of {len(words)} words, got {got}")
-            found.append(np.array([label_number(one, self.spec.labels, place) for one in labels], np.int64))
+            found.append(np.array([number(one, place) for one in labels], np.int64))
         return found
 
     def example(self, tokenized: Tokenized, reference: Any) -> Example:

@@ -1,5 +1,6 @@
 import csv
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from datasets import ClassLabel, Dataset, Features, List, Value
 
@@ -16,6 +18,7 @@ from edgeprune.data.source import DataSource
 from edgeprune.data.table import DataSpec, Table
 from edgeprune.tasks.registry import COLUMNS, TaskName
 from tests.conftest import Hub
+from tests.support.e2e import without_network
 
 ROWS: list[dict[str, Any]] = [
     {"text": 'He said "no", twice\tand left', "label": "neg"},
@@ -67,15 +70,44 @@ def test_every_format_gives_the_same_rows(tmp_path: Path, suffix: str):
 
 
 @pytest.mark.parametrize("suffix", WRITERS)
-def test_whole_numbers_stay_whole_numbers(tmp_path: Path, suffix: str):
-    WRITERS[suffix](tmp_path / f"data{suffix}", [{"text": "a", "label": 3}, {"text": "b", "label": 10}])
-    assert source(tmp_path / f"data{suffix}").load()["train"].labels == [3, 10]
+@pytest.mark.parametrize("labels", [[3, 10], [0.5, -2.0]])
+def test_numbers_stay_numbers_where_a_format_has_some(tmp_path: Path, suffix: str, labels: list[Any]):
+    WRITERS[suffix](tmp_path / f"data{suffix}", [{"text": "a", "score": one} for one in labels])
+    expected = list(map(str, labels)) if suffix in (".csv", ".tsv") else labels
+    assert source(tmp_path / f"data{suffix}").load()["train"].labels == expected
 
 
-@pytest.mark.parametrize("suffix", WRITERS)
-def test_fractions_stay_fractions(tmp_path: Path, suffix: str):
-    WRITERS[suffix](tmp_path / f"data{suffix}", [{"text": "a", "score": 0.5}, {"text": "b", "score": -2.0}])
-    assert source(tmp_path / f"data{suffix}").load()["train"].labels == [0.5, -2.0]
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".json", ".CSV", ".JSONL"])
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_a_mark_at_the_beginning_says_the_encoding(tmp_path: Path, suffix: str, encoding: str):
+    WRITERS[suffix.lower()](tmp_path / "plain", ROWS)
+    path = tmp_path / f"data{suffix}"
+    separated = (tmp_path / "plain").read_bytes().decode()
+    if suffix == ".tsv":  # `write_csv` asks the file's own suffix
+        write_csv(tmp_path / "plain.tsv", ROWS)
+        separated = (tmp_path / "plain.tsv").read_bytes().decode()
+    path.write_bytes(separated.encode(encoding))
+    assert source(path).load() == {"train": TABLE}
+
+
+def test_the_type_of_json_labels_may_change_late(tmp_path: Path):
+    write_jsonl(tmp_path / "data.jsonl", [{"text": "a", "label": 1}] * 3 + [{"text": "b", "label": "other"}])
+    assert source(tmp_path / "data.jsonl").load()["train"].labels == [1, 1, 1, "other"]
+
+
+def test_categories_of_pandas_are_their_names(tmp_path: Path):
+    frame = pd.DataFrame({"text": ["a", "b"], "label": pd.Categorical(["pos", "neg"])})
+    frame.to_parquet(tmp_path / "data.parquet")
+    assert source(tmp_path / "data.parquet").load()["train"].labels == ["pos", "neg"]
+
+
+def test_lists_in_the_cells_of_a_csv_are_lists(tmp_path: Path):
+    rows = [{"text": "a", "labels": "['x', 'y']"}, {"text": "b", "labels": '["z"]'}, {"text": "c", "labels": "[]"}]
+    write_csv(tmp_path / "data.csv", rows)
+    assert source(tmp_path / "data.csv").load()["train"].labels == [["x", "y"], ["z"], []]
+    write_csv(tmp_path / "words.csv", [{"tokens": "['Old', 'Paris']", "tags": "['O', 'B-LOC']"}])
+    found = source(tmp_path / "words.csv", task="token-classification").load()["train"]
+    assert found == Table(["Old Paris"], [["O", "B-LOC"]])
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".json", ".parquet"])
@@ -249,17 +281,23 @@ def test_a_label_that_is_no_number_is_no_label(tmp_path: Path):
         ("data.csv", b"text,label\n", "has no rows"),
         ("data.jsonl", b'{"text": "a", "label": 1}\n{"text": "b"', "line 2 is not valid JSON"),
         ("data.jsonl", b'{"text": "a", "label": 1}\n\n{"text: 1}\n', "line 3 is not valid JSON"),
-        (
-            "data.jsonl",
-            b'{"text": "a", "label": 1}\n["b", 2]\n',
-            "line 2 should be an object with a value for each column",
-        ),
-        ("data.jsonl", b'{"text": "a", "label": 1}\n{"text": "\xff", "label": 1}\n', "line 2 is not valid JSON"),
-        ("data.csv", b"text,label\na,1\nb,2,3,4\n", "can't be read as csv"),
+        ("data.jsonl", b'{"text": "a", "label": 1}\n["b", 2]\n', "line 2 should be an object with a value a column"),
+        ("data.jsonl", b'{"text": "a", "label": 1}\n{"text": "\xff", "label": 1}\n', "line 2 is not UTF-8"),
+        ("data.csv", b"text,label\na,1\nb,2,3,4\n", "line 3 has 4 cells, but the first line names 2 columns"),
+        ("data.csv", b"text,label\na,1\n\xff,2\n", "line 3 is not UTF-8"),
+        ("data.csv", "text,label\na,1\n".encode("utf-16-le"), "begins with a zero byte, as UTF-16 without a mark does"),
+        ("data.csv", b"\xff\xfet\0e", "is not UTF-16"),
+        ("data.jsonl", b'{"text": "a", "label": 1}\n\n{"text": "b \\ud83d", "label": 1}\n', "line 3 holds half a character (\\ud83d"),
+        ("data.jsonl", b'{"text": "a", "label": ' + b"[" * 100_000 + b"]" * 100_000 + b"}\n", "line 1 is nested too deeply"),
+        ("data.json", b"[" * 1_100 + b"]" * 1_100, "is nested too deeply"),
+        ("data.jsonl", b'{"text": "a", "label": ' + b"1" * 5_000 + b"}\n", "line 1 is not valid JSON: Exceeds the limit"),
+        ("data.json", b"null", "should hold a list of objects, one a row, got null"),
+        ("data.json", b"[null]", "row 1 should be an object with a value a column, got null"),
+        ("data.json", b'{"rows": [], "kind": 1}', "holds one object with the keys rows, kind, and lists inside of it"),
         ("data.parquet", b"PAR1 but not really", "can't be read as parquet"),
-        ("data.json", b"{", "can't be read as json"),
+        ("data.json", b"{", "is not valid JSON"),
     ],
-)
+)  # fmt: skip
 def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path, name: str, content: bytes, message: str):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError) as caught:
@@ -315,6 +353,32 @@ def test_the_hub_is_asked_for_a_dataset_unless_offline(hub: Hub, modes: str, ask
     assert any("/datasets/org/words" in path for path in hub.requests) is asks
 
 
+@pytest.mark.parametrize("offline", [True, False])
+def test_nothing_of_local_data_is_told_to_a_network(tmp_path: Path, dataset_folder: Path, offline: bool):
+    for suffix, write in WRITERS.items():
+        write(tmp_path / f"data{suffix}", ROWS)
+    names = [dataset_folder, f"{dataset_folder}:default", *(tmp_path / f"data{suffix}" for suffix in WRITERS)]
+    code = (
+        "import sys, edgeprune; from edgeprune.data.source import DataSource, DataSpec\n"
+        "from edgeprune.tasks.registry import COLUMNS\n"
+        "for name in sys.argv[2:]:\n"
+        "    columns = COLUMNS['text-classification']\n"
+        "    DataSource(DataSpec(train=name), columns=columns, offline=sys.argv[1] == 'True').load()\n"
+        "from huggingface_hub import constants; assert constants.HF_HUB_DISABLE_TELEMETRY\n"
+    )
+    env = {**os.environ, **without_network(tmp_path / "asked"), "HF_DATASETS_CACHE": str(tmp_path / "cache")}
+    command = [sys.executable, "-c", code, str(offline), *map(str, names)]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr, (tmp_path / "asked").read_text()) == (0, "", "")
+
+
+@pytest.mark.parametrize("content", ["null", '{"text": "a", "label": ' + "[" * 100_000 + "]" * 100_000 + "}"])
+def test_a_file_that_ends_the_parser_of_datasets_is_refused(tmp_path: Path, content: str):
+    (tmp_path / "train.jsonl").write_text(content)
+    with pytest.raises(DataError, match="can't be read: a file of it ends the process that parses it"):
+        source(tmp_path).load()
+
+
 @pytest.fixture
 def dataset_folder(tmp_path: Path) -> Path:
     """A dataset as the hub has them: a folder with a file a split."""
@@ -350,6 +414,43 @@ def test_class_labels_are_their_names(tmp_path: Path):
     features = Features({"text": Value("string"), "label": ClassLabel(names=["neg", "pos"])})
     Dataset.from_dict({"text": ["a", "b"], "label": [1, 0]}, features=features).to_parquet(tmp_path / "data.parquet")
     assert source(tmp_path / "data.parquet").load()["train"].labels == ["pos", "neg"]
+
+
+@pytest.mark.parametrize("number", [2, 7])
+def test_the_number_of_no_class_is_refused(tmp_path: Path, number: int):
+    features = Features({"text": Value("string"), "label": ClassLabel(names=["neg", "pos"])})
+    table = pa.table({"text": ["a", "b"], "label": [1, number]})
+    metadata = features.arrow_schema.metadata
+    Dataset(table.cast(pa.schema(features.arrow_schema, metadata=metadata))).to_parquet(tmp_path / "data.parquet")
+    with pytest.raises(DataError, match=rf"row 2: the label is {number}, but the file names 2 classes, from 0 to 1"):
+        source(tmp_path / "data.parquet").load()
+
+
+@pytest.mark.parametrize("column", ["text", "label"])
+def test_a_byte_that_is_not_utf_8_is_refused_with_its_row(tmp_path: Path, column: str):
+    columns = {"text": [b"a", b"b"], "label": [b"x", b"y"]}
+    columns[column][1] = b"\xff"
+    table = pa.table({name: pa.array(values).view(pa.string()) for name, values in columns.items()})
+    pq.write_table(table, tmp_path / "data.parquet")
+    with pytest.raises(DataError, match=rf"data\.parquet row 2: the column '{column}' holds a byte that is not UTF-8"):
+        source(tmp_path / "data.parquet").load()
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"k" * 200_000: 1},
+        {f"column {number}": 1 for number in range(5_000)},
+        {"text": ["x" * 200_000] * 10, "label": "a"},
+        {"text": "x" * 1_000_001, "label": "a"},
+        {"text": json.loads("[" * 500 + "]" * 500), "label": "a"},
+    ],
+)
+def test_what_is_quoted_in_a_message_is_cut(tmp_path: Path, row: dict[str, Any]):
+    write_jsonl(tmp_path / "data.jsonl", [row])
+    with pytest.raises(DataError) as caught:
+        source(tmp_path / "data.jsonl").load()
+    assert len(str(caught.value)) < 2_500
 
 
 def test_a_label_that_a_data_set_keeps_secret(tmp_path: Path):

@@ -70,6 +70,10 @@ def test_every_stage_runs_once_and_in_its_order(built: Built) -> None:
     assert not any(event["cached"] for event in finished)
 
 
+def test_an_offline_build_asks_for_no_host(built: Built) -> None:
+    assert built.asked.read_text(encoding="utf-8") == ""
+
+
 def test_the_report_says_what_each_stage_made(built: Built) -> None:
     rows = {(row["stage"], row["round"]): row for row in built.report["stages"]}
     dense, pruned = rows["prepare", 0], rows["prune", 1]

@@ -95,6 +95,14 @@ def run(*arguments: object, env: Mapping[str, str] | None = None, timeout_s: flo
     return Ran(done.returncode, done.stdout, done.stderr)
 
 
+def without_network(asked: Path) -> dict[str, str]:
+    """The environment of a process that reaches no host, and notes in `asked` which it tried to; libraries may try."""
+    asked.touch()
+    folder = str(Path(__file__).parent / "no_network")
+    path = os.pathsep.join(filter(None, [folder, os.environ.get("PYTHONPATH")]))
+    return {"HF_HUB_OFFLINE": "0", "PYTHONPATH": path, "EDGEPRUNE_TESTS_ASKED": str(asked)}
+
+
 def call(*arguments: object) -> Ran:
     """The command line in this process, which has torch imported already."""
     out, err = io.StringIO(), io.StringIO()
@@ -233,6 +241,11 @@ class Built:
         return self.root / "events.jsonl"
 
     @property
+    def asked(self) -> Path:
+        """A line for each host that the build asked for; it could reach none."""
+        return self.root / "asked"
+
+    @property
     def report(self) -> dict[str, Any]:
         """What `--json` printed."""
         document: dict[str, Any] = json.loads(self.stdout)
@@ -278,8 +291,9 @@ def build_once(root: Path, model: Path) -> Built:
         built.pipeline.write_text(PIPELINE, encoding="utf-8")
         built.target.write_text(target_text("here"), encoding="utf-8")
         done = run(
-            *built.arguments, "--store", built.store, "--output", root / "dist", "--events", built.events, "--json"
-        )
+            *built.arguments, "--store", built.store, "--output", root / "dist", "--events", built.events, "--json",
+            env=without_network(built.asked),
+        )  # fmt: skip
         assert done.code == 0, done.err
         (root / "stdout").write_text(done.out, encoding="utf-8")
     return built

@@ -1,6 +1,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from transformers import BertConfig
@@ -8,7 +9,7 @@ from transformers import BertConfig
 from edgeprune.base.errors import DataError
 from edgeprune.data.table import Table, pick
 from edgeprune.models.checkpoint import load_any, load_tokenizer
-from edgeprune.tasks.registry import resolve_spec
+from edgeprune.tasks.registry import resolve_spec, task_for
 from edgeprune.tasks.source import Source
 from edgeprune.tasks.spec import ProblemType, TaskSpec
 from tests.conftest import ModelFactory, synthetic_rows
@@ -66,9 +67,50 @@ def test_the_problem_asked_for_goes_first():
     assert resolved(["a", "b"], MULTI, **HEAD, num_labels=1).problem_type == MULTI
 
 
-def test_fractions_are_no_classes():
-    with pytest.raises(DataError, match=r"labels such as 0\.5 are numbers, not classes; say --problem-type regression"):
-        resolved([1, 0.5])
+@pytest.mark.parametrize("labels", [[1, 0.5], ["a", 0.5], ["1", "0.5"]])
+def test_fractions_are_no_classes(labels: list[Any]):
+    with pytest.raises(
+        DataError, match=r"labels such as '?0\.5'? are numbers, not classes; say --problem-type regression"
+    ):
+        resolved(labels)
+    assert resolved(labels, SINGLE).labels[0] == "0.5"
+
+
+def test_texts_of_which_some_are_fractions_are_classes():
+    assert resolved(["gpt", "3.5"]).labels == ("3.5", "gpt")
+
+
+def test_numbers_are_positions_of_a_heads_labels_and_of_no_others(capsys: pytest.CaptureFixture[str]):
+    spec = resolved([0, 1, 1], **HEAD, id2label={0: "no", 1: "yes"})
+    assert (spec.labels, spec.label_form) == (("no", "yes"), "position")
+    assert "0 is no, 1 is yes" in capsys.readouterr().out
+    assert resolved([0, 1, 1]).label_form == "name"
+
+
+def test_vectors_of_0_and_1_are_labels_by_their_place(capsys: pytest.CaptureFixture[str]):
+    rows: list[Any] = [[1.0, 0.0, 1.0], [0.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
+    spec = resolved(rows)
+    assert (spec.problem_type, spec.labels, spec.label_form) == (MULTI, ("0", "1", "2"), "vector")
+    assert "by their place, 0 to 2" in capsys.readouterr().out
+    named = resolved(rows, **HEAD, id2label={0: "a", 1: "b", 2: "c"}, problem_type=MULTI)
+    for task in (task_for(spec), task_for(named)):
+        found = task.references(Table(["a text"] * 3, rows), where="here")
+        np.testing.assert_array_equal(np.array(found), rows)
+        for other in ([1.0, 0.0], [1.0, 0.0, 2.0], ["a"], "a"):
+            with pytest.raises(
+                DataError, match="here row 1: a vector of 3 numbers, 0 or 1, expected, one for each label"
+            ):
+                task.references(Table(["a text"], [other]), where="here")  # type: ignore[list-item]
+    with pytest.raises(DataError, match="vectors of one number, 0 or 1; give the number itself"):
+        resolved([[1.0], [0.0]])
+
+
+def test_a_linear_model_is_not_fitted_for_thousands_of_labels():
+    labels = tuple(map(str, range(501)))
+    task = classifier(SINGLE, labels)
+    table = Table([f"word{label}" for label in labels], list(labels))
+    references = task.references(table, where="here")
+    assert task.linear_baseline(table, references, table, references) is None
 
 
 def test_one_class_is_none():

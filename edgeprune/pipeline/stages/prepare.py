@@ -19,6 +19,7 @@ from edgeprune.pipeline.stages.base import Stage, Work
 from edgeprune.profiles.pipeline import PrepareConfig
 from edgeprune.store.environment import NumericMode
 from edgeprune.store.records import StageMetrics
+from edgeprune.tasks.labels import labels_by_row
 from edgeprune.tasks.registry import IMAGE_TASKS, TASKS, TAUGHT_ONLY, TaskName
 from edgeprune.tasks.spec import ProblemType, TaskSpec
 
@@ -104,9 +105,11 @@ class Prepare(Stage):
         reader = load_reader(self._task, source, self._max_length)
         reader.require_fit(config)
         tables = work.data.load()
-        rows = _split(tables, work.seed)
+        for note in work.data.notes:
+            work.emit(Note(note))
+        task = task_for(self._spec(work, config, reader, tables))
+        rows = _split(tables, task.spec, work.seed)
         splits = select(tables, rows)
-        task = task_for(self._spec(work, config, reader, splits))
         set_seed(work.seed)
         model, missing = self._load(work, config, task)
         _warn_of_leaks(task, splits, work)
@@ -194,7 +197,7 @@ class Prepare(Stage):
         return dense.model, dense.missing
 
     def _spec(
-        self, work: Work, config: "PreTrainedConfig", reader: "Reader", splits: dict[SplitName, Table]
+        self, work: Work, config: "PreTrainedConfig", reader: "Reader", tables: dict[SplitName, Table]
     ) -> TaskSpec:
         from edgeprune.tasks.registry import resolve_spec
         from edgeprune.tasks.source import Source
@@ -204,7 +207,7 @@ class Prepare(Stage):
             folder=work.model.folder,
             config=config,
             inputs=reader.inputs,
-            splits=splits,
+            splits=tables,
             max_length=self._max_length,
             problem_type=self._problem_type,
             note=lambda message: work.emit(Note(message, level="info")),
@@ -212,19 +215,40 @@ class Prepare(Stage):
         return resolve_spec(source)
 
 
-def _split(tables: dict[SplitName, Table], seed: int) -> dict[SplitName, tuple[SplitName, list[int]]]:
-    """Split the rows. A missing split is drawn from train with a seed: 15% for test, then a tenth for selection."""
+def _split(tables: dict[SplitName, Table], spec: TaskSpec, seed: int) -> dict[SplitName, tuple[SplitName, list[int]]]:
+    """Given splits as they are; a seeded 15% of train for a missing test, then a tenth of the rest for a missing selection.
+
+    What is split off has every label as often as the rest has, and leaves a row of each in train.
+
+    Raises:
+        DataError: Too few rows are left to train on, or too few that train doesn't need for its labels.
+    """
     generator = np.random.default_rng(seed)
-    order = generator.permutation(len(tables["train"].contents)).tolist()
+    labels = labels_by_row(tables["train"], spec)
+    kept, known = set[int](), set[str]()
+    order = generator.permutation(len(labels)).tolist()
+    for row in order:
+        if not labels[row] <= known:
+            kept.add(row)
+            known |= labels[row]
+    order.sort(key=lambda row: sorted(labels[row]))  # the rows of a label in turn, in the order of the permutation
     result: dict[SplitName, tuple[SplitName, list[int]]] = {}
     names: tuple[SplitName, ...] = ("test", "selection")
     for name in names:
         if name in tables:
             result[name] = (name, list(range(len(tables[name].contents))))
-        else:
-            count = max(1, round((_TEST_SHARE if name == "test" else _SELECTION_SHARE) * len(order)))
-            result[name] = ("train", sorted(order[:count]))
-            order = order[count:]
+            continue
+        count = max(1, round((_TEST_SHARE if name == "test" else _SELECTION_SHARE) * len(order)))
+        free = [row for row in order if row not in kept]
+        if count > len(free):
+            raise DataError(
+                f"{len(known):,} labels in {len(labels):,} rows leave {len(free):,} rows for the {name} split, which takes "
+                f"{count:,}: one of each label stays in training; give the split with --{name}-data, or more rows a label"
+            )
+        steps = (np.arange(count) + generator.random()) * (len(free) / count)
+        chosen = {free[position] for position in steps.astype(int).tolist()}
+        result[name] = ("train", sorted(chosen))
+        order = [row for row in order if row not in chosen]
     if len(order) < _FEWEST_ROWS:
         raise DataError(f"only {len(order)} rows are left to train on, and {_FEWEST_ROWS} are needed; give more data")
     return {"train": ("train", sorted(order)), "selection": result["selection"], "test": result["test"]}

@@ -1,0 +1,81 @@
+"""Load a dataset by its name or folder, through `datasets`: from its cache, else from the folder or the hub.
+
+A child process fills the cache first. The parsers of `datasets` are native, and a file may end the process that reads it: a
+deeply nested JSON does. What lies in the cache has been parsed.
+"""
+
+import logging
+import subprocess
+import sys
+from functools import cache
+from typing import TYPE_CHECKING
+
+from edgeprune.base.errors import DataError
+from edgeprune.base.wording import listed, quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from datasets import Dataset
+
+__all__ = ["first_line", "load_named"]
+
+_FILL = """\
+import sys
+import datasets
+name, config, offline = sys.argv[1:]
+datasets.disable_progress_bars()
+datasets.config.HF_UPDATE_DOWNLOAD_COUNTS = False
+datasets.config.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE or offline == "True"
+datasets.load_dataset(name, config or None)
+"""
+
+
+def load_named(reference: str, *, offline: bool) -> "Mapping[str, Dataset]":
+    """Load all splits of a dataset.
+
+    Args:
+        reference: Its name or folder, and the configuration behind a colon.
+        offline: Whether it may only come from the local cache.
+
+    Raises:
+        DataError: It isn't there, can't be read, or has no training split.
+    """
+    import datasets
+
+    datasets.disable_progress_bars()
+    datasets.utils.logging.set_verbosity_error()
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+    name, _, config = reference.partition(":")
+    _fill_cache(name, config, offline=offline)
+    configured = datasets.config.HF_HUB_OFFLINE
+    try:
+        datasets.config.HF_HUB_OFFLINE = offline or configured
+        datasets.config.HF_UPDATE_DOWNLOAD_COUNTS = False  # else a load is told to a host that counts them
+        loaded: Mapping[str, Dataset] = datasets.load_dataset(name, config or None)
+    except Exception as error:
+        raise DataError(
+            f"{quoted(reference)} is neither a data file nor a dataset that loads: {first_line(error)}"
+        ) from error
+    finally:
+        datasets.config.HF_HUB_OFFLINE = configured
+    if "train" not in loaded:
+        raise DataError(f"the dataset {quoted(name)} has the splits {listed(list(loaded))}, but no train")
+    return loaded
+
+
+def first_line(error: Exception) -> str:
+    """Give the first line of a library's message, cut."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:500]
+
+
+@cache  # stages load the same data again
+def _fill_cache(name: str, config: str, *, offline: bool) -> None:
+    """Raises DataError where the child process is killed; any other error comes again, with its message."""
+    command = [sys.executable, "-P", "-c", _FILL, name, config, str(offline)]
+    done = subprocess.run(command, capture_output=True, check=False)  # noqa: S603 (its own interpreter and code)
+    if done.returncode < 0:
+        raise DataError(
+            f"{quoted(name)} can't be read: a file of it ends the process that parses it (signal {-done.returncode}), as "
+            f"deeply nested JSON does; give the rows as a .jsonl file, whose lines are named"
+        )
