@@ -152,7 +152,7 @@ def storage_error(error: BaseException, where: object) -> StorageError | None:
             number = int(match.group(1))
         if number is None and _TORCH_WRITE_ERROR.search(str(seen)):
             return StorageError(
-                f"could not write below {where}: most likely no space is left; free some there, or choose another place "
+                f"could not write below {where}: there is most likely no space left; free some there, or choose another place "
                 f"with --store"
             )
         if number in _STORAGE_ERRNOS:

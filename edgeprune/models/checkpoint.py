@@ -17,7 +17,7 @@ from transformers.activations import ACT2FN
 
 from edgeprune.base.errors import ModelError
 from edgeprune.models.architectures import architecture_of, require_known
-from edgeprune.models.config_file import read_config
+from edgeprune.models.config_file import read_config, read_content
 from edgeprune.models.dense import class_named, load_dense, model_errors, some_of
 from edgeprune.models.reader import Reader
 from edgeprune.models.record import PruningRecord, read_pruning, write_pruning
@@ -54,10 +54,14 @@ def load_config(folder: Path) -> PreTrainedConfig:
     Raises:
         ModelError: The folder is no checkpoint, config.json can't be used, or the architecture is not supported.
     """
-    content = read_config(folder)
-    path = folder / "config.json"
+    content, path = read_content(folder), folder / "config.json"
     try:
+        # The family comes first: nothing can be said of another family's weights.
         require_known(content["model_type"])
+    except ModelError as error:
+        raise ModelError(f"{path} can't be used: {error}") from error
+    read_config(folder)
+    try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, **_RUN_HERE)
     except ModelError as error:
         raise ModelError(f"{path} can't be used: {error}") from error

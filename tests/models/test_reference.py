@@ -274,3 +274,21 @@ def test_what_is_no_file_is_no_licence(folder: Path) -> None:
     (folder / "LICENSES").mkdir()
     os.mkfifo(folder / "LICENSE")
     assert resolve_model(str(folder)).licences == []
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"model.gguf": b"GGUF"}, "org/tiny has GGUF weights only (model.gguf)"),
+        ({"pytorch_model.bin": b"pickle"}, "org/tiny has pickled weights only (pytorch_model.bin)"),
+        (
+            {"adapter_config.json": b"{}", "adapter_model.safetensors": b""},
+            "holds a PEFT adapter (adapter_config.json)",
+        ),
+        ({"model.safetensors": b"", "model_head.pkl": b""}, "is a SetFit model (model_head.pkl)"),
+    ],
+)
+def test_what_a_repository_on_the_hub_holds_instead_is_named(hub: Hub, files: dict[str, bytes], message: str):
+    hub.files = {"config.json": CONFIG.encode(), **files}
+    (found,) = resolved_elsewhere("online", "org/tiny", env=hub.env)
+    assert message in found["error"]

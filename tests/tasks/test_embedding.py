@@ -49,9 +49,9 @@ def test_an_embedding_model_is_loaded_without_the_pooler_that_it_does_not_use(
 ):
     folder = tiny_model_folder(model_type, "ForMaskedLM")
     arguments = extractor(pooling="mean").model_arguments(model_type)
-    model, missing = load_dense(folder, AutoModel, load_config(folder), **arguments)
-    assert missing == frozenset()
-    assert not [name for name, _ in model.named_parameters() if "pooler" in name]
+    dense = load_dense(folder, AutoModel, load_config(folder), **arguments)
+    assert dense.missing == frozenset()
+    assert not [name for name, _ in dense.model.named_parameters() if "pooler" in name]
 
 
 def test_forward_and_the_exported_module_agree(tiny_model_folder: ModelFactory):
