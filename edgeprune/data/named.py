@@ -60,7 +60,7 @@ def load_named(reference: str, *, offline: bool) -> "Mapping[str, Dataset]":
     finally:
         datasets.config.HF_HUB_OFFLINE = configured
     if "train" not in loaded:
-        raise DataError(f"the dataset {quoted(name)} has the splits {listed(list(loaded))}, but no train")
+        raise DataError(f"the dataset {quoted(name)} has the splits {listed(list(loaded))}, but no split train")
     return loaded
 
 

@@ -111,10 +111,6 @@ class DataSource:
             return {split: _READERS[path.suffix.lower()](path) for split, path in self._files.items()}
         loaded = load_named(self.spec.train, offline=self._offline)
         roles: dict[SplitName, str] = {"train": "train", "selection": "validation", "test": "test"}
-        if "train" not in loaded:
-            raise DataError(
-                f"the dataset {quoted(self.spec.train)} has the splits {', '.join(loaded)}, but no split train"
-            )
         return {split: records_of(loaded[role], self._name(split)) for split, role in roles.items() if role in loaded}
 
     def _table(self, records: Records, name: str, folder: Path) -> Table:
