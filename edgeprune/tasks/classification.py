@@ -7,7 +7,7 @@ from typing import Any, cast
 import torch
 
 from edgeprune.base.errors import DataError
-from edgeprune.data.table import Label, Table
+from edgeprune.data.table import Content, Label, Table
 from edgeprune.models.reader import Array
 from edgeprune.tasks.labels import distinct_labels
 from edgeprune.tasks.problem_types import PROBLEMS
@@ -68,6 +68,9 @@ class Classification(Task):
 
     def summary(self, statistics: Array) -> dict[str, float]:
         return self._problem.summary(statistics)
+
+    def said(self, output: Array, content: Content) -> dict[str, Any]:
+        return self._problem.said(output, content)
 
     def same_answer(self, a: Array, b: Array) -> bool:
         return self._problem.same_answer(a, b)
