@@ -50,7 +50,7 @@ class ImageReader(Reader):
     def save(self, folder: Path) -> None:
         (folder / _FILE).write_bytes(self._content)
 
-    def require_fit(self, config: PreTrainedConfig) -> None:
+    def fit_to(self, config: PreTrainedConfig, *, tokens: int | None = None) -> None:
         if self.size != image_shape(config.image_size):
             raise ModelError(
                 f"{_FILE} makes images of {_shown(self.size)} pixels, but config.json's image_size is "

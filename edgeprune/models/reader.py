@@ -35,11 +35,15 @@ class Reader(ABC):
         """Write the reader's files."""
 
     @abstractmethod
-    def require_fit(self, config: PreTrainedConfig) -> None:
-        """Check that the model takes what this reader gives.
+    def fit_to(self, config: PreTrainedConfig, *, tokens: int | None = None) -> None:
+        """Leave out inputs that the model doesn't have.
+
+        Args:
+            config: The model's.
+            tokens: Rows of a pruned model's embedding; None: as many as the config says.
 
         Raises:
-            ModelError: The model doesn't take it.
+            ModelError: The model doesn't take what this reader gives.
         """
 
     @abstractmethod

@@ -38,6 +38,8 @@ _PATTERNS = (
     "preprocessor_config.json",
     "modules.json",
     "1_Pooling/config.json",
+    "sentence_*_config.json",
+    "config_sentence_transformers.json",
     "LICENSE*",
     "README.md",
 )

@@ -1,20 +1,24 @@
 """Read texts with a fast tokenizer."""
 
 from collections.abc import Iterator, Sequence
+from inspect import signature
 from pathlib import Path
 from typing import cast
 
 import numpy as np
 from pydantic import JsonValue
-from transformers import PreTrainedConfig, PreTrainedTokenizerFast
+from tokenizers import normalizers
+from transformers import MODEL_MAPPING, PreTrainedConfig, PreTrainedTokenizerFast
 
 from edgeprune.base.errors import ModelError
 from edgeprune.models.architectures import longest_text
 from edgeprune.models.checkpoint import load_tokenizer
 from edgeprune.models.reader import Array, Encoding, Inputs, Reader
+from edgeprune.models.sentence_settings import read_sentence_settings
 
 __all__ = ["TextReader", "load_text_reader"]
 
+_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 _PARITY_ROWS = 8
 
 
@@ -34,12 +38,37 @@ class TextReader(Reader):
     def save(self, folder: Path) -> None:
         self.tokenizer.save_pretrained(folder)
 
-    def require_fit(self, config: PreTrainedConfig) -> None:
+    def fit_to(self, config: PreTrainedConfig, *, tokens: int | None = None) -> None:
         limit = longest_text(config)
         if limit is not None and self.max_length > limit:
             raise ModelError(
                 f"stages.prepare.max_length is {self.max_length}, but the model takes {limit} tokens at most"
             )
+        rows = config.vocab_size if tokens is None else tokens
+        most = max(self.tokenizer.get_vocab().values())
+        if most >= rows:
+            raise ModelError(
+                f"the tokenizer has {most + 1} tokens, {self.tokenizer.convert_ids_to_tokens(most)!r} the last, but the "
+                f"model's embedding has {rows} rows: tokens were added and the model not resized; save the model after "
+                f"resize_token_embeddings, or a tokenizer without them"
+            )
+        self.inputs = self._taken_by(config)
+
+    def _taken_by(self, config: PreTrainedConfig) -> tuple[str, ...]:
+        """Name the inputs that the tokenizer gives and the model takes; one token type needs no telling."""
+        named = [name for name in self.inputs if name in _INPUTS]
+        names = [*named, *(name for name in ("input_ids", "attention_mask") if name not in named)]
+        parameters = signature(MODEL_MAPPING[type(config)].forward).parameters
+        types = getattr(config, "type_vocab_size", None)
+        if "token_type_ids" not in names or "token_type_ids" not in parameters or types in (0, 1):
+            return tuple(name for name in names if name != "token_type_ids")
+        most = max(self.tokenizer.backend_tokenizer.encode("a", "b").type_ids, default=0)
+        if types and most >= types:
+            raise ModelError(
+                f"the tokenizer gives token types up to {most}, but the model has {types} (type_vocab_size); save the "
+                f"model with its own tokenizer"
+            )
+        return tuple(names)
 
     def length(self, row: Inputs) -> int:
         return len(cast("Encoding", row)["input_ids"])
@@ -84,10 +113,30 @@ def load_text_reader(folder: Path, max_length: int) -> TextReader:
     """Load the text reader of a model's folder.
 
     Raises:
-        ModelError: There is no fast tokenizer, or it has no padding token.
+        ModelError: There is no fast tokenizer, or it has no padding token, or the settings of sentence-transformers can't
+            be used.
     """
     tokenizer = load_tokenizer(folder)
+    if read_sentence_settings(folder).lowercase:
+        tokenizer = _lowercasing(tokenizer)
     if tokenizer.pad_token_id is None:
         raise ModelError(f"{folder}: the tokenizer has no padding token; name one in tokenizer_config.json")
     tokenizer.model_max_length = max_length
     return TextReader(tokenizer, max_length)
+
+
+def _lowercasing(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
+    """The tokenizer with its texts lowercased first, as sentence-transformers has it: tokenizer.json says it too.
+
+    It is of the general class: others make their normalizer anew when they are loaded.
+    """
+    backend = tokenizer.backend_tokenizer
+    before = [] if backend.normalizer is None else [backend.normalizer]
+    backend.normalizer = normalizers.Sequence([normalizers.Lowercase(), *before])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        model_input_names=tokenizer.model_input_names,
+        truncation_side=tokenizer.truncation_side,
+        split_special_tokens=tokenizer.split_special_tokens,
+        **tokenizer.special_tokens_map,
+    )

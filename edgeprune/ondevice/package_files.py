@@ -62,6 +62,9 @@ _DESCRIPTION = {
     "max_length?": ("a number of tokens", lambda value: _is_whole(value, 1 << 24)),
     "pair?": _FLAG,
     "truncation?": _TEXT,
+    "truncation_side?": ("left or right", lambda value: value in ("left", "right")),
+    "split_special_tokens?": _FLAG,
+    "word_signs?": _TEXT,
     "mask_token?": _TEXT_OR_NULL,
     "unanswerable?": _FLAG,
     "session": {

@@ -26,9 +26,16 @@ def best_span(output, offsets, unanswerable):
     return int(offsets[first][0]), int(offsets[last][1]), float(scores[first, last])
 
 
-def _offsets(encoding):
-    sides = encoding.sequence_ids
-    return [offset if side == 1 else (-1, -1) for offset, side in zip(encoding.offsets, sides)]
+def context_offsets(offsets, sides, context):
+    """[(start, end)] by token, the first character in the context and the one after the last; (-1, -1) outside of it.
+
+    Some tokenizers count the space before a word as its own; here it isn't.
+    """
+    found = []
+    for (start, end), side in zip(offsets, sides):
+        inside = context[start:end]
+        found.append((start + len(inside) - len(inside.lstrip()), end) if side == 1 else (-1, -1))
+    return found
 
 
 def answer(output, encoding, text, model):
@@ -36,11 +43,11 @@ def answer(output, encoding, text, model):
 
     The answer is "" with start and end None where the context has none.
     """
-    start, end, score = best_span(output, _offsets(encoding), model.config["unanswerable"])
+    offsets = context_offsets(encoding.offsets, encoding.sequence_ids, text[1])
+    start, end, score = best_span(output, offsets, model.config["unanswerable"])
     if start < 0:
         return {"answer": "", "start": None, "end": None, "score": round(score, 4)}
-    found = text[1][start:end].lstrip()  # some tokenizers count the space before a word as its own
-    return {"answer": found, "start": end - len(found), "end": end, "score": round(score, 4)}
+    return {"answer": text[1][start:end], "start": start, "end": end, "score": round(score, 4)}
 
 
 def decision(found):

@@ -1,17 +1,41 @@
-"""Logits of tokens to labelled spans of characters."""
+"""Logits of tokens to labelled spans of characters.
 
+`words`, `by_word` and `labelled` are what a training, its metric and a package read of texts and outputs: there are no others.
+"""
+
+import functools
 import re
+import unicodedata
 
 import numpy as np
 
 _SPACELESS = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\ua4cf\uf900-\ufaff\U00020000-\U0003ffff"
-_LETTERS = f"[^\\W{_SPACELESS}]+"
-WORD = re.compile(
-    f"(?:[^\\W\\d_{_SPACELESS}]\\.){{2,}}|{_LETTERS}(?:(?:[-.'’]|(?<=\\d),(?=\\d)){_LETTERS})*|\\w|[^\\w\\s]"
-)
-"""A word or a sign, much as the data sets of the field have them: U.N., Jean-Paul, 3.5, and a letter where a script has no
-spaces (Thai, Chinese, Japanese).
-"""
+
+
+@functools.lru_cache(maxsize=100)
+def _word(inside):
+    """The expression of a word or a sign, much as the data sets of the field have them.
+
+    U.N., Jean-Paul, 3.5, 's, "...", and a letter where a script has no spaces (Thai, Chinese, Japanese). `inside`: characters that
+    are no letters, but parts of words.
+    """
+    inside = "".join(map(re.escape, inside))
+    marks = f"[{inside}]*" if inside else ""
+    letters = f"(?:[^\\W{_SPACELESS}]|[{inside}])+" if inside else f"[^\\W{_SPACELESS}]+"
+    return re.compile(
+        f"(?:[^\\W\\d_{_SPACELESS}]\\.){{2,}}|(?<!\\S)['’][^\\W\\d_]{{1,2}}(?!\\w)"
+        f"|{letters}(?:(?:[-.'’]|(?<=\\d),(?=\\d)){letters})*|\\w{marks}|([^\\w\\s])\\1*"
+    )
+
+
+def words(text, signs):
+    """[(start, end)] of a text's words in characters; no word has spaces, and together they have everything else.
+
+    signs: a string of those that words of the data have in them, such as "&+" where AT&T and C++ are words. Accents and
+    other marks of their own are always part of theirs.
+    """
+    marks = {one for one in text if not one.isalnum() and unicodedata.category(one) in ("Mn", "Mc", "Me", "Cf")}
+    return [match.span() for match in _word("".join(sorted(marks.union(signs)))).finditer(text)]
 
 
 def first_tokens(words, offsets):
@@ -25,6 +49,45 @@ def first_tokens(words, offsets):
             token += 1
         found.append(token if token < len(offsets) and offsets[token][0] < end else -1)
     return found
+
+
+def by_word(output, tokens):
+    """Each word's logits [words, labels], those of its first token, of `output` [tokens, labels].
+
+    Zeros where a word has no token; ones where its token is that of the word before, with which it is one.
+    """
+    rows = np.zeros((len(tokens), output.shape[-1]), output.dtype)
+    before = -1
+    for word, token in enumerate(tokens):
+        if token >= 0:
+            rows[word] = 1 if token == before else output[token]
+            before = token
+    return rows
+
+
+def labelled(rows, labels):
+    """[(label, first word, word after the last, score)] of `by_word`'s rows; words without a token are passed over.
+
+    Where labels are no B- and I- tags, every word is a span.
+    """
+    places, own = [], []
+    for word, row in enumerate(rows):
+        if np.ptp(row) > 0:
+            places.append([word, word + 1])
+            own.append(row)
+        elif row[0] and places:
+            places[-1][1] = word + 1
+    if not places:
+        return []
+    logits = np.array(own, np.float64)
+    shifted = np.exp(logits - logits.max(-1, keepdims=True))
+    scores = shifted / shifted.sum(-1, keepdims=True)
+    tags = [labels[position] for position in scores.argmax(-1)]
+    grouped = spans(tags) if has_spans(labels) else [(tag, place, place + 1) for place, tag in enumerate(tags)]
+    return [
+        (label, places[first][0], places[after - 1][1], float(scores[first:after].max(-1).mean()))
+        for label, first, after in grouped
+    ]
 
 
 def spans(tags):
@@ -53,31 +116,14 @@ def has_spans(labels):
 
 
 def answer(output, encoding, text, model):
-    """{"spans": [{"label", "start", "end", "text", "score"}]} of `output` [tokens, labels]; start and end in characters.
-
-    Where labels are no B- and I- tags, every word is a span.
-    """
-    labels = model.config["labels"]
-    words = [match.span() for match in WORD.finditer(text)]
-    places = []
-    for (start, end), token in zip(words, first_tokens(words, encoding.offsets)):
-        if token >= 0 and places and places[-1][1] == token:  # a token of several words makes them one
-            places[-1] = ((places[-1][0][0], end), token)
-        elif token >= 0:
-            places.append(((start, end), token))
-    if not places:
-        return {"spans": []}
-    logits = output[[token for _, token in places]].astype(np.float64)
-    shifted = np.exp(logits - logits.max(-1, keepdims=True))
-    scores = shifted / shifted.sum(-1, keepdims=True)
-    tags = [labels[position] for position in scores.argmax(-1)]
-    grouped = spans(tags) if has_spans(labels) else [(tag, word, word + 1) for word, tag in enumerate(tags)]
-    found = []
-    for label, first, after in grouped:
-        start, end = places[first][0][0], places[after - 1][0][1]
-        score = round(float(scores[first:after].max(-1).mean()), 4)
-        found.append({"label": label, "start": start, "end": end, "text": text[start:end], "score": score})
-    return {"spans": found}
+    """{"spans": [{"label", "start", "end", "text", "score"}]} of `output` [tokens, labels]; start and end in characters."""
+    found = words(text, model.config.get("word_signs", ""))  # older packages don't say it
+    rows = by_word(output, first_tokens(found, encoding.offsets))
+    answers = []
+    for label, first, after, score in labelled(rows, model.config["labels"]):
+        start, end = found[first][0], found[after - 1][1]
+        answers.append({"label": label, "start": start, "end": end, "text": text[start:end], "score": round(score, 4)})
+    return {"spans": answers}
 
 
 def decision(found):

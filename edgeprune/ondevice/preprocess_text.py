@@ -7,13 +7,20 @@ KIND = "text"
 
 
 class Inputs:
-    """What a package's model is given for a text, or for two that belong together."""
+    """What a model is given for a text, or for two that belong together: in its training, its metric and its package.
 
-    def __init__(self, folder, config):
+    Of `config`, read are inputs, max_length, pair, truncation, truncation_side and split_special_tokens; the tokenizer is
+    the folder's unless another is given.
+    """
+
+    def __init__(self, folder, config, tokenizer=None):
         self.config = config
-        self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self.tokenizer = tokenizer or Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.tokenizer.no_padding()
-        self.tokenizer.enable_truncation(config["max_length"], strategy=config["truncation"])
+        if config.get("split_special_tokens"):
+            self.tokenizer.encode_special_tokens = True
+        side = config.get("truncation_side", "right")  # older packages don't say it
+        self.tokenizer.enable_truncation(config["max_length"], strategy=config["truncation"], direction=side)
 
     def encode(self, text):
         """A text, or two that belong together, as tokenizers' Encoding."""
@@ -23,14 +30,18 @@ class Inputs:
             first = (text[0] if self.config["pair"] else text)[:60]
             raise ValueError("%r can't be cut to %d tokens: %s" % (first, self.config["max_length"], error)) from error
 
-    def feed(self, encoding):
-        """The session's inputs for one encoded text."""
-        values = {
+    def values(self, encoding):
+        """The model's inputs for one encoded text, a list of numbers each."""
+        found = {
             "input_ids": encoding.ids,
             "attention_mask": encoding.attention_mask,
             "token_type_ids": encoding.type_ids,
         }
-        return {name: np.array([values[name]], dtype=np.int64) for name in self.config["inputs"]}
+        return {name: found[name] for name in self.config["inputs"]}
+
+    def feed(self, encoding):
+        """The session's inputs for one encoded text."""
+        return {name: np.array([values], dtype=np.int64) for name, values in self.values(encoding).items()}
 
 
 def contents(given, config):

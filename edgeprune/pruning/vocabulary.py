@@ -51,8 +51,6 @@ def prune_vocabulary(step: VocabularyStep, pruned: Pruned, context: Context) -> 
         for row in tokenizer(texts[first : first + _TEXTS_AT_ONCE])["input_ids"]:
             counts.update(row)
     rows = pruned.model.get_input_embeddings().num_embeddings
-    if len(tokenizer) > rows:
-        raise ModelError(f"the tokenizer has {len(tokenizer)} tokens, but the model's embedding has {rows} rows")
     keep = kept_tokens(
         tokenizer,
         {token for token, count in counts.items() if count >= step.min_count},

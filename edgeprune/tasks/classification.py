@@ -9,7 +9,7 @@ import torch
 
 from edgeprune.base.errors import DataError
 from edgeprune.base.wording import quoted
-from edgeprune.data.table import Label, Table
+from edgeprune.data.table import Content, Label, Table
 from edgeprune.models.reader import Array
 from edgeprune.tasks.labels import distinct_labels, is_multi_hot, labels_of
 from edgeprune.tasks.problem_types import PROBLEMS
@@ -72,6 +72,9 @@ class Classification(Task):
 
     def summary(self, statistics: Array) -> dict[str, float]:
         return self._problem.summary(statistics)
+
+    def said(self, output: Array, content: Content) -> dict[str, Any]:
+        return self._problem.said(output, content)
 
     def same_answer(self, a: Array, b: Array) -> bool:
         return self._problem.same_answer(a, b)

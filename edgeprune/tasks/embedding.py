@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 from transformers import PreTrainedModel
 
-from edgeprune.data.table import Table
+from edgeprune.data.table import Content, Table
 from edgeprune.models.architectures import ARCHITECTURES
 from edgeprune.models.reader import Array
 from edgeprune.tasks.example import Batch, model_inputs
@@ -91,6 +91,9 @@ class Embedding(Task):
 
     def summary(self, statistics: Array) -> dict[str, float]:
         return {self.metric_name: float(statistics.mean())}
+
+    def said(self, output: Array, content: Content) -> dict[str, Any]:
+        return {"embedding": output.tolist()}
 
     def same_answer(self, a: Array, b: Array) -> bool:
         return bool((a * b).sum() >= 0.99 * np.linalg.norm(a) * np.linalg.norm(b))

@@ -16,8 +16,8 @@ from torch import nn
 from transformers import PreTrainedTokenizerFast
 
 from edgeprune.base.errors import ModelError
-from edgeprune.data.table import Table, Text
-from edgeprune.models.reader import Array
+from edgeprune.data.table import Content, Table, Text
+from edgeprune.models.reader import Array, Reader
 from edgeprune.tasks.example import IGNORED, Batch, Example
 from edgeprune.tasks.losses import SoftmaxLosses
 from edgeprune.tasks.roles import Task
@@ -55,29 +55,48 @@ class FillMask(Texts, SoftmaxLosses, Task):
 
         `reads` is [masked tokens, 3]: the token's place, its id, and the number of its word among the masked words.
         """
-        tokenizer, text = tokenized.tokenizer, str(tokenized.text)
-        if tokenizer.mask_token_id is None:
-            raise ModelError("the tokenizer has no mask token, which fill-mask needs")
-        ids = np.array(tokenized.inputs["input_ids"])
-        words = _word_of_characters(text)
-        by_word: dict[int, list[int]] = {}
-        for place, (start, end) in enumerate(tokenized.offsets):
-            found = next((words[character] for character in range(start, end) if words[character] >= 0), None)
-            if found is not None:
-                by_word.setdefault(found, []).append(place)
-        known = {word for word, places in by_word.items() if tokenizer.unk_token_id not in ids[places]}
-        count = max(words, default=-1) + 1
-        order = np.random.default_rng(zlib.crc32(text.encode())).permutation(count).tolist()
-        wanted = [word for word in order[: max(1, round(_SHARE * count))] if word in known]
-        chosen = wanted or [word for word in order if word in known][:1]
-        reads = [(place, ids[place], number) for number, word in enumerate(chosen) for place in by_word[word]]
-        places = [place for place, _, _ in reads]
+        ids, reads = np.array(tokenized.inputs["input_ids"]), _masked(tokenized)
+        places = reads[:, 0]
         target = np.full(len(ids), IGNORED, np.int64)
         target[places] = ids[places]
-        ids[places] = tokenizer.mask_token_id
-        return Example(
-            {**tokenized.inputs, "input_ids": ids.tolist()}, target, np.array(reads, np.int64).reshape(-1, 3)
-        )
+        ids[places] = tokenized.tokenizer.mask_token_id
+        return Example({**tokenized.inputs, "input_ids": ids.tolist()}, target, reads)
+
+    def asked(self, content: Content, reader: Reader) -> Content | None:
+        """Give the text with masks in place of the words that are masked, where it is tokenized as they are.
+
+        Some tokenizers count the space before a word as its own, so that it must go too.
+        """
+        text = str(content)
+        (tokenized,) = self.tokenized(reader, [text])
+        tokenizer, reads = tokenized.tokenizer, _masked(tokenized)
+        if tokenizer.mask_token_id in tokenized.inputs["input_ids"]:
+            return None
+        of_word: dict[int, list[tuple[int, int]]] = {}
+        for place, _, word in reads.tolist():
+            of_word.setdefault(word, []).append(tokenized.offsets[place])
+        wanted, joined, apart = self.example(tokenized, None).inputs, text, text
+        for offsets in sorted(of_word.values(), reverse=True):  # from the end, so that places before stay
+            start, end = min(one for one, _ in offsets), max(one for _, one in offsets)
+            masks = str(tokenizer.mask_token) * len(offsets)
+            before = text[:end].removesuffix(text[start:end].lstrip())
+            apart, joined = before + masks + apart[end:], before.rstrip() + masks + joined[end:]
+        given = list(self.tokenized(reader, [apart, joined]))
+        return next((one.text for one in given if one.inputs == wanted), None)
+
+    def heard(self, answer: dict[str, Any], content: Content, reader: Reader) -> dict[str, Any]:
+        (tokenized,) = self.tokenized(reader, [str(content)])
+        reads = _masked(tokenized)
+        names = tokenized.tokenizer.convert_ids_to_tokens(reads[:, 1].tolist())
+        best = [candidates[0]["token"] for candidates in answer["masks"]]
+        order = np.argsort(np.argsort(reads[:, 0])).tolist()  # of each place among the masks, from the text's start
+        right: dict[int, bool] = {}
+        for mask, word, name in zip(order, reads[:, 2].tolist(), names, strict=True):
+            right[word] = right.get(word, True) and best[mask] == name
+        return {"right": list(right.values())}
+
+    def said(self, output: Array, content: Content) -> dict[str, Any]:
+        return {"right": [bool(right) for right in output[:, 0]]}
 
     def read(self, raw: Array, example: Example) -> Array:
         places, ids, words = example.reads.T
@@ -146,9 +165,30 @@ class FillMask(Texts, SoftmaxLosses, Task):
         offsets = tokenizer(str(text), truncation=True, max_length=self.max_length - 2, return_offsets_mapping=True)[
             "offset_mapping"
         ]
-        words = str(text)[: max(end for _, end in offsets)].split()
+        kept = [(start, end) for start, end in offsets if end > start]
+        words = str(text)[kept[0][0] : kept[-1][1]].split()
         words[len(words) // 2] = str(tokenizer.mask_token)
         return " ".join(words)
+
+
+def _masked(tokenized: Tokenized) -> Array:
+    """Choose the words of a text that are masked: `reads` of its example."""
+    tokenizer, text = tokenized.tokenizer, str(tokenized.text)
+    if tokenizer.mask_token_id is None:
+        raise ModelError("the tokenizer has no mask token, which fill-mask needs")
+    ids, words = np.array(tokenized.inputs["input_ids"]), _word_of_characters(text)
+    by_word: dict[int, list[int]] = {}
+    for place, (start, end) in enumerate(tokenized.offsets):
+        found = next((words[character] for character in range(start, end) if words[character] >= 0), None)
+        if found is not None:
+            by_word.setdefault(found, []).append(place)
+    known = {word for word, places in by_word.items() if tokenizer.unk_token_id not in ids[places]}
+    count = max(words, default=-1) + 1
+    order = np.random.default_rng(zlib.crc32(text.encode())).permutation(count).tolist()
+    wanted = [word for word in order[: max(1, round(_SHARE * count))] if word in known]
+    chosen = wanted or [word for word in order if word in known][:1]
+    reads = [(place, ids[place], number) for number, word in enumerate(chosen) for place in by_word[word]]
+    return np.array(reads, np.int64).reshape(-1, 3)
 
 
 def _word_of_characters(text: str) -> list[int]:

@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.special import expit, softmax
 from scipy.stats import spearmanr
 from torch.nn import functional
 
 from edgeprune.base.errors import DataError
 from edgeprune.base.wording import listed, quoted
-from edgeprune.data.table import Label, Table
+from edgeprune.data.table import Content, Label, Table
 from edgeprune.models.reader import Array
 from edgeprune.store.records import recall_of
 from edgeprune.tasks.labels import LabelNumbers, is_multi_hot, labelled_rows, labels_of
@@ -87,6 +88,10 @@ class SingleLabel(SoftmaxLosses, Problem):
         recalls = {recall_of(self.labels[one]): float(found[one] / there[one]) for one in np.flatnonzero(there)}
         return {self.metric_name: float(hits.mean()), **recalls}
 
+    def said(self, output: Array, content: Content) -> dict[str, Any]:
+        scores = softmax(output.astype(np.float64)).tolist()
+        return {"label": self.labels[int(output.argmax())], "scores": dict(zip(self.labels, scores, strict=True))}
+
     def same_answer(self, a: Array, b: Array) -> bool:
         return bool(a.argmax() == b.argmax())
 
@@ -153,6 +158,13 @@ class MultiLabel(Problem):
         hits, all_ = statistics.sum(0)
         return {self.metric_name: float(2 * hits / max(1, all_))}
 
+    def said(self, output: Array, content: Content) -> dict[str, Any]:
+        scores = expit(output.astype(np.float64)).tolist()
+        return {
+            "labels": [label for label, logit in zip(self.labels, output, strict=True) if logit > 0],
+            "scores": dict(zip(self.labels, scores, strict=True)),
+        }
+
     def same_answer(self, a: Array, b: Array) -> bool:
         return np.array_equal(a > 0, b > 0)
 
@@ -200,6 +212,9 @@ class Regression(Problem):
         """Compute Spearman's rho; it is 0 if either side is constant."""
         rho = spearmanr(statistics[:, 0], statistics[:, 1]).statistic
         return {self.metric_name: 0.0 if np.isnan(rho) else float(rho)}
+
+    def said(self, output: Array, content: Content) -> dict[str, Any]:
+        return {"value": float(output[0])}
 
     def same_answer(self, a: Array, b: Array) -> bool:
         return bool(np.isclose(a, b, rtol=0.05, atol=0.05).all())

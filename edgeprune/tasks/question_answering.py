@@ -20,7 +20,7 @@ from edgeprune.base.errors import DataError
 from edgeprune.base.wording import quoted
 from edgeprune.data.table import Content, Label, Table, Text
 from edgeprune.models.reader import Array, Reader
-from edgeprune.ondevice.postprocess_question_answering import best_span
+from edgeprune.ondevice.postprocess_question_answering import best_span, context_offsets
 from edgeprune.tasks.example import IGNORED, Batch, Example, model_inputs
 from edgeprune.tasks.labels import labelled_rows
 from edgeprune.tasks.losses import SoftmaxLosses
@@ -104,8 +104,7 @@ class QuestionAnswering(Texts, SoftmaxLosses, Task):
         `reads` is [tokens, 2]: each token's start and end in the context, in characters; -1: the token is outside of
         it.
         """
-        pairs = zip(tokenized.offsets, tokenized.sides, strict=True)
-        offsets = np.array([offset if side == 1 else (-1, -1) for offset, side in pairs], np.int64)
+        offsets = np.array(context_offsets(tokenized.offsets, tokenized.sides, tokenized.text[1]), np.int64)
         if reference is None:
             return Example(tokenized.inputs, reads=offsets)
         if not reference.texts:
@@ -153,6 +152,12 @@ class QuestionAnswering(Texts, SoftmaxLosses, Task):
     def summary(self, statistics: Array) -> dict[str, float]:
         f1, exact = statistics.mean(0).tolist()
         return {"f1": f1, "exact_match": exact}
+
+    def said(self, output: Array, content: Content) -> dict[str, Any]:
+        score, start, end = float(output[0]), int(output[1]), int(output[2])
+        if start < 0:
+            return {"answer": "", "start": None, "end": None, "score": score}
+        return {"answer": cast("Text", content)[1][start:end], "start": start, "end": end, "score": score}
 
     def same_answer(self, a: Array, b: Array) -> bool:
         return np.array_equal(a[1:], b[1:])

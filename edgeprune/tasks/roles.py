@@ -157,6 +157,10 @@ class Measurement(ABC):
         return self.summary(self.statistics(outputs, references))[self.metric_name]
 
     @abstractmethod
+    def said(self, output: Array, content: Content) -> dict[str, Any]:
+        """Give what a row's output says, in the form of a `run.py`'s answer, or of what `heard` makes of one."""
+
+    @abstractmethod
     def same_answer(self, a: Array, b: Array) -> bool:
         """Tell whether two outputs of a row lead to the same answer, or to values that hardly differ."""
 
@@ -167,6 +171,14 @@ class Measurement(ABC):
 
 class Packaging(ABC):
     """Describe how rows are read, for a package and its card."""
+
+    def asked(self, content: Content, reader: Reader) -> Content | None:
+        """Give a row of the data as run.py takes it to answer what the metric asks of the row; None: it can't be given so."""
+        return content
+
+    def heard(self, answer: dict[str, Any], content: Content, reader: Reader) -> dict[str, Any]:
+        """Give what `said` of a row should equal in run.py's answer to what was `asked`."""
+        return answer
 
     @abstractmethod
     def golden(self, content: Content, reader: Reader) -> Any:

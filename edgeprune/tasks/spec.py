@@ -29,6 +29,8 @@ class TaskSpec(Frozen):
     """The names of the model's inputs."""
     pair: bool = False
     """Whether a row is two texts."""
+    word_signs: str = ""
+    """Signs that are parts of words where words have labels, such as & in AT&T."""
     unanswerable: bool = False
     """Whether a question may have no answer in its context."""
     pooling: Literal["mean", "cls"] | None = None

@@ -1,6 +1,6 @@
 """Encode and describe texts, for every task on texts. A tokenizer reads the texts, and they are cut to a length."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
@@ -8,9 +8,11 @@ import numpy as np
 from pydantic import JsonValue
 from transformers import PreTrainedTokenizerFast
 
+from edgeprune.base.errors import DataError
 from edgeprune.data.table import Content, Text
 from edgeprune.models.reader import Encoding, Reader
 from edgeprune.models.text_reader import TextReader
+from edgeprune.ondevice.preprocess_text import Inputs
 from edgeprune.tasks.example import Example
 from edgeprune.tasks.roles import Packaging, RowEncoding
 from edgeprune.tasks.spec import TaskSpec
@@ -47,26 +49,27 @@ class Texts(RowEncoding, Packaging):
     def encode(
         self, reader: Reader, contents: Sequence[Content], references: Sequence[Any] | None = None
     ) -> list[Example]:
-        """Encode every text's tokens, cut to max_length. With references, the examples have targets."""
-        tokenizer, texts = tokenizer_of(reader), cast("Sequence[Text]", contents)
-        firsts = [text if isinstance(text, str) else text[0] for text in texts]
-        seconds = [text[1] for text in texts if not isinstance(text, str)] or None
-        encoded = tokenizer(
-            firsts, seconds, truncation=self.truncation, max_length=self.max_length, return_offsets_mapping=True
-        )
+        """Encode every text's tokens, cut to max_length. With references, the examples have targets.
+
+        Raises:
+            DataError: A text can't be cut to max_length.
+        """
         return [
-            self.example(
-                Tokenized(
-                    text,
-                    {name: encoded[name][row] for name in self.spec.inputs},
-                    encoded["offset_mapping"][row],
-                    encoded.sequence_ids(row),
-                    tokenizer,
-                ),
-                None if references is None else references[row],
-            )
-            for row, text in enumerate(texts)
+            self.example(tokenized, None if references is None else references[row])
+            for row, tokenized in enumerate(self.tokenized(reader, cast("Sequence[Text]", contents)))
         ]
+
+    def tokenized(self, reader: Reader, texts: Sequence[Text]) -> Iterator[Tokenized]:
+        """Tokenize texts as a package of this task does: by the same code, with the same settings."""
+        tokenizer = tokenizer_of(reader)
+        settings = {**self.reading(reader), "inputs": self.spec.inputs}
+        inputs = Inputs(None, settings, tokenizer.backend_tokenizer)
+        for text in texts:
+            try:
+                encoding = inputs.encode(text)
+            except ValueError as error:
+                raise DataError(f"{error}; leave it out, or raise stages.prepare.max_length") from error
+            yield Tokenized(text, inputs.values(encoding), encoding.offsets, encoding.sequence_ids, tokenizer)
 
     def example(self, tokenized: Tokenized, reference: Any) -> Example:
         """Make the example of one text. Its reference becomes its target; None: the example has no target."""
@@ -87,16 +90,19 @@ class Texts(RowEncoding, Packaging):
         return ("A text.", "Another one.") if self.spec.pair else ("A text.",)
 
     def reading(self, reader: Reader) -> dict[str, JsonValue]:
-        mask_token = tokenizer_of(reader).mask_token
+        tokenizer = tokenizer_of(reader)
         return {
             "max_length": self.max_length,
             "pair": self.spec.pair,
             "truncation": self.truncation,
-            "mask_token": None if mask_token is None else str(mask_token),
+            "truncation_side": tokenizer.truncation_side,
+            "split_special_tokens": tokenizer.split_special_tokens,
+            "mask_token": None if tokenizer.mask_token is None else str(tokenizer.mask_token),
         }
 
     def reading_notes(self, reader: Reader) -> str:
-        return f"Texts are cut to {self.max_length} tokens."
+        which = "last" if tokenizer_of(reader).truncation_side == "left" else "first"
+        return f"Texts are cut to their {which} {self.max_length} tokens."
 
 
 def tokenizer_of(reader: Reader) -> PreTrainedTokenizerFast:

@@ -75,8 +75,8 @@ def test_a_length_in_patches_bounds_batches(tmp_path: Path, images: list[ImageFi
 )
 def test_a_model_that_takes_other_images_is_refused(reader: ImageReader, config: dict[str, Any], message: str) -> None:
     with pytest.raises(ModelError, match=message):
-        reader.require_fit(ViTConfig(**config))
-    reader.require_fit(ViTConfig(image_size=16))
+        reader.fit_to(ViTConfig(**config))
+    reader.fit_to(ViTConfig(image_size=16))
 
 
 def test_a_folder_without_settings_or_with_others(tmp_path: Path) -> None:

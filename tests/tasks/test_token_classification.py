@@ -11,8 +11,8 @@ from seqeval.metrics.sequence_labeling import get_entities
 from edgeprune.base.errors import DataError
 from edgeprune.data.table import Table
 from edgeprune.models.text_reader import TextReader
-from edgeprune.ondevice.postprocess_token_classification import WORD, answer, first_tokens, spans
-from edgeprune.tasks.example import IGNORED
+from edgeprune.ondevice.postprocess_token_classification import answer, first_tokens, spans, words
+from edgeprune.tasks.example import IGNORED, Example
 from edgeprune.tasks.registry import task_for
 from edgeprune.tasks.roles import Task
 from edgeprune.tasks.spec import TaskSpec
@@ -55,25 +55,25 @@ def test_f1_is_seqevals(tags: list[list[str]], random: "np.random.Generator"):
 def test_labels_that_are_no_spans_are_counted_by_word():
     task = tagger(("ADJ", "NOUN"))
     assert task.metric_name == "accuracy"
-    found = task.summary(task.statistics([np.eye(2)[[0, 1, 1]]], [np.array([0, 1, 0])]))
+    found = task.summary(task.statistics([np.eye(2)[[0, 1, 1]]], [("ADJ", "NOUN", "ADJ")]))
     assert found == {"accuracy": pytest.approx(2 / 3)}
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_word_has_the_label_of_its_first_token(kind: str):
     tokenizer = trained(kind)
-    words = TEXT.split(" ")
-    tags = [LABELS[number % 5] for number in range(len(words))]
+    there = TEXT.split(" ")
+    tags = [LABELS[number % 5] for number in range(len(there))]
     task = tagger()
     references = task.references(Table([TEXT], [tags]), where="here")
     (example,) = task.encode(TextReader(tokenizer, 64), [TEXT], references)
     assert example.target is not None
     assert example.reads is not None
     tokens = tokenizer(TEXT, return_offsets_mapping=True)["offset_mapping"]
-    assert len(tokens) > len(words) + 2, "some words have several tokens"
-    assert (example.target != IGNORED).sum() == len(words)
+    assert len(tokens) > len(there) + 2, "some words have several tokens"
+    assert (example.target != IGNORED).sum() == len(there)
     assert example.target[example.reads].tolist() == [LABELS.index(tag) for tag in tags]
-    for word, token in zip(words, example.reads, strict=True):
+    for word, token in zip(there, example.reads, strict=True):
         start, end = tokens[token]
         piece = TEXT[start:end].strip()
         assert piece
@@ -147,7 +147,7 @@ def test_a_token_of_several_words_makes_them_one():
 
 def test_words_of_a_text_are_those_of_the_fields_data():
     text = "The U.N. and Jean-Paul O'Neill paid $3.5m, or 1,000 yen. 北京 good,bad"
-    assert [match.group() for match in WORD.finditer(text)] == [
+    assert [text[start:end] for start, end in words(text, "")] == [
         "The", "U.N.", "and", "Jean-Paul", "O'Neill", "paid", "$", "3.5m", ",", "or", "1,000", "yen", ".", "北", "京",
         "good", ",", "bad",
     ]  # fmt: skip
@@ -159,3 +159,47 @@ def test_other_names_of_the_same_tags():
 
 def test_words_are_found_in_tokens_that_begin_before_them():
     assert first_tokens([(0, 3), (4, 6), (7, 8)], [(0, 0), (0, 1), (1, 3), (3, 6), (0, 0)]) == [1, 3, -1]
+
+
+def test_a_reported_span_is_one_that_run_py_answers():
+    """Signs that cut the data's words belong to them; what a model says of these words, the package says of the text."""
+    tokenizer, signs = trained("WordPiece"), "&+@"
+    task = task_for(
+        TaskSpec(task="token-classification", labels=LABELS, max_length=64, inputs=("input_ids",), word_signs=signs)
+    )
+    text, tags = "the @film of act&film was good+", ["O", "B-PER", "O", "B-LOC", "O", "I-LOC"]
+    references = task.references(Table([text], [tags]), where="here")
+    assert references == [tuple(tags)]
+    (example,) = task.encode(TextReader(tokenizer, 64), [text], references)
+    raw = np.eye(5, dtype=np.float32)[[LABELS.index("O") if one == IGNORED else one for one in example.target]]
+    output = task.read(raw, example)
+    summary = task.summary(task.statistics([output], references))
+    assert summary == {"f1": 1, "precision": 1, "recall": 1, "accuracy": 1}
+    tokens = tokenizer(text, return_offsets_mapping=True)["offset_mapping"]
+    model = SimpleNamespace(config={"labels": list(LABELS), "word_signs": signs})
+    answered = answer(raw, SimpleNamespace(offsets=tokens), text, model)
+    assert [one["text"] for one in answered["spans"]] == ["@film", "act&film", "good+"]
+    assert [{name: one[name] for name in ("label", "start", "end")} for one in answered["spans"]] == task.said(
+        output, text
+    )["spans"]
+
+
+def test_a_word_of_the_data_that_is_several_is_measured_as_several():
+    task = tagger()
+    (reference,) = task.references(Table(["St. Louis ,"], [["B-LOC", "I-LOC", "O"]]), where="here")
+    assert reference == ("B-LOC", "I-LOC", "I-LOC", "O")
+    whole, cut = (rows_of([list(tags)])[0] for tags in (reference, ("B-LOC", "O", "B-LOC", "O")))
+    assert task.metric([whole], [reference]) == 1
+    assert task.metric([cut], [reference]) == 0
+
+
+def test_words_that_share_a_token_are_one_for_metric_and_answer():
+    task, text = tagger(), "a#b XYZ"
+    offsets = [(0, 0), (0, 3), (4, 7), (0, 0)]
+    raw = np.zeros((4, 5), np.float32)
+    raw[1:3, LABELS.index("B-LOC")] = 9
+    output = task.read(raw, Example({}, reads=np.array(first_tokens(words(text, ""), offsets))))
+    expected = [{"label": "LOC", "start": 0, "end": 3}, {"label": "LOC", "start": 4, "end": 7}]
+    assert task.said(output, text) == {"spans": expected}
+    reference = ("B-LOC", "I-LOC", "I-LOC", "B-LOC")
+    assert task.summary(task.statistics([output], [reference])) == {"f1": 1, "precision": 1, "recall": 1, "accuracy": 1}

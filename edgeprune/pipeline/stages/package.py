@@ -1,7 +1,8 @@
 """package: put the target's graph into a folder and an archive that run without edgeprune.
 
 They need onnxruntime, numpy, and tokenizers or Pillow. The stage writes `<name>-<release>-<target>/` and its `.tar.gz`.
-They hold only what the inputs determine: no times, hosts or paths. So the same inputs give the same bytes:
+They hold only what the inputs determine: no times, hosts or paths. So the same inputs give the same bytes. Before the
+archive is made, the package answers rows of the test split (`package_guard.py`):
 
     model.onnx edgeprune.json                  the model, and what is needed to use it
     tokenizer.json | preprocessor_config.json  how texts or images are read
@@ -25,6 +26,7 @@ from edgeprune.base.strict_yaml import Frozen
 from edgeprune.ondevice import agent
 from edgeprune.pipeline.stages.base import Stage, Work
 from edgeprune.pipeline.stages.package_card import licence_of, model_card
+from edgeprune.pipeline.stages.package_guard import require_same_answers
 from edgeprune.profiles.pipeline import PackageConfig
 from edgeprune.profiles.precision import tolerance_elsewhere
 from edgeprune.profiles.session_options import SessionOptions
@@ -70,7 +72,7 @@ class Package(Stage):
     """
 
     name = "package"
-    version = 9
+    version = 10
     libraries = ("onnxruntime", "tokenizers", "numpy", "huggingface-hub", "jinja2")
     roles = ("dense", "model")
 
@@ -165,6 +167,7 @@ class Package(Stage):
                 "goldens": [model.golden(content) for content in _golden_contents(prepared, self._config.goldens)],
             },
         )
+        require_same_answers(folder, prepared, session)
         sums = "".join(f"{record.sha256}  {record.path}\n" for record in file_records(folder))
         (folder / "SHA256SUMS").write_text(sums, encoding="utf-8")
         archive(folder, work.folder / f"{self._name.folder}.tar.gz")

@@ -51,7 +51,7 @@ class Prepare(Stage):
     """
 
     name = "prepare"
-    version = 3
+    version = 4
     libraries: tuple[str, ...] = ("torch", "transformers", "accelerate", "scikit-learn", "tokenizers")
     produces = ("checkpoint/model.safetensors", "task.json", "splits.json", "outputs.safetensors")
 
@@ -103,7 +103,9 @@ class Prepare(Stage):
         source = work.model.folder
         config = load_config(source)
         reader = load_reader(self._task, source, self._max_length)
-        reader.require_fit(config)
+        record = read_pruning(source)
+        kept = None if record is None or record.vocabulary is None else len(record.vocabulary)
+        reader.fit_to(config, tokens=kept)
         tables = work.data.load()
         for note in work.data.notes:
             work.emit(Note(note))
@@ -130,7 +132,7 @@ class Prepare(Stage):
                 folder=work.partial,
                 on_step=lambda done, total: work.progress(done, total, "steps"),
             )
-        save_checkpoint(model, work.folder / "checkpoint", record=read_pruning(source), reader=reader)
+        save_checkpoint(model, work.folder / "checkpoint", record=record, reader=reader)
         (work.folder / "task.json").write_text(task.spec.model_dump_json(indent=2) + "\n", encoding="utf-8")
         (work.folder / "splits.json").write_text(write_rows(rows), encoding="utf-8")
         names: tuple[SplitName, ...] = ("selection", "test")
@@ -243,7 +245,7 @@ def _split(tables: dict[SplitName, Table], spec: TaskSpec, seed: int) -> dict[Sp
         if count > len(free):
             raise DataError(
                 f"{len(known):,} labels in {len(labels):,} rows leave {len(free):,} rows for the {name} split, which takes "
-                f"{count:,}: one of each label stays in training; give the split with --{name}-data, or more rows a label"
+                f"{count:,}: one of each label stays in training; give more data, or the split with --{name}-data"
             )
         steps = (np.arange(count) + generator.random()) * (len(free) / count)
         chosen = {free[position] for position in steps.astype(int).tolist()}

@@ -1,0 +1,99 @@
+import json
+from pathlib import Path
+
+import pytest
+from tokenizers.processors import TemplateProcessing
+from transformers import (
+    BertConfig,
+    BertTokenizerFast,
+    DebertaV2Config,
+    DistilBertConfig,
+    ModernBertConfig,
+    PreTrainedConfig,
+    PreTrainedTokenizerFast,
+    RobertaConfig,
+)
+
+from edgeprune.base.errors import ModelError
+from edgeprune.models.text_reader import TextReader, load_text_reader
+from tests.support.trained_tokenizers import trained
+
+TYPED = ("input_ids", "token_type_ids", "attention_mask")
+PLAIN = ("input_ids", "attention_mask")
+
+
+def with_types(tokenizer: PreTrainedTokenizerFast, last: int) -> TemplateProcessing:
+    """A post-processor that gives the second of two texts type 1, and `last` to its end."""
+    return TemplateProcessing(
+        single="[CLS] $A [SEP]", pair=f"[CLS] $A [SEP] $B:1 [SEP]:{last}",
+        special_tokens=[("[CLS]", tokenizer.cls_token_id), ("[SEP]", tokenizer.sep_token_id)],
+    )  # fmt: skip
+
+
+def reader_of(names: tuple[str, ...] = TYPED) -> TextReader:
+    tokenizer = trained("WordPiece")
+    tokenizer.backend_tokenizer.post_processor = with_types(tokenizer, last=1)
+    tokenizer.model_input_names = list(names)
+    return TextReader(tokenizer, 16)
+
+
+@pytest.mark.parametrize(
+    ("config", "names", "inputs"),
+    [
+        (BertConfig(), TYPED, TYPED),
+        (BertConfig(), ("input_ids", "token_type_ids", "special_tokens_mask"), TYPED),
+        (BertConfig(), ("input_ids",), PLAIN),
+        (RobertaConfig(type_vocab_size=1), TYPED, PLAIN),
+        (DebertaV2Config(type_vocab_size=0), TYPED, PLAIN),
+        (DistilBertConfig(), TYPED, PLAIN),
+        (ModernBertConfig(), TYPED, PLAIN),
+    ],
+)
+def test_a_model_is_given_what_it_takes(
+    config: PreTrainedConfig, names: tuple[str, ...], inputs: tuple[str, ...]
+) -> None:
+    reader = reader_of(names)
+    reader.fit_to(config)
+    assert reader.inputs == inputs
+
+
+def test_more_token_types_than_the_model_has_are_refused() -> None:
+    reader = reader_of()
+    reader.tokenizer.backend_tokenizer.post_processor = with_types(reader.tokenizer, last=2)
+    with pytest.raises(ModelError, match=r"gives token types up to 2, but the model has 2 \(type_vocab_size\)"):
+        reader.fit_to(BertConfig())
+    reader.fit_to(BertConfig(type_vocab_size=3))
+
+
+def test_more_tokens_than_the_embedding_has_rows_are_refused() -> None:
+    reader = reader_of()
+    count = len(reader.tokenizer)
+    reader.fit_to(BertConfig(vocab_size=count))
+    reader.tokenizer.add_tokens(["<user>", "<url>"])
+    with pytest.raises(
+        ModelError, match=rf"has {count + 2} tokens, '<url>' the last, but the model's embedding has {count} rows"
+    ):
+        reader.fit_to(BertConfig(vocab_size=count))
+    with pytest.raises(ModelError, match=r"embedding has 9 rows"):
+        reader.fit_to(BertConfig(), tokens=9)
+
+
+@pytest.mark.parametrize("general", [True, False])
+def test_texts_are_lowercased_where_sentence_transformers_does(tmp_path: Path, general: bool) -> None:
+    tokenizer = trained("WordPiece")
+    tokenizer.backend_tokenizer.normalizer = None  # type: ignore[assignment] # what tokenizers itself gives for none
+    saved = tokenizer if general else BertTokenizerFast(
+        vocab=tokenizer.get_vocab(), do_lower_case=False, truncation_side="left"
+    )  # fmt: skip
+    saved.save_pretrained(tmp_path / "model")
+    (tmp_path / "model" / "modules.json").write_text("[]")
+    plain = load_text_reader(tmp_path / "model", 16).tokenizer
+    assert plain("The FILM")["input_ids"] != plain("the film")["input_ids"]
+    (tmp_path / "model" / "sentence_bert_config.json").write_text(json.dumps({"do_lower_case": True}))
+    reader = load_text_reader(tmp_path / "model", 16)
+    assert reader.inputs == tuple(plain.model_input_names)
+    reader.save(tmp_path / "saved")
+    for found in (reader, load_text_reader(tmp_path / "saved", 16)):
+        assert found.tokenizer("The FILM")["input_ids"] == plain("the film")["input_ids"]
+        assert found.tokenizer.truncation_side == ("right" if general else "left")
+        assert found.tokenizer.mask_token == "[MASK]"
