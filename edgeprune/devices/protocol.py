@@ -316,7 +316,12 @@ class Loaded(OfModel):
 
 
 class Outputs(OfModel):
-    """Say what a model computes. Several outputs are stacked along a new last axis."""
+    """Say what a model computes. Several outputs are stacked along a new last axis.
+
+    What is no finite number is an output all the same: the build then says that the model computes something else.
+    """
+
+    model_config = ConfigDict(allow_inf_nan=True)
 
     kind: Literal["outputs"] = "outputs"
     values: list[list[float]]

@@ -168,7 +168,7 @@ def test_a_build_replaces_the_package_it_wrote_before(built: Built, tmp_path: Pa
     assert sorted(path.name for path in (tmp_path / built.package.name).iterdir()) == sorted(
         path.name for path in built.package.iterdir()
     )
-    assert not [path.name for path in tmp_path.iterdir() if path.name.startswith(".")]
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == [".edgeprune.lock"]
 
 
 def test_a_build_does_not_replace_what_it_did_not_write(built: Built, tmp_path: Path) -> None:
@@ -927,9 +927,9 @@ def test_every_stage_computes_with_the_machines_threads_and_leaves_the_callers(b
     assert seen == {device_info()["cores"]}
 
 
-def test_what_another_package_is_being_written_to_is_left_alone(built: Built, tmp_path: Path) -> None:
+def test_only_what_a_killed_build_made_ready_is_removed(built: Built, tmp_path: Path) -> None:
     others = tmp_path / f".{built.package.name}-too.new"
-    ours = tmp_path / f".{built.package.name}.new"
+    ours = tmp_path / ".edgeprune-ready-left"
     for folder in (others, ours):
         folder.mkdir()
     stale = tmp_path / f"{built.package.name}.benchmark.jsonl"

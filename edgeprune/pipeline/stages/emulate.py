@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pydantic import JsonValue
+from pydantic import ConfigDict, JsonValue
 
 from edgeprune.base.errors import ParityError
 from edgeprune.base.strict_yaml import Frozen
@@ -38,6 +38,8 @@ _EXACT_HERE = {"session.x64quantprecision": "1"}
 
 class EmulationRow(Frozen):
     """Compare the shipped model on an emulated core with the same model on the machine that built it."""
+
+    model_config = ConfigDict(allow_inf_nan=True)
 
     core: str
     onnxruntime: str

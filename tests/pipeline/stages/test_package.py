@@ -96,8 +96,9 @@ def test_nothing_tells_the_time_the_host_or_a_path(built: Built) -> None:
         json.loads(path.read_text(encoding="utf-8"))["started_at"][:13]  # to the hour
         for path in built.store.glob("*/[!.]*/manifest.json")
     }
+    host = os.uname().nodename
     secrets = {
-        os.uname().nodename,
+        *([host] if len(host) > 4 else []),  # fewer letters stand in any binary file by chance
         str(built.root),
         str(Path.home()),
         sys.prefix,
