@@ -38,10 +38,9 @@ def build(plan: Plan, request: BuildRequest, *, emit: Emit = ignore) -> BuildRep
         EdgepruneError: The build could not be finished.
     """
     store = Store(request.store)
-    with contextlib.ExitStack() as until_published:
+    store.ensure_writable()
+    with store.in_use():
         with contextlib.nullcontext() if plan.runner is None else contextlib.closing(plan.runner):
-            store.ensure_writable()
-            until_published.enter_context(store.in_use())
             check_output(request.output, plan.name.folder)
             _check_device(plan, request)
             for note in plan.notes:

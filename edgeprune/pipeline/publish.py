@@ -24,6 +24,7 @@ from edgeprune.pipeline.request import BuildRequest
 from edgeprune.pipeline.run import Done
 from edgeprune.pipeline.stages.mobile import OPERATORS, ORT_MODEL
 from edgeprune.store.files import sync, sync_tree, write_text
+from edgeprune.store.package import DIGESTS
 
 __all__ = ["check_output", "publish"]
 
@@ -50,7 +51,7 @@ def check_output(output: Path, name: str) -> None:
         raise StorageError(f"could not write to {output}: {above} is not a writable folder; choose another --output")
     folder = output / name
     is_empty = folder.is_dir() and not any(folder.iterdir())
-    if folder.exists() and not is_empty and not (folder / "SHA256SUMS").is_file():
+    if folder.exists() and not is_empty and not (folder / DIGESTS).is_file():
         raise UsageError(
             f"{folder} exists and is not a package that edgeprune wrote; move it, or choose another --output"
         )

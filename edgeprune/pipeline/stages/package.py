@@ -34,6 +34,7 @@ from edgeprune.profiles.target import Runtime
 from edgeprune.profiles.variant import Variant, read_variant
 from edgeprune.store.archive import archive
 from edgeprune.store.files import file_records, total_bytes
+from edgeprune.store.package import DIGESTS
 from edgeprune.store.records import StageMetrics
 from edgeprune.tasks.registry import ondevice_modules
 
@@ -106,7 +107,7 @@ class Package(Stage):
         from edgeprune.graph.requirements import oldest_runtime
         from edgeprune.models.oldest_tokenizers import oldest_tokenizers
         from edgeprune.ondevice.run import Model
-        from edgeprune.tasks.prepared import open_prepared
+        from edgeprune.tasks.prepared import OUTPUTS, load_outputs, open_prepared
 
         variant = read_variant(work.parents["model"])
         assert variant is not None  # noqa: S101 (quantize always says which it made)
@@ -167,9 +168,9 @@ class Package(Stage):
                 "goldens": [model.golden(content) for content in _golden_contents(prepared, self._config.goldens)],
             },
         )
-        require_same_answers(folder, prepared, session)
+        require_same_answers(folder, prepared, load_outputs(work.parents["model"].file(OUTPUTS))["test"])
         sums = "".join(f"{record.sha256}  {record.path}\n" for record in file_records(folder))
-        (folder / "SHA256SUMS").write_text(sums, encoding="utf-8")
+        (folder / DIGESTS).write_text(sums, encoding="utf-8")
         archive(folder, work.folder / f"{self._name.folder}.tar.gz")
         made_from = work.parents["model"].manifest.metrics
         return StageMetrics(parameters=made_from.parameters, model_bytes=total_bytes([folder]), metric=made_from.metric)

@@ -1,7 +1,7 @@
 """Ask a finished package's `run.py` about rows of test, as its user would, and compare with what the build measured.
 
 The answers come from a process of its own, which has nothing of the build but the package's folder. What they should be is
-read from the outputs that the metric is made of: how the build encodes a row, runs the graph and reads its output.
+read from the outputs that the metric is made of.
 """
 
 import json
@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 from edgeprune.base.errors import ParityError
 from edgeprune.data.images import ImageFile
 from edgeprune.data.table import flat
-from edgeprune.profiles.session_options import SessionOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from edgeprune.data.table import Content, Text
+    from edgeprune.models.reader import Array
     from edgeprune.tasks.prepared import Prepared
 
 __all__ = ["require_same_answers"]
@@ -44,30 +44,26 @@ class _Row:
     asked: "Content"
 
 
-def require_same_answers(folder: Path, prepared: "Prepared", session: SessionOptions) -> None:
+def require_same_answers(folder: Path, prepared: "Prepared", outputs: "Sequence[Array]") -> None:
     """Compare a package's answers to a sample of test with the build's own.
 
     Args:
         folder: The package's.
         prepared: The task and the test rows, encoded as the package's graph takes them.
-        session: The options that the package's graph is run with.
+        outputs: The graph's outputs on the test rows, which the metric is made of.
 
     Raises:
         ParityError: `run.py` fails, or answers a row otherwise; the first such row is named.
     """
-    from edgeprune.graph.session import onnx_session, predict_onnx
-
-    task, test = prepared.task, prepared.test
+    task = prepared.task
     rows = _sample(prepared)
     if not rows:
         return
-    examples = [test.examples[row.number] for row in rows]
-    outputs = predict_onnx(onnx_session(folder / "model.onnx", session), task, examples, prepared.reader)
     with _on_this_cpu(folder):
         answers = _answers(folder, [row.asked for row in rows])
-    for row, output, answer in zip(rows, outputs, answers, strict=True):
-        content = test.contents[row.number]
-        expected, found = task.said(output, content), task.heard(answer, content, prepared.reader)
+    for row, answer in zip(rows, answers, strict=True):
+        content = prepared.test.contents[row.number]
+        expected, found = task.said(outputs[row.number], content), task.heard(answer, content, prepared.reader)
         if not _equal(expected, found):
             raise ParityError(
                 f"run.py answers test row {row.number + 1} ({_shown(content)}) otherwise than the metric has it: "

@@ -113,7 +113,7 @@ class Prepare(Stage):
         rows = _split(tables, task.spec, work.seed)
         splits = select(tables, rows)
         set_seed(work.seed)
-        model, missing = self._load(work, config, task)
+        model, missing = self._load(work, config, task, is_pruned=record is not None)
         _warn_of_leaks(task, splits, work)
         references = {name: task.references(table, where=f"the {name} split") for name, table in splits.items()}
         examples = {name: task.encode(reader, table.contents, references[name]) for name, table in splits.items()}
@@ -150,14 +150,15 @@ class Prepare(Stage):
             linear=None if linear is None else metric.model_copy(update={"value": linear, "others": {}}),
         )
 
-    def _load(self, work: Work, config: "PreTrainedConfig", task: "Task") -> "tuple[PreTrainedModel, frozenset[str]]":
+    def _load(
+        self, work: Work, config: "PreTrainedConfig", task: "Task", *, is_pruned: bool
+    ) -> "tuple[PreTrainedModel, frozenset[str]]":
         """Load the model, and name the weights that must be trained first; tell what of the checkpoint isn't used."""
         from edgeprune.models.checkpoint import load_checkpoint
         from edgeprune.models.dense import class_named, load_dense, some_of
-        from edgeprune.models.record import read_pruning
 
         source, named = work.model.folder, architecture_named(work.model.config)
-        if read_pruning(source) is not None:
+        if is_pruned:
             return load_checkpoint(source, task.auto_class), frozenset()
         for name, value in task.config_overrides().items():
             setattr(config, name, value)

@@ -55,6 +55,7 @@ class Regression(Stage):
         self.round = round_number
         self._config = config
         self._baseline = baseline
+        self._baseline_digest = package_digest(baseline)
         self._max_regression = max_regression
         self._target = target
         self._runner = runner
@@ -63,7 +64,7 @@ class Regression(Stage):
     def fingerprint(self) -> dict[str, JsonValue]:
         return {
             "config": self._config.model_dump(mode="json"),
-            "baseline": package_digest(self._baseline),
+            "baseline": self._baseline_digest,
             "max_regression": self._max_regression,
             "runtime": self._target.runtime.model_dump(mode="json"),
             "workload": self._target.workload.model_dump(mode="json"),

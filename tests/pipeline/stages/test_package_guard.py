@@ -11,11 +11,13 @@ import pytest
 from edgeprune.base.errors import ParityError
 from edgeprune.data.source import DataSource
 from edgeprune.data.table import DataSpec
+from edgeprune.graph.session import onnx_session, predict_onnx
+from edgeprune.models.reader import Array
 from edgeprune.models.text_reader import TextReader
 from edgeprune.ondevice.run import Model
 from edgeprune.pipeline.stages.package_guard import require_same_answers
 from edgeprune.profiles.session_options import SessionOptions
-from edgeprune.tasks.prepared import Prepared, open_prepared
+from edgeprune.tasks.prepared import OUTPUTS, Prepared, load_outputs, open_prepared
 from edgeprune.tasks.registry import COLUMNS, task_for
 from edgeprune.tasks.spec import TaskSpec
 from tests.support.e2e import Built
@@ -35,8 +37,16 @@ def package(built: Built, tmp_path: Path) -> Path:
     return Path(shutil.copytree(built.package, tmp_path / built.package.name))
 
 
-def session_of(package: Path) -> SessionOptions:
-    return SessionOptions.model_validate(json.loads((package / "edgeprune.json").read_text())["session"])
+@pytest.fixture(scope="module")
+def outputs(built: Built) -> list[Array]:
+    """What the metric of the build is made of."""
+    return load_outputs(built.artifact("quantize").file(OUTPUTS))["test"]
+
+
+def outputs_of(package: Path, prepared: Prepared) -> list[Array]:
+    session = SessionOptions.model_validate(json.loads((package / "edgeprune.json").read_text())["session"])
+    graph = onnx_session(package / "model.onnx", session)
+    return predict_onnx(graph, prepared.task, prepared.test.examples, prepared.reader)
 
 
 def asked(prepared: Prepared, contents: list[str]) -> Prepared:
@@ -46,13 +56,20 @@ def asked(prepared: Prepared, contents: list[str]) -> Prepared:
     return dataclasses.replace(prepared, splits={"test": test})
 
 
-def test_a_sound_package_is_left_as_it_was(package: Path, prepared: Prepared) -> None:
+def test_a_sound_package_is_left_as_it_was(package: Path, prepared: Prepared, outputs: list[Array]) -> None:
     def files() -> dict[str, bytes]:
         return {path.name: path.read_bytes() for path in package.iterdir()}
 
     before = files()
-    require_same_answers(package, prepared, session_of(package))
+    require_same_answers(package, prepared, outputs)
     assert files() == before
+
+
+def test_the_answers_are_compared_with_the_metric_s_outputs(
+    package: Path, prepared: Prepared, outputs: list[Array]
+) -> None:
+    with pytest.raises(ParityError, match="otherwise than the metric has it"):
+        require_same_answers(package, prepared, outputs[::-1])
 
 
 def edit(name: str, **values: object) -> Callable[[Path], None]:
@@ -86,33 +103,34 @@ def replaced(name: str, old: str, new: str) -> Callable[[Path], None]:
     ],
 )  # fmt: skip
 def test_a_package_that_answers_otherwise_is_not_made(
-    package: Path, prepared: Prepared, change: Callable[[Path], None], message: str
+    package: Path, prepared: Prepared, outputs: list[Array], change: Callable[[Path], None], message: str
 ) -> None:
-    session = session_of(package)
     change(package)
     with pytest.raises(ParityError, match=message) as caught:
-        require_same_answers(package, prepared, session)
+        require_same_answers(package, prepared, outputs)
     assert len(str(caught.value)) < 800
 
 
 def test_texts_of_several_lines_are_arguments(package: Path, prepared: Prepared) -> None:
-    texts = ["a good\nfilm", "-5 bad\r\nplots", "--check", "great " * 200, " odd\u2028line", "bad\n"]
-    require_same_answers(package, asked(prepared, texts), session_of(package))
+    rows = asked(prepared, ["a good\nfilm", "-5 bad\r\nplots", "--check", "great " * 200, " odd\u2028line", "bad\n"])
+    outputs = outputs_of(package, rows)
+    require_same_answers(package, rows, outputs)
     edit("edgeprune.json", max_length=3)(package)
     with pytest.raises(ParityError):
-        require_same_answers(package, asked(prepared, texts), session_of(package))
+        require_same_answers(package, rows, outputs)
 
 
 def test_texts_that_no_console_takes_are_left_out(package: Path, prepared: Prepared) -> None:
     odd = ["a\0b", " \t ", "x" * 200_000]
-    require_same_answers(package, asked(prepared, [*odd, "a good film"]), session_of(package))
+    rows = asked(prepared, [*odd, "a good film"])
+    require_same_answers(package, rows, outputs_of(package, rows))
     edit("edgeprune.json", max_length=3)(package)
-    require_same_answers(package, asked(prepared, odd), session_of(package))
+    require_same_answers(package, asked(prepared, odd), [])
 
 
 def test_more_lines_than_arguments_hold(package: Path, prepared: Prepared) -> None:
-    texts = [f"good\nfilm {'very ' * number * 100}" for number in range(60)]
-    require_same_answers(package, asked(prepared, texts), session_of(package))
+    rows = asked(prepared, [f"good\nfilm {'very ' * number * 100}" for number in range(60)])
+    require_same_answers(package, rows, outputs_of(package, rows))
 
 
 @pytest.mark.parametrize("kind", KINDS)
