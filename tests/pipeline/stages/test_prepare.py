@@ -50,7 +50,7 @@ def loaded(tmp_path: Path, tiny_data: DataFactory) -> Callable[..., Loaded]:
             task=task, labels=("neg", "pos"), inputs=("input_ids",), max_length=16,
             problem_type="single_label_classification" if task == "text-classification" else None,
         )  # fmt: skip
-        _, missing = stage._load(work, load_config(folder), task_for(spec))
+        _, missing = stage._load(work, load_config(folder), task_for(spec), is_pruned=False)
         return missing, cast("list[Note]", notes)
 
     return load
