@@ -1,9 +1,11 @@
-"""Quote what a user gave in a message: cut, so that a sentence stays one however long or deep the value is."""
+"""Quote in a message what a user gave or a library said: cut, so that a sentence stays one, however long the value is."""
 
 import reprlib
 from collections.abc import Sequence
 
-__all__ = ["cut", "listed", "quoted"]
+from edgeprune.ondevice.package_files import first_line
+
+__all__ = ["cut", "first_line", "listed", "quoted"]
 
 _LONGEST = 80
 """Characters that are quoted of one value."""

@@ -11,14 +11,14 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from edgeprune.base.errors import DataError
-from edgeprune.base.wording import listed, quoted
+from edgeprune.base.wording import first_line, listed, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from datasets import Dataset
 
-__all__ = ["first_line", "load_named"]
+__all__ = ["load_named"]
 
 _FILL = """\
 import sys
@@ -62,11 +62,6 @@ def load_named(reference: str, *, offline: bool) -> "Mapping[str, Dataset]":
     if "train" not in loaded:
         raise DataError(f"the dataset {quoted(name)} has the splits {listed(list(loaded))}, but no split train")
     return loaded
-
-
-def first_line(error: Exception) -> str:
-    """Give the first line of a library's message, cut."""
-    return (str(error).splitlines() or [type(error).__name__])[0][:500]
 
 
 @cache  # stages load the same data again

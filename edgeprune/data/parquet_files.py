@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from edgeprune.base.errors import DataError
-from edgeprune.data.named import first_line
+from edgeprune.base.wording import first_line
 from edgeprune.data.records import Records, records_of
 
 __all__ = ["read_parquet"]

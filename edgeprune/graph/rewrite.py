@@ -6,6 +6,7 @@ from pathlib import Path
 
 import onnx_ir
 
+from edgeprune.base.wording import first_line
 from edgeprune.graph.parity import Agreement
 from edgeprune.graph.references import Reference, worst_agreement
 from edgeprune.graph.rewrites import REWRITES
@@ -77,7 +78,7 @@ def _tried(
     except Exception as error:  # onnxruntime has a class for every way in which a graph can be refused
         if isinstance(error, OSError) or not wanted:
             raise
-        return f"{type(error).__name__}: {(str(error).splitlines() or ['no message'])[0]}"
+        return f"{type(error).__name__}: {first_line(error)}"
     if found.relative_error <= tolerance:
         return Rewritten(applied, found, ())
     return f"outputs differ from PyTorch's by {found.relative_error:.1e}, but at most {tolerance:.0e} is allowed"

@@ -16,6 +16,7 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrained
 from transformers.activations import ACT2FN
 
 from edgeprune.base.errors import ModelError
+from edgeprune.base.wording import first_line
 from edgeprune.models.architectures import architecture_of, require_known
 from edgeprune.models.config_file import read_config, read_content
 from edgeprune.models.dense import class_named, load_dense, model_errors, some_of
@@ -90,7 +91,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except Exception as error:
-        raise ModelError(f"{folder} has no tokenizer that loads ({str(error).splitlines()[0]})") from error
+        raise ModelError(f"{folder} has no tokenizer that loads ({first_line(error)})") from error
     if not getattr(tokenizer, "is_fast", False):
         raise ModelError(
             f"{folder} has a slow tokenizer only ({type(tokenizer).__name__}); packages need tokenizer.json: convert it "

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeprune.base.errors import ModelError
+from edgeprune.base.wording import first_line
 from edgeprune.models.config_file import read_config
 from edgeprune.models.folder_kind import MARKERS, other_weights
 from edgeprune.store.files import file_digest
@@ -170,9 +171,7 @@ def _from_hub(reference: str, *, offline: bool) -> ModelSource:
         where = "in the local cache (--offline)" if offline else "in the local cache, and the hub can't be reached"
         raise ModelError(f"{reference} is not {where}; download it first, or give a local folder") from error
     except (HfHubHTTPError, OSError, ValueError) as error:
-        raise ModelError(
-            f"{reference} is neither a folder here nor a model on the hub: {str(error).splitlines()[0]}"
-        ) from error
+        raise ModelError(f"{reference} is neither a folder here nor a model on the hub: {first_line(error)}") from error
     if found is not None:
         raise ModelError(f"{reference} has {found}")
     return _checked(ModelSource(Path(folder), repository.replace("/", "-"), reference))

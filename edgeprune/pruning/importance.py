@@ -23,6 +23,7 @@ from transformers import PreTrainedModel
 
 from edgeprune.base.errors import UsageError
 from edgeprune.base.strict_yaml import Frozen
+from edgeprune.base.wording import first_line
 from edgeprune.models.architectures import LayerParts, Projection, layers_of
 from edgeprune.models.reader import unpadded
 from edgeprune.models.record import LayerRecord
@@ -116,8 +117,7 @@ def open_scores(path: Path) -> SavedScores:
             for step, layers in origin.layers.items()
         }
     except (OSError, SafetensorError, KeyError, ValueError) as error:
-        said = (str(error).splitlines() or ["it is damaged"])[0]
-        raise UsageError(f"{path} is not a readable file of scores: {said}") from error
+        raise UsageError(f"{path} is not a readable file of scores: {first_line(error)}") from error
     return SavedScores(origin.checkpoint, scores)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from edgeprune.base.errors import EdgepruneError, IntegrityError, UsageError, storage_errors
+from edgeprune.base.wording import first_line
 
 __all__ = ["archive", "unpack"]
 
@@ -60,8 +61,7 @@ def unpack(path: Path) -> Iterator[Path]:
         except (EdgepruneError, KeyboardInterrupt):
             raise
         except Exception as error:  # tarfile has no closed list of what damaged headers raise
-            said = (str(error) or type(error).__name__).splitlines()[0][:200]
-            raise IntegrityError(f"{path} is not a whole .tar.gz archive: {said}") from error
+            raise IntegrityError(f"{path} is not a whole .tar.gz archive: {first_line(error)}") from error
         yield folder
 
 

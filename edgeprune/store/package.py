@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeprune.base.errors import EdgepruneError, IntegrityError, SchemaVersionError, UsageError
+from edgeprune.base.wording import first_line
 from edgeprune.ondevice import package_files
 from edgeprune.store.archive import unpack
 from edgeprune.store.files import file_digest
@@ -119,7 +120,7 @@ def usable(what: str, *passing: type[Exception]) -> Iterator[None]:
     except BaseException as error:  # a panic in tokenizers is no Exception
         if isinstance(error, passing):
             raise
-        raise IntegrityError(f"{what}: {package_files.first_line(error)}") from error
+        raise IntegrityError(f"{what}: {first_line(error)}") from error
 
 
 def check_digests(folder: Path, shown: str) -> int:
