@@ -10,7 +10,6 @@ largest output). The seconds are the emulator's and say nothing about a device.
 import json
 import sys
 import time
-from importlib import import_module
 from pathlib import Path
 from typing import get_args
 
@@ -23,11 +22,11 @@ from edgeprune.ondevice.agent import device_info
 from edgeprune.ondevice.run import Model
 from edgeprune.profiles.runners import ArmCore, EmulatedConfig
 from edgeprune.profiles.session_options import SessionOptions
-from edgeprune.tasks.registry import POSTPROCESS, PREPROCESS
+from edgeprune.tasks.registry import ondevice_modules
 
 folder = Path(sys.argv[1])
 task = json.loads((folder / "edgeprune.json").read_text())["task"]
-preprocess, postprocess = (import_module(f"edgeprune.ondevice.{table[task]}") for table in (PREPROCESS, POSTPROCESS))
+preprocess, postprocess = ondevice_modules(task)
 model = Model(folder, threads=1, preprocess=preprocess, postprocess=postprocess)
 goldens = json.loads((folder / "goldens.json").read_text())["goldens"]
 contents = [model.golden_content(golden) for golden in goldens]

@@ -16,13 +16,13 @@ from pydantic import JsonValue
 __all__ = ["LONGEST_TEXT", "load_yaml"]
 
 LONGEST_TEXT = 4_000_000
-"""Characters of a whole text. Masks of a large model take less than a tenth of it."""
+"""The most characters of a whole text. Masks of a large model take less than a tenth of it."""
 
 _MOST_DEPTH = 32
 _MOST_VALUES = 500_000
-"""Keys, values, lists and mappings of a text, aliases written out."""
+"""The most keys, values, lists and mappings of a text, with aliases written out."""
 _LONGEST_VALUE = 10_000
-"""Characters of one value."""
+"""The most characters of one value."""
 _LARGEST = 2**63
 """Whole numbers are below this; what computes with them knows no larger ones."""
 
@@ -79,7 +79,7 @@ class _Extent:
     anchor: str | None
     values: int = 1
     depth: int = 0
-    """Of the lists and mappings in it."""
+    """How many levels of lists and mappings lie inside it."""
 
     def hold(self, other: "_Extent") -> None:
         """Count another one inside this one."""

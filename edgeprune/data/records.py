@@ -19,7 +19,7 @@ class Records:
 
     columns: tuple[str, ...]
     count: int
-    """Of the rows."""
+    """How many rows there are."""
     read: Callable[[str], list[Any]]
     """Gives the values of a column, one a row; None where a row has none."""
     notes: tuple[str, ...] = ()

@@ -38,7 +38,8 @@ __all__ = ["DataSource"]
 
 
 _LONGEST_TEXT = 1_000_000
-"""Characters. Texts are cut to some hundred tokens; a longer one is a mistake, and takes minutes and gigabytes."""
+"""The most characters of one text. Texts are cut to some hundred tokens, so a longer text is a mistake that takes minutes
+and gigabytes."""
 
 
 class DataSource:

@@ -18,7 +18,7 @@ from transformers.activations import ACT2FN
 from edgeprune.base.errors import ModelError
 from edgeprune.base.wording import first_line
 from edgeprune.models.architectures import architecture_of, require_known
-from edgeprune.models.config_file import read_config, read_content
+from edgeprune.models.config_file import read_content, require_fitting
 from edgeprune.models.dense import class_named, load_dense, model_errors, some_of
 from edgeprune.models.reader import Reader
 from edgeprune.models.record import PruningRecord, read_pruning, write_pruning
@@ -61,11 +61,9 @@ def load_config(folder: Path) -> PreTrainedConfig:
         require_known(content["model_type"])
     except ModelError as error:
         raise ModelError(f"{path} can't be used: {error}") from error
-    read_config(folder)
+    require_fitting(content, folder)
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, **_RUN_HERE)
-    except ModelError as error:
-        raise ModelError(f"{path} can't be used: {error}") from error
     except Exception as error:  # a config class checks its fields with exceptions of its own
         raise ModelError(f"{path} can't be used: {' '.join(str(error).split())[:200]}") from error
     config._attn_implementation = None  # noqa: SLF001 (the class chooses one that is here)

@@ -67,10 +67,13 @@ def config_fault(config: Mapping[str, Any], shapes: Shapes) -> str | None:
     Returns:
         What follows "config.json can't be used: "; None: nothing was found.
     """
-    for fault in (_of_another_kind(config), _wrong_architectures(config), _wrong_size(config, shapes)):
-        if fault is not None:
-            return fault
-    return _wrong_relation(config) or label_fault(config, shapes, architecture_named(config))
+    return (
+        _of_another_kind(config)
+        or _wrong_architectures(config)
+        or _wrong_size(config, shapes)
+        or _wrong_relation(config)
+        or label_fault(config, shapes, architecture_named(config))
+    )
 
 
 def _of_another_kind(config: Mapping[str, Any]) -> str | None:

@@ -5,6 +5,7 @@ config["model_type"]
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from edgeprune.models.config_checks import architecture_named, config_fault
 from edgeprune.models.folder_kind import require_checkpoint
 from edgeprune.models.weights import read_shapes
 
-__all__ = ["read_config", "read_content"]
+__all__ = ["read_config", "read_content", "require_fitting"]
 
 
 def read_content(folder: Path) -> dict[str, Any]:
@@ -42,6 +43,20 @@ def read_config(folder: Path) -> dict[str, Any]:
         ModelError: The folder is no checkpoint, or config.json can't be read or doesn't fit the weights.
     """
     content = read_content(folder)
+    require_fitting(content, folder)
+    return content
+
+
+def require_fitting(content: Mapping[str, Any], folder: Path) -> None:
+    """Refuse a config.json that can't be used, or that doesn't fit the names and shapes of the weights.
+
+    Args:
+        content: What config.json holds.
+        folder: The checkpoint.
+
+    Raises:
+        ModelError: It is refused.
+    """
     fault = config_fault(content, {})
     if fault is None:
         shapes = read_shapes(folder, architecture_named(content) or "AutoModel")
@@ -49,7 +64,6 @@ def read_config(folder: Path) -> dict[str, Any]:
             fault = config_fault(content, shapes)
     if fault is not None:
         raise ModelError(f"{folder / 'config.json'} can't be used: {fault}")
-    return content
 
 
 def _refuse_constant(name: str) -> None:

@@ -17,6 +17,7 @@ from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from edgeprune.base.errors import ModelError
+from edgeprune.base.wording import listed
 from edgeprune.models.architectures import architecture_of
 
 __all__ = ["Dense", "class_named", "load_dense", "model_errors", "some_of"]
@@ -100,8 +101,7 @@ def model_errors() -> Iterator[None]:
 
 def some_of(names: frozenset[str] | tuple[str, ...]) -> str:
     """Name the first three, and say how many more there are."""
-    first, more = sorted(names)[:3], len(names) - 3
-    return ", ".join(name[:100] for name in first) + (f" and {more} more" if more > 0 else "")
+    return listed(sorted(names), 3)
 
 
 def _require_encoder(folder: Path, model: PreTrainedModel, missing: frozenset[str], unused: tuple[str, ...]) -> None:

@@ -13,7 +13,7 @@ _OUTPUT = re.compile(r"^classifier(\.out_proj)?\.weight$")
 _MOST = 1_000_000
 """More labels than any classifier has: a number from here on is a mistake that would take minutes to fail."""
 _UNSAID = 2
-"""Labels that transformers takes a model to have whose config.json says nothing."""
+"""The number of labels that transformers assumes where config.json doesn't say."""
 _PROBLEM_TYPES = ("single_label_classification", "multi_label_classification", "regression")
 
 
@@ -26,7 +26,7 @@ def label_fault(config: Mapping[str, Any], shapes: Shapes, architecture: str) ->
         architecture: The class that config.json names.
 
     Returns:
-        A sentence that begins with a key of config.json; None: nothing is wrong.
+        What follows "config.json can't be used: "; None: nothing is wrong.
     """
     fault = _wrong_kind(config) or _wrong_values(config)
     return _wrong_count(config, shapes) if fault is None and architecture.endswith(_CLASSIFIERS) else fault

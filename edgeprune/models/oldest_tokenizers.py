@@ -1,4 +1,7 @@
-"""The oldest tokenizers that reads a tokenizer.json of ours, as `benchmarks/tokenizers_versions.py` found by trying."""
+"""Name the oldest version of tokenizers that reads a tokenizer.json of ours.
+
+`benchmarks/tokenizers_versions.py` found by trying which version reads which part.
+"""
 
 import json
 from collections.abc import Iterator
@@ -85,7 +88,7 @@ _NESTED = {
 
 
 def oldest_tokenizers(path: Path) -> str:
-    """Name the version, as `0.20`, that a tokenizer.json needs at least; where a part was not tried, the one that wrote it."""
+    """Name the oldest version that reads a tokenizer.json, as `0.20`. A part that was not tried needs the installed version."""
     content = json.loads(path.read_text(encoding="utf-8"))
     needed = [_OLDEST]
     for role, known in _PARTS.items():

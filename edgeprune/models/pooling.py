@@ -34,7 +34,7 @@ def read_pooling(folder: Path) -> Pooling | None:
         asked = config.get("pooling_mode")
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ModelError(f"{folder}: modules.json or 1_Pooling/config.json can't be read: {error}") from error
     if asked is None:  # written before sentence-transformers 6: a flag a mode
         asked = [_FLAGS.get(name, name) for name, on in config.items() if name.startswith("pooling_mode_") and on]

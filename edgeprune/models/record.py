@@ -89,7 +89,7 @@ def read_pruning(folder: Path) -> PruningRecord | None:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise ModelError(f"{path} is not a valid pruning record: {where}: {first['msg']}") from error
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, RecursionError) as error:
         raise ModelError(f"{path} is not a valid pruning record: {error}") from error
 
 

@@ -105,7 +105,7 @@ class ModelSource:
         """The content of config.json.
 
         Raises:
-            ModelError: config.json is missing, is not JSON, or names no model_type.
+            ModelError: The folder is no checkpoint, or config.json can't be read or doesn't fit the weights.
         """
         return read_config(self.folder)
 

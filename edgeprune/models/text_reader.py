@@ -126,9 +126,9 @@ def load_text_reader(folder: Path, max_length: int) -> TextReader:
 
 
 def _lowercasing(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
-    """The tokenizer with its texts lowercased first, as sentence-transformers has it: tokenizer.json says it too.
+    """Make the tokenizer lowercase its texts first, as sentence-transformers does. Its tokenizer.json then says so too.
 
-    It is of the general class: others make their normalizer anew when they are loaded.
+    The result is a plain PreTrainedTokenizerFast, because other classes make their normalizer anew when they are loaded.
     """
     backend = tokenizer.backend_tokenizer
     before = [] if backend.normalizer is None else [backend.normalizer]

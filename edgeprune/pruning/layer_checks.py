@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 
 from edgeprune.base.errors import UsageError
+from edgeprune.base.wording import listed
 from edgeprune.profiles.steps import LayersStep
 
 __all__ = ["check_dropped", "check_one_a_layer"]
@@ -22,7 +23,7 @@ def check_dropped(step: LayersStep, where: str, dense: Sequence[int], left: Coll
     """
     if step.drop is not None:
         if unknown := sorted(set(step.drop) - set(dense)):
-            raise UsageError(f"{where}.drop names layers {_listed(unknown)}, but the model has {_listed(dense)}")
+            raise UsageError(f"{where}.drop names layers {listed(unknown)}, but the model has {listed(dense)}")
         if set(left) <= set(step.drop):
             raise UsageError(f"{where}.drop names every layer that is left; a model needs at least one")
     if step.remove is not None and step.remove >= len(dense):
@@ -39,7 +40,3 @@ def check_one_a_layer(values: object, where: str, layers: int) -> None:
     """
     if isinstance(values, tuple) and len(values) != layers:
         raise UsageError(f"{where} should list a value for each of the model's {layers} layers, got {len(values)}")
-
-
-def _listed(numbers: Sequence[int]) -> str:
-    return ", ".join(map(str, numbers))

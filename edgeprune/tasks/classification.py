@@ -1,6 +1,5 @@
 """Classify texts or images: resolve the problem type and the labels, and leave the rest to the problem type's class."""
 
-import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, cast
@@ -11,7 +10,7 @@ from edgeprune.base.errors import DataError
 from edgeprune.base.wording import quoted
 from edgeprune.data.table import Content, Label, Table
 from edgeprune.models.reader import Array
-from edgeprune.tasks.labels import distinct_labels, is_multi_hot, labels_of
+from edgeprune.tasks.labels import distinct_labels, is_multi_hot, labels_of, number_of
 from edgeprune.tasks.problem_types import PROBLEMS
 from edgeprune.tasks.roles import Reduction, Task
 from edgeprune.tasks.source import Source
@@ -107,7 +106,7 @@ def _problem_type(source: Source) -> ProblemType:
 def _guess(labels: list[Label]) -> ProblemType:
     if all(isinstance(label, list) for label in labels):
         return "multi_label_classification"
-    numbers = [_number(label) for label in labels]
+    numbers = [number_of(label) for label in labels]
     for label, number in zip(labels, numbers, strict=True):
         # A text that is a number is one where all are: a column of a CSV is text.
         if number is not None and number % 1 and (isinstance(label, float) or None not in numbers):
@@ -116,14 +115,6 @@ def _guess(labels: list[Label]) -> ProblemType:
                 f"single_label_classification where they are names"
             )
     return "single_label_classification"
-
-
-def _number(label: Label) -> float | None:
-    try:
-        number = float(label) if isinstance(label, str | int | float) else math.nan
-    except (ValueError, OverflowError):
-        return None
-    return number if math.isfinite(number) else None
 
 
 def _labels(source: Source, problem_type: ProblemType) -> tuple[tuple[str, ...], LabelForm]:

@@ -4,6 +4,7 @@ A label is what the user wrote: 007 is 007, and 1 is no 1.0. Where a model came 
 none of them is the position of one, unless their names hold numbers that say otherwise ("1 star" is at position 0).
 """
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +25,7 @@ __all__ = [
     "labelled_rows",
     "labels_by_row",
     "labels_of",
+    "number_of",
     "require_label_names",
 ]
 
@@ -98,25 +100,24 @@ class LabelNumbers:
         return number
 
 
-def find_positions(table: Table, labels: tuple[str, ...]) -> str | None:
+def find_positions(found: Sequence[Label], labels: tuple[str, ...]) -> str | None:
     """Say which numbers of the data are positions of a model's own labels; None: none are.
 
     Args:
-        table: The rows to learn from.
+        found: The labels of the rows to learn from.
         labels: The model's.
     """
-    assert table.labels is not None  # noqa: S101 (as above)
     inside = [(number, float(text)) for number, label in enumerate(labels) for text in _NUMBER.findall(label)]
     if any(number != value for number, value in inside):
         return None
-    found: dict[str, int] = {}
-    for label in table.labels:
+    positions: dict[str, int] = {}
+    for label in found:
         for one in labels_of(label):
             number = _whole(one)
             if number is not None and number < len(labels) and str(one) not in labels:
-                found[str(one)] = number
-    shown = [f"{name} is {labels[number]}" for name, number in sorted(found.items(), key=lambda entry: entry[1])]
-    return f"the data's labels are positions of the model's: {listed(shown)}" if found else None
+                positions[str(one)] = number
+    shown = [f"{name} is {labels[number]}" for name, number in sorted(positions.items(), key=lambda entry: entry[1])]
+    return f"the data's labels are positions of the model's: {listed(shown)}" if positions else None
 
 
 def distinct_labels(table: Table, where: str) -> tuple[str, ...]:
@@ -159,6 +160,15 @@ def is_multi_hot(labels: Sequence[Label]) -> bool:
                 return False
             values[type(one)] += 1
     return len(lists[0]) > 1 or values[float] > 0
+
+
+def number_of(label: object) -> float | None:
+    """Read a finite number, be it written as 1.5 or "1.5"; None: it is something else."""
+    try:
+        number = float(label) if isinstance(label, str | int | float) else math.nan
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
 
 
 def labels_by_row(table: Table, spec: TaskSpec) -> list[frozenset[str]]:

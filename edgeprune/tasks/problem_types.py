@@ -5,7 +5,6 @@ multi-label    any of the labels, each a sigmoid  micro-F1
 regression     a number for each row              Spearman's rho
 """
 
-import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
@@ -21,7 +20,7 @@ from edgeprune.base.wording import listed, quoted
 from edgeprune.data.table import Content, Label, Table
 from edgeprune.models.reader import Array
 from edgeprune.store.records import recall_of
-from edgeprune.tasks.labels import LabelNumbers, is_multi_hot, labelled_rows, labels_of
+from edgeprune.tasks.labels import LabelNumbers, is_multi_hot, labelled_rows, labels_of, number_of
 from edgeprune.tasks.losses import SoftmaxLosses, random_signs
 from edgeprune.tasks.roles import Losses, Measurement, Reduction
 from edgeprune.tasks.spec import LabelForm, ProblemType
@@ -233,10 +232,7 @@ PROBLEMS: dict[ProblemType, type[Problem]] = {
 
 
 def _number(label: object, where: str) -> float:
-    try:
-        number = float(label)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        number = math.nan
-    if not math.isfinite(number):
+    number = number_of(label)
+    if number is None:
         raise DataError(f"{where}: a regression's label should be a number, got {quoted(label)}")
     return number

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 __all__ = [
     "COLUMNS",
     "IMAGE_TASKS",
-    "POSTPROCESS",
-    "PREPROCESS",
     "TASKS",
     "TAUGHT_ONLY",
     "WHOLE_TEXTS",
@@ -135,8 +133,6 @@ TASKS: dict[TaskName, TaskEntry] = {
 }
 
 COLUMNS = {name: entry.columns for name, entry in TASKS.items()}
-PREPROCESS = {name: entry.preprocess for name, entry in TASKS.items()}
-POSTPROCESS = {name: entry.postprocess for name, entry in TASKS.items()}
 IMAGE_TASKS = frozenset(name for name, entry in TASKS.items() if entry.columns.images)
 TAUGHT_ONLY = frozenset(name for name, entry in TASKS.items() if entry.taught_only)
 WHOLE_TEXTS = frozenset(name for name, entry in TASKS.items() if entry.whole_texts)

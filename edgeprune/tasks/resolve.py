@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, get_args
 
 from edgeprune.base.errors import ModelError, UsageError
+from edgeprune.models.config_checks import architecture_named
 from edgeprune.models.reference import reads_images
 from edgeprune.tasks.registry import IMAGE_TASKS, TASKS, TaskName
 from edgeprune.tasks.spec import ProblemType
@@ -71,7 +72,7 @@ def _named(asked: str) -> TaskName:
 
 
 def _trained_for(config: dict[str, Any], *, images: bool) -> TaskName:
-    architecture = next(iter(config.get("architectures") or []), "")
+    architecture = architecture_named(config)
     found = [name for name, entry in TASKS.items() if entry.named_by_head and architecture.endswith(entry.head)]
     if not found:
         raise ModelError(

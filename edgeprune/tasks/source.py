@@ -52,7 +52,7 @@ class Source:
 
     def head_label_form(self) -> LabelForm:
         """Say whether the rows name the head's labels, or give positions; these are told to the user."""
-        positions = find_positions(self.train, self.head_labels())
+        positions = find_positions(self.train_labels, self.head_labels())
         if positions is None:
             return "name"
         self.note(positions)

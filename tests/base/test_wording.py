@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from edgeprune.base.wording import cut, listed, quoted
+from edgeprune.base.wording import cut, first_line, listed, quoted
 
 
 @pytest.mark.parametrize("value", ["a", 12, -0.5, None, ["a", 1], {"a": [1]}, "é日本\n", True])
@@ -32,6 +32,20 @@ def test_many_names_are_counted():
     assert listed(["a", "b"]) == "a, b"
     assert listed([f"n{number}" for number in range(5_000)], 2) == "n0, n1 and 4,998 more"
     assert len(listed(["x" * 10**5] * 100)) < 2_000
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ValueError("\n one\ntwo"), "one"),
+        (ValueError(""), "ValueError"),
+        (KeyError(), "KeyError"),
+        (ValueError("a\x1b[31mb"), "a?[31mb"),
+        (OSError("x" * 1000), "x" * 300),
+    ],
+)
+def test_a_library_s_error_is_one_line(error: Exception, said: str):
+    assert first_line(error) == said
 
 
 def test_cut():

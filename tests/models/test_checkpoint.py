@@ -197,7 +197,7 @@ def test_a_record_that_does_not_fit_the_weights_is_refused(
         load_any(folder)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "null"])
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", "[" * 100_000])
 def test_a_record_that_cannot_be_read_is_refused(pruned: Callable[..., tuple[Path, PreTrainedModel]], content: str):
     folder, _ = pruned()
     (folder / "pruning.json").write_text(content)

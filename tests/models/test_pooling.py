@@ -55,7 +55,8 @@ def test_another_pooling_is_refused_by_its_name(tmp_path: Path, config: Any, kin
 
 
 @pytest.mark.parametrize(
-    ("name", "content"), [("modules.json", "{"), ("modules.json", "[1]"), ("modules.json", '[{"idx": 0}]')]
+    ("name", "content"),
+    [("modules.json", "{"), ("modules.json", "[1]"), ("modules.json", '[{"idx": 0}]'), ("modules.json", "[" * 100_000)],
 )
 def test_a_description_that_cannot_be_read_is_refused(tmp_path: Path, name: str, content: str):
     folder = sentence_model(tmp_path, {"pooling_mode": "mean"})

@@ -94,7 +94,7 @@ def test_what_is_no_label_is_refused_with_its_row(label: Any, message: str):
 @pytest.mark.parametrize("names", [NAMES, ("LABEL_0", "LABEL_1"), ("class 0.0", "class 1.0")])
 def test_whole_numbers_are_positions_of_a_models_labels(names: tuple[str, ...], labels: list[Any], expected: list[int]):
     labels = [names[1] if label == "POSITIVE" else label for label in labels]
-    note = find_positions(table(*labels), names)
+    note = find_positions(labels, names)
     assert note is not None
     assert f"{labels[expected.index(0)]} is {names[0]}" in note
     assert [LabelNumbers(names, "position")(label, "here") for label in labels] == expected
@@ -112,7 +112,7 @@ def test_whole_numbers_are_positions_of_a_models_labels(names: tuple[str, ...], 
     ],
 )
 def test_other_labels_are_no_positions(names: tuple[str, ...], labels: list[Any]):
-    assert find_positions(table(*labels), names) is None
+    assert find_positions(labels, names) is None
 
 
 @pytest.mark.parametrize("label", [2, -1, 1.5, "2", "NEUTRAL", 10**30])

@@ -89,6 +89,7 @@ def test_whole_numbers_are_labels_by_their_names():
         (REGRESSION, [1.5, "good"], "the test split row 2: a regression's label should be a number, got 'good'"),
         (REGRESSION, [["1"]], "the test split row 1: a regression's label should be a number, got ['1']"),
         (REGRESSION, [1.0, "nan"], "the test split row 2: a regression's label should be a number, got 'nan'"),
+        (REGRESSION, [10**400], "the test split row 1: a regression's label should be a number, got 1000"),
     ],
 )
 def test_a_label_that_the_model_does_not_have_is_refused_with_its_row(

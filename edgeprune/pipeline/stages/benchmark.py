@@ -8,7 +8,6 @@ latency budget lies inside the result's interval, as many processes again are ru
 
 import json
 from dataclasses import replace
-from importlib import import_module
 
 from pydantic import JsonValue, TypeAdapter
 
@@ -24,7 +23,7 @@ from edgeprune.profiles.session_options import SessionOptions
 from edgeprune.profiles.target import LATENCY_BUDGETS, Target
 from edgeprune.profiles.variant import read_variant
 from edgeprune.store.records import Artifact, StageMetrics
-from edgeprune.tasks.registry import PREPROCESS
+from edgeprune.tasks.registry import ondevice_modules
 
 __all__ = ["Benchmark", "answered_rows", "read_device", "read_latency"]
 
@@ -172,7 +171,7 @@ def answered_rows(work: Work, baseline: Artifact, count: int) -> list[JsonValue]
     from edgeprune.tasks.prepared import open_prepared
 
     prepared = open_prepared(baseline, work.data, splits=("test",))
-    module = import_module(f"edgeprune.ondevice.{PREPROCESS[prepared.task.spec.task]}")
+    module, _ = ondevice_modules(prepared.task.spec.task)
     groups, _ = draw(prepared.test.contents, lambda _: 0, batch_size=1, count=count, seed=work.seed)
     return [
         module.to_json(row.read() if isinstance(row, ImageFile) else prepared.task.golden(row, prepared.reader))

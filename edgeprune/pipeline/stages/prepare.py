@@ -219,9 +219,10 @@ class Prepare(Stage):
 
 
 def _split(tables: dict[SplitName, Table], spec: TaskSpec, seed: int) -> dict[SplitName, tuple[SplitName, list[int]]]:
-    """Given splits as they are; a seeded 15% of train for a missing test, then a tenth of the rest for a missing selection.
+    """Keep the splits that are given, and split the missing ones off train with a seed.
 
-    What is split off has every label as often as the rest has, and leaves a row of each in train.
+    A missing test split takes 15% of train. Then a missing selection split takes a tenth of the rest. A split has each
+    label about as often as the rest has it, and train keeps a row of each label.
 
     Raises:
         DataError: Too few rows are left to train on, or too few that train doesn't need for its labels.
