@@ -204,7 +204,6 @@ class _Asking:
         if packages:
             answered = AnswersRequest(
                 provider=self.provider,
-                sessions=self._sessions,
                 batches={name: self.loads[name].contents for name in packages},
                 warmup=self.warmup,
                 block=BLOCK,
@@ -232,8 +231,6 @@ class _Asking:
     def alone(self) -> Iterator[Said]:
         """Run each model in processes of its own."""
         for name, load in list(self.loads.items()) * _ALONE:
-            request = MemoryRequest(
-                provider=self.provider, sessions=self._sessions, batches={name: [load.largest]}, warmup=self.warmup
-            )
+            request = MemoryRequest(provider=self.provider, sessions=self._sessions, batches={name: [load.largest]})
             for answer in self.runner.run(request, {name: load.path}):
                 yield Said(answer, None)

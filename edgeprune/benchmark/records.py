@@ -1,10 +1,10 @@
-"""Describe what was measured: latencies, the device, and the conditions there."""
+"""Describe what was measured: latencies, the device and the conditions there, and outputs under emulation."""
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from edgeprune.base.strict_yaml import Frozen
 
-__all__ = ["ConditionsRow", "DeviceRow", "LatencyRow"]
+__all__ = ["ConditionsRow", "DeviceRow", "EmulationRow", "LatencyRow"]
 
 
 class ConditionsRow(Frozen):
@@ -81,3 +81,22 @@ class LatencyRow(Frozen):
     throughput_per_s: float | None = None
     """How many texts or images went through the model per second, in all sessions together."""
     throughput_interval_per_s: tuple[float, float] | None = None
+
+
+class EmulationRow(Frozen):
+    """Compare the shipped model on an emulated core with the same model on the machine that built it."""
+
+    model_config = ConfigDict(allow_inf_nan=True)
+
+    core: str
+    onnxruntime: str
+    """Version of onnxruntime under emulation."""
+    max_error: float
+    """Largest difference of outputs, relative to max(1, largest output)."""
+    mean_error: float
+    """Mean absolute difference of outputs."""
+    same_answers: float
+    """The fraction of rows with the same answer."""
+    rows: int
+    seconds: float
+    """How long the check took under emulation. This says nothing about the time on a device."""

@@ -160,7 +160,7 @@ def ratio_interval(
         block: Samples in one turn.
 
     Returns:
-        The ratio, and its interval. The interval is None if there are fewer turns than `FEWEST_TURNS`.
+        The ratio, and its interval. The interval is None if there are fewer than six turns (`profiles.pipeline.FEWEST_TURNS`).
     """
     import numpy as np
 

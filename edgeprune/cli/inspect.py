@@ -10,7 +10,7 @@ import typer
 
 from edgeprune.cli.options import Json, refuse_unread, store_folder, with_build_options
 from edgeprune.cli.progress import EventRenderer
-from edgeprune.cli.render import err, out
+from edgeprune.cli.render import err, out, print_inspection
 
 __all__ = ["inspect"]
 
@@ -57,7 +57,6 @@ def inspect(
     The counts of a pruned model stand beside the counts of the dense model. With --importance or --attention, also draw
     what matters in the model.
     """
-    from edgeprune.cli.render import print_inspection
     from edgeprune.models.sizes import inspect_model
     from edgeprune.store.store import Store
 

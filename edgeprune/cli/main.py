@@ -40,7 +40,7 @@ Exit codes:
   5    parity or integrity failed
   6    the target can't be reached
   7    a verdict is inconclusive, or a budget was not measured
-  8    no space left, or not writable
+  8    no space left, or not readable or writable
   130  interrupted""")
 for command in (build, compare, benchmark, verify, inspect):
     app.command()(command)

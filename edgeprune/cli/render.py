@@ -11,11 +11,10 @@ from pydantic import JsonValue
 from rich.console import Console
 from rich.table import Table
 
-from edgeprune.benchmark.records import LatencyRow
+from edgeprune.benchmark.records import EmulationRow, LatencyRow
 from edgeprune.benchmark.statistics import FEWEST_PROCESSES
 from edgeprune.benchmark.verdicts import BudgetRow
 from edgeprune.pipeline.report import BuildReport
-from edgeprune.pipeline.stages.emulate import EmulationRow
 
 if TYPE_CHECKING:
     from edgeprune.benchmark.compare import BenchmarkReport

@@ -11,7 +11,7 @@ import typer
 from edgeprune.cli.options import Json, group, store_folder, with_build_options
 from edgeprune.cli.render import out, table
 
-__all__ = ["store_app", "store_gc", "store_list", "store_size"]
+__all__ = ["store_app"]
 
 
 store_app = group("List, measure and clean up what builds left behind.")
@@ -97,7 +97,5 @@ def store_gc(
         document = {"removed": [str(path) for path in doomed], "size_bytes": freed, "dry_run": dry_run}
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
     else:
-        out.print(
-            f"{len(doomed)} folders, {freed / 1e6:.1f} MB {'would be' if dry_run else ''} deleted".replace("  ", " ")
-        )
+        out.print(f"{len(doomed)} folders, {freed / 1e6:.1f} MB {'would be ' if dry_run else ''}deleted")
     return 0

@@ -123,7 +123,7 @@ class _WarmRequest(_ModelsRequest):
     """Ask for a measurement of models."""
 
     warmup: int
-    """Runs before the first timed run. A request for memory makes none."""
+    """Runs before the first timed run."""
 
 
 class LatencyRequest(_WarmRequest):
@@ -138,11 +138,12 @@ class LatencyRequest(_WarmRequest):
 
 
 class AnswersRequest(_Request):
-    """Ask how long packages take from a text or an image to its answer, while packages take turns."""
+    """Ask how long packages take from a text or an image to its answer, while packages take turns.
+
+    A package opens its session with its own options.
+    """
 
     mode: Literal["answers"] = "answers"
-    sessions: dict[str, SessionOptions]
-    """Session options by model. A package doesn't use them: it opens its session with its own options."""
     batches: dict[str, list[JsonValue]]
     """Inputs by package: texts, pairs of texts, or images in base64, as its `run.py` reads them; equally many for
     each."""
@@ -166,8 +167,8 @@ class ThroughputRequest(_WarmRequest):
     told = "throughput"
 
 
-class MemoryRequest(_WarmRequest):
-    """Ask about one model's process: its peak memory, the time of its start, and where each node ran."""
+class MemoryRequest(_ModelsRequest):
+    """Ask about the process of one model that runs one batch: its peak memory, its start's time, where each node ran."""
 
     mode: Literal["memory"] = "memory"
 
@@ -250,30 +251,27 @@ class SessionStart(OfModel):
     first_run_ns: _Count
 
 
-class ModelTimes(OfModel):
+class _Times(OfModel):
+    ns: list[_Duration]
+
+    @property
+    def ms(self) -> list[float]:
+        """The times in ms."""
+        return [one / 1e6 for one in self.ns]
+
+
+class ModelTimes(_Times):
     """Say how long a model took, batch by batch."""
 
     kind: Literal["samples"] = "samples"
-    ns: list[_Duration]
     in_order: bool = True
     """Whether the times are in the order in which they were taken."""
 
-    @property
-    def ms(self) -> list[float]:
-        """The times in ms."""
-        return [one / 1e6 for one in self.ns]
 
-
-class PackageTimes(OfModel):
+class PackageTimes(_Times):
     """Say how long a package took from each input to its answer."""
 
     kind: Literal["answers"] = "answers"
-    ns: list[_Duration]
-
-    @property
-    def ms(self) -> list[float]:
-        """The times in ms."""
-        return [one / 1e6 for one in self.ns]
 
 
 class ParallelRuns(OfModel):

@@ -1,7 +1,8 @@
 """Run models on devices whose shell is reached by ssh or adb.
 
 Files go through `cat` in the connection. So the device needs no SFTP server, and the user who runs the models owns the
-files. A model is copied once while the connection lives, under the digest of its files.
+files. While the connection lives, a model is kept under the digest of its files. It is copied again only if it was removed to make
+room.
 """
 
 import shlex

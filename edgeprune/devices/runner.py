@@ -1,7 +1,6 @@
 """Make the runner of a profile. The runner refuses to measure any other device than the profile's."""
 
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from edgeprune.base.errors import TargetError
@@ -55,7 +54,7 @@ class _Checked:
         answers = self._runner.run(request, models)
         for device in of_type(answers, DeviceFacts):
             if reasons := self._mismatches(device):
-                raise TargetError(f"{self._place} is not a {self._target}: the target {'; the target '.join(reasons)}")
+                raise TargetError(_not_the_target(self._place, self._target, reasons))
         return answers
 
     def close(self) -> None:
@@ -88,9 +87,8 @@ def why_unreachable(target: Target) -> str | None:
         return None
     reasons = mismatches(target, this_machine())
     if reasons:
-        return f"this machine is not a {target.name}: the target {'; the target '.join(reasons)}"
+        return _not_the_target("this machine", target.name, reasons)
     if target.runtime.provider != "CPUExecutionProvider":
-        os.environ["ORT_DISABLE_TELEMETRY"] = "1"
         import onnxruntime
 
         available = onnxruntime.get_available_providers()
@@ -101,3 +99,7 @@ def why_unreachable(target: Target) -> str | None:
                 f"--set target.runner=null"
             )
     return None
+
+
+def _not_the_target(place: str, target: str, reasons: Sequence[str]) -> str:
+    return f"{place} is not a {target}: the target {'; the target '.join(reasons)}"

@@ -25,6 +25,7 @@ __all__ = ["GraphCache", "first_variants", "neighbours", "other_precisions", "re
 _ATTENTION: tuple[tuple[RewriteName, ...], ...] = ((), ("standard-attention",), ("fused-attention",))
 _PROJECTIONS: tuple[tuple[RewriteName, ...], ...] = ((), ("packed-projections",))
 
+_FP32 = PrecisionSettings(mode="fp32")
 _WEIGHTS_ONLY: dict[str, object] = {
     "mode": "int8-weights",
     "weight_type": None,
@@ -77,20 +78,25 @@ class GraphCache:
         """Make the graph with these rewrites. Return the rewrites that found something to change and are exact."""
         if (rewrites, settings) in self._paths:
             return rewrites
+        if (rewrites, _FP32) in self._paths:
+            self._convert(self._paths[rewrites, _FP32], rewrites, settings)
+            return rewrites
         exact = self._new()
         found = rewrite(self._source, exact, rewrites, self._references, tolerance=self._tolerance)
         self.dropped += [sentence for sentence in found.dropped if sentence not in self.dropped]
         self.errors[found.applied] = found.agreement.max_error
-        made = (found.applied, settings)
-        if made not in self._paths:
-            self._paths[made] = self._new()
-            convert(exact, self._paths[made], settings, self._calibration)
+        if (found.applied, settings) not in self._paths:
+            self._convert(exact, found.applied, settings)
         remove_graph(exact)  # the fp32 graphs of all variants would fill the disk
         return found.applied
 
     def path(self, variant: Variant) -> Path:
         """Return the file of a variant's graph, which `make` has made before."""
         return self._paths[variant.rewrites, variant.precision]
+
+    def _convert(self, exact: Path, rewrites: tuple[RewriteName, ...], settings: PrecisionSettings) -> None:
+        path = self._paths[rewrites, settings] = self._new()
+        convert(exact, path, settings, self._calibration)
 
     def _new(self) -> Path:
         folder = self._folder / str(len(list(self._folder.iterdir())))
@@ -169,9 +175,7 @@ def other_precisions(
         {"per_channel": not base.per_channel},
     ]
     kinds = [base.model_copy(update=change) for change in changes if base.mode == "int8-dynamic"]
-    fp32, *quantized = (
-        variant.model_copy(update={"precision": one}) for one in (PrecisionSettings(mode="fp32"), *kinds)
-    )
+    fp32, *quantized = (variant.model_copy(update={"precision": one}) for one in (_FP32, *kinds))
     exact = _outputs(fp32, graphs, evaluation)
     allowed = mean_distance(_outputs(variant, graphs, evaluation), exact)
     distances = {one: mean_distance(_outputs(one, graphs, evaluation), exact) for one in quantized}

@@ -419,8 +419,6 @@ def _load(request):
 def _memory(request):
     (model,) = request["models"]
     session, feeds = _started(request, model)
-    for feed in feeds[1:]:
-        session.run(None, feed)
     _say(kind="memory", name=model["name"], peak_bytes=peak_memory_bytes())
     del session
     _say(kind="placement", name=model["name"], nodes=placement(request, model, feeds[0])[0])

@@ -17,7 +17,7 @@ from typing_extensions import Doc
 
 from edgeprune.base.errors import UsageError
 
-__all__ = ["MAX_REGRESSION", "BuildOptions", "Flag", "OptionField", "flag_of", "option_fields", "share_of"]
+__all__ = ["MAX_REGRESSION", "BuildOptions", "Flag", "OptionField", "option_fields", "share_of"]
 
 MAX_REGRESSION = 0.05
 """The share by which a package may be slower than its baseline if the user names no other share."""
@@ -70,7 +70,10 @@ class BuildOptions:
     ] = "host"
     pipeline: Annotated[str, Doc("Shipped pipeline, or path of a .yaml file.")] = "structured"
     selection_data: Annotated[
-        str | None, Doc("File with the rows for every choice that the build makes.  [default: a tenth of --data]")
+        str | None,
+        Doc(
+            "File with the rows for every choice that the build makes.  [default: a tenth of --data, after the test rows]"
+        ),
     ] = None
     test_data: Annotated[
         str | None, Doc("File with the rows for the reported figures and the budgets.  [default: 15% of --data]")
@@ -162,8 +165,3 @@ def option_fields() -> tuple[OptionField, ...]:
         flag = next((one for one in metadata if isinstance(one, Flag)), Flag())
         found.append(OptionField(field.name, kind, doc, flag, MISSING if field.default is MISSING else field.default))
     return tuple(found)
-
-
-def flag_of(name: str) -> str:
-    """Give the first name of an option's flag: `--text-column` for `text_column`."""
-    return next(one.names[0] for one in option_fields() if one.name == name)

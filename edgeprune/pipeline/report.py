@@ -11,9 +11,8 @@ from pydantic import Field, ValidationError
 from edgeprune.base.errors import SchemaVersionError, UsageError
 from edgeprune.base.strict_yaml import Frozen
 from edgeprune.benchmark.race import RaceRow
-from edgeprune.benchmark.records import DeviceRow, LatencyRow
+from edgeprune.benchmark.records import DeviceRow, EmulationRow, LatencyRow
 from edgeprune.benchmark.verdicts import BudgetRow, exit_code, overall
-from edgeprune.pipeline.stages.emulate import EmulationRow
 from edgeprune.profiles.variant import Variant
 from edgeprune.store.records import Metric
 

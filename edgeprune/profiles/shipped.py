@@ -20,7 +20,7 @@ from edgeprune.base.strict_yaml import apply_overrides, parse_override, read_yam
 from edgeprune.profiles.pipeline import Pipeline
 from edgeprune.profiles.target import Target
 
-__all__ = ["Kind", "ModelT", "is_path", "load_pipeline", "load_target", "schema", "shipped", "shipped_names"]
+__all__ = ["Kind", "is_path", "load_pipeline", "load_target", "schema", "shipped", "shipped_names"]
 
 
 Kind = Literal["pipelines", "targets"]

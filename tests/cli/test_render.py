@@ -5,13 +5,12 @@ import pytest
 from rich.console import Console
 
 from edgeprune.base import events
-from edgeprune.benchmark.records import DeviceRow, LatencyRow
+from edgeprune.benchmark.records import DeviceRow, EmulationRow, LatencyRow
 from edgeprune.benchmark.verdicts import BudgetRow, Verdict
 from edgeprune.cli.progress import EventRenderer
 from edgeprune.cli.render import misses, print_comparison, print_inspection, print_report
 from edgeprune.models.sizes import Inspection, PartRow
 from edgeprune.pipeline.report import BuildReport, PackageRow, StageRow
-from edgeprune.pipeline.stages.emulate import EmulationRow
 from edgeprune.store.records import Metric
 
 

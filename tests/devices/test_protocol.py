@@ -28,9 +28,9 @@ OF_MODELS: dict[str, Any] = {"provider": "CPUExecutionProvider", "sessions": SES
         ("load", OF_MODELS),
         ("outputs", OF_MODELS),
         ("latency", {**OF_MODELS, "warmup": 1, "block": 2}),
-        ("answers", {**OF_MODELS, "warmup": 1, "block": 2}),
+        ("answers", {"provider": "CPUExecutionProvider", "batches": BATCHES, "warmup": 1, "block": 2}),
         ("throughput", {**OF_MODELS, "warmup": 1, "parallel": 2, "seconds": 0.1}),
-        ("memory", {**OF_MODELS, "warmup": 1}),
+        ("memory", OF_MODELS),
     ],
 )
 def test_a_request_goes_to_the_agent_with_these_keys(mode: str, wanted: dict[str, Any]) -> None:

@@ -18,6 +18,7 @@ from edgeprune.data.batches import draw
 from edgeprune.data.images import ImageFile
 from edgeprune.devices import Runner
 from edgeprune.pipeline.stages.base import Stage, Work
+from edgeprune.pipeline.stages.package import package_folder
 from edgeprune.profiles.pipeline import BenchmarkConfig
 from edgeprune.profiles.session_options import SessionOptions
 from edgeprune.profiles.target import LATENCY_BUDGETS, Target
@@ -25,7 +26,7 @@ from edgeprune.profiles.variant import read_variant
 from edgeprune.store.records import Artifact, StageMetrics
 from edgeprune.tasks.registry import ondevice_modules
 
-__all__ = ["Benchmark", "answered_rows", "read_device", "read_latency"]
+__all__ = ["Benchmark", "read_device", "read_latency", "read_samples"]
 
 _ROWS = TypeAdapter(list[LatencyRow])
 
@@ -134,10 +135,8 @@ class Benchmark(Stage):
 
     def _answering(self, work: Work, load: Load) -> Load:
         """Give the result's load with its package, and with test rows in the form that run.py is given."""
-        package = work.parents["package"]
-        (folder,) = (path.parent for path in package.path.glob("*/run.py"))
-        contents = answered_rows(work, work.parents["baseline"], self._config.samples)
-        return replace(load, package=folder, contents=contents)
+        contents = _answered_rows(work, work.parents["baseline"], self._config.samples)
+        return replace(load, package=package_folder(work.parents["package"]), contents=contents)
 
 
 def read_device(run: Artifact) -> DeviceRow:
@@ -160,7 +159,7 @@ def read_samples(run: Artifact) -> dict[str, list[list[float]]]:
     return taken
 
 
-def answered_rows(work: Work, baseline: Artifact, count: int) -> list[JsonValue]:
+def _answered_rows(work: Work, baseline: Artifact, count: int) -> list[JsonValue]:
     """Draw test rows in a seeded order, in the form in which goldens keep them.
 
     Args:

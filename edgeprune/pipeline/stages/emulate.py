@@ -9,10 +9,10 @@ import time
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pydantic import ConfigDict, JsonValue
+from pydantic import JsonValue
 
 from edgeprune.base.errors import ParityError
-from edgeprune.base.strict_yaml import Frozen
+from edgeprune.benchmark.records import EmulationRow
 from edgeprune.devices import Runner
 from edgeprune.devices.emulated import EmulatedRunner
 from edgeprune.devices.local import LocalRunner
@@ -28,31 +28,12 @@ if TYPE_CHECKING:
     from edgeprune.models.reader import Array
     from edgeprune.tasks.prepared import Prepared
 
-__all__ = ["Emulate", "EmulationRow", "read_emulation"]
+__all__ = ["Emulate", "read_emulation"]
 
 _EMULATION = "emulation.json"
 
 _EXACT_HERE = {"session.x64quantprecision": "1"}
 """Session options for this machine. x86 without VNNI would saturate where ARM doesn't. Other CPUs ignore the option."""
-
-
-class EmulationRow(Frozen):
-    """Compare the shipped model on an emulated core with the same model on the machine that built it."""
-
-    model_config = ConfigDict(allow_inf_nan=True)
-
-    core: str
-    onnxruntime: str
-    """Version of onnxruntime under emulation."""
-    max_error: float
-    """Largest difference of outputs, relative to max(1, largest output)."""
-    mean_error: float
-    """Mean absolute difference of outputs."""
-    same_answers: float
-    """The fraction of rows with the same answer."""
-    rows: int
-    seconds: float
-    """How long the check took under emulation. This says nothing about the time on a device."""
 
 
 class Emulate(Stage):

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import JsonValue
 
 from edgeprune.base.strict_yaml import Frozen
-from edgeprune.ondevice import agent
+from edgeprune.ondevice import agent, package_files
 from edgeprune.pipeline.stages.base import Stage, Work
 from edgeprune.pipeline.stages.package_card import licence_of, model_card
 from edgeprune.pipeline.stages.package_guard import require_same_answers
@@ -35,13 +35,13 @@ from edgeprune.profiles.variant import Variant, read_variant
 from edgeprune.store.archive import archive
 from edgeprune.store.files import file_records, total_bytes
 from edgeprune.store.package import DIGESTS
-from edgeprune.store.records import StageMetrics
+from edgeprune.store.records import Artifact, StageMetrics
 from edgeprune.tasks.registry import ondevice_modules
 
 if TYPE_CHECKING:
     from edgeprune.tasks.prepared import Prepared
 
-__all__ = ["Package", "PackageName"]
+__all__ = ["Package", "PackageName", "package_folder"]
 
 _ASSETS = Path(__file__).parents[2] / "ondevice"
 _READER_FILES = ("tokenizer.json", "preprocessor_config.json")
@@ -160,7 +160,7 @@ class Package(Stage):
         _write_json(
             folder / "goldens.json",
             {
-                "schema_version": 3,
+                "schema_version": package_files.SCHEMA_VERSION,
                 "arch": device["arch"],
                 "isa": list(device["isa"]),
                 "onnxruntime": metadata.version("onnxruntime"),
@@ -186,7 +186,7 @@ class Package(Stage):
         spec = prepared.task.spec
         unpadded = "unpadded" in variant.rewrites
         return {
-            "schema_version": 3,
+            "schema_version": package_files.SCHEMA_VERSION,
             "name": self._name.name,
             "release": self._name.release,
             "target": self._name.target,
@@ -226,6 +226,12 @@ class Package(Stage):
                 for artifact in [work.parents[role]]
             ],
         }
+
+
+def package_folder(artifact: Artifact) -> Path:
+    """Find the package's folder in a package artifact."""
+    (script,) = artifact.path.glob("*/run.py")
+    return script.parent
 
 
 def _write_json(path: Path, content: dict[str, JsonValue]) -> None:

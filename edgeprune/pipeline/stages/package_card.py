@@ -68,8 +68,9 @@ def model_card(
     task, spec, reader = prepared.task, prepared.task.spec, prepared.reader
     notes = [note for parent in work.parents.values() for note in parent.manifest.metrics.notes]
     low, high = final.metric.drop_interval or (0.0, 0.0)
+    licence = licence_of(work.model)
     card = ModelCard.from_template(
-        _card_data(spec.task, final.metric, name=name, licence=licence_of(work.model)),
+        _card_data(spec.task, final.metric, name=name, licence=licence),
         template_path=str(_TEMPLATE),
         title=_literal(f"{name} {release} for {target}"),
         model=_literal(work.model.name),
@@ -100,7 +101,7 @@ def model_card(
         example=_printable(shlex.join(task.example_inputs(reader))),
         goldens=f"{goldens} {task.kind}s",
         notes=[_literal(note) for note in dict.fromkeys(notes)],
-        licence=_literal(licence_of(work.model) or "not stated by the model"),
+        licence=_literal(licence or "not stated by the model"),
         onnxruntime=metadata.version("onnxruntime"),
         oldest=" and ".join(f"{library} {version}" for library, version in oldest.items() if version is not None),
     )

@@ -11,6 +11,7 @@ from edgeprune.benchmark.compare import BenchmarkReport, benchmark
 from edgeprune.benchmark.verdicts import BudgetRow
 from edgeprune.devices import Runner
 from edgeprune.pipeline.stages.base import Stage, Work
+from edgeprune.pipeline.stages.package import package_folder
 from edgeprune.profiles.pipeline import BenchmarkConfig
 from edgeprune.profiles.target import Target
 from edgeprune.store.package import package_digest
@@ -72,9 +73,8 @@ class Regression(Stage):
         }
 
     def run(self, work: Work) -> StageMetrics:
-        (package,) = (path.parent for path in work.parents["package"].path.glob("*/run.py"))
         found = benchmark(
-            [package, self._baseline],
+            [package_folder(work.parents["package"]), self._baseline],
             self._target,
             self._runner,
             config=self._config,

@@ -300,7 +300,7 @@ def test_only_the_rewrite_at_fault_is_left_out(
     assert found.applied == ("unpadded", "packed-projections", "standard-attention")
     (sentence,) = found.dropped
     assert sentence.startswith("the rewrite narrow-reads was left out: ")
-    assert sentence.endswith({"wrong": "at most 1e-04 is allowed", "raises": "AssertionError: no message"}[fault])
+    assert sentence.endswith({"wrong": "at most 1e-04 is allowed", "raises": "AssertionError: AssertionError"}[fault])
     assert found.agreement.relative_error < TOLERANCE
 
 
