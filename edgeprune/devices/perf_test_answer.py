@@ -1,9 +1,10 @@
 """Read what `onnxruntime_perf_test` prints and writes: answers like the agent's, or a sentence that says what failed."""
 
 import csv
+import math
 import re
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from subprocess import CompletedProcess
 
@@ -42,9 +43,9 @@ CONDITIONS: dict[str, tuple[str, Callable[[str], JsonValue]]] = {
     "temperature_c": ("cat /sys/class/thermal/thermal_zone*/temp", lambda text: max(map(int, text.split())) / 1000),
     "throttle_events": (
         "cat /sys/devices/system/cpu/cpu*/thermal_throttle/core_throttle_count",
-        lambda text: sum(map(int, text.split())),
+        lambda text: _events(map(int, text.split())),
     ),
-    "load_1min": ("cat /proc/loadavg", lambda text: float(text.split()[0])),
+    "load_1min": ("cat /proc/loadavg", lambda text: _load(text.split()[0])),
     "quota_cores": ("cat /sys/fs/cgroup/cpu.max", lambda text: _quota(*text.split())),
     "affinity": ("grep Cpus_allowed_list /proc/self/status", lambda text: _cores(text.split()[1])),
 }
@@ -53,6 +54,7 @@ is read."""
 
 
 _MOST_CORES = 1 << 16
+_MOST_EVENTS = 1 << 62
 
 
 @dataclass(frozen=True)
@@ -255,6 +257,18 @@ def _conditions(sections: Mapping[str, str], moment: str) -> Conditions:
         if not text:
             reasons[name] = f"{command}: nothing to be read"
     return Conditions.model_validate({"moment": moment, **facts, "reasons": reasons})
+
+
+def _events(counts: Iterable[int]) -> int:
+    if not 0 <= (events := sum(counts)) < _MOST_EVENTS:
+        raise ValueError("no machine counts so many events")
+    return events
+
+
+def _load(text: str) -> float:
+    if not 0 <= (load := float(text)) < math.inf:
+        raise ValueError("no machine has such a load")
+    return load
 
 
 def _quota(limit: str, period: str) -> float | None:

@@ -15,7 +15,7 @@ class Inputs:
 
     def __init__(self, folder, config, tokenizer=None):
         self.config = config
-        self.tokenizer = tokenizer or Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self.tokenizer = tokenizer or _tokenizer(folder / "tokenizer.json")
         self.tokenizer.no_padding()
         if config.get("split_special_tokens"):
             self.tokenizer.encode_special_tokens = True
@@ -68,3 +68,10 @@ def from_json(value):
 def shown(text):
     """What a message calls a text."""
     return repr(str(text)[:60])
+
+
+def _tokenizer(file):
+    try:
+        return Tokenizer.from_file(str(file))
+    except Exception as error:  # tokenizers raises nothing narrower
+        raise ValueError("%s: %s" % (file.name, error)) from error

@@ -82,5 +82,5 @@ def _locks_of(folder: Path, root: Path, by_key: dict[str, list[Path]]) -> list[P
     stage, *below = folder.relative_to(root).parts
     key = re.sub(r"^(\.(tmp|old)-)+", "", below[0])
     if len(below) > 1:
-        return sorted({root / "locks" / f"{MEASUREMENTS[0]}-{MEASURING}.lock", *by_key[MEASURING]})
+        return [root / "locks" / f"{MEASUREMENTS[0]}-{MEASURING}.lock"]
     return by_key[key] if stage == "partial" else [root / "locks" / f"{stage}-{key}.lock"]

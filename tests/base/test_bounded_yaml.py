@@ -29,6 +29,7 @@ def test_what_a_profile_holds_is_read():
     ("text", "words"),
     [
         (nested_aliases(9), "more than 500,000 values, aliases written out"),
+        (f"a: &a [{'x, ' * 999}x]\nb: [{'[*a], ' * 600}]", "more than 500,000 values, aliases written out"),
         ("a: &a [*a]\n", "the alias 'a' stands inside what it names"),
         ("a: &a {b: [1, *a]}\n", "the alias 'a' stands inside what it names"),
         ("a: *b\n", "undefined alias"),

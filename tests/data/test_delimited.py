@@ -71,3 +71,14 @@ def test_a_row_of_more_or_fewer_cells_is_refused_with_its_line(tmp_path: Path, c
         DataError, match=rf"line 5 has {cells.count(',') + 1} cells, but the first line names 2 columns"
     ):
         read(tmp_path / "data.csv", f'text,label\n"x\ny",b\n\n{cells}\n')
+
+
+def test_the_lines_of_cells_of_several_lines_are_no_rows(tmp_path: Path):
+    (tmp_path / "a.csv").write_text('text,label\n"one\n,\ntwo",pos\nthree,\n', encoding="utf-8")
+    assert read_delimited(tmp_path / "a.csv").count == 2
+
+
+def test_a_quote_that_swallows_the_rest_is_refused_where_the_header_is_quoted_too(tmp_path: Path):
+    (tmp_path / "a.tsv").write_text('"text"\t"label"\n"good\tpos\nbad\tneg\n', encoding="utf-8")
+    with pytest.raises(DataError, match="does not end with one"):
+        read_delimited(tmp_path / "a.tsv")

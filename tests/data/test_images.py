@@ -10,7 +10,7 @@ import pytest
 from datasets import Dataset, Features, Image, Value
 
 from edgeprune.base.errors import DataError
-from edgeprune.data.images import ImageFile
+from edgeprune.data.images import ImageFile, read_images
 from edgeprune.data.source import DataSource
 from edgeprune.data.table import DataSpec
 from edgeprune.tasks.registry import COLUMNS
@@ -132,3 +132,8 @@ def test_cut_bytes_are_named_by_their_row_alone(tmp_path: Path) -> None:
     image = ImageFile((tmp_path / rows[0]["image"]).read_bytes()[:-50], "data.parquet row 7")
     with pytest.raises(DataError, match=r"^data\.parquet row 7: the image can't be used: .*[tT]runcated"):
         image.decode()
+
+
+def test_the_bytes_of_a_row_go_before_its_path(tmp_path: Path) -> None:
+    (one,) = read_images([{"bytes": b"these", "path": "gone.png"}], "image", "data", tmp_path)
+    assert one.read() == b"these"

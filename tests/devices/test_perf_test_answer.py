@@ -1,7 +1,7 @@
 """edgeprune/devices/perf_test_answer.py, where what was printed makes no sense; test_perf_test.py has the rest."""
 
-import contextlib
 import subprocess
+from typing import Any
 
 import pytest
 
@@ -18,7 +18,7 @@ SECTIONS = {
 }  # fmt: skip
 
 
-def read(sections: dict[str, str]) -> object:
+def read(sections: dict[str, str]) -> Any:
     text = "".join(f"{MARK}{head}\n{rest}\n" for head, rest in sections.items())
     done = subprocess.CompletedProcess([], 0, text, "")
     return read_answer(done, asked(), [Run("final", [0, 1], 2)], place="board", command="perf_test")
@@ -52,8 +52,9 @@ def test_what_makes_no_sense_is_one_sentence(head: str, rest: str) -> None:
     assert len(str(caught.value)) < 400
 
 
-@pytest.mark.parametrize("text", ["0 0", "9" * 400, "x", "1 0", "0-", "nan", "inf", "-1", "x 0-99999999999"])
+@pytest.mark.parametrize("text", ["9" * 400, "x", "0-", "nan", "inf", "-1", "x 0-99999999999"])
 def test_conditions_that_make_no_sense_are_not_told(text: str) -> None:
     conditions = {f"{name} {moment}": text for name in CONDITIONS for moment in ("before", "after")}
-    with contextlib.suppress(TargetError):
-        assert read({**SECTIONS, **conditions})
+    *_, after = read({**SECTIONS, **conditions})
+    assert after.load_1min is None
+    assert "load_1min" in after.reasons

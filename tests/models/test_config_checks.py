@@ -96,6 +96,12 @@ def test_a_config_that_is_wrong_is_said_to_be(
         inspect_model(str(folder), tokens=None, store=Store(tmp_path / "store"))
 
 
+def test_layers_are_counted_by_their_numbers() -> None:
+    shapes = {f"bert.encoder.layer.{number}.output.dense.weight": (8, 8) for number in range(3)}
+    fault = config_fault({"model_type": "bert", "num_hidden_layers": 2}, shapes)
+    assert str(fault).startswith("num_hidden_layers is 2, but the weights have 3 layers")
+
+
 @pytest.mark.parametrize(
     ("model_type", "changes", "message"),
     [

@@ -1,6 +1,5 @@
 """edgeprune/ondevice/package_files.py"""
 
-import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -128,8 +127,14 @@ def test_a_file_that_is_missing_or_too_large(tmp_path: Path) -> None:
         package_files.description(tmp_path)
 
 
-@pytest.mark.parametrize("depth", [400, 900, 980, 5000])
-def test_a_list_in_lists_is_read_or_one_sentence_at_any_depth(tmp_path: Path, depth: int) -> None:
+def test_outputs_may_be_lists_in_lists(tmp_path: Path) -> None:
+    golden = {**GOLDENS["goldens"][0], "outputs": [[[[1.0]]]]}
+    (tmp_path / "goldens.json").write_text(json.dumps({**GOLDENS, "goldens": [golden]}), encoding="utf-8")
+    READ["goldens.json"](tmp_path)
+
+
+@pytest.mark.parametrize("depth", [900, 980, 5000])
+def test_a_list_in_lists_too_deep_is_one_sentence(tmp_path: Path, depth: int) -> None:
     deep = "[" * depth + "]" * depth
     for name, content, key in (("goldens.json", GOLDENS["goldens"][0], "goldens"), ("edgeprune.json", [], "labels")):
         inner = json.dumps(content)[:-1] + (", " if content else "") + ('"outputs": ' if content else "") + deep
@@ -137,5 +142,7 @@ def test_a_list_in_lists_is_read_or_one_sentence_at_any_depth(tmp_path: Path, de
             f'"{key}": []', f'"{key}": [{inner}{"}" if content else "]"}]'
         )
         (tmp_path / name).write_text(whole, encoding="utf-8")
-        with contextlib.suppress(package_files.PackageError):
+        with pytest.raises(package_files.PackageError) as caught:
             READ[name](tmp_path)
+        assert "\n" not in str(caught.value)
+        assert len(str(caught.value)) < 300

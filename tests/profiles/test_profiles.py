@@ -170,6 +170,10 @@ def test_an_invalid_pipeline_is_refused_with_the_path_of_its_fault(
         ({"budget": {"metric_drop": 1.5}}, "budget.metric_drop: 1.5 is above 1"),
         ({"budget": {"size_mb": 0}}, "budget.size_mb: 0 is not above 0"),
         ({"runner": {"type": "telnet"}}, "runner.type: 'telnet' is not one of 'local', 'ssh'"),
+        ({"runner": {"type": "ssh", "host": "board", "python": "python3; reboot"}}, "runner.python: "),
+        ({"runner": {"type": "ssh", "host": "board", "folder": "/tmp/$(reboot)"}}, "runner.folder: "),
+        ({"runner": {"type": "adb", "serial": "R5CT reboot"}}, "runner.serial: "),
+        ({"runner": {"type": "adb", "serial": "R5CT", "app": "com.termux sh"}}, "runner.app: "),
         ({"workload": {"batch_size": 0}}, "workload.batch_size: 0 is not above 0"),
     ],
 )

@@ -188,6 +188,13 @@ def test_an_artifact_of_a_newer_edgeprune_is_refused(store: Store):
         store.find("export", KEY)
 
 
+@pytest.mark.parametrize("version", [0, -1, 1.5])
+def test_a_version_that_never_was_is_refused(store: Store, version: float):
+    edit_manifest(commit(store).path, schema_version=version)
+    with pytest.raises(SchemaVersionError, match="has schema_version"):
+        store.find("export", KEY)
+
+
 def test_a_manifest_from_before_there_was_a_digest_is_read(store: Store):
     made = commit(store)
     edit_manifest(made.path, schema_version=1, digest=None)

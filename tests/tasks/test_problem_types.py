@@ -10,6 +10,7 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from edgeprune.base.errors import DataError
 from edgeprune.data.table import Table
+from edgeprune.tasks.problem_types import SingleLabel
 from edgeprune.tasks.spec import ProblemType
 from tests.support.tasks import MULTI, REGRESSION, SINGLE, classifier, some_outputs
 
@@ -116,3 +117,9 @@ def test_without_labels_squared_gradients_average_to_the_curvature_of_the_diverg
     probabilities = logits[0].detach().softmax(-1) if problem_type == SINGLE else logits[0].detach().sigmoid()
     expected = probabilities * (1 - probabilities)
     torch.testing.assert_close(gradient.square().mean(0), expected, rtol=0.15, atol=0.01)
+
+
+def test_the_recall_of_a_label_without_a_reference_is_not_told():
+    task = SingleLabel(("neg", "pos", "odd"), "name")
+    statistics = task.statistics([np.array([1.0, 0.0, 0.0])] * 2, [np.int64(0), np.int64(1)])
+    assert task.summary(statistics) == {"accuracy": 0.5, "recall of neg": 1.0, "recall of pos": 0.0}

@@ -11,7 +11,12 @@ def texts(text: str, signs: str = "") -> list[str]:
     return [text[start:end] for start, end in words(text, signs)]
 
 
-@pytest.mark.parametrize(("data", "signs"), [(NEWS, "&"), (POSTS, "!#%+-@"), (["a", ".", "b"], ""), ([], "")])
+@pytest.mark.parametrize(
+    ("data", "signs"),
+    [
+        (NEWS, "&"), (POSTS, "!#%+-@"), (["a", ".", "b"], ""), ([], ""), (["AT&T", "&"], ""), (["AT&T", "AT&T", "&"], "&"),
+    ],
+)  # fmt: skip
 def test_signs_that_cut_more_words_than_they_are(data: list[str], signs: str):
     assert word_signs(data) == signs
 

@@ -73,7 +73,7 @@ class Package(Stage):
     """
 
     name = "package"
-    version = 10
+    version = 11
     libraries = ("onnxruntime", "tokenizers", "numpy", "huggingface-hub", "jinja2")
     roles = ("dense", "model")
 

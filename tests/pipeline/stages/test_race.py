@@ -395,7 +395,7 @@ def test_a_graph_without_a_mask_refuses_one(built: Built, tmp_path: Path) -> Non
     feed = {value.name: [[1, 0, 1]] for value in session.get_inputs()}
     assert "attention_mask" not in feed
     session.run(None, feed)
-    with pytest.raises(Exception, match="attention_mask"):
+    with pytest.raises(RuntimeError, match="attention_mask"):
         session.run(None, {**feed, "attention_mask": [[1, 1, 0]]})
 
 
