@@ -29,6 +29,8 @@ class Reader(ABC):
 
     inputs: tuple[str, ...]
     """Names of the model's inputs."""
+    doubt: str | None = None
+    """A sentence for the user, where the reader's files may not be meant as they are read."""
 
     @abstractmethod
     def save(self, folder: Path) -> None:

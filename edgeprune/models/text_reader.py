@@ -1,5 +1,6 @@
 """Read texts with a fast tokenizer."""
 
+import json
 from collections.abc import Iterator, Sequence
 from inspect import signature
 from pathlib import Path
@@ -11,6 +12,7 @@ from tokenizers import normalizers
 from transformers import MODEL_MAPPING, PreTrainedConfig, PreTrainedTokenizerFast
 
 from edgeprune.base.errors import ModelError
+from edgeprune.base.wording import listed
 from edgeprune.models.architectures import longest_text
 from edgeprune.models.checkpoint import load_tokenizer
 from edgeprune.models.reader import Array, Encoding, Inputs, Reader
@@ -20,6 +22,8 @@ __all__ = ["TextReader", "load_text_reader"]
 
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 _PARITY_ROWS = 8
+_CASED = 0.01
+"""The share of tokens with capital letters from which a vocabulary is one of texts with capital letters."""
 
 
 class TextReader(Reader):
@@ -117,12 +121,33 @@ def load_text_reader(folder: Path, max_length: int) -> TextReader:
             be used.
     """
     tokenizer = load_tokenizer(folder)
+    doubt = _doubt(folder, tokenizer)
     if read_sentence_settings(folder).lowercase:
         tokenizer = _lowercasing(tokenizer)
     if tokenizer.pad_token_id is None:
         raise ModelError(f"{folder}: the tokenizer has no padding token; name one in tokenizer_config.json")
     tokenizer.model_max_length = max_length
-    return TextReader(tokenizer, max_length)
+    reader = TextReader(tokenizer, max_length)
+    reader.doubt = doubt
+    return reader
+
+
+def _doubt(folder: Path, tokenizer: PreTrainedTokenizerFast) -> str | None:
+    """Doubt lower case where transformers assumes it, because no file of the tokenizer says what is meant."""
+    settings = folder / "tokenizer_config.json"
+    said = settings.is_file() and "do_lower_case" in json.loads(settings.read_text(encoding="utf-8"))
+    normalizer = tokenizer.backend_tokenizer.normalizer
+    if said or (folder / "tokenizer.json").is_file() or normalizer is None or normalizer.normalize_str("A") == "A":
+        return None
+    words = tokenizer.get_vocab().keys() - set(tokenizer.all_special_tokens)
+    lost = sorted(word for word in words if word != word.lower())
+    if len(lost) < _CASED * len(words):
+        return None
+    return (
+        f"{len(lost):,} of the tokenizer's {len(words):,} tokens have capital letters ({listed(lost)}), but no text reaches "
+        f"them: every text is made lower case, for no file says otherwise; if the model was trained on capital letters, "
+        f'write {{"do_lower_case": false}} to tokenizer_config.json beside it'
+    )
 
 
 def _lowercasing(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:

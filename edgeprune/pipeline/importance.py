@@ -14,9 +14,10 @@ from edgeprune.base.quiet_libraries import quiet_libraries
 from edgeprune.base.strict_yaml import validate
 from edgeprune.data.table import DataSpec
 from edgeprune.models.architectures import longest_text
-from edgeprune.models.checkpoint import empty_model, load_any, load_config, load_tokenizer
+from edgeprune.models.checkpoint import empty_model, load_any, load_config
 from edgeprune.models.record import PruningRecord, read_pruning
 from edgeprune.models.sizes import checkpoint_of
+from edgeprune.models.text_reader import load_text_reader
 from edgeprune.pipeline.checks import check_pipeline
 from edgeprune.pipeline.plan import plan_checkpoints
 from edgeprune.pipeline.run import run_nodes
@@ -104,9 +105,11 @@ def draw_attention(reference: str, text: str, *, store: Store, output: Path, off
             raise UsageError(f"{reference} reads images; attention is drawn over the tokens of a text")
         model = load_any(folder, attn_implementation="eager").base_model
         record = read_pruning(folder) or PruningRecord.dense(model, "")
+        reader = load_text_reader(folder, longest)
+        reader.fit_to(config, tokens=None if record.vocabulary is None else len(record.vocabulary))
         dense = PruningRecord.dense(empty_model(config, None), "")
         with storage_errors(output):
-            return write_attention(model, load_tokenizer(folder), text, record, dense, longest, output)
+            return write_attention(model, reader, text, record, dense, output)
 
 
 def _short(reference: str) -> str:

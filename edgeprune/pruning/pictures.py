@@ -16,11 +16,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedModel
 
 from edgeprune.base.errors import UsageError
 from edgeprune.models.architectures import depth_of
 from edgeprune.models.record import PruningRecord
+from edgeprune.models.text_reader import TextReader
 from edgeprune.pruning.allocation import FloatArray
 from edgeprune.pruning.importance import Scores
 from edgeprune.store.files import write_text
@@ -91,11 +92,10 @@ def write_importance(found: ImportanceMap, title: str, folder: Path) -> tuple[Pa
 
 def write_attention(
     model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerFast,
+    reader: TextReader,
     text: str,
     record: PruningRecord,
     dense: PruningRecord,
-    max_length: int,
     folder: Path,
 ) -> Path:
     """Write `attention.html`: bertviz's interactive view of every head's attention over a text's tokens.
@@ -106,10 +106,10 @@ def write_attention(
         UsageError: bertviz isn't installed.
     """
     bertviz = _extra("bertviz", "viz")
-    encoded = tokenizer(text, return_tensors="pt", truncation=True, max_length=max_length)
+    encoded = reader.tokenizer(text, return_tensors="pt", truncation=True, max_length=reader.max_length)
     with torch.inference_mode():
-        attentions = model(**encoded, output_attentions=True).attentions
-    tokens = tokenizer.convert_ids_to_tokens(encoded["input_ids"][0].tolist())
+        attentions = model(**{name: encoded[name] for name in reader.inputs}, output_attentions=True).attentions
+    tokens = reader.tokenizer.convert_ids_to_tokens(encoded["input_ids"][0].tolist())
     depth = depth_of(model.config)
     spread = [
         torch.zeros(1, len(layer.heads), len(tokens), len(tokens)) for layer in dense.layers for _turn in range(depth)

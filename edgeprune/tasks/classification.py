@@ -99,6 +99,12 @@ def _problem_type(source: Source) -> ProblemType:
     if source.has_head and source.config.problem_type:
         return cast("ProblemType", source.config.problem_type)
     if source.has_head and source.config.num_labels == 1:
+        if all(number_of(label) in (0, 1) for label in source.train_labels):
+            source.note(
+                "the checkpoint has one output and the labels are 0 and 1: the output is trained and measured as it is, as "
+                "in a regression; if the model was trained through a sigmoid, as most cross-encoders are, say "
+                "--problem-type multi_label_classification"
+            )
         return "regression"
     return _guess(source.train_labels)
 

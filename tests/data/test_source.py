@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import datasets
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -393,6 +394,26 @@ def test_a_folder_with_a_dataset_gives_its_splits(dataset_folder: Path, suffix: 
     found = source(f"{dataset_folder}{suffix}").load()
     assert {name: len(table.texts) for name, table in found.items()} == {"train": 4, "selection": 2, "test": 3}
     assert found["selection"] == Table(["validation 0", "validation 1"], [0, 1])
+
+
+def test_what_save_to_disk_wrote_is_opened(tmp_path: Path, dataset_folder: Path):
+    """huggingface/datasets#3700, axolotl#1430."""
+    splits = datasets.load_dataset(str(dataset_folder))
+    splits.save_to_disk(str(tmp_path / "splits"))
+    splits["test"].save_to_disk(str(tmp_path / "one"))
+    found = source(tmp_path / "splits").load()
+    assert {name: len(table.texts) for name, table in found.items()} == {"train": 4, "selection": 2, "test": 3}
+    found = source(tmp_path / "one").load()
+    assert list(found) == ["train"]
+    assert found["train"] == Table(["test 0", "test 1", "test 2"], [0, 1, 0])
+
+
+def test_what_save_to_disk_wrote_in_part_is_refused(tmp_path: Path, dataset_folder: Path):
+    datasets.load_dataset(str(dataset_folder))["test"].save_to_disk(str(tmp_path / "one"))
+    (arrow,) = (tmp_path / "one").glob("*.arrow")
+    arrow.write_bytes(arrow.read_bytes()[:100])
+    with pytest.raises(DataError, match="neither a data file nor a dataset that loads: "):
+        source(tmp_path / "one").load()
 
 
 def test_a_dataset_without_train_is_refused(dataset_folder: Path):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
@@ -101,3 +102,16 @@ def test_a_checkpoint_that_transformers_4_saved(tiny_model_folder: ModelFactory,
         expected = load_checkpoint(source, AutoModelForSequenceClassification)(**inputs).logits
         found = load_checkpoint(folder, AutoModelForSequenceClassification)(**inputs).logits
     torch.testing.assert_close(found, expected, atol=0, rtol=0)
+
+
+def test_weights_whose_file_names_no_format(tiny_model_folder: ModelFactory, tmp_path: Path) -> None:
+    """ml-explore/mlx#743, hiyouga/LlamaFactory#6803."""
+    source = tiny_model_folder("bert", "ForSequenceClassification")
+    folder = Path(shutil.copytree(source, tmp_path / "model"))
+    save_file(load_file(source / "model.safetensors"), folder / "model.safetensors")
+    with safe_open(folder / "model.safetensors", "pt") as file:
+        assert file.metadata() is None
+    found, expected = (
+        load_checkpoint(one, AutoModelForSequenceClassification).state_dict() for one in (folder, source)
+    )
+    assert all(torch.equal(found[name], expected[name]) for name in expected)

@@ -97,3 +97,50 @@ def test_texts_are_lowercased_where_sentence_transformers_does(tmp_path: Path, g
         assert found.tokenizer("The FILM")["input_ids"] == plain("the film")["input_ids"]
         assert found.tokenizer.truncation_side == ("right" if general else "left")
         assert found.tokenizer.mask_token == "[MASK]"
+
+
+@pytest.mark.parametrize(
+    ("words", "settings", "doubted"),
+    [
+        (["Film", "film", "good"], None, True),
+        (["Film", "film", "good"], {"do_lower_case": False}, False),
+        (["Film", "film", "good"], {"do_lower_case": True}, False),
+        (["film", "good"], {"model_max_length": 16}, False),
+    ],
+)
+def test_lower_case_that_no_file_asks_for_is_doubted(
+    tmp_path: Path, words: list[str], settings: dict[str, bool] | None, doubted: bool
+) -> None:
+    """huggingface/transformers#3823, allenai/scibert#79."""
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]
+    (tmp_path / "vocab.txt").write_text("\n".join(vocabulary), encoding="utf-8")
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}', encoding="utf-8")
+    if settings is not None:
+        (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    reader = load_text_reader(tmp_path, 16)
+    lower = reader.tokenizer.tokenize("Film") == ["film"]
+    assert lower == (settings != {"do_lower_case": False})
+    assert (
+        reader.doubt is not None and "1 of the tokenizer's 3 tokens have capital letters" in reader.doubt
+    ) == doubted
+    reader.tokenizer.save_pretrained(tmp_path)
+    assert load_text_reader(tmp_path, 16).doubt is None, "tokenizer.json says what is meant"
+
+
+@pytest.mark.parametrize("length", [int(1e30), None])
+def test_a_tokenizer_without_a_limit_cuts_where_it_is_told_to(tmp_path: Path, length: int | None) -> None:
+    """flairNLP/flair#2476."""
+    tokenizer = trained("WordPiece")
+    tokenizer.model_max_length = length
+    tokenizer.save_pretrained(tmp_path)
+    reader = load_text_reader(tmp_path, 8)
+    assert len(reader.tokenizer("the plot was " * 10, truncation=True).input_ids) == 8
+
+
+@pytest.mark.parametrize(("padding", "most"), [(1, 512), (3, 510)])
+def test_positions_begin_behind_the_padding_token(padding: int, most: int) -> None:
+    """huggingface/transformers#14243, rinnakk/japanese-pretrained-models#3."""
+    config = RobertaConfig(max_position_embeddings=514, pad_token_id=padding)
+    TextReader(trained("WordPiece"), most).fit_to(config)
+    with pytest.raises(ModelError, match=f"max_length is {most + 1}, but the model takes {most} tokens at most"):
+        TextReader(trained("WordPiece"), most + 1).fit_to(config)

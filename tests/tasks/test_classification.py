@@ -148,3 +148,13 @@ def test_there_is_no_linear_baseline_without_words_or_with_one_class(texts: list
     table = Table(texts, list(labels))
     references = task.references(table, where="here")
     assert task.linear_baseline(table, references, table, references) is None
+
+
+@pytest.mark.parametrize(("labels", "told"), [([0, 1, 1], True), (["0", "1"], True), ([0.5, 1.0], False)])
+def test_one_output_and_labels_of_0_and_1_may_be_a_sigmoid(
+    labels: list[Any], told: bool, capsys: pytest.CaptureFixture[str]
+):
+    """huggingface/transformers#7726, sentence-transformers#581."""
+    assert resolved(labels, **HEAD, num_labels=1).problem_type == REGRESSION
+    assert ("say --problem-type multi_label_classification" in capsys.readouterr().out) == told
+    assert resolved(labels[-1:] * 2, MULTI, **HEAD, num_labels=1, id2label={0: "same"}).labels == ("same",)

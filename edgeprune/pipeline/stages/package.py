@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import JsonValue
 
+from edgeprune.base.events import Note
 from edgeprune.base.strict_yaml import Frozen
 from edgeprune.ondevice import agent, package_files
 from edgeprune.pipeline.stages.base import Stage, Work
@@ -168,7 +169,8 @@ class Package(Stage):
                 "goldens": [model.golden(content) for content in _golden_contents(prepared, self._config.goldens)],
             },
         )
-        require_same_answers(folder, prepared, load_outputs(work.parents["model"].file(OUTPUTS))["test"])
+        if not require_same_answers(folder, prepared, load_outputs(work.parents["model"].file(OUTPUTS))["test"]):
+            work.emit(Note("no row of test can be given to run.py on a command line, so its answers were not compared"))
         sums = "".join(f"{record.sha256}  {record.path}\n" for record in file_records(folder))
         (folder / DIGESTS).write_text(sums, encoding="utf-8")
         archive(folder, work.folder / f"{self._name.folder}.tar.gz")

@@ -44,7 +44,7 @@ class _Row:
     asked: "Content"
 
 
-def require_same_answers(folder: Path, prepared: "Prepared", outputs: "Sequence[Array]") -> None:
+def require_same_answers(folder: Path, prepared: "Prepared", outputs: "Sequence[Array]") -> int:
     """Compare a package's answers to a sample of test with the build's own.
 
     Args:
@@ -52,13 +52,16 @@ def require_same_answers(folder: Path, prepared: "Prepared", outputs: "Sequence[
         prepared: The task and the test rows, encoded as the package's graph takes them.
         outputs: The graph's outputs on the test rows, which the metric is made of.
 
+    Returns:
+        The number of rows that were compared; 0 where no row of test can be given to a console.
+
     Raises:
         ParityError: `run.py` fails, or answers a row otherwise; the first such row is named.
     """
     task = prepared.task
     rows = _sample(prepared)
     if not rows:
-        return
+        return 0
     with _on_this_cpu(folder):
         answers = _answers(folder, [row.asked for row in rows])
     for row, answer in zip(rows, answers, strict=True):
@@ -69,6 +72,7 @@ def require_same_answers(folder: Path, prepared: "Prepared", outputs: "Sequence[
                 f"run.py answers test row {row.number + 1} ({_shown(content)}) otherwise than the metric has it: "
                 f"{_differing(expected, found)}; nothing was shipped. This is a fault of edgeprune's: please report it"
             )
+    return len(rows)
 
 
 def _sample(prepared: "Prepared") -> list[_Row]:

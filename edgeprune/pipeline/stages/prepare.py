@@ -107,8 +107,9 @@ class Prepare(Stage):
         kept = None if record is None or record.vocabulary is None else len(record.vocabulary)
         reader.fit_to(config, tokens=kept)
         tables = work.data.load()
-        for note in work.data.notes:
-            work.emit(Note(note))
+        for note in (reader.doubt, *work.data.notes):
+            if note is not None:
+                work.emit(Note(note))
         task = task_for(self._spec(work, config, reader, tables))
         rows = _split(tables, task.spec, work.seed)
         splits = select(tables, rows)
