@@ -34,6 +34,10 @@ SUBSETS = [
     (*FEWEST, "standard-attention"),
     (*FEWEST, "fused-attention"),
     (*FEWEST, "packed-projections", "standard-attention"),
+    *(
+        ("narrow-reads", *attention, "right-padding")
+        for attention in ((), ("standard-attention",), ("fused-attention",))
+    ),
 ]
 PRECISIONS = {
     "fp32": PrecisionSettings(mode="fp32"),

@@ -6,7 +6,17 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir
 
-__all__ = ["Numbers", "constant", "constant_of", "introduce", "only_use", "rank_of", "same_shape", "same_size"]
+__all__ = [
+    "Numbers",
+    "constant",
+    "constant_of",
+    "introduce",
+    "mask_and_text",
+    "only_use",
+    "rank_of",
+    "same_shape",
+    "same_size",
+]
 
 Numbers = npt.NDArray[np.generic]
 
@@ -20,6 +30,12 @@ def constant_of(value: onnx_ir.Value | None) -> Numbers | None:
         return None
     tensor = onnx_ir.convenience.get_const_tensor(value)
     return None if tensor is None else tensor.numpy()
+
+
+def mask_and_text(graph: onnx_ir.Graph) -> tuple[onnx_ir.Value | None, onnx_ir.Value | None]:
+    """Return the inputs with the mask and with the tokens of texts, [batch, tokens] each; None for one that isn't there."""
+    mask = next((value for value in graph.inputs if value.name == "attention_mask"), None)
+    return mask, next((value for value in graph.inputs if value is not mask and same_shape(value, mask)), None)
 
 
 def rank_of(value: onnx_ir.Value | None) -> int | None:

@@ -17,7 +17,7 @@ from edgeprune.graph.session import onnx_session
 from edgeprune.models.reader import Array
 from edgeprune.profiles.precision import PrecisionSettings
 from edgeprune.profiles.session_options import SKIP_FUSION, SessionOptions
-from edgeprune.profiles.variant import DEFAULT_REWRITES, RewriteName, Variant
+from edgeprune.profiles.variant import DEFAULT_REWRITES, RewriteName, RewriteRules, Variant
 from edgeprune.store.files import total_bytes
 
 __all__ = ["GraphCache", "first_variants", "neighbours", "other_precisions", "rewrite_sets"]
@@ -104,15 +104,11 @@ class GraphCache:
         return folder / "model.onnx"
 
 
-def rewrite_sets(*, unpadded: bool) -> list[tuple[RewriteName, ...]]:
-    """List the sets of rewrites that are tried first.
-
-    Args:
-        unpadded: Whether a graph may do without an attention mask.
-    """
-    base: tuple[RewriteName, ...] = (*DEFAULT_REWRITES, "unpadded") if unpadded else DEFAULT_REWRITES
-    combined = [(*base, *packed, *attention) for packed in _PROJECTIONS for attention in _ATTENTION]
-    return list(dict.fromkeys([(), DEFAULT_REWRITES, *combined]))
+def rewrite_sets(rules: RewriteRules) -> list[tuple[RewriteName, ...]]:
+    """List the sets of rewrites that are tried first."""
+    base: tuple[RewriteName, ...] = (*DEFAULT_REWRITES, "unpadded") if rules.unpadded else DEFAULT_REWRITES
+    combined = [(*base, *packed, *attention, *rules.required) for packed in _PROJECTIONS for attention in _ATTENTION]
+    return list(dict.fromkeys([rules.required, rules.plain, *combined]))
 
 
 def first_variants(rewrites: tuple[RewriteName, ...], settings: PrecisionSettings, *, threads: int) -> list[Variant]:
@@ -123,7 +119,7 @@ def first_variants(rewrites: tuple[RewriteName, ...], settings: PrecisionSetting
     ]
 
 
-def neighbours(variant: Variant, graphs: GraphCache, *, threads: int) -> list[Variant]:
+def neighbours(variant: Variant, graphs: GraphCache, rules: RewriteRules, *, threads: int) -> list[Variant]:
     """List the neighbours of a variant, and make their graphs.
 
     Each neighbour has one other session option, or lacks one of the rewrites.
@@ -131,11 +127,16 @@ def neighbours(variant: Variant, graphs: GraphCache, *, threads: int) -> list[Va
     Args:
         variant: A variant that was timed.
         graphs: Makes the graphs.
+        rules: Name the rewrites that no neighbour may lack.
         threads: The most threads that a session may have.
     """
     sessions = variant.raced_session.neighbours(most_threads=threads)
     others = [variant.model_copy(update={"session": one}) for one in sessions]
-    fewer = [tuple(name for name in variant.rewrites if name != left) for left in variant.rewrites]
+    fewer = [
+        tuple(name for name in variant.rewrites if name != left)
+        for left in variant.rewrites
+        if left not in rules.required
+    ]
     return [
         *others,
         *(variant.model_copy(update={"rewrites": graphs.make(names, variant.precision)}) for names in fewer),

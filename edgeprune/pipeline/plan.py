@@ -33,7 +33,7 @@ from edgeprune.pipeline.subject import Subject, find_subject
 from edgeprune.pipeline.unread import unread_keys, without_unread
 from edgeprune.profiles.pipeline import Pipeline
 from edgeprune.profiles.runners import EmulatedConfig
-from edgeprune.profiles.variant import DEFAULT_REWRITES, Variant
+from edgeprune.profiles.variant import RewriteRules, Variant
 from edgeprune.store.environment import numeric_mode
 from edgeprune.store.store import Store
 
@@ -202,6 +202,9 @@ def _add_graphs(nodes: _Nodes, checkpoints: _Checkpoints, request: BuildRequest,
     """Add the nodes of the dense and the final graph: export, race if the target can be measured, and quantize."""
     stages, target, last_round = request.pipeline.stages, request.target, checkpoints.last_round
     dense = checkpoints.dense
+    rules = RewriteRules.of(
+        stages.package.layout, provider=target.runtime.provider, batch_size=target.workload.batch_size
+    )
 
     def export(number: int, checkpoint: Node) -> Node:
         stage = Export(stages.export, round_number=number)
@@ -214,6 +217,7 @@ def _add_graphs(nodes: _Nodes, checkpoints: _Checkpoints, request: BuildRequest,
         stage = Race(
             stages.race,
             target=target,
+            rules=rules,
             tolerance=stages.export.tolerance,
             runner=runner,
             place=measured_on(target),
@@ -223,7 +227,7 @@ def _add_graphs(nodes: _Nodes, checkpoints: _Checkpoints, request: BuildRequest,
     raced = {} if race is None else {"race": race}
 
     def quantize(number: int, onnx: Node, drop_limit: float | None) -> Node:
-        plain = Variant(rewrites=DEFAULT_REWRITES, precision=target.precision_settings)
+        plain = Variant(rewrites=rules.plain, precision=target.precision_settings)
         stage = Quantize(plain, tolerance=stages.export.tolerance, drop_limit=drop_limit, round_number=number)
         return nodes.add(f"quantize-{number}", stage, {"dense": dense, "onnx": onnx, **raced})
 

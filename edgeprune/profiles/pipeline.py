@@ -12,6 +12,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from edgeprune.base.strict_yaml import Frozen
 from edgeprune.profiles.steps import Schedule, Step, order_fault
+from edgeprune.profiles.variant import Layout
 
 __all__ = [
     "BLOCK",
@@ -153,6 +154,9 @@ class PackageConfig(Frozen):
 
     goldens: PositiveInt = 8
     """Texts or images whose outputs are kept for `verify`."""
+    layout: Layout = "portable"
+    """portable: loaders of ONNX models open the folder too, so its graph reads the attention mask. bare: for `run.py` and
+    your own code, whose graph may do without a mask."""
 
 
 class Stages(Frozen):

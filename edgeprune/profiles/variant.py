@@ -4,16 +4,18 @@ This module imports no heavy library: variants enter keys, travel in packages an
 own identity: it can be compared, and can be a key in a dictionary. Its `words` are for people.
 """
 
-from typing import Literal
+from typing import Literal, Self
 
 from edgeprune.base.strict_yaml import Frozen
 from edgeprune.profiles.precision import PrecisionSettings
 from edgeprune.profiles.session_options import DISABLED_FUSIONS, SessionOptions
 from edgeprune.store.records import Artifact
 
-__all__ = ["CHOICE", "DEFAULT_REWRITES", "VARIANT", "RewriteName", "Variant", "read_variant"]
+__all__ = ["CHOICE", "DEFAULT_REWRITES", "VARIANT", "Layout", "RewriteName", "RewriteRules", "Variant", "read_variant"]
 
-RewriteName = Literal["narrow-reads", "unpadded", "packed-projections", "standard-attention", "fused-attention"]
+RewriteName = Literal[
+    "narrow-reads", "unpadded", "packed-projections", "standard-attention", "fused-attention", "right-padding"
+]
 
 
 CHOICE = "choice.json"
@@ -24,6 +26,31 @@ VARIANT = "variant.json"
 
 DEFAULT_REWRITES: tuple[RewriteName, ...] = ("narrow-reads",)
 """Rewrites that need no measurement: they leave operations out and change no other."""
+
+Layout = Literal["portable", "bare"]
+"""What a package's folder is made for: for any loader of ONNX models, or for `run.py` and one's own code."""
+
+
+class RewriteRules(Frozen):
+    """Say which rewrites the graphs of a build must have, and whether they may do without an attention mask."""
+
+    required: tuple[RewriteName, ...] = ()
+    unpadded: bool = False
+
+    @classmethod
+    def of(cls, layout: Layout, *, provider: str, batch_size: int) -> Self:
+        """Make the rules for a layout, the target's provider and its workload's batch size.
+
+        Only the CPU's operators fail where the check of the mask does not hold.
+        """
+        portable = layout == "portable"
+        checked = portable and provider == "CPUExecutionProvider"
+        return cls(required=("right-padding",) if checked else (), unpadded=not portable and batch_size == 1)
+
+    @property
+    def plain(self) -> tuple[RewriteName, ...]:
+        """The rewrites of a graph that is not raced."""
+        return (*DEFAULT_REWRITES, *self.required)
 
 
 class Variant(Frozen):

@@ -7,6 +7,7 @@ from edgeprune.graph.rewrites.base import Rewrite
 from edgeprune.graph.rewrites.fused_attention import FusedAttention, StandardAttention
 from edgeprune.graph.rewrites.narrow_reads import NarrowReads
 from edgeprune.graph.rewrites.packed_projections import PackedProjections
+from edgeprune.graph.rewrites.right_padding import RightPadding
 from edgeprune.graph.rewrites.unpadded import Unpadded
 from edgeprune.profiles.variant import RewriteName
 
@@ -18,4 +19,5 @@ REWRITES: dict[RewriteName, Rewrite] = {
     "packed-projections": PackedProjections(),
     "standard-attention": StandardAttention(),
     "fused-attention": FusedAttention(),
+    "right-padding": RightPadding(),
 }

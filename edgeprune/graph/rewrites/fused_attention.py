@@ -15,16 +15,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import onnx_ir
 from onnx_ir import Value
 from onnxscript.rewriter.pattern import ANY_VALUE, OrValue, Pattern
 
 from edgeprune.graph.rewrites.base import Rewrite
-from edgeprune.graph.values import constant_of, introduce, same_size
+from edgeprune.graph.rewrites.known_numbers import known_numbers
+from edgeprune.graph.values import constant_of, introduce, mask_and_text, same_size
 
 __all__ = ["FusedAttention", "StandardAttention"]
 
 _CONTRIB = "com.microsoft"
+_PADDING, _MASK = 4, 5
+"""The places of MultiHeadAttention's inputs key_padding_mask and attention_bias."""
+_NOTHING = -1e4
+"""A score that leaves nothing of its token; the operator itself takes this one."""
 _OPSET, _IR_VERSION = 23, 11
 """The first opset that has the standard operator, and its IR version."""
 
@@ -72,7 +78,16 @@ class _OneOperator(Rewrite):
 
 
 class FusedAttention(_OneOperator):
-    """Replace every plain attention by ONNX Runtime's operator; a place is one attention."""
+    """Replace every plain attention by ONNX Runtime's operator; a place is one attention.
+
+    Where a mask does nothing but leave out padding, the operator takes the graph's `attention_mask` itself. This is faster
+    than a mask of every query and token, which the graph computes and the operator copies.
+    """
+
+    def change(self, model: onnx_ir.Model) -> int:
+        places = super().change(model)
+        _give_padding(model.graph)
+        return places
 
     def operator(self, attention: _Attention) -> onnx_ir.Node:
         inputs = [attention.query, attention.key, attention.value]
@@ -100,6 +115,30 @@ class StandardAttention(_OneOperator):
     def declare(self, model: onnx_ir.Model) -> None:
         model.opset_imports[""] = max(model.opset_imports[""], _OPSET)
         model.ir_version = max(model.ir_version, _IR_VERSION)
+
+
+def _give_padding(graph: onnx_ir.Graph) -> None:
+    """Replace the operators' masks by `key_padding_mask`, int32 [batch, tokens], where they do the same."""
+    mask, _ = mask_and_text(graph)
+    if mask is None or mask.dtype is None:
+        return
+    with_text, with_padding = (known_numbers(graph, {mask: np.full(1, one, mask.dtype.numpy())[0]}) for one in (1, 0))
+    masked = [
+        node
+        for node in graph
+        if node.domain == _CONTRIB
+        and len(node.inputs) == _MASK + 1
+        and with_text.get(node.inputs[_MASK]) == 0
+        and float(with_padding.get(node.inputs[_MASK], 0)) <= _NOTHING
+    ]
+    if not masked:
+        return
+    cast = onnx_ir.node("Cast", [mask], attributes={"to": onnx_ir.DataType.INT32})
+    introduce(graph, cast.outputs[0], "key_padding_mask", onnx_ir.DataType.INT32, mask.shape)
+    graph.insert_before(graph[0], cast)
+    for node in masked:
+        node.replace_input_with(_PADDING, cast.outputs[0])
+        node.replace_input_with(_MASK, None)
 
 
 def _plain(op: Any, query: Any, key: Any, value: Any, mask: Any, factor: Any) -> Any:

@@ -6,35 +6,17 @@ with 1 are then left out. If a mask means more than padding (a window of local a
 The graph loses the mask as an input: giving it a mask fails, instead of being ignored.
 """
 
-from dataclasses import dataclass, field
-from functools import reduce
-
 import numpy as np
 import numpy.typing as npt
 import onnx_ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from edgeprune.graph.rewrites.base import Rewrite
-from edgeprune.graph.values import constant, constant_of, introduce, same_shape
+from edgeprune.graph.rewrites.known_numbers import ARITHMETIC, Number, known_numbers
+from edgeprune.graph.values import constant, constant_of, introduce, mask_and_text, same_shape
 
 __all__ = ["Unpadded"]
 
-_MASK = "attention_mask"
-
-Number = np.generic
-
-_SAME_ELEMENTS = {
-    "Expand", "Flatten", "Gather", "GatherElements", "GatherND", "Identity", "Reshape", "Slice", "Squeeze", "Tile", "Transpose", "Unsqueeze"
-}  # fmt: skip
-"""Operators whose output consists of elements of their first input."""
-_ARITHMETIC = {
-    "Abs": np.abs, "Add": np.add, "And": np.logical_and, "Div": np.divide, "Equal": np.equal, "Greater": np.greater,
-    "GreaterOrEqual": np.greater_equal, "Less": np.less, "LessOrEqual": np.less_equal,
-    "Max": lambda *numbers: reduce(np.maximum, numbers), "Min": lambda *numbers: reduce(np.minimum, numbers),
-    "Mul": np.multiply, "Neg": np.negative, "Not": np.logical_not, "Or": np.logical_or, "Sub": np.subtract,
-    "Where": np.where,
-}  # fmt: skip
-"""By operator, what it computes element by element, with broadcast operands."""
 _NEUTRAL = {"Add": 0, "Sub": 0, "Mul": 1, "Div": 1, "And": True, "Or": False}
 """By operator, the second operand that changes nothing. Except for Sub and Div, it may be the first operand too."""
 
@@ -47,11 +29,10 @@ class Unpadded(Rewrite):
 
     def change(self, model: onnx_ir.Model) -> int:
         graph = model.graph
-        mask = next((value for value in graph.inputs if value.name == _MASK), None)
-        text = next((value for value in graph.inputs if value is not mask and same_shape(value, mask)), None)
+        mask, text = mask_and_text(graph)
         if mask is None or text is None or not mask.uses() or mask.is_graph_output():
             return 0
-        known = _known(graph, mask)
+        known = known_numbers(graph, {mask: _one(mask)[0]})
         dropped = _drop_neutral(graph, known)
         _show_scalars(graph, known)
         for node, number in [(use.node, use.idx) for use in mask.uses()]:
@@ -62,69 +43,6 @@ class Unpadded(Rewrite):
             _as_ones(graph, mask, text)
         graph.inputs.remove(mask)
         return max(1, dropped)
-
-
-def _known(graph: onnx_ir.Graph, mask: onnx_ir.Value) -> dict[onnx_ir.Value, Number]:
-    """Find the values whose elements are all one number, given a mask of ones."""
-    facts = _Facts(known={mask: _one(mask)[0]})
-    with np.errstate(all="ignore"):  # adding to the lowest number, which masks hold, overflows
-        for node in graph:
-            if node.inputs and node.domain in ("", "ai.onnx"):
-                facts.learn(node)
-    return facts.known
-
-
-@dataclass
-class _Facts:
-    """Hold what is known about a graph's values."""
-
-    known: dict[onnx_ir.Value, Number]
-    """By value, the number that all of its elements are."""
-    natural: set[onnx_ir.Value] = field(default_factory=set)
-    """The values that have no element below 0."""
-
-    def number(self, value: onnx_ir.Value | None) -> Number | None:
-        """Return the number that all elements of a value are; None: they differ, or aren't known."""
-        if value is None:
-            return None
-        if value not in self.known and (array := constant_of(value)) is not None and array.size:
-            first = array.reshape(-1)[0]
-            if (array == first).all():
-                self.known[value] = first
-        return self.known.get(value)
-
-    def learn(self, node: onnx_ir.Node) -> None:
-        """Find out what is known about a node's output."""
-        output, first = node.outputs[0], node.inputs[0]
-        only: Number | None = None
-        if node.op_type == "Range":
-            start, step = constant_of(first), constant_of(node.inputs[2])
-            if start is not None and step is not None and start.item() >= 0 and step.item() > 0:
-                self.natural.add(output)
-        elif node.op_type in _SAME_ELEMENTS:
-            if first in self.natural:
-                self.natural.add(output)
-            only = self.number(first)
-        elif node.op_type == "Cast" and (before := self.number(first)) is not None:
-            only = before.astype(onnx_ir.DataType(node.attributes.get_int("to", 1)).numpy())
-        elif node.op_type in _ARITHMETIC:
-            only = _result(node, [self.number(value) for value in node.inputs], natural=first in self.natural)
-        if only is not None:
-            self.known[output] = only
-
-
-def _result(node: onnx_ir.Node, numbers: list[Number | None], *, natural: bool) -> Number | None:
-    """Compute the number that all elements of a node's output are; None: they differ, or aren't known."""
-    if node.op_type == "Where" and numbers[0] is not None:
-        return numbers[1] if numbers[0] else numbers[2]
-    if node.op_type == "GreaterOrEqual" and natural and numbers[1] is not None and numbers[1] <= 0:  # type: ignore[operator]
-        return np.bool_(True)
-    if any(number is None for number in numbers):
-        return None
-    if node.op_type == "Div" and numbers[0].dtype.kind in "iu":  # type: ignore[union-attr]
-        return None  # ONNX rounds quotients of whole numbers in another way than Python
-    result: Number = _ARITHMETIC[node.op_type](*numbers)  # type: ignore[operator]
-    return result
 
 
 def _drop_neutral(graph: onnx_ir.Graph, known: dict[onnx_ir.Value, Number]) -> int:
@@ -153,7 +71,7 @@ def _show_scalars(graph: onnx_ir.Graph, known: dict[onnx_ir.Value, Number]) -> N
     scalars: dict[onnx_ir.Value, onnx_ir.Value] = {}
     for node in graph:
         output = node.outputs[0]
-        if node.op_type not in _ARITHMETIC or node.domain or output in known:
+        if node.op_type not in ARITHMETIC or node.domain or output in known:
             continue
         replaced = [number for number, value in enumerate(node.inputs) if value in known and constant_of(value) is None]
         whole = any(same_shape(value, output) for number, value in enumerate(node.inputs) if number not in replaced)
@@ -171,7 +89,7 @@ def _show_scalars(graph: onnx_ir.Graph, known: dict[onnx_ir.Value, Number]) -> N
 def _may_shrink(value: onnx_ir.Value) -> bool:
     """Tell whether all nodes that read a value broadcast it, so that axes of the value may shrink to size 1."""
     return not value.is_graph_output() and all(
-        use.node.op_type in _ARITHMETIC
+        use.node.op_type in ARITHMETIC
         and not use.node.domain
         and (_keeps_shape(use.node, value) or _may_shrink(use.node.outputs[0]))
         for use in value.uses()

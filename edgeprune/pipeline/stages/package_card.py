@@ -166,4 +166,9 @@ def _graph_words(variant: Variant) -> str:
     words = f"{how}; rewrites: {', '.join(variant.rewrites) or 'none'}"
     if "unpadded" in variant.rewrites:
         words += ". It takes unpadded texts of equal length only: it has no attention_mask"
+    elif "right-padding" in variant.rewrites:
+        words += (
+            ". Texts of several lengths may be padded on the right, with an attention_mask of ones and then zeros. A graph "
+            "that is given any other mask, or none, fails"
+        )
     return words

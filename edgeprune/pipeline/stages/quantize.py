@@ -36,7 +36,7 @@ class Quantize(Stage):
     """
 
     name = "quantize"
-    version = 7
+    version = 8
     libraries = ("onnx", "onnx-ir", "onnxruntime", "transformers")
     roles = ("dense", "onnx")
     produces = ("model.onnx", VARIANT, "reader", "outputs.safetensors")

@@ -27,7 +27,7 @@ from edgeprune.devices import Runner
 from edgeprune.pipeline.stages.base import Stage, Work
 from edgeprune.profiles.pipeline import RaceConfig
 from edgeprune.profiles.target import Target
-from edgeprune.profiles.variant import CHOICE, RewriteName, Variant
+from edgeprune.profiles.variant import CHOICE, RewriteName, RewriteRules, Variant
 from edgeprune.store.records import Artifact, StageMetrics
 
 __all__ = ["Race", "read_race"]
@@ -45,6 +45,7 @@ class Race(Stage):
         config: The pipeline's `stages.race`.
         target: The target's profile. Its precision, runtime, workload and size budget are read. Another precision that
             would make the package larger than the budget isn't raced.
+        rules: Which rewrites every variant must have, and whether one may do without a mask.
         tolerance: Largest relative difference of a rewritten graph's outputs from PyTorch's.
         runner: How the target is reached.
         place: The machine that the verdict holds for.
@@ -52,7 +53,7 @@ class Race(Stage):
     """
 
     name = "race"
-    version = 3
+    version = 4
     libraries = ("onnx", "onnx-ir", "onnxruntime")
     roles = ("dense", "onnx")
     produces = (CHOICE, "race.json", "samples.jsonl")
@@ -63,6 +64,7 @@ class Race(Stage):
         config: RaceConfig,
         *,
         target: Target,
+        rules: RewriteRules,
         tolerance: float,
         runner: Runner,
         place: JsonValue,
@@ -70,6 +72,7 @@ class Race(Stage):
     ) -> None:
         self.round = round_number
         self._config = config
+        self._rules = rules
         self._settings = target.precision_settings
         self._runtime = target.runtime
         self._workload = target.workload
@@ -81,6 +84,7 @@ class Race(Stage):
     def fingerprint(self) -> dict[str, JsonValue]:
         return {
             "config": self._config.model_dump(mode="json"),
+            "rules": self._rules.model_dump(mode="json"),
             "precision": self._settings.model_dump(mode="json"),
             "runtime": self._runtime.model_dump(mode="json"),
             "workload": self._workload.model_dump(mode="json", include={"batch_size", "lengths"}),
@@ -103,7 +107,7 @@ class Race(Stage):
         batches, _ = batches_of(selection, reader, self._workload, self._config.samples, seed=work.seed)
         references = load_references(onnx.file(REFERENCES))
 
-        sets = rewrite_sets(unpadded=self._workload.batch_size == 1)
+        sets = rewrite_sets(self._rules)
         steps = len(sets) + _MOST_HEATS
         with GraphCache(
             onnx.file("model.onnx"), work.folder / "graphs", references, self._tolerance, calibration
@@ -134,7 +138,7 @@ class Race(Stage):
             for found in local_search(
                 first,
                 precisions,
-                neighbours=partial(neighbours, graphs=graphs, threads=self._runtime.threads),
+                neighbours=partial(neighbours, graphs=graphs, rules=self._rules, threads=self._runtime.threads),
                 heat=heat,
                 most=_MOST_HEATS - 1,
             ):

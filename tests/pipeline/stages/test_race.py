@@ -29,7 +29,7 @@ from edgeprune.profiles.pipeline import BenchmarkConfig, PackageConfig, RaceConf
 from edgeprune.profiles.precision import PrecisionSettings
 from edgeprune.profiles.session_options import SessionOptions
 from edgeprune.profiles.target import Budget, Runtime, Workload
-from edgeprune.profiles.variant import CHOICE, DEFAULT_REWRITES, Variant, read_variant
+from edgeprune.profiles.variant import CHOICE, DEFAULT_REWRITES, Layout, RewriteRules, Variant, read_variant
 from edgeprune.store.files import file_records
 from edgeprune.store.manifests import read_manifest, write_manifest
 from edgeprune.store.records import Artifact, Manifest
@@ -50,12 +50,14 @@ def raced(
     time_ms: Callable[[str], float],
     refuses: Callable[[str], str | None] = lambda _name: None,
     tolerance: float = TOLERANCE,
+    layout: Layout = "bare",
     **changes: object,
 ) -> tuple[Variant, list[RaceRow], FakeRunner]:
     """The verdict on the pruned export of the shared build, and its rows, on a target that has the fields of `changes`."""
-    runner = FakeRunner(lambda name, _process: time_ms(name), refuses=refuses)
+    runner, target = FakeRunner(lambda name, _process: time_ms(name), refuses=refuses), target_of(**changes)
+    rules = RewriteRules.of(layout, provider=target.runtime.provider, batch_size=target.workload.batch_size)
     stage = Race(
-        RaceConfig(), target=target_of(**changes), tolerance=tolerance, runner=runner, place="here", round_number=1
+        RaceConfig(), target=target, rules=rules, tolerance=tolerance, runner=runner, place="here", round_number=1
     )
     stage(work_of(built, folder, dense=("prepare", 0), onnx=("export", 1)))
     rows = [RaceRow.model_validate(row) for row in json.loads((folder / "race.json").read_text(encoding="utf-8"))]
@@ -86,6 +88,29 @@ def test_the_fastest_wins_and_every_variant_has_a_row(built: Built, tmp_path: Pa
     assert all(row.max_error is not None and row.max_error < TOLERANCE for row in timed)
     assert all("% slower than int8-dynamic, " in row.why for row in timed if row.variant != wanted)
     assert all(row.why.startswith("not timed: its outputs are ") for row in rows if row not in timed)
+
+
+def test_every_graph_of_a_portable_package_checks_its_mask(built: Built, tmp_path: Path) -> None:
+    winner, rows, _ = raced(
+        built, tmp_path, lambda name: 1.0 if "narrow" in name and "1 thread" in name else 2.0, layout="portable"
+    )
+    assert winner.rewrites == ("narrow-reads", "right-padding")
+    timed = [row.variant for row in rows if row.p50_ms is not None]
+    assert all("right-padding" in name for name in timed)
+    assert not any("unpadded" in name for name in timed)
+
+
+@pytest.mark.parametrize(
+    ("layout", "provider", "batch_size", "rules"),
+    [
+        ("portable", "CPUExecutionProvider", 1, RewriteRules(required=("right-padding",), unpadded=False)),
+        ("portable", "CUDAExecutionProvider", 1, RewriteRules(required=(), unpadded=False)),
+        ("bare", "CPUExecutionProvider", 1, RewriteRules(required=(), unpadded=True)),
+        ("bare", "CPUExecutionProvider", 4, RewriteRules(required=(), unpadded=False)),
+    ],
+)
+def test_what_a_layout_asks_of_graphs(layout: Layout, provider: str, batch_size: int, rules: RewriteRules) -> None:
+    assert RewriteRules.of(layout, provider=provider, batch_size=batch_size) == rules
 
 
 def without(lacking: str) -> Callable[[str], str | None]:
@@ -158,7 +183,7 @@ def test_weights_alone_are_small_for_their_size_not_for_speed(built: Built, tmp_
 def test_another_place_or_batch_size_races_for_itself() -> None:
     def key(place: str, **workload: Any) -> str:
         stage = Race(
-            RaceConfig(), target=target_of(workload=Workload(**workload)),
+            RaceConfig(), target=target_of(workload=Workload(**workload)), rules=RewriteRules(),
             tolerance=TOLERANCE, runner=FakeRunner(), place=place, round_number=1,
         )  # fmt: skip
         return stage.key({"dense": "d", "onnx": "o"}, 0)
