@@ -111,9 +111,15 @@ def test_who_reads_no_longer_is_left_alone(package: Path) -> None:
 
 
 def test_who_interrupts_gets_no_traceback(package: Path) -> None:
+    # A shell's background job inherits that SIGINT is ignored; Python then raises no KeyboardInterrupt.
+    code = (
+        "import runpy, signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); sys.argv = sys.argv[1:]; "
+        "runpy.run_path(sys.argv[0], run_name='__main__')"
+    )
     with subprocess.Popen(
-        [sys.executable, str(package / "run.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
+        [sys.executable, "-c", code, str(package / "run.py")],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stderr is not None
