@@ -1,4 +1,4 @@
-# make demo | demo-quick | arm | test | lint | docs | install | clean
+# make demo | demo-quick | arm | consumers | test | lint | docs | install | clean
 # VENV and PYTHON may be set: make test PYTHON=python3.12 VENV=/tmp/venv
 PYTHON ?= python3
 VENV ?= .venv
@@ -10,7 +10,7 @@ ARM_ROOT := .edgeprune-arm
 ARM_DEBS := python3.11-minimal libpython3.11-minimal libpython3.11-stdlib libc6 zlib1g libexpat1 libstdc++6 libgcc-s1 \
   libffi8 liblzma5 libbz2-1.0 libuuid1 libcrypt1
 
-.PHONY: demo demo-quick arm test lint docs install clean
+.PHONY: demo demo-quick arm consumers test lint docs install clean
 
 demo: $(VENV)/.demo
 	$(DEMO) --name movie-reviews
@@ -38,6 +38,15 @@ $(ARM_ROOT): constraints.txt | $(VENV)/.demo
 	  --platform manylinux_2_28_aarch64 --platform manylinux_2_27_aarch64 \
 	  --target $@.new/tree/usr/lib/python3/dist-packages numpy onnxruntime
 	rm -rf $@ && mv $@.new/tree $@ && rm -rf $@.new && touch $@
+
+# Programs that open packages, in environments of their own, and what they answer.
+consumers: $(VENV)/.dev .consumers/optimum-onnx
+	$(BIN)/pytest tests/consumers
+
+.consumers/optimum-onnx: benchmarks/peers/requirements/optimum.txt
+	rm -rf $@ && $(PYTHON) -m venv $@
+	$@/bin/pip install -q -r $<
+	touch $@
 
 test: $(VENV)/.dev
 	$(BIN)/pytest -n 2 --dist worksteal
@@ -71,4 +80,4 @@ $(VENV)/.dev: pyproject.toml constraints.txt
 	touch $@ $(VENV)/.demo
 
 clean:
-	rm -rf .edgeprune .edgeprune-arm dist build site .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .edgeprune .edgeprune-arm .consumers dist build site .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -41,6 +41,8 @@ _ALWAYS = frozenset(
 )
 _READERS = frozenset({"tokenizer.json", "preprocessor_config.json"})
 """One of them is there."""
+_LOADERS = frozenset({"config.json", "special_tokens_map.json", "tokenizer_config.json"})
+"""For loaders of ONNX models; a package that is made for `run.py` alone has none of them."""
 _LICENCE = re.compile(r"LICENSE[^\x00-\x1f\x7f-\x9f\u2028\u2029/\\:*?\"<>|]*")
 """What every system takes as a file's name."""
 _WEIGHTS = re.compile(r"model\.onnx[\w.]+")
@@ -175,7 +177,7 @@ def _expected(folder: Path, shown: str) -> dict[str, str]:
 
 
 def _belongs(name: str) -> bool:
-    return name in _ALWAYS | _READERS or is_licence(name) or _WEIGHTS.fullmatch(name) is not None
+    return name in _ALWAYS | _READERS | _LOADERS or is_licence(name) or _WEIGHTS.fullmatch(name) is not None
 
 
 def _quoted(name: str) -> str:

@@ -160,10 +160,10 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
     return path
 
 
-def task_rows(task: str, rows: int = 160, seed: int = 0) -> list[dict[str, Any]]:
+def task_rows(task: str, rows: int = 160, seed: int = 0, kind: str = "single") -> list[dict[str, Any]]:
     """Synthetic sentences with what a task's data has: tags of good and bad words, or questions for the first of them."""
     found: list[dict[str, Any]] = []
-    for row in synthetic_rows(rows, seed=seed):
+    for row in synthetic_rows(rows, kind, seed):
         text = str(row["text"])
         words = text.split()
         kinds = ["GOOD" if word in GOOD else "BAD" if word in BAD else None for word in words]

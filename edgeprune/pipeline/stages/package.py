@@ -28,6 +28,7 @@ from edgeprune.ondevice import agent, package_files
 from edgeprune.pipeline.stages.base import Stage, Work
 from edgeprune.pipeline.stages.package_card import licence_of, model_card
 from edgeprune.pipeline.stages.package_guard import require_same_answers
+from edgeprune.pipeline.stages.package_loaders import write_loader_files
 from edgeprune.profiles.pipeline import PackageConfig
 from edgeprune.profiles.precision import tolerance_elsewhere
 from edgeprune.profiles.session_options import SessionOptions
@@ -74,7 +75,7 @@ class Package(Stage):
     """
 
     name = "package"
-    version = 11
+    version = 12
     libraries = ("onnxruntime", "tokenizers", "numpy", "huggingface-hub", "jinja2")
     roles = ("dense", "model")
 
@@ -135,7 +136,17 @@ class Package(Stage):
             "onnxruntime": oldest_runtime(folder / "model.onnx"),
             "tokenizers": oldest_tokenizers(tokenizer) if tokenizer.is_file() else None,
         }
-        _write_json(folder / "edgeprune.json", self._description(work, prepared, variant, session, oldest))
+        description = self._description(work, prepared, variant, session, oldest)
+        _write_json(folder / "edgeprune.json", description)
+        if self._config.layout == "portable":
+            checkpoints = (work.parents[role].file("checkpoint") for role in reversed(self._ancestors))
+            write_loader_files(
+                folder,
+                checkpoint=next(path for path in checkpoints if path.is_dir()),
+                reader=reader,
+                inputs=description["inputs"],
+                max_length=task.spec.max_length,
+            )
         _write_json(folder / "lineage.json", self._lineage(work))
         card = model_card(
             work,
@@ -184,7 +195,7 @@ class Package(Stage):
         variant: Variant,
         session: SessionOptions,
         oldest: dict[str, str | None],
-    ) -> dict[str, JsonValue]:
+    ) -> dict[str, Any]:
         spec = prepared.task.spec
         unpadded = "unpadded" in variant.rewrites
         return {

@@ -21,8 +21,8 @@ from edgeprune.store.files import file_digest
 from tests.support.e2e import Built, Ran, call, target_text
 
 FILES = [
-    "README.md", "SHA256SUMS", "edgeprune.json", "goldens.json", "lineage.json", "model.onnx", "package_files.py", "postprocess.py",
-    "preprocess.py", "run.py", "tokenizer.json",
+    "README.md", "SHA256SUMS", "config.json", "edgeprune.json", "goldens.json", "lineage.json", "model.onnx", "package_files.py",
+    "postprocess.py", "preprocess.py", "run.py", "special_tokens_map.json", "tokenizer.json", "tokenizer_config.json",
 ]  # fmt: skip
 
 
