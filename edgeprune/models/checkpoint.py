@@ -6,6 +6,7 @@ fit its config. `load_checkpoint` can: it makes the model on the meta device, re
 shape with the file's, loads the tensors, ties tied weights again, and refuses a model that lacks weights.
 """
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,9 @@ def load_checkpoint(folder: Path, auto_class: Any, **kwargs: Any) -> PreTrainedM
         auto_class: transformers' auto class for the task, or a model class.
         **kwargs: Arguments for the class, e.g. `attn_implementation="eager"`.
 
+    Warns:
+        UserWarning: The class has no place for some of the weights.
+
     Raises:
         ModelError: Something is missing or damaged, or has another shape than the records say.
     """
@@ -123,6 +127,12 @@ def load_checkpoint(folder: Path, auto_class: Any, **kwargs: Any) -> PreTrainedM
         dense = load_dense(folder, auto_class, config, **kwargs)
         if dense.missing:
             raise ModelError(f"{folder} lacks the weights {some_of(dense.missing)}")
+        if dense.unused:
+            warnings.warn(
+                f"{len(dense.unused)} of the weights in {folder} are not used, for a {type(dense.model).__name__} has no place "
+                f"for them: {some_of(dense.unused)}",
+                stacklevel=3,
+            )
         return dense.model.eval()
     empty = _empty(auto_class, config, record, **kwargs)
     tensors = load_file(folder / "model.safetensors")

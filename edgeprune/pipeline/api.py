@@ -82,6 +82,9 @@ def load(path: str | Path) -> "PreTrainedModel":
     Args:
         path: A folder with config.json and model.safetensors, or the folder of a prepare, prune or finetune artifact.
 
+    Warns:
+        UserWarning: The class that config.json names has no place for some of the weights.
+
     Raises:
         ModelError: The folder has no checkpoint, or the checkpoint's files don't fit together.
 

@@ -381,3 +381,13 @@ def test_a_damaged_tokenizer_is_refused(tiny_model_folder: ModelFactory, tmp_pat
     (folder / "tokenizer.json").write_text('{"version": "1.0"')
     with pytest.raises(ModelError, match="has no tokenizer that loads"):
         load_tokenizer(folder)
+
+
+def test_weights_without_a_place_are_told(tiny_model_folder: ModelFactory, tmp_path: Path):
+    folder = Path(shutil.copytree(tiny_model_folder("bert", "ForSequenceClassification"), tmp_path / "model"))
+    weights = load_file(folder / "model.safetensors")
+    save_file({**weights, "head.scale": torch.ones(1)}, folder / "model.safetensors", {"format": "pt"})
+    with pytest.warns(
+        UserWarning, match=r"1 of the weights in .* are not used, for a BertForSequenceClassification .*head\.scale"
+    ):
+        edgeprune.load(folder)

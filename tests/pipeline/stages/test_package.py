@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tarfile
 import venv
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -196,6 +197,13 @@ def test_a_missing_or_an_extra_file(package: Path, name: str) -> None:
         refused(call("verify", package), 5, f"{name} doesn't belong to the package")
 
 
+def unpacked(path: Path) -> bytes | None:
+    try:
+        return gzip.decompress(path.read_bytes())
+    except (EOFError, OSError, zlib.error):
+        return None
+
+
 def test_an_archive_that_is_cut_short_or_changed(built: Built, tmp_path: Path) -> None:
     content = built.archive.read_bytes()
     path = tmp_path / built.archive.name
@@ -205,7 +213,9 @@ def test_an_archive_that_is_cut_short_or_changed(built: Built, tmp_path: Path) -
     refused(call("verify", path), 5)
     for position in range(100, len(content), len(content) // 60):
         path.write_bytes(content[:position] + bytes([content[position] ^ 0x40]) + content[position + 1 :])
-        refused(call("verify", path), 5)
+        done = call("verify", path)
+        if done.code or unpacked(path) != unpacked(built.archive):  # few bits of a compressed file say nothing
+            refused(done, 5)
     path.write_bytes(b"no archive at all")
     refused(call("verify", path), 5, "is not a whole .tar.gz archive")
 
