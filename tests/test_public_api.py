@@ -13,7 +13,7 @@ from tests.support.e2e import Built
 
 
 def test_what_is_public_is_pinned() -> None:
-    assert edgeprune.__all__ == ["build", "load"]
+    assert edgeprune.__all__ == ["build", "load", "load_onnx"]
     assert Path(edgeprune.__file__).with_name("py.typed").is_file()
 
 
@@ -45,7 +45,7 @@ def test_the_examples_of_the_docstrings_run(built: Built, tmp_path: Path, monkey
     Path("board.yaml").write_text(built.target.read_text(encoding="utf-8"), encoding="utf-8")
     finder = doctest.DocTestFinder(recurse=False)
     found = [test for name in edgeprune.__all__ for test in finder.find(getattr(edgeprune, name), name)]
-    assert [bool(test.examples) for test in found] == [True, True]
+    assert [bool(test.examples) for test in found] == [True, True, True]
     for test in found:
         said: list[str] = []
         result = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(test, out=said.append)

@@ -12,16 +12,13 @@ from pydantic import JsonValue
 
 from edgeprune.base.errors import UsageError
 from edgeprune.benchmark.measure import Load
-from edgeprune.data.batches import DIFFERENT_IMAGES, draw
+from edgeprune.data.batches import DIFFERENT_IMAGES, Feed, draw, together
 from edgeprune.profiles.session_options import SessionOptions
 from edgeprune.profiles.target import Target
 from edgeprune.store.package import goldens, usable
 from edgeprune.tasks.registry import ondevice_modules
 
 __all__ = ["contents_of", "package_load"]
-
-Feed = Mapping[str, Any]
-"""A session's inputs by name: arrays whose first dimension is the row."""
 
 
 def contents_of(folder: Path, described: Mapping[str, Any], inputs: Sequence[str] | None) -> list[Any]:
@@ -78,12 +75,12 @@ def package_load(
             count=samples,
             seed=0,
         )
-        batches = [_together([feeds[row] for row in group]) for group in groups]
+        batches = [together([feeds[row] for row in group]) for group in groups]
         return Load(
             folder / "model.onnx",
             SessionOptions.model_validate(described["session"]),
             [_as_json(batch, number) for number, batch in enumerate(batches)],
-            _as_json(_together([feeds[row] for row in longest]), 0),
+            _as_json(together([feeds[row] for row in longest]), 0),
             package=folder if target.times_answers else None,
             contents=[module.to_json(contents[row]) for row, *_ in groups] if target.times_answers else [],
         )
@@ -101,23 +98,6 @@ def _of_length(feed: Feed, length: int | str, described: Mapping[str, Any]) -> F
     if length > limit:
         raise ValueError(f"workload.lengths is {length} tokens, but the package cuts texts to {limit}")
     return {name: np.resize(values, (1, length)) for name, values in feed.items()}
-
-
-def _together(feeds: Sequence[Feed]) -> Feed:
-    """Make one batch of several inputs, padded on the right. Raise ValueError if the package takes no padding."""
-    widths = {values.shape[1] for feed in feeds for values in feed.values()}
-    if len(widths) == 1:
-        return {name: np.concatenate([feed[name] for feed in feeds]) for name in feeds[0]}
-    if "attention_mask" not in feeds[0]:
-        raise ValueError(
-            "workload.batch_size is above 1, but the package's graph takes no padding (rewrite unpadded); build the "
-            "package for a target with that workload.batch_size"
-        )
-    padded = {
-        name: [np.pad(feed[name], [(0, 0), (0, max(widths) - feed[name].shape[1])]) for feed in feeds]
-        for name in feeds[0]
-    }
-    return {name: np.concatenate(rows) for name, rows in padded.items()}
 
 
 def _as_json(feed: Feed, number: int) -> dict[str, JsonValue]:

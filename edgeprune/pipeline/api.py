@@ -1,4 +1,4 @@
-"""Offer the two functions of the Python interface. `build` means the same as the command `edgeprune build`."""
+"""Offer the functions of the Python interface. `build` means the same as the command `edgeprune build`."""
 
 import functools
 import inspect
@@ -18,7 +18,9 @@ from edgeprune.pipeline.request import read_request
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["build", "load"]
+    from edgeprune.pipeline.package_model import PackageModel
+
+__all__ = ["build", "load", "load_onnx"]
 
 P = ParamSpec("P")
 Given = TypeVar("Given")
@@ -104,3 +106,31 @@ def load(path: str | Path) -> "PreTrainedModel":
             f"{path} holds an ONNX graph, not a checkpoint; load the folder of a prepare, prune or finetune artifact"
         )
     return load_any(folder)
+
+
+def load_onnx(path: str | Path, *, threads: int | None = None, provider: str | None = None) -> "PackageModel":
+    """Load a package, to be called with texts or images in this process.
+
+    The session has the options with which the package won its race. None of the package's own code is run.
+
+    Args:
+        path: A package's folder or its .tar.gz.
+        threads: Threads of ONNX Runtime; None: as many as the package was made for.
+        provider: ONNX Runtime's execution provider; None: the one that the package was made for.
+
+    Raises:
+        UsageError: There is no package at `path`, or the installed ONNX Runtime or tokenizers is too old for it.
+        IntegrityError: The package's files can't be used.
+
+    Examples:
+        >>> import edgeprune
+        >>> model = edgeprune.load_onnx("dist/my-model-0-here")
+        >>> answers = model(["a very good film .", "the plot was dull ."], batch_size=2)
+        >>> [sorted(answer) for answer in answers]
+        [['label', 'score', 'scores'], ['label', 'score', 'scores']]
+        >>> model.predict_proba("a very good film .").shape
+        (1, 2)
+    """
+    from edgeprune.pipeline.package_model import open_package_model
+
+    return open_package_model(Path(path), threads=threads, provider=provider)
