@@ -4,6 +4,7 @@ Nothing is run: command lines are parsed by the real command line, definitions a
 """
 
 import ast
+import inspect
 import re
 import shlex
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ import yaml
 from pydantic import TypeAdapter
 from typer.main import get_command
 
+import edgeprune
 from edgeprune.cli.main import app
 from edgeprune.pipeline.options import option_fields
 from edgeprune.profiles.runners import RunnerConfig
@@ -189,7 +191,13 @@ def test_tables_name_shipped_definitions(page: str, column: int, kind: Any) -> N
 
 @each_page
 def test_python_calls_take_the_arguments_they_are_given(page: Path) -> None:
-    taken = {"edgeprune.build": {one.name for one in option_fields()} | {"emit"}, "edgeprune.load": {"path"}}
+    taken = {
+        "edgeprune.build": {one.name for one in option_fields()} | {"emit"},
+        **{
+            f"edgeprune.{one.__name__}": {*inspect.signature(one).parameters}
+            for one in (edgeprune.load, edgeprune.load_onnx)
+        },
+    }
     for language, text in fences(page):
         for node in ast.walk(ast.parse(text if language == "python" else "")):
             if isinstance(node, ast.Call) and (name := ast.unparse(node.func)).startswith("edgeprune."):

@@ -1,9 +1,11 @@
-"""Check and time packages: `edgeprune verify | benchmark`."""
+"""Check, run and time packages: `edgeprune verify | run | benchmark`."""
 
 import json
 import sys
+from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,7 +15,7 @@ from edgeprune.cli.progress import EventRenderer
 from edgeprune.cli.render import budget_misses, err, out, print_benchmark
 from edgeprune.pipeline.options import share_of
 
-__all__ = ["benchmark", "verify"]
+__all__ = ["benchmark", "run", "verify"]
 
 
 def verify(
@@ -34,6 +36,63 @@ def verify(
         how = "bit by bit" if found.exact else f"within {found.max_error:.1e}, with the same answers"
         out.print(f"{package}: {found.files} files as they were made, {found.goldens} goldens equal {how}")
     return 0
+
+
+def run(
+    package: Annotated[Path, typer.Argument(help="A package's folder or .tar.gz.")],
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Texts, or paths of images.  [default: one a line from standard input]", show_default=False
+        ),
+    ] = None,
+    batch_size: Annotated[
+        int,
+        typer.Option(
+            help="How many are answered at once. With more than 1, int8 rounds for all of them together.", min=1
+        ),
+    ] = 1,
+    threads: Annotated[
+        int | None,
+        typer.Option(help="Threads of ONNX Runtime.  [default: the package's own]", min=1, show_default=False),
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """Answer texts or images with a package, a line of JSON each.
+
+    The package's run.py does the same without edgeprune. Where the model takes two texts, two arguments or two lines belong
+    together. With --json, all answers are one document.
+    """
+    from edgeprune.ondevice.run import as_line, lines, unwritten
+    from edgeprune.pipeline.package_model import open_package_model
+
+    model = open_package_model(package, threads=threads, provider=None)
+    contents = model.read(inputs or _read_lines(lines))
+    answers: list[dict[str, Any]] = []
+    while some := list(islice(contents, batch_size)):
+        found = [
+            model.named(content, answer)
+            for content, answer in zip(some, model(some, batch_size=batch_size), strict=True)
+        ]
+        if as_json:
+            answers += found
+            continue
+        try:
+            for record in found:
+                sys.stdout.write(as_line(record) + "\n")
+            sys.stdout.flush()
+        except OSError as error:
+            return int(unwritten(error))
+    if as_json:
+        sys.stdout.write(json.dumps({"schema_version": 1, "exit_code": 0, "answers": answers}, indent=2) + "\n")
+    return 0
+
+
+def _read_lines(lines: Callable[[Any], Iterator[str]]) -> Iterator[str]:
+    try:
+        yield from lines(sys.stdin.buffer)
+    except ValueError as error:
+        raise UsageError(f"standard input can't be read: {error}") from error
 
 
 def benchmark(

@@ -203,7 +203,7 @@ def lines(stream):
         raise ValueError("the lines can't be read: %s" % error.strerror) from error
 
 
-def _shown(record):
+def as_line(record):
     """A record as a line of JSON, in ASCII where standard output isn't UTF-8 or can't show it."""
     line = json.dumps(record, ensure_ascii=False)
     try:
@@ -228,7 +228,7 @@ def _run(arguments):
         return 5 if faults else 0
     given = arguments.inputs or (lines(sys.stdin.buffer) if sys.stdin else ())
     for content in _contents(model, given):
-        print(_shown({model.preprocess.KIND: content, **model.answer(content)}), flush=True)
+        print(as_line({model.preprocess.KIND: content, **model.answer(content)}), flush=True)
     return 0
 
 
@@ -242,14 +242,14 @@ def main():
     except KeyboardInterrupt:
         return 130
     except OSError as error:
-        return _unwritten(error)
+        return unwritten(error)
     except (ImportError, ValueError, PackageError) as error:
         lacking = isinstance(error, ImportError) and not isinstance(error, OldLibraryError)
         print("%s%s" % (error, "; this package needs what its README.md names" if lacking else ""), file=sys.stderr)
         return 5 if isinstance(error, PackageError) else 2
 
 
-def _unwritten(error):
+def unwritten(error):
     """The exit code where an answer can't be written; nothing is said where nobody reads them any longer."""
     # What is still in the buffer would be tried once more at the end.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -4,7 +4,7 @@ A package's own `run.py` gives the same answers without edgeprune, one input at 
 batches. Inputs of similar length share a batch, because padding costs time.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -89,6 +89,22 @@ class PackageModel:
         if not self._entry.taught_only:
             raise UsageError(f"{self._shown} is for {self.task}, which has no embeddings; call the model itself")
         return self._stacked(contents, batch_size)
+
+    def read(self, lines: Iterable[str]) -> Iterator[Any]:
+        """Make inputs of lines, as `run.py` does: two make one where the model takes pairs, and blank ones are left out.
+
+        Raises:
+            UsageError: A line can't be used.
+        """
+        try:
+            with usable(f"{self._shown} can't read the lines", ValueError):
+                yield from self._model.preprocess.contents(lines, self._model.config)
+        except ValueError as error:
+            raise UsageError(f"{self._shown} can't read the lines: {error}") from error
+
+    def named(self, content: Content, answer: dict[str, Any]) -> dict[str, Any]:
+        """Put an input, under the name of its kind, before its answer."""
+        return {self._model.preprocess.KIND: content, **answer}
 
     def outputs(self, contents: Content | Sequence[Content], *, batch_size: int = 1) -> list[Floats]:
         """Compute the model's own outputs for each row: [labels], [hidden size] or [tokens, …].

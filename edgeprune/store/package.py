@@ -117,7 +117,7 @@ def usable(what: str, *passing: type[Exception]) -> Iterator[None]:
     """
     try:
         yield
-    except (EdgepruneError, KeyboardInterrupt, SystemExit):
+    except (EdgepruneError, KeyboardInterrupt, SystemExit, GeneratorExit):
         raise
     except BaseException as error:  # a panic in tokenizers is no Exception
         if isinstance(error, passing):
