@@ -40,12 +40,18 @@ $(ARM_ROOT): constraints.txt | $(VENV)/.demo
 	rm -rf $@ && mv $@.new/tree $@ && rm -rf $@.new && touch $@
 
 # Programs that open packages, in environments of their own, and what they answer.
-consumers: $(VENV)/.dev .consumers/optimum-onnx
+consumers: $(VENV)/.dev .consumers/optimum-onnx .consumers/transformers-js
 	$(BIN)/pytest tests/consumers
 
 .consumers/optimum-onnx: benchmarks/peers/requirements/optimum.txt
 	rm -rf $@ && $(PYTHON) -m venv $@
 	$@/bin/pip install -q -r $<
+	touch $@
+
+.consumers/transformers-js: tests/consumers/transformers-js/package-lock.json
+	command -v npm >/dev/null || { echo "npm is missing; install Node.js 18 or newer with it" >&2; exit 1; }
+	rm -rf $@ && mkdir -p $@ && cp tests/consumers/transformers-js/*.json $@
+	cd $@ && npm ci --ignore-scripts --no-audit --no-fund
 	touch $@
 
 test: $(VENV)/.dev
