@@ -472,7 +472,7 @@ def test_what_is_timed_and_what_is_shipped_have_the_winners_session(built: Built
     name = PackageName(name="n", release="1", target="t")
     work = work_of(built, tmp_path / "package", dense=("prepare", 0))
     work.folder.mkdir()
-    Package(PackageConfig(), name=name, runtime=Runtime(threads=1), lineage=(), round_number=1).run(
+    Package(PackageConfig(), name=name, runtime=Runtime(threads=1), lineage=("dense",), round_number=1).run(
         replace(work, parents={**work.parents, "model": model})
     )
     options = Model(work.folder / name.folder).session.get_session_options()
