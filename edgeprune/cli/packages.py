@@ -89,6 +89,8 @@ def run(
 
 
 def _read_lines(lines: Callable[[Any], Iterator[str]]) -> Iterator[str]:
+    if sys.stdin is None:  # the process was started without one
+        return
     try:
         yield from lines(sys.stdin.buffer)
     except ValueError as error:

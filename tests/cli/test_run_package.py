@@ -41,6 +41,15 @@ def test_no_lines_have_no_answers(built: Built) -> None:
     assert json.loads(done.stdout) == {"schema_version": 1, "exit_code": 0, "answers": []}
 
 
+def test_no_standard_input_has_no_answers(built: Built) -> None:
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" <&-', "sh", sys.executable, "-c", MAIN, "run", built.package],
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
 def test_a_line_that_is_not_utf_8_ends_it_with_a_sentence(built: Built) -> None:
     done = lines_to(built, b"good\nb\xff\n")
     assert done.returncode == 2
