@@ -116,6 +116,11 @@ def test_a_family_goes_the_whole_way(
     ran = run_package(package, *ASKED[task], cwd=tmp_path)
     assert ran.returncode == 0, ran.stderr
     check_answer(task, json.loads(ran.stdout))
+    model, given = edgeprune.load_onnx(package), ASKED[task]
+    one: Any = tmp_path / given[0] if images else given if len(given) == 2 else given[0]
+    assert json.loads(ran.stdout).items() >= model(one).items()
+    for alone, batched in zip(model.outputs([one] * 3), model.outputs([one] * 3, batch_size=3), strict=True):
+        np.testing.assert_allclose(batched, alone, atol=1e-4)
     if images:
         assert [row["samples"] for row in done.document["latency"]] == [16] * 3
         ran = run_package(package, "--check", cwd=tmp_path)
