@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import expit, softmax
 
 from edgeprune.base.errors import UsageError
 from edgeprune.data.batches import together
@@ -76,9 +77,8 @@ class PackageModel:
             raise UsageError(f"{self._shown} gives a number, not labels, so there is no predict_proba; call predict")
         logits = self._stacked(contents, batch_size).astype(np.float64)
         if kind == "multi_label_classification":
-            return cast("Floats", (1 / (1 + np.exp(-logits))).astype(np.float32))
-        shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return cast("Floats", (shifted / shifted.sum(axis=1, keepdims=True)).astype(np.float32))
+            return cast("Floats", expit(logits).astype(np.float32))
+        return cast("Floats", softmax(logits, axis=1).astype(np.float32))
 
     def encode(self, contents: Content | Sequence[Content], *, batch_size: int = 1) -> Floats:
         """Compute embeddings, [rows, hidden size].

@@ -1,7 +1,7 @@
 """Write what loaders of ONNX models look for beside a graph: the model's config and the tokenizer's settings.
 
-optimum-onnx opens a folder by its config.json, and transformers reads the tokenizer of the same folder. Both know nothing of
-edgeprune's own `edgeprune.json`.
+optimum-onnx and transformers.js open a folder by its config.json, and read the tokenizer of the same folder. They know nothing
+of edgeprune's own `edgeprune.json`.
 """
 
 import json
