@@ -111,20 +111,29 @@ def test_padding_is_left_out_by_the_operator_itself(exported_graph: Exported) ->
             assert [value is None for value in node.inputs][3:5] == [True, False]
 
 
-def test_a_window_stays_a_mask_of_every_query_and_token() -> None:
+@pytest.mark.parametrize(
+    "mask",
+    [
+        "f = Cast<to = 1>(attention_mask)  g = Sub(f, one)  h = Mul(g, large)  u = Unsqueeze(h, axes)  mask = Add(u, window)",
+        "f = Cast<to = 9>(attention_mask)  u = Unsqueeze(f, axes)  mask = Where(u, window, least)",
+    ],
+)
+def test_a_window_stays_a_mask_of_every_query_and_token(mask: str) -> None:
     """A mask that also leaves out tokens of texts is not the padding's."""
     text = """(int64[b, s] attention_mask, int64[b, s] input_ids, float[b, s, 8] q, float[b, 1, s, s] window) => (y) {
+      MASK
       n = Shape<start = 0, end = 1>(q)  m = Shape<start = 1, end = 2>(q)
       to = Concat<axis = 0>(n, m, two, four)  back = Concat<axis = 0>(n, m, eight)
       q4 = Reshape(q, to)  k4 = Reshape(q, to)  v4 = Reshape(q, to)
       qt = Transpose<perm = [0, 2, 1, 3]>(q4)  kt = Transpose<perm = [0, 2, 3, 1]>(k4)
       vt = Transpose<perm = [0, 2, 1, 3]>(v4)
-      f = Cast<to = 1>(attention_mask)  g = Sub(f, one)  h = Mul(g, large)  u = Unsqueeze(h, axes)  mask = Add(u, window)
       qk = MatMul(qt, kt)  scores = Add(qk, mask)  p = Softmax<axis = -1>(scores)  o = MatMul(p, vt)
       ot = Transpose<perm = [0, 2, 1, 3]>(o)  r = Reshape(ot, back)  y = Relu(r)
     }"""
-    constants = {"two": [2], "four": [4], "eight": [8], "one": [1.0], "large": [1e9], "axes": [1, 2]}
-    model = written(text, **constants)
+    constants = {
+        "two": [2], "four": [4], "eight": [8], "one": [1.0], "large": [1e9], "least": [-1e9], "axes": [1, 2],
+    }  # fmt: skip
+    model = written(text.replace("MASK", mask), **constants)
     values = {
         "attention_mask": np.array([[1, 1, 1], [1, 1, 0]]), "input_ids": np.zeros((2, 3), np.int64),
         "q": np.random.default_rng(0).normal(size=(2, 3, 8)).astype(np.float32),
