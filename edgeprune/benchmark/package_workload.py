@@ -77,7 +77,7 @@ def package_load(
         )
         batches = [together([feeds[row] for row in group]) for group in groups]
         return Load(
-            folder / "model.onnx",
+            folder / described["graph"],
             SessionOptions.model_validate(described["session"]),
             [_as_json(batch, number) for number, batch in enumerate(batches)],
             _as_json(together([feeds[row] for row in longest]), 0),

@@ -5,6 +5,7 @@ files. While the connection lives, a model is kept under the digest of its files
 room.
 """
 
+import posixpath
 import shlex
 import subprocess
 import tempfile
@@ -68,12 +69,15 @@ class RemoteRunner:
     def _run(self, request: Request, models: Mapping[str, Path]) -> list[Answer]:
         device = self._connect()
         files = {name: _files(path) for name, path in models.items()}
-        keys = {name: artifact_key([[one.name, file_digest(one)] for one in found]) for name, found in files.items()}
+        keys = {
+            name: artifact_key([[place, file_digest(one)] for place, one in found.items()])
+            for name, found in files.items()
+        }
         self._make_room(device, set(keys.values()))
         for name, key in keys.items():
             if key not in self._pushed:
-                for file in files[name]:
-                    self._push(device, file, f"{device.folder}/{key}")
+                for place, file in files[name].items():
+                    self._push(device, file, posixpath.dirname(f"{device.folder}/{key}/{place}"))
                 self._pushed.add(key)
         copies = {
             name: Copy(path, f"{device.folder}/{keys[name]}" + ("" if path.is_dir() else f"/{path.name}"))
@@ -128,8 +132,10 @@ def _is_full(complaint: str) -> bool:
     return "No space left" in complaint or "quota exceeded" in complaint
 
 
-def _files(model: Path) -> list[Path]:
-    """List the files of a package, or a graph and the files of its weights (model.onnx.data beside model.onnx)."""
+def _files(model: Path) -> dict[str, Path]:
+    """Find the files of a package, or a graph and its weights (model.onnx.data beside model.onnx), by their places."""
     if model.is_dir():
-        return sorted(path for path in model.iterdir() if path.is_file())
-    return sorted(path for path in model.parent.iterdir() if path.name.startswith(model.name))
+        found = {path.relative_to(model).as_posix(): path for path in model.rglob("*") if path.is_file()}
+    else:
+        found = {path.name: path for path in model.parent.iterdir() if path.name.startswith(model.name)}
+    return dict(sorted(found.items()))

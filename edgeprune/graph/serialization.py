@@ -11,15 +11,18 @@ Protobuf's wire format is a sequence of length-prefixed fields, so the weights c
 larger models keep their weights beside the file.
 """
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
 import onnx_ir
 
-__all__ = ["remove_graph", "write_onnx"]
+__all__ = ["copy_graph", "remove_graph", "write_onnx"]
 
 _LIMIT_BYTES = 2**31 - 2**20
+_WEIGHTS_SUFFIX = ".data"
+"""What ONNX Runtime's quantization appends to the graph's name."""
 _GRAPH_FIELD = b"\x3a"
 _INITIALIZER_FIELD = b"\x2a"
 _RAW_DATA_FIELD = b"\x4a"
@@ -31,7 +34,7 @@ def write_onnx(model: onnx_ir.Model, path: Path) -> None:
     if sum(tensor.nbytes for tensor in tensors.values()) > _LIMIT_BYTES:
         for value in model.graph.initializers.values():
             value.shape = value.type = None
-        onnx_ir.save(model, path, external_data=f"{path.name}.data")
+        onnx_ir.save(model, path, external_data=f"{path.name}{_WEIGHTS_SUFFIX}")
         return
     # Nodes and values refer to each other: the weights would stay in memory until Python's garbage collector runs.
     for value in model.graph.initializers.values():
@@ -52,6 +55,25 @@ def write_onnx(model: onnx_ir.Model, path: Path) -> None:
         for head, tensor in zip(heads, tensors.values(), strict=True):
             file.write(head)
             file.write(tensor.tobytes())
+
+
+def copy_graph(source: Path, destination: Path) -> bool:
+    """Copy an ONNX file, and its weights if they are beside it. Return whether they are.
+
+    The weights are called as other programs look for them: `model.onnx_data` beside `model.onnx`.
+    """
+    weights = source.with_name(f"{source.name}{_WEIGHTS_SUFFIX}")
+    if not weights.is_file():
+        shutil.copyfile(source, destination)
+        return False
+    beside = destination.with_name(f"{destination.name}_data")
+    model = onnx.load(source, load_external_data=False)
+    for entry in (entry for tensor in model.graph.initializer for entry in tensor.external_data):
+        if entry.key == "location":
+            entry.value = beside.name
+    destination.write_bytes(model.SerializeToString(deterministic=True))
+    shutil.copyfile(weights, beside)
+    return True
 
 
 def remove_graph(path: Path) -> None:

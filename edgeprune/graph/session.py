@@ -7,7 +7,7 @@ import numpy as np
 import onnxruntime
 
 from edgeprune.models.reader import Array, Reader
-from edgeprune.ondevice.agent import session_options
+from edgeprune.ondevice.agent import outputs_read, session_options
 from edgeprune.profiles.session_options import SessionOptions
 from edgeprune.tasks.example import Example
 from edgeprune.tasks.roles import Task
@@ -28,7 +28,7 @@ def raw_output(session: onnxruntime.InferenceSession, inputs: Mapping[str, Array
     The model is given only the inputs that it takes. Several outputs are stacked along a new last axis.
     """
     taken = {value.name for value in session.get_inputs()}
-    found = session.run(None, {name: value for name, value in inputs.items() if name in taken})
+    found = session.run(outputs_read(session), {name: value for name, value in inputs.items() if name in taken})
     return np.asarray(found[0] if len(found) == 1 else np.stack(found, -1))
 
 

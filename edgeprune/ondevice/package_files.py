@@ -16,7 +16,10 @@ class OtherSchemaError(PackageError):
     """A file of another edgeprune's."""
 
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
+
+GRAPHS = ("onnx/model.onnx", "edgeprune.onnx")
+"""Where a package's graph lies: where other programs look for it, or where none does."""
 
 MOST_BYTES = {"edgeprune.json": 16 << 20, "goldens.json": 512 << 20}
 
@@ -54,6 +57,7 @@ _DESCRIPTION = {
     "task": _TEXT,
     "problem_type": _TEXT_OR_NULL,
     "labels": [_TEXT],
+    "graph": (" or ".join(GRAPHS), lambda value: value in GRAPHS),
     "inputs": _NAMES,
     "outputs": _NAMES,
     "provider": _TEXT,

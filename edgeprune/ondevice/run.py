@@ -98,7 +98,7 @@ class Model:
         for key, value in wanted["config"].items():
             options.add_session_config_entry(key, value)
         options.log_severity_level = 3
-        return onnxruntime.InferenceSession(str(self.folder / "model.onnx"), options, providers=[provider])
+        return onnxruntime.InferenceSession(str(self.folder / self.config["graph"]), options, providers=[provider])
 
     def output(self, encoding):
         """Raw outputs, float32: [labels], [hidden] or [tokens, ...]; several are stacked along a new last axis."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from edgeprune.base.errors import ModelError
 from edgeprune.base.events import Emit, ignore
+from edgeprune.ondevice.package_files import GRAPHS
 from edgeprune.pipeline.build import build as run_build
 from edgeprune.pipeline.options import BuildOptions
 from edgeprune.pipeline.plan import make_plan
@@ -101,7 +102,7 @@ def load(path: str | Path) -> "PreTrainedModel":
     folder = Path(path)
     if (folder / "checkpoint").is_dir():
         folder /= "checkpoint"
-    if (folder / "model.onnx").exists():
+    if any((folder / name).exists() for name in ("model.onnx", *GRAPHS)):
         raise ModelError(
             f"{path} holds an ONNX graph, not a checkpoint; load the folder of a prepare, prune or finetune artifact"
         )

@@ -14,7 +14,13 @@ from edgeprune.store.records import Artifact
 __all__ = ["CHOICE", "DEFAULT_REWRITES", "VARIANT", "Layout", "RewriteName", "RewriteRules", "Variant", "read_variant"]
 
 RewriteName = Literal[
-    "narrow-reads", "unpadded", "packed-projections", "standard-attention", "fused-attention", "right-padding"
+    "pooled-only",
+    "narrow-reads",
+    "unpadded",
+    "packed-projections",
+    "standard-attention",
+    "fused-attention",
+    "right-padding",
 ]
 
 
@@ -43,9 +49,9 @@ class RewriteRules(Frozen):
 
         Only the CPU's operators fail where the check of the mask does not hold.
         """
-        portable = layout == "portable"
-        checked = portable and provider == "CPUExecutionProvider"
-        return cls(required=("right-padding",) if checked else (), unpadded=not portable and batch_size == 1)
+        if layout == "bare":
+            return cls(required=("pooled-only",), unpadded=batch_size == 1)
+        return cls(required=("right-padding",) if provider == "CPUExecutionProvider" else ())
 
     @property
     def plain(self) -> tuple[RewriteName, ...]:

@@ -1,4 +1,4 @@
-"""Archive packages, and unpack an archive that anybody may have made: the plain files of one folder, within limits."""
+"""Archive packages, and unpack an archive that anybody may have made: plain files of a folder and folders in it, within limits."""
 
 import contextlib
 import gzip
@@ -24,7 +24,9 @@ _MOST_MEMBERS = 1000
 
 _PIECE_BYTES = 1 << 20
 
-_NAME = re.compile(r"(?:\./)?([^/\\\x00-\x1f]+)/([^/\\\x00-\x1f]+)")
+_PART = r"(?!\.\.?(?:/|$))[^/\\\x00-\x1f]+"
+_NAME = re.compile(rf"(?:\./)?({_PART})/((?:{_PART}/)?{_PART})")
+"""The package's folder, and a file in it or in a folder of it."""
 
 
 def archive(folder: Path, path: Path) -> None:
@@ -34,7 +36,7 @@ def archive(folder: Path, path: Path) -> None:
         gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0, compresslevel=6) as packed,
         tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive,
     ):
-        for file in sorted(folder.rglob("*")):
+        for file in sorted(path for path in folder.rglob("*") if path.is_file()):
             info = tarfile.TarInfo(file.relative_to(folder.parent).as_posix())
             info.size, info.mode, info.mtime = file.stat().st_size, 0o644, 0
             with file.open("rb") as content:
@@ -92,19 +94,24 @@ def _write(packed: tarfile.TarFile, folder: Path, path: Path, most: int) -> None
     (top,) = tops
     for member in members:
         match = _NAME.fullmatch(member.name)
-        if member.isdir() and member.name.removeprefix("./") in ("", ".", top):
-            continue  # some programs list the folder itself
-        if match is None or match.group(1) != top or member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE):
+        if member.isdir() and (member.name.removeprefix("./") in ("", ".", top) or _is_inside(match, top)):
+            continue  # some programs list folders too
+        if match is None or not _is_inside(match, top) or member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE):
             raise IntegrityError(
                 f"{path} holds {member.name[:80]!r}, which is no file of the package's folder; it is not unpacked"
             )
         file = folder / match.group(2)
         if file.exists():
             raise IntegrityError(f"{path} holds {member.name[:80]!r} twice; it is not unpacked")
+        file.parent.mkdir(exist_ok=True)
         content = packed.extractfile(member)
         assert content is not None  # noqa: S101 (it is a file)
         with content, storage_errors(folder):
             _copy(content, file, member.size)
+
+
+def _is_inside(match: re.Match[str] | None, top: str) -> bool:
+    return match is not None and match.group(1) == top
 
 
 def _copy(content: IO[bytes], file: Path, size: int) -> None:

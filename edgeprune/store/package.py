@@ -32,7 +32,6 @@ _ALWAYS = frozenset(
         "edgeprune.json",
         "goldens.json",
         "lineage.json",
-        "model.onnx",
         "package_files.py",
         "postprocess.py",
         "preprocess.py",
@@ -41,11 +40,24 @@ _ALWAYS = frozenset(
 )
 _READERS = frozenset({"tokenizer.json", "preprocessor_config.json"})
 """One of them is there."""
-_LOADERS = frozenset({"config.json", "special_tokens_map.json", "tokenizer_config.json"})
+_LOADERS = frozenset(
+    {
+        "1_Pooling/config.json",
+        "config.json",
+        "modules.json",
+        "sentence_bert_config.json",
+        "special_tokens_map.json",
+        "tokenizer_config.json",
+    }
+)
 """For loaders of ONNX models; a package that is made for `run.py` alone has none of them."""
+_GRAPHS = frozenset(package_files.GRAPHS)
+"""One of them is there."""
 _LICENCE = re.compile(r"LICENSE[^\x00-\x1f\x7f-\x9f\u2028\u2029/\\:*?\"<>|]*")
 """What every system takes as a file's name."""
-_WEIGHTS = re.compile(r"model\.onnx[\w.]+")
+_WEIGHTS = frozenset(f"{graph}_data" for graph in _GRAPHS)
+"""Above 2 GB, beside the graph."""
+_FOLDERS = frozenset(name.partition("/")[0] for name in _GRAPHS | _LOADERS if "/" in name)
 _SUM_LINE = re.compile(r"([0-9a-f]{64})  (.+)")
 _MOST_DIGESTS_BYTES = 1 << 20
 
@@ -139,7 +151,7 @@ def check_digests(folder: Path, shown: str) -> int:
         IntegrityError: A file is missing, added or changed, or packages have no such file.
     """
     expected = _expected(folder, shown)
-    found = {path.name for path in folder.iterdir()} - {DIGESTS}
+    found = set(_names(folder)) - {DIGESTS}
     for name in sorted(set(expected) | found):
         if name not in found:
             raise IntegrityError(f"{shown}: {_quoted(name)} is missing; unpack the archive again")
@@ -152,7 +164,8 @@ def check_digests(folder: Path, shown: str) -> int:
             raise IntegrityError(
                 f"{shown}: {name} was changed: its SHA-256 is not the one in {DIGESTS}; unpack the archive again"
             )
-    lacking = sorted(_ALWAYS - found) or ([] if found & _READERS else [" or ".join(sorted(_READERS))])
+    either = [" or ".join(sorted(names)) for names in (_READERS, _GRAPHS) if not found & names]
+    lacking = sorted(_ALWAYS - found) + either
     if lacking:
         raise IntegrityError(
             f"{shown}: it has no {lacking[0]}, which every package has; use the edgeprune that made it"
@@ -176,8 +189,17 @@ def _expected(folder: Path, shown: str) -> dict[str, str]:
     return expected
 
 
+def _names(folder: Path) -> Iterator[str]:
+    """Name everything in a package's folder, and what is in the folders that packages have."""
+    for path in folder.iterdir():
+        if path.name in _FOLDERS and path.is_dir() and not path.is_symlink():
+            yield from (f"{path.name}/{inside.name}" for inside in path.iterdir())
+        else:
+            yield path.name
+
+
 def _belongs(name: str) -> bool:
-    return name in _ALWAYS | _READERS | _LOADERS or is_licence(name) or _WEIGHTS.fullmatch(name) is not None
+    return name in _ALWAYS | _READERS | _GRAPHS | _LOADERS | _WEIGHTS or is_licence(name)
 
 
 def _quoted(name: str) -> str:

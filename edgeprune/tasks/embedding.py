@@ -21,18 +21,30 @@ __all__ = ["Embedder", "Embedding"]
 
 
 class Embedder(nn.Module):
-    """Join an encoder and the pooling that makes one vector of the encoder's token states."""
+    """Join an encoder and the pooling that makes one vector of the encoder's token states.
 
-    def __init__(self, encoder: PreTrainedModel, spec: TaskSpec, output_name: str) -> None:
+    Args:
+        encoder: The encoder.
+        spec: Says how states are pooled.
+        output_name: The name of the embeddings.
+        states_names: The names under which the token states are put out too: one, or none.
+    """
+
+    def __init__(
+        self, encoder: PreTrainedModel, spec: TaskSpec, output_name: str, states_names: Sequence[str] = ()
+    ) -> None:
         super().__init__()
         self.encoder = encoder
         self._output_name = output_name
+        self._states_names = states_names
         self._pooling = spec.pooling
         self._normalize = spec.normalize
 
     def forward(self, **inputs: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Turn the model's inputs, [batch, …] each, into embeddings, [batch, hidden]."""
-        return {self._output_name: self.pool(self.encoder(**inputs).last_hidden_state, inputs.get("attention_mask"))}
+        """Turn the model's inputs, [batch, …] each, into embeddings, [batch, hidden], and states, [batch, tokens, hidden]."""
+        states = self.encoder(**inputs).last_hidden_state
+        pooled = self.pool(states, inputs.get("attention_mask"))
+        return dict.fromkeys(self._states_names, states) | {self._output_name: pooled}
 
     def pool(self, states: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
         """Turn states, [batch, tokens, hidden], and a mask, [batch, tokens] (None: images), into [batch, hidden]."""
@@ -82,7 +94,7 @@ class Embedding(Task):
         return self._embedder(model)
 
     def _embedder(self, model: Any) -> Embedder:
-        return Embedder(model, self.spec, self.output_names[0])
+        return Embedder(model, self.spec, self.output_names[0], self.unread_names)
 
     def statistics(self, outputs: Sequence[Array], references: Sequence[Array]) -> Array:
         a, b = np.stack(outputs), np.stack(references)

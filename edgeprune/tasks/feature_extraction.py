@@ -2,6 +2,7 @@
 
 from edgeprune.models.pooling import Pooling, read_pooling
 from edgeprune.models.sentence_settings import read_sentence_settings
+from edgeprune.ondevice.agent import STATES_OUTPUT
 from edgeprune.tasks.embedding import Embedding
 from edgeprune.tasks.source import Source
 from edgeprune.tasks.spec import TaskSpec
@@ -14,6 +15,7 @@ class FeatureExtraction(Texts, Embedding):
     """Embed sentences, with the pooling that the model's folder names."""
 
     output_names = ("sentence_embedding",)
+    unread_names = (STATES_OUTPUT,)
 
     @classmethod
     def resolve(cls, source: Source) -> TaskSpec:

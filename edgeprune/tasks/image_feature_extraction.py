@@ -11,7 +11,7 @@ __all__ = ["ImageFeatureExtraction"]
 class ImageFeatureExtraction(Images, Embedding):
     """Embed images by the state of their first token, which classifiers read."""
 
-    output_names = ("image_embedding",)
+    output_names = ("image_embeds",)
 
     @classmethod
     def resolve(cls, source: Source) -> TaskSpec:

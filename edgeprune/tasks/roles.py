@@ -54,7 +54,9 @@ class Computation(ABC):
 
     spec: TaskSpec
     output_names: ClassVar[tuple[str, ...]]
-    """The names of the exported graph's outputs. Several outputs are stacked along a new last axis."""
+    """The names of the outputs that answers are made of. Several outputs are stacked along a new last axis."""
+    unread_names: ClassVar[tuple[str, ...]] = ()
+    """The names of the exported graph's outputs before those, which only other programs read."""
     max_batch_tokens: ClassVar[int] = 2048
     """The most padded tokens that are predicted at once."""
 
@@ -92,7 +94,7 @@ class Computation(ABC):
         return outputs
 
     def exportable(self, model: PreTrainedModel) -> nn.Module:
-        """Make a module whose only outputs are `output_names`."""
+        """Make a module whose only outputs are `unread_names` and then `output_names`."""
         module: nn.Module = model
         return module
 

@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -321,7 +322,11 @@ def test_sessions_in_parallel_start_at_different_batches(monkeypatch: pytest.Mon
         def __init__(self) -> None:
             self.given: list[int] = []
 
-        def run(self, _outputs: None, feed: int) -> None:
+        def get_outputs(self) -> list[Any]:
+            return [SimpleNamespace(name="logits")]
+
+        def run(self, names: list[str], feed: int) -> None:
+            assert names == ["logits"]
             self.given.append(feed)
 
     sessions: list[Session] = []

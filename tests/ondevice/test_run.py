@@ -190,7 +190,8 @@ def test_a_library_that_is_not_there_is_named(package: Path, tmp_path: Path, lib
 
 
 @pytest.mark.parametrize(
-    "name", ["package_files.py", "preprocess.py", "postprocess.py", "edgeprune.json", "tokenizer.json", "model.onnx"]
+    "name",
+    ["package_files.py", "preprocess.py", "postprocess.py", "edgeprune.json", "tokenizer.json", "onnx/model.onnx"],
 )
 def test_a_file_that_is_not_there_is_named(package: Path, name: str) -> None:
     (package / name).unlink()
@@ -231,8 +232,8 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "a tokenizer that panics": _panic,
     "a tokenizer that is none": lambda package: (package / "tokenizer.json").write_text("{}", encoding="utf-8"),
     "a deep tokenizer": lambda package: (package / "tokenizer.json").write_text("[" * 100_000, encoding="utf-8"),
-    "a model that is none": lambda package: (package / "model.onnx").write_bytes(b"model"),
-    "an empty model": lambda package: (package / "model.onnx").write_bytes(b""),
+    "a model that is none": lambda package: (package / "onnx/model.onnx").write_bytes(b"model"),
+    "an empty model": lambda package: (package / "onnx/model.onnx").write_bytes(b""),
     "no such task": lambda package: edit(package / "edgeprune.json", lambda content: content.update(task="magic")),
     "another task": lambda package: edit(package / "edgeprune.json", lambda content: content.update(task="fill-mask")),
     "an unknown input": lambda package: edit(package / "edgeprune.json", lambda content: content.update(inputs=["x"])),

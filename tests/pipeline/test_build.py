@@ -459,7 +459,7 @@ def test_a_board_gets_its_model_in_ort_format_too(built: Built, tmp_path: Path) 
     assert mobile["max_error"] == 0
     sessions = [
         onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-        for path in (package / "model.onnx", model)
+        for path in (package / "onnx/model.onnx", model)
     ]
     ids = np.array([[1, 7, 9, 2]])
     feed = {value.name: ids if value.name == "input_ids" else ids * 0 + 1 for value in sessions[0].get_inputs()}
@@ -661,7 +661,7 @@ def test_weights_beside_a_graph_go_all_the_way_into_the_package(
     package = Path(done.document["package"]["path"])
     (export,) = (row for row in done.document["stages"] if row["stage"] == "export")
     assert (tmp_path / "store" / "export" / export["key"] / "model.onnx.data").is_file()
-    assert (package / "model.onnx.data").is_file()
+    assert (package / "onnx/model.onnx_data").is_file()
     checked = subprocess.run(
         [sys.executable, package / "run.py", "--check"], capture_output=True, text=True, check=False
     )

@@ -123,7 +123,7 @@ def test_an_embedding_is_the_first_tokens_state(tiny_model_folder: ModelFactory)
         outputs, states = task.forward(model, inputs, hidden=True)
         exported = task.exportable(model)
         assert isinstance(exported, Embedder)
-        torch.testing.assert_close(exported(**inputs)["image_embedding"], outputs)
+        torch.testing.assert_close(exported(**inputs)["image_embeds"], outputs)
         torch.testing.assert_close(model(**inputs).last_hidden_state[:, 0], outputs)
     assert [tuple(state.shape) for state in states] == [(2, 17, 32)] * 3
 

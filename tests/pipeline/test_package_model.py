@@ -127,7 +127,7 @@ def test_what_is_no_package_is_refused(built: Built, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is not a package"):
         edgeprune.load_onnx(tmp_path)
     damaged = Path(shutil.copytree(built.package, tmp_path / "damaged"))
-    (damaged / "model.onnx").write_bytes(b"no graph")
+    (damaged / "onnx/model.onnx").write_bytes(b"no graph")
     with pytest.raises(IntegrityError, match="damaged: the model can't be loaded here"):
         edgeprune.load_onnx(damaged)
 

@@ -10,6 +10,7 @@ import pytest
 
 from edgeprune.base.errors import EdgepruneError, IntegrityError, UsageError
 from edgeprune.store.archive import _copy, archive, unpack
+from edgeprune.store.files import file_records
 
 Change = Callable[[tarfile.TarFile], None]
 
@@ -46,14 +47,13 @@ def complaint(path: Path) -> str:
 def test_what_was_archived_is_unpacked_and_taken_away(tmp_path: Path) -> None:
     folder = tmp_path / "package-0-here"
     folder.mkdir()
-    for name in ("SHA256SUMS", "model.onnx"):
+    (folder / "onnx").mkdir()
+    for name in ("SHA256SUMS", "onnx/model.onnx"):
         (folder / name).write_bytes(name.encode() * 1000)
     archive(folder, tmp_path / "package-0-here.tar.gz")
     with unpack(tmp_path / "package-0-here.tar.gz") as found:
         assert found.name == folder.name
-        assert {path.name: path.read_bytes() for path in found.iterdir()} == {
-            path.name: path.read_bytes() for path in folder.iterdir()
-        }
+        assert file_records(found) == file_records(folder)
     assert not found.exists()
 
 
@@ -63,8 +63,9 @@ def test_what_was_archived_is_unpacked_and_taken_away(tmp_path: Path) -> None:
         member("package-0-here", type=tarfile.DIRTYPE),
         member("./package-0-here/README.md"),
         member(".", type=tarfile.DIRTYPE),
+        member("package-0-here/onnx", type=tarfile.DIRTYPE),
     ],
-    ids=["its folder", "from here", "here"],
+    ids=["its folder", "from here", "here", "a folder in it"],
 )
 def test_what_other_programs_write_of_the_same_folder(tmp_path: Path, change: Change) -> None:
     with unpack(packed(tmp_path / "a.tar.gz", change)) as folder:

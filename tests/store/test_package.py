@@ -11,8 +11,8 @@ from edgeprune.store.files import file_digest
 from edgeprune.store.package import check_digests, is_licence, opened, usable
 
 FILES = (
-    "README.md", "edgeprune.json", "goldens.json", "lineage.json", "model.onnx", "package_files.py", "postprocess.py",
-    "preprocess.py", "run.py", "tokenizer.json",
+    "README.md", "edgeprune.json", "goldens.json", "lineage.json", "onnx/model.onnx", "package_files.py",
+    "postprocess.py", "preprocess.py", "run.py", "tokenizer.json",
 )  # fmt: skip
 
 
@@ -28,6 +28,7 @@ def folder(tmp_path: Path) -> Path:
     made = tmp_path / "package-0-here"
     made.mkdir()
     for name in FILES:
+        (made / name).parent.mkdir(exist_ok=True)
         (made / name).write_text(name, encoding="utf-8")
     resum(made)
     return made
@@ -42,10 +43,26 @@ def complaint(folder: Path) -> str:
 
 def test_a_package_is_what_it_must_be(folder: Path) -> None:
     assert check_digests(folder, "it") == len(FILES)
-    for name in ("LICENSE", "LICENSE.txt", "LICENSE-MODEL (2)", "model.onnx.data"):
+    (folder / "1_Pooling").mkdir()
+    more = (
+        "LICENSE",
+        "LICENSE.txt",
+        "LICENSE-MODEL (2)",
+        "onnx/model.onnx_data",
+        "modules.json",
+        "1_Pooling/config.json",
+    )
+    for name in more:
         (folder / name).write_text("x", encoding="utf-8")
     resum(folder)
-    assert check_digests(folder, "it") == len(FILES) + 4
+    assert check_digests(folder, "it") == len(FILES) + len(more)
+
+
+def test_a_graph_may_have_the_name_that_no_loader_looks_for(folder: Path) -> None:
+    (folder / "onnx/model.onnx").rename(folder / "edgeprune.onnx")
+    (folder / "onnx").rmdir()
+    resum(folder)
+    assert check_digests(folder, "it") == len(FILES)
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -53,20 +70,36 @@ def test_every_file_has_to_be_there_whatever_the_digests_say(folder: Path, name:
     (folder / name).unlink()
     assert f"it: {name} is missing" in complaint(folder)
     resum(folder)
-    lacking = "preprocessor_config.json or tokenizer.json" if name == "tokenizer.json" else name
-    assert f"it: it has no {lacking}, which every package has" in complaint(folder)
+    either = {
+        "tokenizer.json": "preprocessor_config.json or tokenizer.json",
+        "onnx/model.onnx": "edgeprune.onnx or onnx/model.onnx",
+    }
+    assert f"it: it has no {either.get(name, name)}, which every package has" in complaint(folder)
 
 
 @pytest.mark.parametrize("listed", [True, False])
 @pytest.mark.parametrize(
-    "name", ["numpy.py", "run.pyc", ".hidden", "sitecustomize.py", "licence", "model.onnx.py/x", "__pycache__/run.pyc"]
+    "name",
+    [
+        "numpy.py",
+        "run.pyc",
+        ".hidden",
+        "sitecustomize.py",
+        "licence",
+        "model.onnx.py/x",
+        "__pycache__/run.pyc",
+        "model.onnx",
+        "onnx/run.py",
+        "1_Pooling/run.py",
+    ],
 )
 def test_no_other_file_may_be_there_whatever_the_digests_say(folder: Path, name: str, *, listed: bool) -> None:
     (folder / name).parent.mkdir(exist_ok=True)
     (folder / name).write_text("x", encoding="utf-8")
     if listed:
         resum(folder)
-    assert f"it: {Path(name).parts[0]} doesn't belong to the package" in complaint(folder)
+    shown = name if Path(name).parts[0] in ("onnx", "1_Pooling") else Path(name).parts[0]
+    assert f"it: {shown} doesn't belong to the package" in complaint(folder)
 
 
 def test_a_name_of_two_lines_is_refused(folder: Path) -> None:
@@ -93,7 +126,7 @@ def test_a_folder_in_a_files_place_is_refused(folder: Path) -> None:
     assert "run.py is not a file of its own" in complaint(folder)
 
 
-@pytest.mark.parametrize("name", ["run.py", "model.onnx", "SHA256SUMS"])
+@pytest.mark.parametrize("name", ["run.py", "onnx/model.onnx", "onnx", "SHA256SUMS"])
 def test_a_link_is_refused_wherever_it_leads(folder: Path, tmp_path: Path, name: str) -> None:
     shutil.move(folder / name, tmp_path / "elsewhere")
     (folder / name).symlink_to(tmp_path / "elsewhere")

@@ -7,6 +7,7 @@ from edgeprune.graph.rewrites.base import Rewrite
 from edgeprune.graph.rewrites.fused_attention import FusedAttention, StandardAttention
 from edgeprune.graph.rewrites.narrow_reads import NarrowReads
 from edgeprune.graph.rewrites.packed_projections import PackedProjections
+from edgeprune.graph.rewrites.pooled_only import PooledOnly
 from edgeprune.graph.rewrites.right_padding import RightPadding
 from edgeprune.graph.rewrites.unpadded import Unpadded
 from edgeprune.profiles.variant import RewriteName
@@ -14,6 +15,7 @@ from edgeprune.profiles.variant import RewriteName
 __all__ = ["REWRITES"]
 
 REWRITES: dict[RewriteName, Rewrite] = {
+    "pooled-only": PooledOnly(),
     "narrow-reads": NarrowReads(),
     "unpadded": Unpadded(),
     "packed-projections": PackedProjections(),

@@ -25,7 +25,7 @@ class Export(Stage):
     """
 
     name = "export"
-    version = 6
+    version = 7
     libraries = ("torch", "transformers", "onnx", "onnxscript", "onnx-ir", "onnxruntime")
     roles = ("dense", "checkpoint")
     produces = ("model.onnx", "reader", "outputs.safetensors", "references.safetensors")
@@ -59,7 +59,7 @@ class Export(Stage):
             path,
             opset=self._config.opset,
             longest_sequence=longest_text(model.config),
-            output_names=task.output_names,
+            output_names=(*task.unread_names, *task.output_names),
         )
         references = reference_outputs(model, task, selection, reader, longest=longest_text(model.config))
         (work.folder / "reader").mkdir()

@@ -4,10 +4,12 @@ They need onnxruntime, numpy, and tokenizers or Pillow. The stage writes `<name>
 They hold only what the inputs determine: no times, hosts or paths. So the same inputs give the same bytes. Before the
 archive is made, the package answers rows of the test split (`package_guard.py`):
 
-    model.onnx edgeprune.json                  the model, and what is needed to use it
+    onnx/model.onnx | edgeprune.onnx           the model
+    edgeprune.json                             what is needed to use it
     tokenizer.json | preprocessor_config.json  how texts or images are read
     run.py preprocess.py postprocess.py        texts or images in, answers out
     package_files.py                           reads edgeprune.json and goldens.json for run.py
+    config.json modules.json …                 what other programs look for beside the model (`package_loaders.py`)
     goldens.json                               inputs and outputs that `edgeprune verify` and `run.py --check` replay
     lineage.json                               every ancestor's key and digests
     README.md LICENSE…                         model card; the model's licence if it has one
@@ -33,7 +35,7 @@ from edgeprune.profiles.pipeline import PackageConfig
 from edgeprune.profiles.precision import tolerance_elsewhere
 from edgeprune.profiles.session_options import SessionOptions
 from edgeprune.profiles.target import Runtime
-from edgeprune.profiles.variant import Variant, read_variant
+from edgeprune.profiles.variant import Layout, Variant, read_variant
 from edgeprune.store.archive import archive
 from edgeprune.store.files import file_records, total_bytes
 from edgeprune.store.package import DIGESTS
@@ -48,6 +50,7 @@ __all__ = ["Package", "PackageName", "package_folder"]
 _ASSETS = Path(__file__).parents[2] / "ondevice"
 _READER_FILES = ("tokenizer.json", "preprocessor_config.json")
 _CODE = ("run.py", "package_files.py")
+_GRAPHS: dict[Layout, str] = dict(zip(("portable", "bare"), package_files.GRAPHS, strict=True))
 
 
 class PackageName(Frozen):
@@ -75,7 +78,7 @@ class Package(Stage):
     """
 
     name = "package"
-    version = 12
+    version = 13
     libraries = ("onnxruntime", "tokenizers", "numpy", "huggingface-hub", "jinja2")
     roles = ("dense", "model")
 
@@ -107,6 +110,7 @@ class Package(Stage):
 
     def run(self, work: Work) -> StageMetrics:
         from edgeprune.graph.requirements import oldest_runtime
+        from edgeprune.graph.serialization import copy_graph
         from edgeprune.models.oldest_tokenizers import oldest_tokenizers
         from edgeprune.ondevice.run import Model
         from edgeprune.tasks.prepared import OUTPUTS, load_outputs, open_prepared
@@ -119,8 +123,9 @@ class Package(Stage):
         task = prepared.task
         folder = work.folder / self._name.folder
         folder.mkdir()
-        for path in sorted(work.parents["model"].path.glob("model.onnx*")):
-            shutil.copyfile(path, folder / path.name)
+        graph = folder / _GRAPHS[self._config.layout]
+        graph.parent.mkdir(exist_ok=True)
+        weights_beside = copy_graph(work.parents["model"].file("model.onnx"), graph)
         for name in _READER_FILES:
             if (reader / name).is_file():
                 shutil.copyfile(reader / name, folder / name)
@@ -133,7 +138,7 @@ class Package(Stage):
             shutil.copyfile(path, folder / path.name)
         tokenizer = folder / "tokenizer.json"
         oldest = {
-            "onnxruntime": oldest_runtime(folder / "model.onnx"),
+            "onnxruntime": oldest_runtime(graph),
             "tokenizers": oldest_tokenizers(tokenizer) if tokenizer.is_file() else None,
         }
         description = self._description(work, prepared, variant, session, oldest)
@@ -144,8 +149,8 @@ class Package(Stage):
                 folder,
                 checkpoint=next(path for path in checkpoints if path.is_dir()),
                 reader=reader,
-                inputs=description["inputs"],
-                max_length=task.spec.max_length,
+                spec=task.spec,
+                weights_beside=weights_beside,
             )
         _write_json(folder / "lineage.json", self._lineage(work))
         card = model_card(
@@ -206,6 +211,7 @@ class Package(Stage):
             "task": spec.task,
             "problem_type": spec.problem_type,
             "labels": list(spec.labels),
+            "graph": _GRAPHS[self._config.layout],
             "inputs": [name for name in spec.inputs if not (unpadded and name == "attention_mask")],
             "outputs": list(prepared.task.output_names),
             **prepared.task.reading(prepared.reader),

@@ -1,16 +1,19 @@
 """Write what loaders of ONNX models look for beside a graph: the model's config and the tokenizer's settings.
 
-optimum-onnx and transformers.js open a folder by its config.json, and read the tokenizer of the same folder. They know nothing
-of edgeprune's own `edgeprune.json`.
+optimum-onnx and transformers.js open a folder by its config.json, and read the tokenizer of the same folder. For a sentence
+embedding, sentence-transformers opens it by modules.json, and text-embeddings-inference reads how states are pooled from
+1_Pooling. They know nothing of edgeprune's own `edgeprune.json`.
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import JsonValue
 
 from edgeprune.models.record import PruningRecord, read_pruning
+from edgeprune.tasks.spec import TaskSpec
 
 __all__ = ["write_loader_files"]
 
@@ -24,25 +27,35 @@ _LAYER_KEYS = ("num_hidden_layers", "n_layers")
 _GROUPS = "num_hidden_groups"
 """In the config of a family whose layers share their weights. Its number of layers is how often a text goes through them."""
 _FFN_KEYS = ("intermediate_size", "hidden_dim")
+_GENERAL_KEYS = {"hidden_size": "dim", "num_hidden_layers": "n_layers"}
+"""Keys of most families, and DistilBERT's words for them. text-embeddings-inference reads the first ones only."""
 
 
-def write_loader_files(
-    folder: Path, *, checkpoint: Path, reader: Path, inputs: list[str], max_length: int | None
-) -> None:
-    """Write config.json and, for texts, tokenizer_config.json and special_tokens_map.json.
+def write_loader_files(folder: Path, *, checkpoint: Path, reader: Path, spec: TaskSpec, weights_beside: bool) -> None:
+    """Write config.json, for texts the tokenizer's settings, and for sentence embeddings how they are pooled.
 
     Args:
         folder: The package's folder.
         checkpoint: The checkpoint that the graph was exported from.
         reader: The folder with the tokenizer's files.
-        inputs: The names of the graph's inputs.
-        max_length: The number of tokens that a text is cut to; None for images.
+        spec: The task.
+        weights_beside: Whether the weights are in a file beside the graph.
     """
     config = _read(checkpoint / "config.json")
     record = read_pruning(checkpoint)
-    _write(folder / "config.json", config if record is None else config | _shape(config, record))
-    if max_length is None:
-        return
+    if record is not None:
+        config |= _shape(config, record)
+    config |= {name: config[other] for name, other in _GENERAL_KEYS.items() if other in config}
+    # Without it, a page would look for onnx/model_quantized.onnx. `fp32` stands for a name without a suffix.
+    config["transformers.js_config"] = {"dtype": "fp32", "use_external_data_format": weights_beside}
+    _write(folder / "config.json", config)
+    if spec.max_length is not None:
+        _write_tokenizer_settings(folder, reader, spec.inputs, spec.max_length)
+        if spec.pooling is not None:
+            _write_modules(folder, spec, width=config["hidden_size"])
+
+
+def _write_tokenizer_settings(folder: Path, reader: Path, inputs: Sequence[str], max_length: int) -> None:
     settings = {
         name: value
         for name, value in _read(reader / "tokenizer_config.json").items()
@@ -52,9 +65,35 @@ def write_loader_files(
         settings["tokenizer_class"] = _GENERAL_CLASSES[-1]
     if isinstance(more := settings.pop("extra_special_tokens", None), list):  # transformers 4 takes a mapping here
         settings["additional_special_tokens"] = more
-    settings |= {"model_input_names": inputs, "model_max_length": max_length, "padding_side": "right"}
+    settings |= {"model_input_names": list(inputs), "model_max_length": max_length, "padding_side": "right"}
     _write(folder / "tokenizer_config.json", settings)
     _write(folder / "special_tokens_map.json", {name: settings[name] for name in _SPECIAL if settings.get(name)})
+
+
+def _write_modules(folder: Path, spec: TaskSpec, *, width: int) -> None:
+    """Write sentence-transformers' files. It takes their form of before version 6, too; others know no other."""
+    modules = ["Transformer", "Pooling", *(["Normalize"] if spec.normalize else [])]
+    paths = ["", "1_Pooling", "2_Normalize"]
+    _write(
+        folder / "modules.json",
+        [
+            {"idx": number, "name": str(number), "path": path, "type": f"sentence_transformers.models.{name}"}
+            for number, (name, path) in enumerate(zip(modules, paths, strict=False))
+        ],
+    )
+    # The tokenizer lowers the case itself, where texts are read so.
+    _write(folder / "sentence_bert_config.json", {"max_seq_length": spec.max_length, "do_lower_case": False})
+    (folder / "1_Pooling").mkdir()
+    _write(
+        folder / "1_Pooling" / "config.json",
+        {
+            "word_embedding_dimension": width,
+            "pooling_mode_cls_token": spec.pooling == "cls",
+            "pooling_mode_mean_tokens": spec.pooling == "mean",
+            "pooling_mode_max_tokens": False,
+            "pooling_mode_mean_sqrt_len_tokens": False,
+        },
+    )
 
 
 def _shape(config: dict[str, Any], record: PruningRecord) -> dict[str, JsonValue]:
@@ -80,5 +119,5 @@ def _read(path: Path) -> dict[str, Any]:
     return {name: value for name, value in found.items() if name not in _OF_THIS_MACHINE}
 
 
-def _write(path: Path, content: dict[str, Any]) -> None:
+def _write(path: Path, content: Any) -> None:
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")

@@ -22,8 +22,8 @@ from edgeprune.store.files import file_digest
 from tests.support.e2e import Built, Ran, call, target_text
 
 FILES = [
-    "README.md", "SHA256SUMS", "config.json", "edgeprune.json", "goldens.json", "lineage.json", "model.onnx", "package_files.py",
-    "postprocess.py", "preprocess.py", "run.py", "special_tokens_map.json", "tokenizer.json", "tokenizer_config.json",
+    "README.md", "SHA256SUMS", "config.json", "edgeprune.json", "goldens.json", "lineage.json", "onnx/model.onnx",
+    "package_files.py", "postprocess.py", "preprocess.py", "run.py", "special_tokens_map.json", "tokenizer.json", "tokenizer_config.json",
 ]  # fmt: skip
 
 
@@ -33,10 +33,13 @@ def package(built: Built, tmp_path: Path) -> Path:
     return Path(shutil.copytree(built.package, tmp_path / built.package.name))
 
 
+def files_of(package: Path) -> list[str]:
+    return sorted(path.relative_to(package).as_posix() for path in package.rglob("*") if path.is_file())
+
+
 def resum(package: Path) -> None:
     """Write SHA256SUMS as someone would who changed a file and wants it to look right."""
-    names = sorted(path.name for path in package.iterdir() if path.name != "SHA256SUMS")
-    lines = [f"{file_digest(package / name)}  {name}\n" for name in names]
+    lines = [f"{file_digest(package / name)}  {name}\n" for name in files_of(package) if name != "SHA256SUMS"]
     (package / "SHA256SUMS").write_text("".join(lines), encoding="utf-8")
 
 
@@ -68,7 +71,7 @@ def refused(done: Ran, code: int, *words: str) -> None:
 
 
 def test_a_package_holds_what_it_says_and_nothing_else(built: Built) -> None:
-    assert sorted(path.name for path in built.package.iterdir()) == FILES
+    assert files_of(built.package) == FILES
     sums = dict(
         reversed(line.split("  ", 1))
         for line in (built.package / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
@@ -89,7 +92,7 @@ def test_lineage_names_every_ancestor_and_its_files(built: Built) -> None:
         assert stage["files"], stage["id"]
         for name, digest in stage["files"].items():
             assert file_digest(folder / name) == digest
-    assert found["quantize-1"]["files"]["model.onnx"] == file_digest(built.package / "model.onnx")
+    assert found["quantize-1"]["files"]["model.onnx"] == file_digest(built.package / "onnx/model.onnx")
 
 
 def test_nothing_tells_the_time_the_host_or_a_path(built: Built) -> None:
@@ -106,7 +109,7 @@ def test_nothing_tells_the_time_the_host_or_a_path(built: Built) -> None:
         str(Path(__file__).parents[2]),
         *started,
     }
-    for path in built.package.iterdir():
+    for path in (built.package / name for name in FILES):
         content = path.read_bytes()
         assert not [secret for secret in secrets if secret.encode() in content], path.name
 
@@ -155,10 +158,10 @@ def test_verify_passes_what_was_made(built: Built, kind: str) -> None:
 
 
 def test_verify_needs_no_write_access_and_leaves_nothing(package: Path) -> None:
-    for path in [*package.iterdir(), package]:
+    for path in [*package.rglob("*"), package]:
         path.chmod(path.stat().st_mode & ~(stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH))
     assert call("verify", package).code == 0
-    assert sorted(path.name for path in package.iterdir()) == FILES
+    assert files_of(package) == FILES
     package.chmod(0o755)
 
 
@@ -187,7 +190,7 @@ def test_a_byte_that_is_no_text_among_the_digests(package: Path) -> None:
     refused(call("verify", package), 5, package.name)
 
 
-@pytest.mark.parametrize("name", ["model.onnx", "LICENSE", "run.py"])
+@pytest.mark.parametrize("name", ["onnx/model.onnx", "LICENSE", "run.py"])
 def test_a_missing_or_an_extra_file(package: Path, name: str) -> None:
     if name in FILES:
         (package / name).unlink()
@@ -230,8 +233,8 @@ def test_what_is_no_package(tmp_path: Path) -> None:
 
 
 def test_a_changed_weight_behind_right_digests_is_seen_by_the_goldens(package: Path) -> None:
-    perturb(package / "model.onnx", 1e-3)
-    refused(call("verify", package), 5, "model.onnx was changed")
+    perturb(package / "onnx/model.onnx", 1e-3)
+    refused(call("verify", package), 5, "onnx/model.onnx was changed")
     resum(package)
     refused(call("verify", package), 5, "the outputs for", "on this instruction set they should be equal")
 
@@ -254,7 +257,7 @@ def test_on_another_instruction_set_the_precisions_tolerance_and_equal_answers(p
     done = call("verify", package, "--json")
     assert done.code == 0, done.err
     assert (done.document["exact"], done.document["max_error"]) == (False, 0.0)
-    perturb(package / "model.onnx", 1e-3)
+    perturb(package / "onnx/model.onnx", 1e-3)
     resum(package)
     done = call("verify", package, "--json")
     assert done.code == 0, done.err
@@ -270,11 +273,11 @@ def test_on_another_instruction_set_the_precisions_tolerance_and_equal_answers(p
 
 
 @pytest.mark.parametrize("name", ["goldens.json", "edgeprune.json"])
-@pytest.mark.parametrize("version", [2, 4])
+@pytest.mark.parametrize("version", [3, 5])
 def test_a_package_of_another_schema(package: Path, name: str, version: int) -> None:
     edit_json(package / name, lambda record: record.update(schema_version=version))
     resum(package)
-    refused(call("verify", package), 2, f"{name} has schema_version {version}, but this edgeprune reads 3")
+    refused(call("verify", package), 2, f"{name} has schema_version {version}, but this edgeprune reads 4")
 
 
 # run.py, where there is nothing but onnxruntime, tokenizers and numpy

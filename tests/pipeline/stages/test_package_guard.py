@@ -17,6 +17,7 @@ from edgeprune.models.text_reader import TextReader
 from edgeprune.ondevice.run import Model
 from edgeprune.pipeline.stages.package_guard import require_same_answers
 from edgeprune.profiles.session_options import SessionOptions
+from edgeprune.store.files import FileRecord, file_records
 from edgeprune.tasks.prepared import OUTPUTS, Prepared, load_outputs, open_prepared
 from edgeprune.tasks.registry import COLUMNS, task_for
 from edgeprune.tasks.spec import TaskSpec
@@ -45,7 +46,7 @@ def outputs(built: Built) -> list[Array]:
 
 def outputs_of(package: Path, prepared: Prepared) -> list[Array]:
     session = SessionOptions.model_validate(json.loads((package / "edgeprune.json").read_text())["session"])
-    graph = onnx_session(package / "model.onnx", session)
+    graph = onnx_session(package / "onnx/model.onnx", session)
     return predict_onnx(graph, prepared.task, prepared.test.examples, prepared.reader)
 
 
@@ -57,8 +58,8 @@ def asked(prepared: Prepared, contents: list[str]) -> Prepared:
 
 
 def test_a_sound_package_is_left_as_it_was(package: Path, prepared: Prepared, outputs: list[Array]) -> None:
-    def files() -> dict[str, bytes]:
-        return {path.name: path.read_bytes() for path in package.iterdir()}
+    def files() -> tuple[FileRecord, ...]:
+        return file_records(package)
 
     before = files()
     require_same_answers(package, prepared, outputs)

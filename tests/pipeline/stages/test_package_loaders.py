@@ -2,12 +2,15 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
+from edgeprune.models.pooling import Pooling, read_pooling
 from edgeprune.models.record import LayerRecord, PruningRecord
+from edgeprune.models.sentence_settings import read_sentence_settings
 from edgeprune.pipeline.stages.package_loaders import write_loader_files
+from edgeprune.tasks.spec import TaskSpec
 from tests.support.e2e import Built, call
 
 CONFIG = {
@@ -28,6 +31,9 @@ def written(
     vocabulary: int | None = None,
     config: dict[str, Any] = CONFIG,
     max_length: int | None = 16,
+    pooling: Literal["mean", "cls"] | None = None,
+    normalize: bool = False,
+    weights_beside: bool = False,
 ) -> dict[str, Any]:
     """The files' content by name; `layers` has the heads and neurons of each layer that is left, None: it is dense."""
     checkpoint, package = folder / "checkpoint", folder / "package"
@@ -46,13 +52,41 @@ def written(
             vocabulary=None if vocabulary is None else tuple(range(vocabulary)),
         )
         (checkpoint / "pruning.json").write_text(record.model_dump_json(), encoding="utf-8")
-    inputs = ["input_ids", "attention_mask"]
-    write_loader_files(package, checkpoint=checkpoint, reader=checkpoint, inputs=inputs, max_length=max_length)
-    return {path.name: json.loads(path.read_text(encoding="utf-8")) for path in package.iterdir()}
+    spec = TaskSpec(
+        task="feature-extraction" if pooling else "text-classification", inputs=("input_ids", "attention_mask"),
+        max_length=max_length, pooling=pooling, normalize=normalize,
+    )  # fmt: skip
+    write_loader_files(package, checkpoint=checkpoint, reader=checkpoint, spec=spec, weights_beside=weights_beside)
+    files = [path for path in package.rglob("*") if path.is_file()]
+    return {path.relative_to(package).as_posix(): json.loads(path.read_text(encoding="utf-8")) for path in files}
 
 
 def test_a_dense_model_keeps_its_config_without_this_machines_paths(tmp_path: Path) -> None:
-    assert written(tmp_path)["config.json"] == {key: CONFIG[key] for key in CONFIG if key != "_name_or_path"}
+    added = {"transformers.js_config": {"dtype": "fp32", "use_external_data_format": False}}
+    kept = {key: CONFIG[key] for key in CONFIG if key != "_name_or_path"}
+    assert written(tmp_path)["config.json"] == {**kept, **added}
+
+
+def test_transformers_js_is_told_of_weights_beside_the_graph(tmp_path: Path) -> None:
+    found = written(tmp_path, weights_beside=True)["config.json"]["transformers.js_config"]
+    assert found == {"dtype": "fp32", "use_external_data_format": True}
+
+
+def test_sizes_have_the_names_of_most_families_too(tmp_path: Path) -> None:
+    config = {"model_type": "distilbert", "dim": 32, "n_layers": 3}
+    found = written(tmp_path, [(2, 96), (1, 96)], config=config)["config.json"]
+    assert (found["n_layers"], found["num_hidden_layers"], found["dim"], found["hidden_size"]) == (2, 2, 32, 32)
+
+
+@pytest.mark.parametrize(("pooling", "normalize"), [("mean", True), ("cls", False)])
+def test_sentence_embeddings_say_how_states_are_pooled(
+    tmp_path: Path, pooling: Literal["mean", "cls"], *, normalize: bool
+) -> None:
+    written(tmp_path, config={**CONFIG, "hidden_size": 32}, pooling=pooling, normalize=normalize)
+    package = tmp_path / "package"
+    assert read_pooling(package) == Pooling(pooling, normalize)
+    settings = read_sentence_settings(package)
+    assert (settings.max_length, settings.lowercase) == (16, False)
 
 
 def test_sizes_that_the_family_can_say_are_the_pruned_models(tmp_path: Path) -> None:
@@ -93,7 +127,8 @@ def test_a_bare_package_has_none_of_it(built: Built, tmp_path: Path) -> None:
     )
     assert done.code == 0, done.err
     package = Path(done.document["package"]["path"])
-    assert not {path.name for path in package.iterdir()} & {"config.json", "tokenizer_config.json"}
+    assert not {path.name for path in package.iterdir()} & {"config.json", "tokenizer_config.json", "onnx"}
+    assert (package / "edgeprune.onnx").is_file()
     assert (package / "edgeprune.json").read_text(encoding="utf-8").count("right-padding") == 0
     assert call("verify", package).code == 0
 

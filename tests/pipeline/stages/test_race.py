@@ -105,8 +105,8 @@ def test_every_graph_of_a_portable_package_checks_its_mask(built: Built, tmp_pat
     [
         ("portable", "CPUExecutionProvider", 1, RewriteRules(required=("right-padding",), unpadded=False)),
         ("portable", "CUDAExecutionProvider", 1, RewriteRules(required=(), unpadded=False)),
-        ("bare", "CPUExecutionProvider", 1, RewriteRules(required=(), unpadded=True)),
-        ("bare", "CPUExecutionProvider", 4, RewriteRules(required=(), unpadded=False)),
+        ("bare", "CPUExecutionProvider", 1, RewriteRules(required=("pooled-only",), unpadded=True)),
+        ("bare", "CPUExecutionProvider", 4, RewriteRules(required=("pooled-only",), unpadded=False)),
     ],
 )
 def test_what_a_layout_asks_of_graphs(layout: Layout, provider: str, batch_size: int, rules: RewriteRules) -> None:
