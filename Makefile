@@ -40,10 +40,11 @@ $(ARM_ROOT): constraints.txt | $(VENV)/.demo
 	rm -rf $@ && mv $@.new/tree $@ && rm -rf $@.new && touch $@
 
 # Programs that open packages, in environments of their own, and what they answer.
-consumers: $(VENV)/.dev .consumers/optimum-onnx .consumers/transformers-js
+consumers: $(VENV)/.dev .consumers/python .consumers/fastembed .consumers/transformers-js .consumers/onnxruntime-headers
 	$(BIN)/pytest tests/consumers
 
-.consumers/optimum-onnx: benchmarks/peers/requirements/optimum.txt
+.consumers/python: benchmarks/peers/requirements/optimum.txt
+.consumers/python .consumers/fastembed: .consumers/%: tests/consumers/requirements/%.txt
 	rm -rf $@ && $(PYTHON) -m venv $@
 	$@/bin/pip install -q -r $<
 	touch $@
@@ -53,6 +54,13 @@ consumers: $(VENV)/.dev .consumers/optimum-onnx .consumers/transformers-js
 	rm -rf $@ && mkdir -p $@ && cp tests/consumers/transformers-js/*.json $@
 	cd $@ && npm ci --ignore-scripts --no-audit --no-fund
 	touch $@
+
+# The headers are those of ONNX Runtime's framework for iOS, which a package for Unity brings along; the rest isn't kept.
+.consumers/onnxruntime-headers: tests/consumers/onnxruntime-headers/package-lock.json
+	rm -rf $@ $@.new && mkdir -p $@.new && cp tests/consumers/onnxruntime-headers/*.json $@.new
+	cd $@.new && npm ci --ignore-scripts --no-audit --no-fund
+	mv $@.new/node_modules/*/Plugins/iOS~/onnxruntime.xcframework/ios-arm64/onnxruntime.framework/Headers $@
+	rm -rf $@.new && touch $@
 
 test: $(VENV)/.dev
 	$(BIN)/pytest -n 2 --dist worksteal

@@ -1,27 +1,34 @@
-// Answer texts with transformers.js: CLASS FOLDER, and a JSON list of texts or pairs on standard input.
+// Answer texts or images with transformers.js: CLASS FOLDER, and a JSON list of inputs on standard input.
 //
-// It prints JSON: `alone` has each text's output when it is asked alone, `lists` when it is asked in padded lists of 8, and
-// `left` what is said when a list is padded on the left.
+// It prints JSON: `alone` has each input's output when it is asked alone, `lists` when it is asked in padded lists of 8, and
+// `left` what is said when a list of texts is padded on the left.
 
 import fs from 'node:fs';
 import path from 'node:path';
 import * as transformers from '@huggingface/transformers';
 
 const [name, folder] = process.argv.slice(2);
-const texts = JSON.parse(fs.readFileSync(0, 'utf8'));
+const contents = JSON.parse(fs.readFileSync(0, 'utf8'));
 transformers.env.allowRemoteModels = false;
 transformers.env.localModelPath = path.dirname(folder);
-const options = { subfolder: '', model_file_name: 'model', dtype: 'fp32', device: 'cpu' };
 const id = path.basename(folder);
-const tokenizer = await transformers.AutoTokenizer.from_pretrained(id);
-const model = await transformers[name].from_pretrained(id, options);
+const images = fs.existsSync(path.join(folder, 'preprocessor_config.json'));
+const read = await transformers[images ? 'AutoProcessor' : 'AutoTokenizer'].from_pretrained(id);
+const model = await transformers[name].from_pretrained(id, { device: 'cpu' });
 
-// Each text's outputs; of a token's outputs, those that aren't padding's.
+// Each input's outputs; of a token's outputs, those that aren't padding's; of features, the mean of the tokens.
 async function outputs(some) {
+  if (images) {
+    const found = await model(await read(await Promise.all(some.map((one) => transformers.RawImage.read(one)))));
+    return (found.logits ?? found.image_embeds).tolist();
+  }
   const pairs = Array.isArray(some[0]);
   const first = pairs ? some.map(([one]) => one) : some;
-  const inputs = tokenizer(first, { text_pair: pairs ? some.map(([, other]) => other) : null, padding: true, truncation: true });
+  const inputs = read(first, { text_pair: pairs ? some.map(([, other]) => other) : null, padding: true, truncation: true });
   const found = await model(inputs);
+  if (found.last_hidden_state) {
+    return transformers.mean_pooling(found.last_hidden_state, inputs.attention_mask).normalize(2, -1).tolist();
+  }
   const lengths = inputs.attention_mask.tolist().map((row) => row.filter(Boolean).length);
   if (found.start_logits) {
     const [start, end] = [found.start_logits.tolist(), found.end_logits.tolist()];
@@ -32,8 +39,11 @@ async function outputs(some) {
 }
 
 const alone = [], lists = [];
-for (const text of texts) alone.push(...(await outputs([text])));
-for (let place = 0; place < texts.length; place += 8) lists.push(...(await outputs(texts.slice(place, place + 8))));
-tokenizer.padding_side = 'left';
-const left = await outputs(texts.slice(0, 8)).then(() => 'answered', String);
+for (const content of contents) alone.push(...(await outputs([content])));
+for (let place = 0; place < contents.length; place += 8) lists.push(...(await outputs(contents.slice(place, place + 8))));
+let left = null;
+if (!images) {
+  read.padding_side = 'left';
+  left = await outputs(contents.slice(0, 8)).then(() => 'answered', String);
+}
 fs.writeSync(1, JSON.stringify({ alone, lists, left }));

@@ -1,6 +1,7 @@
 """The packages that other programs open, each built once, and what the programs' answers have to be."""
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -12,45 +13,44 @@ import pytest
 
 import edgeprune
 from edgeprune.tasks.registry import TaskName
-from tests.conftest import ModelFactory
-from tests.support.e2e import PIPELINE, call, target_text, task_rows, write_rows
+from tests.conftest import IMAGE_TASKS, ModelFactory
+from tests.consumers.cases import Case
+from tests.support.e2e import PIPELINE, call, image_rows, target_text, task_rows, write_rows
 
-
-@dataclass(frozen=True)
-class Case:
-    """A package that is built: with half of a tiny model's heads and neurons."""
-
-    task: TaskName
-    family: str
-    precision: str = "fp32"
-    labels: str = "single"
+CONSUMERS = Path(__file__).parents[2] / ".consumers"
+"""Where `make consumers` installs the programs."""
 
 
 @dataclass(frozen=True)
 class Packaged:
     """A package, and inputs of several lengths."""
 
+    case: Case
     folder: Path
     contents: Sequence[Any]
-    """100 that are not cut."""
+    """100 that are not cut; of images, their paths."""
     cut: Sequence[Any]
-    """A few that are longer than the model takes."""
+    """A few that are longer than the model takes; none of images."""
+
+    def outputs(self, contents: Sequence[Any]) -> list[Any]:
+        """What `run.py` computes for each of them."""
+        images = self.case.task in IMAGE_TASKS
+        given = [Path(one) if images else tuple(one) if isinstance(one, list) else one for one in contents]
+        return edgeprune.load_onnx(self.folder).outputs(given)
 
     def expect(self, answered: str, contents: Sequence[Any]) -> None:
         """Compare with what `run.py` answers: `alone` has each row's outputs, `lists` in padded lists, `left` the error."""
-        found = json.loads(answered)
-        model = edgeprune.load_onnx(self.folder)
-        expected = model.outputs([tuple(text) if isinstance(text, list) else text for text in contents])
+        found, expected = json.loads(answered), self.outputs(contents)
         for ours, alone in zip(expected, found["alone"], strict=True):
             np.testing.assert_allclose(alone, ours, atol=1e-5)
-        if "int8" in (self.folder / "README.md").read_text(encoding="utf-8").partition("\n## ")[0]:
-            # A dynamic scale is the whole list's.
+        if self.case.precision == "int8-dynamic":  # a scale is the whole list's
             same = [np.argmax(ours) == np.argmax(one) for ours, one in zip(expected, found["lists"], strict=True)]
             assert sum(same) >= 99
         else:
             for ours, one in zip(expected, found["lists"], strict=True):
                 np.testing.assert_allclose(one, ours, atol=1e-4)
-        assert "attention_mask_must_be_ones_then_zeros" in found["left"]
+        if self.case.task not in IMAGE_TASKS:
+            assert "attention_mask_must_be_ones_then_zeros" in found["left"]
 
 
 def contents_of(task: TaskName, rows: int, times: int) -> list[Any]:
@@ -65,23 +65,43 @@ def contents_of(task: TaskName, rows: int, times: int) -> list[Any]:
     return found
 
 
+def write_pooling(folder: Path, pooling: str) -> None:
+    """Make a checkpoint's folder one of sentence-transformers 5."""
+    kinds = ["Transformer", "Pooling", *(["Normalize"] if pooling == "mean" else [])]
+    modules = [
+        {"idx": number, "name": str(number), "path": path, "type": f"sentence_transformers.models.{kind}"}
+        for number, (kind, path) in enumerate(zip(kinds, ("", "1_Pooling", "2_Normalize"), strict=False))
+    ]
+    (folder / "modules.json").write_text(json.dumps(modules), encoding="utf-8")
+    (folder / "1_Pooling").mkdir()
+    config = {"pooling_mode_cls_token": pooling == "cls", "pooling_mode_mean_tokens": pooling == "mean"}
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps(config), encoding="utf-8")
+
+
 @pytest.fixture(scope="session")
 def packaged(tiny_model_folder: ModelFactory, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Case], Packaged]:
     @cache
     def make(case: Case) -> Packaged:
         place = tmp_path_factory.mktemp(case.family)
-        pipeline = PIPELINE.replace("max_length: 16", "max_length: 48")
+        images = case.task in IMAGE_TASKS
+        model = Path(shutil.copytree(tiny_model_folder(case.family, "Model"), place / "model"))
+        if case.task == "feature-extraction":
+            write_pooling(model, case.pooling)
+        pipeline = PIPELINE.replace(", max_length: 16", "" if images else ", max_length: 48")
         (place / "tiny.yaml").write_text(pipeline, encoding="utf-8")
         target = target_text("here", precision={"mode": case.precision}, runner=None)
         (place / "here.yaml").write_text(target, encoding="utf-8")
-        rows = task_rows(case.task, kind=case.labels)
+        rows = image_rows(place) if images else task_rows(case.task, kind=case.labels)
         done = call(
-            "build", tiny_model_folder(case.family, "Model"), "--task", case.task, "--offline", "--name", "tiny",
+            "build", model, "--task", case.task, "--offline", "--name", "tiny",
             "--data", write_rows(place / "data.jsonl", rows), "--pipeline", place / "tiny.yaml",
             "--target", place / "here.yaml", "--store", place / "store", "--output", place / "dist",
         )  # fmt: skip
         assert done.code == 0, done.err
-        contents, cut = contents_of(case.task, 100, 1), contents_of(case.task, 4, 12)
-        return Packaged(place / "dist" / "tiny-0-here", contents, cut)
+        folder = place / "dist" / "tiny-0-here"
+        if images:
+            asked = [str(place / "asked" / row["image"]) for row in image_rows(place / "asked", 100, seed=5)]
+            return Packaged(case, folder, asked, [])
+        return Packaged(case, folder, contents_of(case.task, 100, 1), contents_of(case.task, 4, 12))
 
     return make
