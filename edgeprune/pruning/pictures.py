@@ -8,7 +8,6 @@ import html
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from string import Template
@@ -18,7 +17,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from edgeprune.base.errors import UsageError
+from edgeprune.base.extras import from_extra
 from edgeprune.models.architectures import depth_of
 from edgeprune.models.record import PruningRecord
 from edgeprune.models.text_reader import TextReader
@@ -105,7 +104,7 @@ def write_attention(
     Raises:
         UsageError: bertviz isn't installed.
     """
-    bertviz = _extra("bertviz", "viz")
+    bertviz = from_extra("bertviz", "viz", "this picture")
     encoded = reader.tokenizer(text, return_tensors="pt", truncation=True, max_length=reader.max_length)
     with torch.inference_mode():
         attentions = model(**{name: encoded[name] for name in reader.inputs}, output_attentions=True).attentions
@@ -128,7 +127,7 @@ def write_attention(
 
 
 def _figure(found: ImportanceMap, title: str) -> Any:
-    _extra("matplotlib", "report")
+    from_extra("matplotlib", "report", "this picture")
     from matplotlib.colors import LogNorm
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
@@ -188,10 +187,3 @@ def _sorted_bins(found: ImportanceMap) -> FloatArray:
 def _caption(found: ImportanceMap) -> str:
     what = "Brighter matters more (logarithmic). Grey: gone before the scores were computed."
     return f"{what} White outlines: what was kept." if found.kept else what
-
-
-def _extra(module: str, extra: str) -> Any:
-    try:
-        return import_module(module)
-    except ImportError as error:
-        raise UsageError(f"this picture needs {module}; install it with: pip install 'edgeprune[{extra}]'") from error
