@@ -6,7 +6,7 @@ batches. Inputs of similar length share a batch, because padding costs time.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -36,13 +36,24 @@ class PackageModel:
     """The task's name."""
     labels: tuple[str, ...]
     """The names of the labels, in the order of the columns of `predict_proba`; empty if the task has none."""
+    kind: Literal["text", "image"]
+    """What the inputs are."""
+    pair: bool
+    """Whether an input is two texts that belong together."""
+    padded: bool
+    """Whether inputs of several lengths may share a batch."""
+    shown: str
+    """What messages call the package."""
 
     def __init__(self, model: Any, shown: str) -> None:
         self._model = model
-        self._shown = shown
+        self.shown = shown
         self.task = model.config["task"]
         self._entry = TASKS[model.config["task"]]
         self.labels = tuple(model.config["labels"])
+        self.kind = model.preprocess.KIND
+        self.pair = bool(model.config.get("pair"))
+        self.padded = self.kind == "image" or "attention_mask" in model.config["inputs"]
 
     def __call__(self, contents: Content | Sequence[Content], *, batch_size: int = 1) -> Any:
         """Answer one text or image with a dict, or a list of them with a list of dicts.
@@ -74,7 +85,7 @@ class PackageModel:
         self._require_labels("predict_proba")
         kind = self._model.config["problem_type"]
         if kind == "regression":
-            raise UsageError(f"{self._shown} gives a number, not labels, so there is no predict_proba; call predict")
+            raise UsageError(f"{self.shown} gives a number, not labels, so there is no predict_proba; call predict")
         logits = self._stacked(contents, batch_size).astype(np.float64)
         if kind == "multi_label_classification":
             return cast("Floats", expit(logits).astype(np.float32))
@@ -87,7 +98,7 @@ class PackageModel:
             UsageError: The task is no feature extraction, or one of the inputs can't be read.
         """
         if not self._entry.taught_only:
-            raise UsageError(f"{self._shown} is for {self.task}, which has no embeddings; call the model itself")
+            raise UsageError(f"{self.shown} is for {self.task}, which has no embeddings; call the model itself")
         return self._stacked(contents, batch_size)
 
     def read(self, lines: Iterable[str]) -> Iterator[Any]:
@@ -97,14 +108,14 @@ class PackageModel:
             UsageError: A line can't be used.
         """
         try:
-            with usable(f"{self._shown} can't read the lines", ValueError):
+            with usable(f"{self.shown} can't read the lines", ValueError):
                 yield from self._model.preprocess.contents(lines, self._model.config)
         except ValueError as error:
-            raise UsageError(f"{self._shown} can't read the lines: {error}") from error
+            raise UsageError(f"{self.shown} can't read the lines: {error}") from error
 
     def named(self, content: Content, answer: dict[str, Any]) -> dict[str, Any]:
         """Put an input, under the name of its kind, before its answer."""
-        return {self._model.preprocess.KIND: content, **answer}
+        return {self.kind: content, **answer}
 
     def outputs(self, contents: Content | Sequence[Content], *, batch_size: int = 1) -> list[Floats]:
         """Compute the model's own outputs for each row: [labels], [hidden size] or [tokens, …].
@@ -129,7 +140,7 @@ class PackageModel:
         inputs = self._model.inputs
         results: list[Any] = [None] * len(contents)
         try:
-            with usable(f"{self._shown} can't answer this", ValueError, TypeError):
+            with usable(f"{self.shown} can't answer this", ValueError, TypeError):
                 encodings = [inputs.encode(content) for content in contents]
                 feeds = [inputs.feed(encoding) for encoding in encodings]
                 order = sorted(range(len(feeds)), key=lambda row: sum(values.size for values in feeds[row].values()))
@@ -138,7 +149,7 @@ class PackageModel:
                     for row, output in zip(rows, self._run([feeds[row] for row in rows]), strict=True):
                         results[row] = made(output, encodings[row], contents[row])
         except (ValueError, TypeError) as error:
-            raise UsageError(f"{self._shown} can't read the inputs: {error}") from error
+            raise UsageError(f"{self.shown} can't read the inputs: {error}") from error
         return results
 
     def _run(self, feeds: list[dict[str, npt.NDArray[Any]]]) -> list[Floats]:
@@ -152,20 +163,18 @@ class PackageModel:
     def _stacked(self, contents: Content | Sequence[Content], batch_size: int) -> Floats:
         rows = self.outputs(contents, batch_size=batch_size)
         if not rows:
-            raise UsageError(f"{self._shown} was given no inputs; give one or more")
+            raise UsageError(f"{self.shown} was given no inputs; give one or more")
         return np.stack(rows)
 
     def _require_labels(self, method: str) -> None:
         if not self._entry.problem_types:
             raise UsageError(
-                f"{self._shown} is for {self.task}, which is no classification of whole inputs, so there is no {method}; call "
+                f"{self.shown} is for {self.task}, which is no classification of whole inputs, so there is no {method}; call "
                 f"the model itself"
             )
 
     def _is_one(self, contents: Content | Sequence[Content]) -> bool:
-        return isinstance(contents, str | bytes | Path) or (
-            isinstance(contents, tuple) and bool(self._model.config.get("pair"))
-        )
+        return isinstance(contents, str | bytes | Path) or (isinstance(contents, tuple) and self.pair)
 
     def _listed(self, contents: Content | Sequence[Content]) -> list[Content]:
         if self._is_one(contents):
@@ -173,9 +182,7 @@ class PackageModel:
         try:
             return list(cast("Sequence[Content]", contents))
         except TypeError as error:
-            raise UsageError(
-                f"{self._shown} takes an input or a list of them, got {type(contents).__name__}"
-            ) from error
+            raise UsageError(f"{self.shown} takes an input or a list of them, got {type(contents).__name__}") from error
 
 
 def open_package_model(path: Path, *, threads: int | None, provider: str | None) -> PackageModel:

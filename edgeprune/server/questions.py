@@ -1,0 +1,111 @@
+"""Read a request: `{"inputs": …}`, one input or a list of them, as the package takes them.
+
+A text is a string, two texts that belong together are a list of two, and an image is the bytes of its file in base64.
+A path of an image is never taken: a request must not read the server's files.
+"""
+
+import base64
+import binascii
+import io
+import math
+import warnings
+from functools import partial
+from typing import Annotated, Any, cast
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, create_model
+
+from edgeprune.pipeline.package_model import Content, PackageModel
+from edgeprune.server.limits import Limits
+
+__all__ = ["Question", "question_of", "what_is_wrong"]
+
+
+class Question(BaseModel):
+    """Be what every request is, whatever the package takes."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    def contents(self) -> list[Content]:
+        """Give the inputs, as a package's model takes them."""
+        inputs = cast("Any", self).inputs
+        return inputs if isinstance(inputs, list) else [inputs]
+
+
+def question_of(model: PackageModel, limits: Limits) -> type[Question]:
+    """Make the class of the requests that a package's model can be asked."""
+    text = Annotated[str, Field(max_length=limits.characters)]
+    one: Any = text
+    what = "A text"
+    if model.kind == "image":
+        one, what = (
+            Annotated[str, AfterValidator(partial(_image, limits.pixels))],
+            "The bytes of an image's file in base64",
+        )
+    elif model.pair:
+        one, what = tuple[text, text], "Two texts that belong together"
+    several = Annotated[list[one], Field(min_length=1, max_length=limits.texts)]
+    inputs = Annotated[
+        Annotated[one, Tag("one")] | Annotated[several, Tag("several")],
+        Discriminator(_of_pairs if model.pair else _of_singles),
+        Field(description=f"{what}, or a list of them."),
+    ]
+    return create_model("Question", __base__=Question, inputs=(inputs, ...))
+
+
+def what_is_wrong(error: ValidationError) -> tuple[int, str]:
+    """Say in a status and a sentence what the first thing is that a request's body does wrong."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    place = "".join(f"[{part}]" if isinstance(part, int) else str(part) for part in first["loc"] if part not in _TAGS)
+    if first["type"] == "json_invalid":
+        return 400, f"the body is no JSON: {first['msg'].removeprefix('Invalid JSON: ')}"
+    if first["type"] == "extra_forbidden":
+        return 422, f"the body has the unknown key {place[:80]!r}; it takes inputs alone"
+    if first["type"] == "missing" and place == "inputs":
+        return 422, 'the body has no inputs; send {"inputs": …}'
+    if first["type"] in _COUNTS:
+        return 422, f"{place}: {_COUNTS[first['type']].format(**first['ctx'])}"
+    message = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    return 422, f"{place or 'the body'}: {message[:1].lower()}{message[1:]}"
+
+
+_TAGS = ("one", "several")
+_COUNTS = {
+    "too_short": "should have at least {min_length:,} item",
+    "too_long": "should have at most {max_length:,} items",
+    "string_too_long": "should have at most {max_length:,} characters",
+}
+"""Messages of pydantic that speak of what a client doesn't know."""
+
+
+def _of_singles(inputs: object) -> str:
+    return "several" if isinstance(inputs, list) else "one"
+
+
+def _of_pairs(inputs: object) -> str:
+    return "several" if isinstance(inputs, list) and not (inputs and isinstance(inputs[0], str)) else "one"
+
+
+def _image(most: int, text: str) -> bytes:
+    """Give the bytes of an image's file. Whether they are an image, the model finds out when it reads them."""
+    try:
+        data = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise ValueError("should be the bytes of an image's file in base64") from error
+    if (pixels := _pixels(data)) > most:
+        raise ValueError(f"should have at most {most:,} pixels, got {pixels:,}")
+    return data
+
+
+def _pixels(data: bytes) -> float:
+    """Count the pixels that an image's head tells of; 0: it is no image."""
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # what this is there to refuse
+            with Image.open(io.BytesIO(data)) as image:
+                return math.prod(image.size)
+    except Image.DecompressionBombError:
+        return math.inf
+    except Exception:  # noqa: BLE001 (every format's reader has exceptions of its own)
+        return 0
