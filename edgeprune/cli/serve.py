@@ -12,7 +12,7 @@ import typer
 
 from edgeprune.base.errors import UsageError
 from edgeprune.base.extras import from_extra
-from edgeprune.cli.options import Json
+from edgeprune.cli.options import Json, refuse_unread
 from edgeprune.cli.render import err
 from edgeprune.server.limits import Limits
 
@@ -20,6 +20,7 @@ __all__ = ["serve"]
 
 
 def serve(
+    context: typer.Context,
     package: Annotated[Path, typer.Argument(help="A package's folder or .tar.gz.")],
     host: Annotated[
         str, typer.Option(help="Address to listen on. 0.0.0.0 lets other machines in: there is no password.")
@@ -34,14 +35,11 @@ def serve(
         ),
     ] = 1,
     batch_window_ms: Annotated[
-        float | None,
+        float,
         typer.Option(
-            help="Milliseconds that a batch waits to fill up.  [default: 0, it takes what is there]",
-            min=0,
-            max=1000,
-            show_default=False,
+            help="Milliseconds that a batch waits to fill up. With 0, it takes what is there.", min=0, max=1000
         ),
-    ] = None,
+    ] = 0,
     workers: Annotated[
         int, typer.Option(help="Threads that run the model, a batch each at a time.", min=1, max=64)
     ] = 1,
@@ -67,13 +65,15 @@ def serve(
     for module in ("fastapi", "uvicorn", "prometheus_client"):
         from_extra(module, "serve", "a server")
     from edgeprune.pipeline.package_model import open_package_model
-    from edgeprune.server.listening import bound
+    from edgeprune.server.listening import listening
     from edgeprune.server.listening import serve as answer_until_stopped
 
-    if batch_window_ms is not None and batch_size == 1:
-        raise UsageError("--batch-window-ms is for batches, and a batch has one input; give --batch-size too")
-    with bound(host, port) as listener:
+    if batch_size == 1:
+        refuse_unread(context, ["batch_window_ms"], "a batch has one input; give --batch-size, or leave this out")
+    with listening(host, port) as listener:
         model = open_package_model(package, threads=threads, provider=None)
+        other = "max_pixels" if model.kind == "text" else "max_characters"
+        refuse_unread(context, [other], f"the package takes {model.kind}s; leave this out")
         if batch_size > 1 and not model.padded:
             raise UsageError(
                 f"{package}: its graph takes no padding, so inputs can't share a batch; leave --batch-size at 1, or build it "
@@ -90,13 +90,13 @@ def serve(
                 requests=max_requests,
             ),
             batch_size=batch_size,
-            window_s=(batch_window_ms or 0) / 1000,
+            window_s=batch_window_ms / 1000,
             workers=workers,
             started=lambda: _told(package, listener, as_json=as_json),
-            faulty=traceback.print_exception,
+            faulty=_fault,
         )
     if ended.left:
-        err.print(f"edgeprune: {ended.left:,} connections were cut off before their answer", style="red")
+        err.print(f"edgeprune: {ended.left:,} connections were cut off before their answers", style="red")
     return 130 if ended.left or ended.signal == signal.SIGINT else 0
 
 
@@ -107,3 +107,8 @@ def _told(package: Path, listener: socket.socket, *, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(json.dumps({"schema_version": 1, "url": url, "host": host, "port": port}, indent=2) + "\n")
         sys.stdout.flush()
+
+
+def _fault(error: BaseException) -> None:
+    traceback.print_exception(error)
+    err.print("edgeprune: this is a fault in edgeprune; please report it with the traceback above", style="red")

@@ -20,7 +20,7 @@ from edgeprune.server.gate import Gate
 from edgeprune.server.limits import Limits
 from edgeprune.server.metrics import Metrics
 
-__all__ = ["Ended", "bound", "serve"]
+__all__ = ["Ended", "listening", "serve"]
 
 _BACKLOG = 2048
 """Connections that the system keeps until they are accepted."""
@@ -37,11 +37,11 @@ class Ended:
     signal: signal.Signals
     """The signal that stopped it."""
     left: int
-    """Connections that were cut off before their answer."""
+    """Number of connections that were cut off before their answer."""
 
 
-def bound(host: str, port: int) -> socket.socket:
-    """Bind a socket; nobody can connect to it yet.
+def listening(host: str, port: int) -> socket.socket:
+    """Open a socket that listens. Who connects to it waits until it is served.
 
     Raises:
         UsageError: The port is in use, or the address can't be had.
@@ -58,6 +58,7 @@ def bound(host: str, port: int) -> socket.socket:
     try:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         found.bind(address)
+        found.listen(_BACKLOG)  # two programs may be bound to one port, but only one may listen
     except OSError as error:
         found.close()
         raise UsageError(_why_not(error, host, port)) from error
@@ -79,7 +80,7 @@ def serve(
 
     Args:
         model: Answers.
-        listener: A bound socket.
+        listener: A socket that listens.
         limits: What is taken.
         batch_size: Most inputs that share a batch.
         window_s: Seconds that a batch waits to fill up.
@@ -99,16 +100,16 @@ def serve(
     app = make_application(model, batcher, limits=limits, metrics=metrics)
     server = _Server(Gate(app, limits=limits, metrics=metrics, faulty=faulty), started)
     server.run(sockets=[listener])
-    left = len(server.server_state.connections)
-    if not left:
+    if not server.left:
         batcher.close()
-    return Ended(server.asked, left)
+    return Ended(server.asked, server.left)
 
 
 class _Server(uvicorn.Server):
     """Be uvicorn's server, which says nothing, and loses nothing when it stops."""
 
     asked = signal.SIGTERM
+    left = 0
 
     def __init__(self, app: ASGIApp, started: Callable[[], None]) -> None:
         super().__init__(
@@ -137,6 +138,7 @@ class _Server(uvicorn.Server):
         self.server_state.default_headers.append((b"connection", b"close"))
         await asyncio.sleep(_LAST_REQUESTS_S)
         await super().shutdown(sockets)
+        self.left = len(self.server_state.connections)
 
 
 def _why_not(error: OSError, host: str, port: int) -> str:
