@@ -5,8 +5,8 @@
 
 Each `--also` is one more server with these options, loaded in the same turns. Everything is on this machine, and the
 clients share its cores with the server. A client has one connection, and sends its next request when it has the answer
-to the last one. Requests a second are the median over turns, with the least and the most. Milliseconds are pooled. The
-bare loop calls the model with one input at a time, as `run.py` does; its one request at a time has no HTTP and no JSON.
+to the last one. Requests a second are the median over turns, with the least and the most. Milliseconds are pooled. CPU
+is what the server's process (or the bare loop's) used for a request; the clients' own is not in it. The bare loop calls the model with one input at a time, as `run.py` does; its one request at a time has no HTTP and no JSON.
 
 Equal is the share of answers that are those of the bare loop, to the last digit. Same is the share with the same label
 (or whatever else the answer says beside numbers). Lost are requests without an answer of status 200; the script ends
@@ -17,6 +17,7 @@ import argparse
 import asyncio
 import base64
 import json
+import os
 import shlex
 import signal
 import statistics
@@ -45,6 +46,8 @@ class Row:
     """Requests a second, one number a turn."""
     seconds: list[float] = field(default_factory=list)
     """Of every request."""
+    cpu_s: float = 0.0
+    """CPU seconds of all requests together."""
     lost: int = 0
     equal: int = 0
     same: int = 0
@@ -71,6 +74,12 @@ async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, body: 
     answer = (await reader.readuntil(b"\r\n\r\n")).lower()
     length = int(answer.partition(b"content-length: ")[2].split(b"\r\n")[0])
     return int(answer.split(b" ", 2)[1]), json.loads(await reader.readexactly(length))
+
+
+def cpu_s(process: int) -> float:
+    """Read the CPU seconds that a process has used."""
+    fields = Path(f"/proc/{process}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 async def load(port: int, clients: int, requests: list[tuple[bytes, dict[str, Any]]], row: Row) -> None:
@@ -103,12 +112,13 @@ async def load(port: int, clients: int, requests: list[tuple[bytes, dict[str, An
 
 def bare(model: PackageModel, contents: list[Content], row: Row) -> None:
     """Call the model with one input after the other."""
-    begin = time.perf_counter()
+    begin, used = time.perf_counter(), time.process_time()
     for content in contents:
         once = time.perf_counter()
         model(content)
         row.seconds.append(time.perf_counter() - once)
     row.rates.append(len(contents) / (time.perf_counter() - begin))
+    row.cpu_s += time.process_time() - used
     row.equal += len(contents)
     row.same += len(contents)
 
@@ -134,14 +144,16 @@ def started(package: Path, options: str) -> tuple[subprocess.Popen[str], int]:
 
 def show(rows: dict[tuple[str, str], Row]) -> None:
     """Print the Markdown table."""
-    print("| server | clients | requests/s | p50 ms | p99 ms | lost | equal | same |")
-    print("|---|---|---|---|---|---|---|---|")
+    print("| server | clients | requests/s | p50 ms | p99 ms | CPU ms | lost | equal | same |")
+    print("|---|---|---|---|---|---|---|---|---|")
     for (name, clients), row in rows.items():
         total = len(row.seconds) + row.lost
         rate = f"{statistics.median(row.rates):.0f} [{min(row.rates):.0f}, {max(row.rates):.0f}]"
         p50, p99 = np.percentile(row.seconds, [50, 99]) * 1000
         shares = f"{100 * row.equal / total:.1f}% | {100 * row.same / total:.1f}%"
-        print(f"| {name} | {clients} | {rate} | {p50:.2f} | {p99:.2f} | {row.lost} of {total:,} | {shares} |")
+        print(
+            f"| {name} | {clients} | {rate} | {p50:.2f} | {p99:.2f} | {1000 * row.cpu_s / total:.2f} | {row.lost} of {total:,} | {shares} |"
+        )
 
 
 def main() -> int:
@@ -170,8 +182,10 @@ def main() -> int:
         found: dict[tuple[str, str], Row] = defaultdict(Row) if turn == 0 else rows  # the first turn warms up
         bare(model, contents, found["bare loop", "—"])
         for clients in CLIENTS:
-            for name, (_, port) in servers.items():
-                asyncio.run(load(port, clients, requests, found[name, str(clients)]))
+            for name, (server, port) in servers.items():
+                row, used = found[name, str(clients)], cpu_s(server.pid)
+                asyncio.run(load(port, clients, requests, row))
+                row.cpu_s += cpu_s(server.pid) - used
     codes = []
     for server, _ in servers.values():
         server.send_signal(signal.SIGTERM)

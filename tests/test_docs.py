@@ -81,7 +81,8 @@ def command_lines(page: Path) -> Iterator[list[str]]:
     """The arguments of every `edgeprune ...` in a block of code."""
     for line in shell_lines(page):
         found = re.search(
-            r"(?:^|[ /])edgeprune ((?:build|compare|benchmark|verify|inspect|targets|pipelines|store)\b.*)", line
+            r"(?:^|[ /])edgeprune ((?:build|compare|run|serve|benchmark|verify|inspect|targets|pipelines|store)\b.*)",
+            line,
         )
         if found:
             yield shlex.split(found[1].partition(" > ")[0], comments=True)

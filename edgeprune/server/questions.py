@@ -62,16 +62,18 @@ def what_is_wrong(error: ValidationError) -> tuple[int, str]:
         return 422, f"the body has the unknown key {place[:80]!r}; it takes inputs alone"
     if first["type"] == "missing" and place == "inputs":
         return 422, 'the body has no inputs; send {"inputs": …}'
-    if first["type"] in _COUNTS:
-        return 422, f"{place}: {_COUNTS[first['type']].format(**first['ctx'])}"
+    if first["type"] in _OWN_WORDS:
+        return 422, f"{place}: {_OWN_WORDS[first['type']].format(**first.get('ctx', {}))}"
     message = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
     return 422, f"{place or 'the body'}: {message[:1].lower()}{message[1:]}"
 
 
 _TAGS = ("one", "several")
-_COUNTS = {
+_OWN_WORDS = {
     "too_short": "should have at least {min_length:,} item",
     "too_long": "should have at most {max_length:,} items",
+    "tuple_type": "should be a list of two texts",
+    "missing": "is missing, and two texts belong together",
     "string_too_long": "should have at most {max_length:,} characters",
 }
 """Messages of pydantic that speak of what a client doesn't know."""

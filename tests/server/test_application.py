@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -79,6 +81,20 @@ def test_other_requests_get_a_sentence(
 
 def test_texts_that_are_odd_but_texts(server: Served) -> None:
     assert len(server.predict(["", " ", "\x00 \u202e 👩‍👩‍👧"]).document["answers"]) == 3
+
+
+def test_pairs_are_answered(built: Built, tmp_path: Path) -> None:
+    """Of a copy that is told to take pairs; BERT's tokenizer puts the two texts together."""
+    package = Path(shutil.copytree(built.package, tmp_path / "pairs"))
+    description = json.loads((package / "edgeprune.json").read_text(encoding="utf-8"))
+    (package / "edgeprune.json").write_text(json.dumps({**description, "pair": True}), encoding="utf-8")
+    pairs = [("good", "a dull film ."), ("bad", "superb !")]
+    expected = edgeprune.load_onnx(package)(pairs)
+    with serving(package) as server:
+        assert server.predict(pairs).document == {"answers": expected}
+        assert server.predict(pairs[1]).document == {"answers": expected[1:]}
+        assert server.predict("good").document == {"error": "inputs: should be a list of two texts"}
+        assert server.ask("GET", "/health").document["inputs"] == "text pairs"
 
 
 def test_health_says_what_is_served(server: Served, built: Built) -> None:

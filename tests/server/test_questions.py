@@ -33,10 +33,10 @@ def refused(model: Any, inputs: Any, **limits: int) -> str:
 def test_pairs() -> None:
     assert read(PAIRS, ["q", "c"]) == [("q", "c")]
     assert read(PAIRS, [["q", "c"], ["r", "d"]]) == [("q", "c"), ("r", "d")]
-    assert refused(PAIRS, "q") == "inputs: should be a valid array"
-    assert refused(PAIRS, ["q"]) == "inputs[1]: field required"
+    assert refused(PAIRS, "q") == "inputs: should be a list of two texts"
+    assert refused(PAIRS, ["q"]) == "inputs[1]: is missing, and two texts belong together"
     assert refused(PAIRS, ["q", "c", "d"]) == "inputs: should have at most 2 items"
-    assert refused(PAIRS, [["q", "c"], ["r"]]) == "inputs[1][1]: field required"
+    assert refused(PAIRS, [["q", "c"], ["r"]]) == "inputs[1][1]: is missing, and two texts belong together"
     assert refused(PAIRS, [["q", 7]]) == "inputs[0][1]: should be a valid string"
     assert refused(PAIRS, [["q", "cc"]], characters=1) == "inputs[0][1]: should have at most 1 characters"
     assert refused(PAIRS, []) == "inputs: should have at least 1 item"

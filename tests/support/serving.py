@@ -109,9 +109,11 @@ def serving(package: Path, *options: object) -> Iterator[Served]:
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ},
     ) as process:  # fmt: skip
         assert process.stdout is not None
+        assert process.stderr is not None
         document = ""
         while not document.endswith("}\n") and (line := process.stdout.readline()):
             document += line
+        assert document, process.stderr.read()
         try:
             yield Served(process, json.loads(document)["port"])
         finally:
