@@ -17,5 +17,5 @@ class Limits:
     """Most characters of one text. The tokenizer reads all of them, and the model's own length is cut from that."""
     pixels: int = 50_000_000
     """Most pixels of one image. A small file can be a large image, and three bytes a pixel are kept while it is resized."""
-    requests: int = 256
-    """Most requests in the server: being received, waiting and being answered. With `body_bytes`, it bounds the memory."""
+    requests: int = 128
+    """Most requests in the server: being received, waiting and being answered. Each keeps its body, and the text in it."""
