@@ -133,6 +133,7 @@ def print_report(console: Console, report: BuildReport) -> None:
     made = [(report.package.path, report.package.size_bytes)]
     made += [(report.package.archive, report.package.archive_bytes)] if report.package.archive_bytes else []
     made += [(report.mobile.path, report.mobile.size_bytes)] if report.mobile else []
+    made += [(report.text_graph.path, report.text_graph.size_bytes)] if report.text_graph else []
     for path, size_bytes in made:
         console.print(f"{path}  {size_bytes / 1e6:.1f} MB", highlight=False, markup=False, soft_wrap=True)
 

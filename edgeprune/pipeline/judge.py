@@ -8,7 +8,7 @@ from edgeprune.benchmark.records import LatencyRow
 from edgeprune.benchmark.statistics import process_ratio
 from edgeprune.benchmark.verdicts import BudgetRow, exit_code, judge, overall
 from edgeprune.pipeline.plan import Node, Plan
-from edgeprune.pipeline.report import BuildReport, MobileRow, PackageRow, StageRow
+from edgeprune.pipeline.report import BuildReport, MobileRow, PackageRow, StageRow, TextGraphRow
 from edgeprune.pipeline.request import BuildRequest
 from edgeprune.pipeline.run import Done
 from edgeprune.pipeline.stages.benchmark import read_device, read_latency, read_samples
@@ -17,6 +17,7 @@ from edgeprune.pipeline.stages.mobile import ORT_MODEL
 from edgeprune.pipeline.stages.prune import Prune
 from edgeprune.pipeline.stages.race import read_race
 from edgeprune.pipeline.stages.regression import read_regression
+from edgeprune.pipeline.stages.text_graph import TEXT_MODEL
 from edgeprune.profiles.pipeline import BLOCK
 from edgeprune.profiles.variant import read_variant
 from edgeprune.store.files import total_bytes
@@ -61,6 +62,7 @@ def make_report(request: BuildRequest, plan: Plan, done: Mapping[str, Done], *, 
             sha256=package.digest(f"{name}.tar.gz"),
         ),
         mobile=_mobile_row(path, artifacts.get("mobile")),
+        text_graph=_text_graph_row(path, artifacts.get("text-graph")),
         emulation=None if emulate is None else read_emulation(emulate),
         stages=[_stage_row(node, done[node.id]) for node in plan.nodes],
         linear=artifacts["prepare"].manifest.metrics.linear,
@@ -99,6 +101,19 @@ def _mobile_row(package: Path, artifact: Artifact | None) -> MobileRow | None:
         size_bytes=artifact.manifest.metrics.model_bytes or 0,
         sha256=artifact.digest(ORT_MODEL),
         max_error=artifact.manifest.metrics.scores["parity_max_error"],
+    )
+
+
+def _text_graph_row(package: Path, artifact: Artifact | None) -> TextGraphRow | None:
+    if artifact is None:
+        return None
+    metrics = artifact.manifest.metrics
+    return TextGraphRow(
+        path=f"{package}.text.onnx",
+        size_bytes=metrics.model_bytes or 0,
+        sha256=artifact.digest(TEXT_MODEL),
+        max_error=metrics.scores["parity_max_error"],
+        texts=int(metrics.scores["texts"]),
     )
 
 

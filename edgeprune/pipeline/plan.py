@@ -15,6 +15,7 @@ from edgeprune.devices.emulated import EmulatedRunner
 from edgeprune.devices.match import measured_on
 from edgeprune.devices.runner import runner_of, why_unreachable
 from edgeprune.pipeline.checks import check_baseline, check_pipeline, check_workload
+from edgeprune.pipeline.graph_tokenizer import check_graph_tokenizer
 from edgeprune.pipeline.naming import checked_name, name_after
 from edgeprune.pipeline.request import BuildRequest
 from edgeprune.pipeline.stages.base import Stage
@@ -29,6 +30,7 @@ from edgeprune.pipeline.stages.prune import Prune
 from edgeprune.pipeline.stages.quantize import Quantize
 from edgeprune.pipeline.stages.race import Race
 from edgeprune.pipeline.stages.regression import Regression
+from edgeprune.pipeline.stages.text_graph import TextGraph
 from edgeprune.pipeline.subject import Subject, find_subject
 from edgeprune.pipeline.unread import unread_keys, without_unread
 from edgeprune.profiles.pipeline import Pipeline
@@ -137,6 +139,7 @@ def make_plan(request: BuildRequest) -> Plan:
     )
     check_pipeline(request.pipeline, subject.task, subject.model)
     check_workload(target, request.pipeline, subject.task)
+    check_graph_tokenizer(request.pipeline, subject)
     pipeline, notes = _read_keys(request, subject)
     name = PackageName(
         name=name_after(subject.model.name) if options.name is None else checked_name("--name", options.name),
@@ -256,11 +259,14 @@ def _add_package(
 
 
 def _add_checks(nodes: _Nodes, checkpoints: _Checkpoints, graphs: _Graphs, request: BuildRequest) -> None:
-    """Add what the profile asks for in addition to the package: the ORT format, and the check on an emulated core."""
+    """Add what is asked for besides the package: the ORT format, the graph that reads texts, the check on an emulated core."""
     target, last_round = request.target, checkpoints.last_round
     if target.ort_format:
         mobile = Mobile(threads=target.runtime.threads, round_number=last_round)
         nodes.add("mobile", mobile, {"onnx": graphs.exported, "model": graphs.shipped})
+    if request.pipeline.stages.package.tokenizer == "graph":
+        text_graph = TextGraph(threads=target.runtime.threads, round_number=last_round)
+        nodes.add("text-graph", text_graph, {"dense": checkpoints.dense, "model": graphs.shipped})
     if isinstance(target.runner, EmulatedConfig) and (emulated := EmulatedRunner(target.runner)).lacking is None:
         rows = request.pipeline.stages.package.goldens
         emulate = Emulate(target.runner.core, emulated, rows=rows, round_number=last_round)

@@ -6,6 +6,7 @@
 <output>/<name>.benchmark.jsonl       every latency sample, if the target was measured
 <output>/<name>.regression.jsonl      every sample of the comparison with the baseline, if there is one
 <output>/<name>.ort, .ort.config      the model in ORT format, if the profile asks for it
+<output>/<name>.text.onnx             the model with its tokenizer in front, if the pipeline asks for it
 """
 
 import contextlib
@@ -23,6 +24,7 @@ from edgeprune.pipeline.report import BuildReport
 from edgeprune.pipeline.request import BuildRequest
 from edgeprune.pipeline.run import Done
 from edgeprune.pipeline.stages.mobile import OPERATORS, ORT_MODEL
+from edgeprune.pipeline.stages.text_graph import TEXT_MODEL
 from edgeprune.store.files import sync, sync_tree, write_text
 from edgeprune.store.package import DIGESTS
 
@@ -33,6 +35,7 @@ _BESIDE = {
     "regression.jsonl": ("regression", "samples.jsonl"),
     "ort": ("mobile", ORT_MODEL),
     "ort.config": ("mobile", OPERATORS),
+    "text.onnx": ("text-graph", TEXT_MODEL),
 }
 """The node and the file from which each file beside the package is copied, by the copy's suffix."""
 

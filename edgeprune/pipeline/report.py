@@ -16,7 +16,7 @@ from edgeprune.benchmark.verdicts import BudgetRow, exit_code, overall
 from edgeprune.profiles.variant import Variant
 from edgeprune.store.records import Metric
 
-__all__ = ["BuildReport", "MobileRow", "PackageRow", "StageRow", "read_report"]
+__all__ = ["BuildReport", "MobileRow", "PackageRow", "StageRow", "TextGraphRow", "read_report"]
 
 
 class PackageRow(Frozen):
@@ -42,6 +42,18 @@ class MobileRow(Frozen):
     sha256: str
     max_error: float
     """Largest difference of its outputs from the outputs of the ONNX file, on the machine that built it."""
+
+
+class TextGraphRow(Frozen):
+    """Report the same model as one file that takes a text."""
+
+    path: str
+    size_bytes: int
+    sha256: str
+    max_error: float
+    """Largest difference of its scores or embeddings from the package's, relative to max(1, the largest of them)."""
+    texts: int
+    """Texts for which this was measured, and which were read as the same tokens."""
 
 
 class StageRow(Frozen):
@@ -75,6 +87,8 @@ class BuildReport(Frozen):
     package: PackageRow
     mobile: MobileRow | None = None
     """None: the target doesn't ask for it."""
+    text_graph: TextGraphRow | None = None
+    """None: the pipeline doesn't ask for it."""
     emulation: EmulationRow | None = None
     """None: the target isn't emulated, or the emulation isn't set up on this machine."""
     stages: list[StageRow]

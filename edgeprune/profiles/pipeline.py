@@ -157,6 +157,9 @@ class PackageConfig(Frozen):
     layout: Layout = "portable"
     """portable: loaders of ONNX models open the folder too, so its graph reads the attention mask. bare: for `run.py` and
     your own code, whose graph may do without a mask."""
+    tokenizer: Literal["json", "graph"] = "json"
+    """json: the tokenizer is a file of the package. graph: beside the package there is also one file that takes a text and
+    gives a label; onnxruntime-extensions runs it."""
 
 
 class Stages(Frozen):

@@ -1,0 +1,46 @@
+"""Refuse `stages.package.tokenizer: graph` where a graph can't read texts as the tokenizer does, before anything is trained."""
+
+from edgeprune.base.errors import ModelError, UsageError
+from edgeprune.pipeline.subject import Subject
+from edgeprune.profiles.pipeline import Pipeline
+from edgeprune.tasks.registry import TaskName
+
+__all__ = ["check_graph_tokenizer"]
+
+_TASKS: tuple[TaskName, ...] = ("text-classification", "feature-extraction")
+"""Tasks whose answer needs nothing of the text but its tokens."""
+_INSTEAD = "leave it out: the package has a tokenizer.json"
+
+
+def check_graph_tokenizer(pipeline: Pipeline, subject: Subject) -> None:
+    """Check that a graph can read this model's texts, if the pipeline asks for one.
+
+    Torch is imported only if it does.
+
+    Raises:
+        UsageError: The task has no such graph, or onnxruntime-extensions isn't installed.
+        ModelError: The tokenizer is of a kind that a graph doesn't read as `tokenizers` does.
+    """
+    if pipeline.stages.package.tokenizer != "graph":
+        return
+    if subject.task not in _TASKS:
+        raise UsageError(
+            f"stages.package.tokenizer is graph, which there is for {' and '.join(_TASKS)}, but this build is for "
+            f"{subject.task}; {_INSTEAD}"
+        )
+    if subject.data.spec.pair_column is not None:
+        raise UsageError(
+            f"stages.package.tokenizer is graph, which takes one text, but --pair-column names a second one; {_INSTEAD}"
+        )
+    from edgeprune.graph.text_graph import import_extensions
+    from edgeprune.models.text_reader import load_text_reader
+    from edgeprune.models.wordpiece import why_not_wordpiece
+
+    import_extensions()
+    reader = load_text_reader(subject.model.folder, pipeline.stages.prepare.max_length)
+    fault = why_not_wordpiece(reader.tokenizer.backend_tokenizer)
+    if fault is not None:
+        raise ModelError(
+            f"stages.package.tokenizer is graph, which reads BERT's kind of tokenizer, but this "
+            f"{subject.model.config['model_type']} model has another one: {fault}; {_INSTEAD}"
+        )
