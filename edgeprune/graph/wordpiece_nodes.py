@@ -115,6 +115,14 @@ def tokens_of(
     return nodes.add("Unsqueeze", whole, nodes.numbers(0))
 
 
+def without_nul(nodes: Nodes, text: onnx_ir.Value, instead: str) -> onnx_ir.Value:
+    """Add the nodes that write something in place of each NUL, [1]: onnxruntime-extensions ends a text there."""
+    pieces = nodes.add("StringSplit", text, outputs=2, delimiter="\0")
+    pieces = nodes.add("Concat", nodes.strings(""), nodes.add("Reshape", pieces, nodes.numbers(-1)), axis=0)
+    joined = nodes.add("StringJoin", pieces, nodes.string(instead), nodes.numbers(0), domain=EXTENSIONS)
+    return joined
+
+
 def _check(wordpiece: WordPiece, spelling: Spelling) -> None:
     for token in (*wordpiece.added, *wordpiece.added_after):
         inside = any(other != token and token in other for other in wordpiece.added)
@@ -130,8 +138,7 @@ def _check(wordpiece: WordPiece, spelling: Spelling) -> None:
 
 def _written(nodes: Nodes, text: onnx_ir.Value, wordpiece: WordPiece, spelling: Spelling) -> onnx_ir.Value:
     """Put together what is written for a text's characters, [1]: words with spaces between them."""
-    # The splitter ends a text at a NUL, which BERT's normalizer drops like _GONE.
-    text = _replaced(nodes, text, r"\x00", _GONE)
+    text = without_nul(nodes, text, _GONE)
     pattern = _pattern(wordpiece.added, spelling)
     pieces = nodes.add(
         "StringRegexSplitWithOffsets",
