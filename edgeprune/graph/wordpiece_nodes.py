@@ -119,8 +119,7 @@ def without_nul(nodes: Nodes, text: onnx_ir.Value, instead: str) -> onnx_ir.Valu
     """Add the nodes that write something in place of each NUL, [1]: onnxruntime-extensions ends a text there."""
     pieces = nodes.add("StringSplit", text, outputs=2, delimiter="\0")
     pieces = nodes.add("Concat", nodes.strings(""), nodes.add("Reshape", pieces, nodes.numbers(-1)), axis=0)
-    joined = nodes.add("StringJoin", pieces, nodes.string(instead), nodes.numbers(0), domain=EXTENSIONS)
-    return joined
+    return nodes.add("StringJoin", pieces, nodes.string(instead), nodes.numbers(0), domain=EXTENSIONS)
 
 
 def _check(wordpiece: WordPiece, spelling: Spelling) -> None:

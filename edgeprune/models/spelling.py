@@ -66,8 +66,11 @@ def _changed(tokenizer: Tokenizer) -> Iterator[tuple[int, str, bool | None]]:
     for start in range(0, 0x110000, _AT_ONCE):
         codes = [code for code in range(start, start + _AT_ONCE) if code not in _SURROGATES and chr(code) != _ASIDE]
         characters = [chr(code) for code in codes]
-        normalizer = tokenizer.normalizer
-        spelt = _apart(normalizer.normalize_str(_between(characters))) if characters else []
+        given = _between(characters)
+        normalized = tokenizer.normalizer.normalize_str(given)
+        if normalized == given and len(tokenizer.pre_tokenizer.pre_tokenize_str(given)) == 1:
+            continue  # as most of Unicode, which is empty
+        spelt = _apart(normalized)
         new = sorted({one for text in spelt for one in text} - known.keys())
         if new:
             words = [piece for piece, _ in tokenizer.pre_tokenizer.pre_tokenize_str(_between(new))]

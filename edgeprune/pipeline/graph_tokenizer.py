@@ -9,6 +9,8 @@ __all__ = ["check_graph_tokenizer"]
 
 _TASKS: tuple[TaskName, ...] = ("text-classification", "feature-extraction")
 """Tasks whose answer needs nothing of the text but its tokens."""
+_OPSET = 20
+"""The first opset with StringSplit."""
 _INSTEAD = "leave it out: the package has a tokenizer.json"
 
 
@@ -31,6 +33,11 @@ def check_graph_tokenizer(pipeline: Pipeline, subject: Subject) -> None:
     if subject.data.spec.pair_column is not None:
         raise UsageError(
             f"stages.package.tokenizer is graph, which takes one text, but --pair-column names a second one; {_INSTEAD}"
+        )
+    if pipeline.stages.export.opset < _OPSET:
+        raise UsageError(
+            f"stages.package.tokenizer is graph, which takes opset {_OPSET}, but stages.export.opset is "
+            f"{pipeline.stages.export.opset}; raise it, or leave stages.package.tokenizer out"
         )
     from edgeprune.graph.text_graph import import_extensions
     from edgeprune.models.text_reader import load_text_reader

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
+import onnxruntime_extensions
 import pytest
 import torch
 from safetensors.numpy import load_file
@@ -25,7 +26,7 @@ from tests.support.e2e import STAGES, Built, call, read_events, starts, target_t
 
 DOCUMENT = {
     "schema_version", "name", "release", "target", "pipeline", "task", "verdict", "exit_code", "package", "stages",
-    "emulation", "mobile", "linear", "device", "variant", "session_calls", "race", "latency", "budget", "notes",
+    "emulation", "mobile", "text_graph", "linear", "device", "variant", "session_calls", "race", "latency", "budget", "notes",
 }  # fmt: skip
 STAGE_ROW = {
     "stage", "round", "key", "cached", "duration_s", "peak_memory_mb", "parameters", "size_bytes", "metric",
@@ -474,6 +475,43 @@ def test_a_board_gets_its_model_in_ort_format_too(built: Built, tmp_path: Path) 
     assert plain.document["mobile"] is None
     assert not model.exists()
     assert not Path(mobile["operators"]).exists()
+
+
+def test_a_text_goes_into_one_file_and_a_label_comes_out(built: Built, tmp_path: Path) -> None:
+    flags = ["--set", "stages.package.tokenizer=graph"]
+    done = built.again(*flags, "--json", output=tmp_path)
+    assert done.code == 0, done.err
+    row = done.document["text_graph"]
+    package, path = Path(done.document["package"]["path"]), Path(row["path"])
+    assert path == package.with_name(f"{package.name}.text.onnx")
+    assert (row["sha256"], row["size_bytes"]) == (file_digest(path), path.stat().st_size)
+    assert row["max_error"] < 1e-6
+    assert row["texts"] > 20
+    assert done.document["package"] == built.report["package"] | {
+        "path": str(package),
+        "archive": f"{package}.tar.gz",
+    }, "the package is what it is without"
+    options = onnxruntime.SessionOptions()
+    options.register_custom_ops_library(onnxruntime_extensions.get_library_path())
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    model = edgeprune.load_onnx(package)
+    texts = [
+        "a very GOOD film .",
+        "the plot was bad, bad, BAD",
+        "Unheard-of 漢字 😀",
+        "good " * 100,
+        "[SEP] dull\0",
+        "superb",
+    ]
+    for text, answer in zip(texts, model(texts), strict=True):
+        label, scores, _ = session.run(None, {"text": np.array([text], dtype=object)})
+        assert label.tolist() == [answer["label"]]
+        np.testing.assert_allclose(scores[0], list(answer["scores"].values()), atol=1e-4)
+    assert {answer["label"] for answer in model(texts)} == {"neg", "pos"}
+    assert str(path) in built.again(*flags, output=tmp_path).out
+    # Another build of the name that has none takes the old one away.
+    assert built.again("--json", output=tmp_path).document["text_graph"] is None
+    assert not path.exists()
 
 
 def test_without_a_latency_budget_not_being_measured_is_no_fault(built: Built, tmp_path: Path) -> None:

@@ -1,0 +1,88 @@
+"""edgeprune/pipeline/graph_tokenizer.py: what is refused before anything is trained."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ModelFactory
+from tests.support.e2e import Ran, call, write_data, write_rows
+from tests.support.trained_tokenizers import trained
+
+GRAPH = ("--set", "stages.package.tokenizer=graph")
+
+
+def build(folder: Path, model: Path, *more: str, task: str = "text-classification") -> Ran:
+    data = folder / "rows.jsonl"
+    if not data.exists():
+        write_data(data)
+    return call(
+        "build", model, "--task", task, "--data", data, "--pipeline", "structured", "--target", "host", "--store", folder / "store",
+        "--output", folder / "dist", *GRAPH, *more,
+    )  # fmt: skip
+
+
+def refused(done: Ran, folder: Path) -> str:
+    """The one sentence, where nothing was made."""
+    assert done.code == 2, done.err
+    assert not list((folder / "store").glob("prepare/*"))
+    (complaint,) = done.complaints
+    return complaint.removeprefix("edgeprune: ")
+
+
+@pytest.mark.parametrize(
+    ("model_type", "kind", "fault"),
+    [
+        ("roberta", "BPE", "its model is BPE (Lowercase, ByteLevel), not WordPiece"),
+        ("modernbert", "BPE", "its model is BPE (Lowercase, ByteLevel), not WordPiece"),
+        ("xlm-roberta", "Unigram", "its model is Unigram (Lowercase, Metaspace), not WordPiece"),
+        ("albert", "Unigram", "its model is Unigram (Lowercase, Metaspace), not WordPiece"),
+        ("deberta-v2", "Unigram", "its model is Unigram (Lowercase, Metaspace), not WordPiece"),
+        ("bert", "WordPiece", "its normalizer is Lowercase, not BertNormalizer"),
+    ],
+)
+def test_families_of_other_kinds(
+    tiny_model_folder: ModelFactory, tmp_path: Path, model_type: str, kind: str, fault: str
+) -> None:
+    model = shutil.copytree(tiny_model_folder(model_type), tmp_path / "model")
+    trained(kind).save_pretrained(model)
+    assert refused(build(tmp_path, model), tmp_path) == (
+        f"stages.package.tokenizer is graph, which reads BERT's kind of tokenizer, but this {model_type} model has another one: "
+        f"{fault}; leave it out: the package has a tokenizer.json"
+    )
+
+
+def test_tasks_that_need_more_than_tokens(tiny_model_folder: ModelFactory, tmp_path: Path) -> None:
+    done = build(tmp_path, tiny_model_folder(head="ForMaskedLM"), task="fill-mask")
+    assert refused(done, tmp_path) == (
+        "stages.package.tokenizer is graph, which there is for text-classification and feature-extraction, but this build is for "
+        "fill-mask; leave it out: the package has a tokenizer.json"
+    )
+
+
+def test_pairs_of_texts(tiny_model_folder: ModelFactory, tmp_path: Path) -> None:
+    write_rows(tmp_path / "rows.jsonl", [{"text": "good .", "other": "bad .", "label": "pos"}] * 30)
+    done = build(tmp_path, tiny_model_folder(), "--pair-column", "other")
+    assert "which takes one text, but --pair-column names a second one" in refused(done, tmp_path)
+
+
+def test_an_opset_that_cannot_split_texts(tiny_model_folder: ModelFactory, tmp_path: Path) -> None:
+    done = build(tmp_path, tiny_model_folder(), "--set", "stages.export.opset=19")
+    assert refused(done, tmp_path) == (
+        "stages.package.tokenizer is graph, which takes opset 20, but stages.export.opset is 19; raise it, or leave "
+        "stages.package.tokenizer out"
+    )
+
+
+def test_without_the_extra(tiny_model_folder: ModelFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime_extensions", None)  # Python's own way to say that it isn't there
+    assert refused(build(tmp_path, tiny_model_folder()), tmp_path) == (
+        "stages.package.tokenizer: graph needs onnxruntime_extensions; install it with: pip install 'edgeprune[tokenizer-graph]'"
+    )
+
+
+def test_what_is_covered_is_planned(tiny_model_folder: ModelFactory, tmp_path: Path) -> None:
+    done = build(tmp_path, tiny_model_folder(), "--plan", "--json")
+    assert done.code == 0, done.err
+    assert "text-graph" in [row["stage"] for row in done.document["stages"]]
