@@ -1,5 +1,6 @@
 """edgeprune/graph/text_graph.py"""
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from tokenizers import Tokenizer
 
 from edgeprune.base.errors import ModelError
 from edgeprune.graph.text_graph import text_session, write_text_graph
-from edgeprune.models.spelling import spelling_of
+from edgeprune.models.spelling import Spelling, spelling_of
 from edgeprune.models.wordpiece import read_wordpiece
 from edgeprune.profiles.session_options import SessionOptions
 from edgeprune.tasks.spec import TaskSpec
@@ -40,13 +41,19 @@ outputs get."""
 TABLE = numbers(len(VOCABULARY), len(LABELS), seed=1)  # several answers, and none
 
 
+@cache
+def spelling() -> Spelling:
+    """The same for every tokenizer here."""
+    return spelling_of(of_bert())
+
+
 def graph_of(folder: Path, spec: TaskSpec, *, output: str = "logits", tokenizer: Tokenizer | None = None) -> Path:
     columns = 1 if spec.problem_type == "regression" else len(LABELS)
     model = written(MODEL.replace("OUTPUT", output), table=TABLE[:, :columns], one=np.array([1]))
     onnx_ir.save(model, folder / "model.onnx")
     tokenizer = tokenizer or of_bert()
     write_text_graph(
-        folder / "model.onnx", folder / "text.onnx", spec, read_wordpiece(tokenizer), spelling_of(tokenizer),
+        folder / "model.onnx", folder / "text.onnx", spec, read_wordpiece(tokenizer), spelling(),
         max_length=8, from_left=False,
     )  # fmt: skip
     return folder / "text.onnx"
@@ -128,6 +135,6 @@ def test_a_model_above_two_gigabytes(tmp_path: Path) -> None:
         file.truncate(2_000_000_001)  # takes no space
     with pytest.raises(ModelError, match="the model is above 2 GB, which one ONNX file can't hold"):
         write_text_graph(
-            source, tmp_path / "text.onnx", spec_of("regression"), read_wordpiece(of_bert()), spelling_of(of_bert()),
+            source, tmp_path / "text.onnx", spec_of("regression"), read_wordpiece(of_bert()), spelling(),
             max_length=8, from_left=False,
         )  # fmt: skip

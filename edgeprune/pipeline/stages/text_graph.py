@@ -8,10 +8,8 @@ twice. Before the file is shipped, it reads rows of the test split and texts wit
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-import numpy as np
 from pydantic import JsonValue
 
-from edgeprune.base.errors import ParityError
 from edgeprune.pipeline.stages.base import Stage, Work
 from edgeprune.profiles.session_options import SessionOptions
 from edgeprune.profiles.variant import read_variant
@@ -20,16 +18,12 @@ from edgeprune.store.records import StageMetrics
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-    from edgeprune.models.reader import Array
     from edgeprune.tasks.prepared import Prepared
-    from edgeprune.tasks.spec import TaskSpec
 
 __all__ = ["TEXT_MODEL", "TextGraph"]
 
 TEXT_MODEL = "text.onnx"
 _ROWS = 64
-_TOLERANCE = 1e-5
-"""Largest difference from the package's graph. It is small, because both files hold one graph with the same session options."""
 
 
 class TextGraph(Stage):
@@ -54,9 +48,9 @@ class TextGraph(Stage):
         return {"threads": self._threads}
 
     def run(self, work: Work) -> StageMetrics:
-        from edgeprune.graph.parity import agreement, require_parity
-        from edgeprune.graph.session import onnx_session, raw_output
+        from edgeprune.graph.session import onnx_session
         from edgeprune.graph.text_graph import text_session, write_text_graph
+        from edgeprune.graph.text_graph_check import require_same_readings
         from edgeprune.models.spelling import spelling_of
         from edgeprune.models.wordpiece import read_wordpiece
         from edgeprune.ondevice.preprocess_text import Inputs
@@ -83,32 +77,13 @@ class TextGraph(Stage):
             from_left=reading["truncation_side"] == "left",
         )
 
-        whole, alone = text_session(made, session), onnx_session(model.file("model.onnx"), session)
-        names = [value.name for value in whole.get_outputs()]
-        expected, found = [], []
         texts = list(_texts(prepared, tokenizer))
-        for text in texts:
-            encoding = reader.encode(text)
-            given = dict(zip(names, whole.run(None, {"text": np.array([text], dtype=object)}), strict=True))
-            if given["input_ids"].tolist() != [encoding.ids]:
-                raise ParityError(
-                    f"the graph that reads texts makes other tokens of {text[:60]!r} than tokenizers does; nothing was shipped. "
-                    f"This is a fault of edgeprune's: please report it, and leave stages.package.tokenizer out"
-                )
-            numbers, label = _meaning(spec, raw_output(alone, reader.feed(encoding)))
-            if label is not None and given[names[0]].tolist() != label:
-                raise ParityError(
-                    f"the graph that reads texts says {given[names[0]].tolist()} to {text[:60]!r}, the package {label}; nothing "
-                    f"was shipped. This is a fault of edgeprune's: please report it, and leave stages.package.tokenizer out"
-                )
-            expected.append(numbers)
-            found.append(given["scores" if label is not None else names[0]])
-        agreed = agreement(np.concatenate(expected), np.concatenate(found).reshape(np.concatenate(expected).shape))
-        require_parity(agreed, _TOLERANCE, what="the graph that reads texts against the package's graph")
+        whole, alone = text_session(made, session), onnx_session(model.file("model.onnx"), session)
+        found = require_same_readings(whole, alone, reader, spec, texts)
         return StageMetrics(
             parameters=model.manifest.metrics.parameters,
             model_bytes=made.stat().st_size,
-            scores={"parity_max_error": agreed.relative_error, "texts": len(texts)},
+            scores={"parity_max_error": found.relative_error, "texts": len(texts)},
         )
 
 
@@ -119,15 +94,3 @@ def _texts(prepared: "Prepared", tokenizer: "Tokenizer") -> Iterator[str]:
     yield ""
     for token in tokenizer.get_added_tokens_decoder().values():
         yield f"one{token.content}two {token.content.lower()} {token.content}"
-
-
-def _meaning(spec: "TaskSpec", output: "Array") -> tuple["Array", list[str] | None]:
-    """Say what a graph's outputs mean, as `postprocess_classification` does; None: they are numbers alone."""
-    from scipy.special import expit, softmax
-
-    if spec.problem_type == "single_label_classification":
-        return softmax(output.astype(np.float64), axis=-1), [spec.labels[int(output.argmax())]]
-    if spec.problem_type == "multi_label_classification":
-        scores = expit(output.astype(np.float64))
-        return scores, [label for label, score in zip(spec.labels, scores[0], strict=True) if score > 0.5]
-    return output, None
