@@ -30,6 +30,8 @@ from edgeprune.tasks.spec import TaskSpec
 __all__ = ["EXTRA", "import_extensions", "text_session", "write_text_graph"]
 
 EXTRA = "tokenizer-graph"
+_FILLS = {"attention_mask": 1, "token_type_ids": 0}
+"""What one text without padding has in every place of an input. Not every graph has these inputs."""
 _LARGEST_BYTES = 2_000_000_000
 
 
@@ -82,12 +84,13 @@ def write_text_graph(
     text = onnx_ir.val("text", onnx_ir.DataType.STRING, [1])
     ids = tokens_of(front, text, wordpiece, spelling, max_length=max_length, from_left=from_left)
     shape = front.add("Shape", ids)
-    given = {"input_ids": ids}
-    for name, number in (("attention_mask", 1), ("token_type_ids", 0)):
-        given[name] = front.add("ConstantOfShape", shape, value=onnx_ir.tensor(np.array([number], np.int64)))
     first = graph[0]
     for value in list(graph.inputs):
-        value.replace_all_uses_with(given[value.name])
+        given = ids
+        if value.name in _FILLS:
+            fill = onnx_ir.tensor(np.array([_FILLS[value.name]], np.int64))
+            given = front.add("ConstantOfShape", shape, value=fill)
+        value.replace_all_uses_with(given)
         graph.inputs.remove(value)
     graph.inputs.append(text)
     graph.insert_before(first, front.all)

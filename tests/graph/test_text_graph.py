@@ -105,6 +105,19 @@ def test_a_number(tmp_path: Path) -> None:
     assert list(found[0]) == ["value", "input_ids"]
 
 
+def test_a_graph_without_a_mask_and_types(tmp_path: Path) -> None:
+    text = """(int64[batch, sequence] input_ids) => (float[batch, labels] logits) {
+        rows = Gather(table, input_ids)
+        logits = ReduceSum<keepdims=0>(rows, one)
+    }"""
+    onnx_ir.save(written(text, table=TABLE[:, :1], one=np.array([1])), tmp_path / "model.onnx")
+    write_text_graph(
+        tmp_path / "model.onnx", tmp_path / "text.onnx", spec_of("regression"), read_wordpiece(of_bert()), spelling(),
+        max_length=8, from_left=False,
+    )  # fmt: skip
+    np.testing.assert_allclose([one["value"] for one in answers(tmp_path / "text.onnx")], sums(1), rtol=1e-5)
+
+
 def test_an_embedding(tmp_path: Path) -> None:
     path = graph_of(tmp_path, spec_of(None, "feature-extraction"), output="sentence_embedding")
     found = answers(path)
