@@ -24,14 +24,14 @@ from edgeprune.base.errors import ModelError
 from edgeprune.models.spelling import Spelling
 from edgeprune.models.wordpiece import WordPiece
 
-__all__ = ["EXTENSIONS", "ML", "Nodes", "tokens_of"]
+__all__ = ["EXTENSIONS", "ML", "Nodes", "require_tellable", "tokens_of"]
 
 EXTENSIONS = "ai.onnx.contrib"
 """The domain of onnxruntime-extensions' operators."""
 ML = "ai.onnx.ml"
 _GONE, _GUARD = "\x01", "\x02"
-"""Two characters that BERT's normalizer drops, so that no word has them. The first stands for what is dropped. The second begins
-the words that stand for added tokens, so that no other word is taken for one."""
+"""Two of the characters that BERT's normalizer drops, so that no word has them. The first stands for what is dropped. The second
+begins the words that stand for added tokens."""
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -99,7 +99,7 @@ def tokens_of(
     Raises:
         ModelError: An added token can't be kept apart from the text around it.
     """
-    _check(wordpiece, spelling)
+    require_tellable(wordpiece, spelling)
     written = _written(nodes, text, wordpiece, spelling)
     ids = _ids(nodes, written, wordpiece)
     most = max_length - len(wordpiece.before) - len(wordpiece.after)
@@ -115,29 +115,38 @@ def tokens_of(
     return nodes.add("Unsqueeze", whole, nodes.numbers(0))
 
 
-def without_nul(nodes: Nodes, text: onnx_ir.Value, instead: str) -> onnx_ir.Value:
+def _without_nul(nodes: Nodes, text: onnx_ir.Value, instead: str) -> onnx_ir.Value:
     """Add the nodes that write something in place of each NUL, [1]: onnxruntime-extensions ends a text there."""
     pieces = nodes.add("StringSplit", text, outputs=2, delimiter="\0")
     pieces = nodes.add("Concat", nodes.strings(""), nodes.add("Reshape", pieces, nodes.numbers(-1)), axis=0)
     return nodes.add("StringJoin", pieces, nodes.string(instead), nodes.numbers(0), domain=EXTENSIONS)
 
 
-def _check(wordpiece: WordPiece, spelling: Spelling) -> None:
-    for token in (*wordpiece.added, *wordpiece.added_after):
-        inside = any(other != token and token in other for other in wordpiece.added)
-        if (
-            re.search(r"[\s\x00-\x1f]", token)
-            or spelling.in_ranges(token)
-            or (token in wordpiece.added_after and inside)
-        ):
+def require_tellable(wordpiece: WordPiece, spelling: Spelling) -> None:
+    """Refuse added tokens that can't be a line of a table, or that can't be found in what is written.
+
+    Raises:
+        ModelError: There is such a token.
+    """
+    after = wordpiece.added_after
+    for token in (*wordpiece.added, *after):
+        found_otherwise = token in after and (
+            spelling.in_ranges(token) or any(_may_overlap(token, other) for other in after)
+        )
+        if re.search(r"[\0\t\n]", token) or found_otherwise:
             raise ModelError(
                 f"the added token {token!r} can't be told from the text around it in a graph; leave stages.package.tokenizer out"
             )
 
 
+def _may_overlap(one: str, other: str) -> bool:
+    """Say whether a text may hold one token's end and another's beginning in the same place."""
+    return one != other and any(one.endswith(other[:length]) for length in range(1, min(len(one), len(other))))
+
+
 def _written(nodes: Nodes, text: onnx_ir.Value, wordpiece: WordPiece, spelling: Spelling) -> onnx_ir.Value:
     """Put together what is written for a text's characters, [1]: words with spaces between them."""
-    text = without_nul(nodes, text, _GONE)
+    text = _without_nul(nodes, text, _GONE)
     pattern = _pattern(wordpiece.added, spelling)
     pieces = nodes.add(
         "StringRegexSplitWithOffsets",
@@ -145,7 +154,7 @@ def _written(nodes: Nodes, text: onnx_ir.Value, wordpiece: WordPiece, spelling: 
         domain=EXTENSIONS, outputs=4,
     )  # fmt: skip
     table = {character: to or _GONE for character, to in spelling.written.items()}
-    table |= {token: _guarded(token) for token in wordpiece.added}
+    table |= {token: f" {_guarded(number)} " for token, number in wordpiece.added.items()}
     lines = "\n".join(f"{one}\t{to}" for one, to in table.items() if one not in "\n\t")
     pieces = nodes.add("StringMapping", pieces, domain=EXTENSIONS, map=lines)
     # StringMapping's own table can't have these two, and StringJoin needs a piece.
@@ -157,13 +166,13 @@ def _written(nodes: Nodes, text: onnx_ir.Value, wordpiece: WordPiece, spelling: 
         written = _replaced(nodes, written, f"({_class(spelling.parted)})", r" \1 ")
     for token in sorted(wordpiece.added_after, key=len, reverse=True):
         spelt = "".join(spelling.written.get(one, one) for one in token)
-        written = _replaced(nodes, written, re.escape(spelt), _guarded(token))
+        written = _replaced(nodes, written, re.escape(spelt), f" {_guarded(wordpiece.added_after[token])} ")
     return written
 
 
 def _ids(nodes: Nodes, written: onnx_ir.Value, wordpiece: WordPiece) -> onnx_ir.Value:
     """Look the words of a text up, [pieces]."""
-    added = {_GUARD + token: number for token, number in {**wordpiece.added, **wordpiece.added_after}.items()}
+    added = {_guarded(number): number for number in (*wordpiece.added.values(), *wordpiece.added_after.values())}
     vocabulary = {**wordpiece.vocabulary, **added}
     _, words, _ = nodes.add_wide(
         "StringSplit", written, nodes.string(" "), nodes.add("Constant", value=onnx_ir.tensor(np.array(True))),
@@ -202,8 +211,9 @@ def _replaced(nodes: Nodes, text: onnx_ir.Value, pattern: str, by: str) -> onnx_
     return nodes.add("StringRegexReplace", text, nodes.string(pattern), nodes.string(by), domain=EXTENSIONS)
 
 
-def _guarded(token: str) -> str:
-    return f" {_GUARD}{token} "
+def _guarded(number: int) -> str:
+    """Make a word of an added token's id, in characters that no other word has."""
+    return _GUARD + f"{number:b}".translate({ord("0"): "\x03", ord("1"): "\x04"})
 
 
 def _pattern(added: Iterable[str], spelling: Spelling) -> str:

@@ -82,7 +82,10 @@ def read_wordpiece(tokenizer: Tokenizer, *, split_special_tokens: bool = False) 
         for number, token in sorted(tokenizer.get_added_tokens_decoder().items(), key=itemgetter(0))
         if token.content and not (split_special_tokens and token.special)
     }
-    whole, alone = tokenizer.encode(_WORD).ids, tokenizer.encode(_WORD, add_special_tokens=False).ids
+    plain = Tokenizer.from_str(tokenizer.to_str())
+    plain.no_truncation()
+    plain.no_padding()
+    whole, alone = plain.encode(_WORD).ids, plain.encode(_WORD, add_special_tokens=False).ids
     start = next(at for at in range(len(whole)) if whole[at : at + len(alone)] == alone)
     return WordPiece(
         vocabulary=model["vocab"],

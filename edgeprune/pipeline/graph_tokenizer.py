@@ -40,14 +40,19 @@ def check_graph_tokenizer(pipeline: Pipeline, subject: Subject) -> None:
             f"{pipeline.stages.export.opset}; raise it, or leave stages.package.tokenizer out"
         )
     from edgeprune.graph.text_graph import import_extensions
+    from edgeprune.graph.wordpiece_nodes import require_tellable
+    from edgeprune.models.spelling import spelling_of
     from edgeprune.models.text_reader import load_text_reader
-    from edgeprune.models.wordpiece import why_not_wordpiece
+    from edgeprune.models.wordpiece import read_wordpiece, why_not_wordpiece
 
     import_extensions()
     reader = load_text_reader(subject.model.folder, pipeline.stages.prepare.max_length)
-    fault = why_not_wordpiece(reader.tokenizer.backend_tokenizer)
+    tokenizer = reader.tokenizer.backend_tokenizer
+    fault = why_not_wordpiece(tokenizer)
     if fault is not None:
         raise ModelError(
             f"stages.package.tokenizer is graph, which reads BERT's kind of tokenizer, but this "
             f"{subject.model.config['model_type']} model has another one: {fault}; {_INSTEAD}"
         )
+    wordpiece = read_wordpiece(tokenizer, split_special_tokens=reader.tokenizer.split_special_tokens)
+    require_tellable(wordpiece, spelling_of(tokenizer))

@@ -46,7 +46,7 @@ def with_own_tokens() -> Tokenizer:
     tokenizer = Tokenizer.from_str(minilm().to_str())
     tokenizer.add_tokens([AddedToken("<S>", normalized=False), AddedToken("<mask>", lstrip=True, normalized=False)])
     tokenizer.add_tokens([AddedToken("<UNK>", normalized=True), AddedToken("Films", normalized=True)])
-    tokenizer.add_tokens([AddedToken("good", normalized=False)])
+    tokenizer.add_tokens([AddedToken("good", normalized=False), AddedToken("\\", normalized=True)])
     return tokenizer
 
 
@@ -154,11 +154,32 @@ def test_a_text_does_not_end_at_a_nul() -> None:
     assert ids.tolist() == [[101, 2143, 102]]
 
 
-@pytest.mark.parametrize("token", ["two words", "tab\t", "漢字", "x\ue000"])
-def test_added_tokens_that_a_graph_cannot_tell_are_refused(token: str) -> None:
+def with_tokens(tokens: dict[str, bool]) -> Tokenizer:
+    """MiniLM's tokenizer with tokens that are found in the text as it is (False), or as it is normalized (True)."""
     tokenizer = Tokenizer.from_str(minilm().to_str())
-    tokenizer.add_tokens([AddedToken(token, normalized=False)])
+    tokenizer.add_tokens([AddedToken(token, normalized=normalized) for token, normalized in tokens.items()])
+    return tokenizer
+
+
+@pytest.mark.parametrize(
+    "tokens",
+    [
+        {"two words": False, "Of Words": True},
+        {"漢字": False, "x\ue000": False, "\x02": False, "c\\d": False, "e\\f": True},
+        {"goods": False, "good": True},
+        {"film": True, "films": True, "Film": False},
+        {"[x]": True, "[": False},
+    ],
+)
+def test_added_tokens_in_one_another(tokens: dict[str, bool]) -> None:
+    texts = [f"{one}{other} a{one} {other}b{one.upper()}" for one in tokens for other in tokens]
+    texts += ["漢 字", "two  words", "of WORDS of\twords", "Films filmsfilm goodsgood", "x\ue000x\x02", "[x][ x ] [X]"]
+    assert differing(with_tokens(tokens), texts) == []
+
+
+@pytest.mark.parametrize("tokens", [{"tab\tx": False}, {"漢字": True}, {"abc": True, "cde": True}])
+def test_added_tokens_that_a_graph_cannot_tell_are_refused(tokens: dict[str, bool]) -> None:
     with pytest.raises(
         ModelError, match=r"can't be told from the text around it .* leave stages.package.tokenizer out"
     ):
-        session_of(tokenizer)
+        session_of(with_tokens(tokens))

@@ -42,6 +42,15 @@ def test_a_tokenizer_without_a_template() -> None:
     assert (read.before, read.after) == ((), ())
 
 
+def test_padding_and_truncation_are_not_read() -> None:
+    tokenizer = of_bert()
+    tokenizer.enable_padding(length=8)
+    tokenizer.enable_truncation(2)
+    read = read_wordpiece(tokenizer)
+    assert (read.before, read.after) == ((2,), (3,))
+    assert len(tokenizer.encode("a").ids) == 8, "the tokenizer is as it was"
+
+
 def test_lower_case_before_is_of_the_kind() -> None:
     before = normalizers.Sequence([normalizers.Lowercase(), normalizers.BertNormalizer(lowercase=False)])
     assert why_not_wordpiece(of_bert(normalizer=before)) is None

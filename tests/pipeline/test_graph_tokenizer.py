@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tokenizers import AddedToken, Tokenizer
 
 from tests.conftest import ModelFactory
 from tests.support.e2e import Ran, call, write_data, write_rows
@@ -50,6 +51,16 @@ def test_families_of_other_kinds(
     assert refused(build(tmp_path, model), tmp_path) == (
         f"stages.package.tokenizer is graph, which reads BERT's kind of tokenizer, but this {model_type} model has another one: "
         f"{fault}; leave it out: the package has a tokenizer.json"
+    )
+
+
+def test_an_added_token_that_no_graph_can_tell(tiny_model_folder: ModelFactory, tmp_path: Path) -> None:
+    model = shutil.copytree(tiny_model_folder(), tmp_path / "model")
+    tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
+    tokenizer.add_tokens([AddedToken("one\ttwo", normalized=False)])
+    tokenizer.save(str(model / "tokenizer.json"))
+    assert refused(build(tmp_path, model), tmp_path) == (
+        "the added token 'one\\ttwo' can't be told from the text around it in a graph; leave stages.package.tokenizer out"
     )
 
 
