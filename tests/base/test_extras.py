@@ -5,14 +5,14 @@ import re
 import pytest
 
 from edgeprune.base.errors import UsageError
-from edgeprune.base.extras import import_extra
+from edgeprune.base.extras import from_extra
 
 
 def test_what_is_installed_is_imported() -> None:
-    assert import_extra("json", "viz", what="this").loads("1") == 1
+    assert from_extra("json", "viz", "this").loads("1") == 1
 
 
 def test_what_is_not_installed_comes_with_its_command() -> None:
     expected = "this picture needs not_there_at_all; install it with: pip install 'edgeprune[viz]'"
     with pytest.raises(UsageError, match=f"^{re.escape(expected)}$"):
-        import_extra("not_there_at_all", "viz", what="this picture")
+        from_extra("not_there_at_all", "viz", "this picture")
