@@ -26,7 +26,7 @@ from edgeprune.graph.rewrites import REWRITES
 from edgeprune.graph.serialization import write_onnx
 from edgeprune.profiles.precision import PrecisionSettings
 
-FEWEST = ("narrow-reads", "unpadded")
+FEWEST = ("pooled-only", "narrow-reads", "unpadded")
 SUBSETS = [
     (),
     *((name,) for name in REWRITES),
