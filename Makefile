@@ -1,4 +1,4 @@
-# make demo | demo-quick | arm | consumers | test | lint | docs | install | clean
+# make demo | demo-quick | arm | browser | consumers | test | lint | docs | install | clean
 # VENV and PYTHON may be set: make test PYTHON=python3.12 VENV=/tmp/venv
 PYTHON ?= python3
 VENV ?= .venv
@@ -10,7 +10,7 @@ ARM_ROOT := .edgeprune-arm
 ARM_DEBS := python3.11-minimal libpython3.11-minimal libpython3.11-stdlib libc6 zlib1g libexpat1 libstdc++6 libgcc-s1 \
   libffi8 liblzma5 libbz2-1.0 libuuid1 libcrypt1
 
-.PHONY: demo demo-quick arm consumers test lint docs install clean
+.PHONY: demo demo-quick arm browser consumers test lint docs install clean
 
 demo: $(VENV)/.demo
 	$(DEMO) --name movie-reviews
@@ -38,6 +38,18 @@ $(ARM_ROOT): constraints.txt | $(VENV)/.demo
 	  --platform manylinux_2_28_aarch64 --platform manylinux_2_27_aarch64 \
 	  --target $@.new/tree/usr/lib/python3/dist-packages numpy onnxruntime
 	rm -rf $@ && mv $@.new/tree $@ && rm -rf $@.new && touch $@
+
+# What `runner: {type: browser}` and `stages.package.page` need: Chromium, and onnxruntime-web and a tokenizer from npm.
+browser: .edgeprune-browser
+	command -v chromium || if [ "$$(id -u)" = 0 ]; \
+	  then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; \
+	  else echo "chromium is missing; as root: apt-get install chromium" >&2; exit 1; fi
+
+.edgeprune-browser: edgeprune/ondevice/browser/package-lock.json
+	command -v npm >/dev/null || { echo "npm is missing; install Node.js 18 or newer with it" >&2; exit 1; }
+	rm -rf $@ && mkdir -p $@ && cp edgeprune/ondevice/browser/package*.json $@
+	cd $@ && npm ci --ignore-scripts --no-audit --no-fund
+	touch $@
 
 # Programs that open packages, in environments of their own, and what they answer.
 consumers: $(VENV)/.dev .consumers/python .consumers/fastembed .consumers/transformers-js .consumers/onnxruntime-headers
@@ -94,4 +106,4 @@ $(VENV)/.dev: pyproject.toml constraints.txt
 	touch $@ $(VENV)/.demo
 
 clean:
-	rm -rf .edgeprune .edgeprune-arm .consumers dist build site .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .edgeprune .edgeprune-arm .edgeprune-browser .consumers dist build site .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

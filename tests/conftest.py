@@ -34,6 +34,11 @@ os.environ["HF_DATASETS_CACHE"] = os.environ["EDGEPRUNE_TESTS_CACHE"]
 # Builds for ARM boards are the same wherever tests run; test_emulated uses the folder that `make arm` made.
 os.environ.setdefault("EDGEPRUNE_TESTS_ARM_ROOT", os.environ.get("EDGEPRUNE_ARM_ROOT", ".edgeprune-arm"))
 os.environ["EDGEPRUNE_ARM_ROOT"] = "not-set-up"
+# The same for pages; the fixture `node_modules` is the folder that `make browser` made.
+os.environ.setdefault(
+    "EDGEPRUNE_TESTS_NODE_MODULES", os.environ.get("EDGEPRUNE_NODE_MODULES", ".edgeprune-browser/node_modules")
+)
+os.environ["EDGEPRUNE_NODE_MODULES"] = "not-set-up"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Threads that wait sleep: tests share the cores with each other, and spinning makes a training five times as slow.
@@ -405,6 +410,20 @@ def hub(tmp_path: Path) -> Iterator[Hub]:
         yield found
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture
+def node_modules(monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The packages of npm that pages need, where edgeprune looks for them; Chromium is there too."""
+    from edgeprune.devices.browser import BrowserRunner
+    from edgeprune.profiles.runners import BrowserConfig
+
+    folder = Path(os.environ["EDGEPRUNE_TESTS_NODE_MODULES"]).absolute()
+    monkeypatch.setenv("EDGEPRUNE_NODE_MODULES", str(folder))
+    lacking = BrowserRunner(BrowserConfig(type="browser")).lacking
+    if lacking is not None:
+        pytest.skip(lacking)
+    return folder
 
 
 @pytest.fixture

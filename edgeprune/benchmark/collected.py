@@ -8,6 +8,7 @@ from edgeprune.devices.protocol import (
     Answer,
     Conditions,
     DeviceFacts,
+    Download,
     ModelTimes,
     PackageTimes,
     ParallelRuns,
@@ -48,6 +49,8 @@ class Alone:
     """The largest peak memory of a model's processes, by model; None: the system doesn't tell it."""
     nodes: dict[str, dict[str, int]] = field(default_factory=dict)
     """How many nodes each execution provider ran, by model."""
+    downloads: dict[str, Download] = field(default_factory=dict)
+    """What a page fetched before the first answer, by model."""
 
 
 def collect_turns(answers: Iterable[Answer]) -> Turns:
@@ -90,6 +93,8 @@ def collect_alone(answers: Iterable[Answer]) -> Alone:
                 alone.memory_mb[answer.name] = now if before is None else max(now, before)
             case Placement():
                 alone.nodes[answer.name] = answer.nodes
+            case Download():
+                alone.downloads[answer.name] = answer
             case _:
                 pass
     return alone

@@ -3,6 +3,7 @@
 The `benchmark` stage and the `benchmark` command share this module.
 """
 
+import gzip
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -56,6 +57,8 @@ class Load:
     """Batches in the form of `protocol.Batch`; every model has equally many."""
     largest: JsonValue
     """The largest batch, with which memory is measured."""
+    tokenizer: Path | None = None
+    """The tokenizer's file, which a page fetches too; None: the model reads images."""
     package: Path | None = None
     """Folder of the package that is also timed from an input to its answer; None: no package is timed."""
     contents: list[JsonValue] = field(default_factory=list)
@@ -68,6 +71,8 @@ class Measured:
 
     turns: Turns
     alone: Alone
+    tokenizers: Mapping[str, Path | None] = field(default_factory=dict)
+    """The tokenizer's file by model, which counts as fetched by a page; None: the model has none."""
 
     @property
     def device_row(self) -> DeviceRow:
@@ -98,6 +103,7 @@ class Measured:
             percentiles[f"text_p{q}_ms"] = percentile(answers_ms, q)
             percentiles[f"text_p{q}_interval_ms"] = percentile_interval(answers_ms, q)
         starts_ms = self.alone.cold_starts_ms.get(name)
+        download_mb, download_gzip_mb = self._download_mb(name)
         return LatencyRow(
             artifact=name,
             provider=provider,
@@ -109,12 +115,23 @@ class Measured:
             converged=None if moved is None else abs(moved) <= STEADY,
             cold_start_ms=round(statistics.median(starts_ms), 3) if starts_ms else None,
             peak_memory_mb=self.alone.memory_mb.get(name),
+            download_mb=download_mb,
+            download_gzip_mb=download_gzip_mb,
             nodes=self.alone.nodes.get(name, {}),
             sessions=workload.sessions,
             throughput_per_s=statistics.median(rates) if rates else None,
             throughput_interval_per_s=order_interval(rates, LEVEL) if rates else None,
             **percentiles,
         )
+
+    def _download_mb(self, name: str) -> tuple[float | None, float | None]:
+        """What a page fetches for a model, without compression and with gzip. None: it is no page."""
+        download, tokenizer = self.alone.downloads.get(name), self.tokenizers.get(name)
+        if download is None:
+            return None, None
+        read = b"" if tokenizer is None else tokenizer.read_bytes()
+        plain, small = sum(download.files.values()) + len(read), download.gzip_bytes + len(gzip.compress(read, 6))
+        return round(plain / 1e6, 3), round(small / 1e6, 3)
 
 
 def _conditions_row(conditions: Conditions | None) -> ConditionsRow | None:
@@ -170,7 +187,7 @@ def measure(
             turns += kept(asking.at_once(parallel, config.processes))
         alone = list(kept(asking.alone()))
         progress(total, total, "processes")
-    return Measured(collect_turns(turns), collect_alone(alone))
+    return Measured(collect_turns(turns), collect_alone(alone), {name: load.tokenizer for name, load in loads.items()})
 
 
 @dataclass(frozen=True)

@@ -81,11 +81,16 @@ def package_load(
             SessionOptions.model_validate(described["session"]),
             [_as_json(batch, number) for number, batch in enumerate(batches)],
             _as_json(together([feeds[row] for row in longest]), 0),
+            tokenizer=_existing(folder / "tokenizer.json"),
             package=folder if target.times_answers else None,
             contents=[module.to_json(contents[row]) for row, *_ in groups] if target.times_answers else [],
         )
     except ValueError as error:
         raise UsageError(f"{folder.name} can't be given the inputs: {error}") from error
+
+
+def _existing(path: Path) -> Path | None:
+    return path if path.is_file() else None
 
 
 def _of_length(feed: Feed, length: int | str, described: Mapping[str, Any]) -> Feed:

@@ -32,6 +32,8 @@ class DeviceRow(Frozen):
     system: str
     python: str | None
     onnxruntime: str | None
+    clock_ns: int | None = None
+    """The smallest step of the clock that times were taken with, in ns."""
     before: ConditionsRow | None = None
     """Conditions before the first process that was timed."""
     after: ConditionsRow | None = None
@@ -65,9 +67,15 @@ class LatencyRow(Frozen):
     """Whether times were steady in a process. False: the second half was more than 5% slower or faster than the first.
     None: it isn't known, because the times have no order or there was one process."""
     cold_start_ms: float | None = None
-    """Time of opening the session and of the first run together, median over processes that run this model alone."""
+    """Time of opening the session and of the first run together, median over processes that run this model alone. In a
+    browser it begins with the navigation to the page."""
     peak_memory_mb: float | None
-    """Peak memory of a fresh process that runs this model alone, including its imports."""
+    """Peak memory of a fresh process that runs this model alone, including its imports. In a browser it is the page's
+    process."""
+    download_mb: float | None = None
+    """What a page fetched before its first answer, without compression, and the tokenizer; None: it is no page."""
+    download_gzip_mb: float | None = None
+    """The same if the server compresses it with gzip."""
     nodes: dict[str, int] = Field(default_factory=dict)
     """How many of the graph's nodes each execution provider ran."""
     text_p50_ms: float | None = None

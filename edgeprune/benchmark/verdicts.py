@@ -45,6 +45,7 @@ def judge(budget: Budget, *, size_mb: float, metric: Metric | None, latency: Lat
     p90 = (None, None) if latency is None else (latency.p90_ms, latency.p90_interval_ms)
     text_p90 = (None, None) if latency is None else (latency.text_p90_ms, latency.text_p90_interval_ms)
     peak_memory_mb = None if latency is None else latency.peak_memory_mb
+    download_mb = None if latency is None else latency.download_mb
     measured: list[tuple[str, float | None, float | None, tuple[float, float] | None]] = [
         ("size_mb", budget.size_mb, size_mb, None),
         *([("metric_drop", budget.metric_drop, metric.drop, metric.drop_interval)] if metric else []),
@@ -53,6 +54,7 @@ def judge(budget: Budget, *, size_mb: float, metric: Metric | None, latency: Lat
         ("latency_text_p90_ms", budget.latency_text_p90_ms, *text_p90),
         ("cold_start_ms", budget.cold_start_ms, None if latency is None else latency.cold_start_ms, None),
         ("peak_memory_mb", budget.peak_memory_mb, peak_memory_mb, None),
+        ("download_mb", budget.download_mb, download_mb, None),
     ]
     rows = [
         BudgetRow(

@@ -249,6 +249,11 @@ def _print_beyond(console: Console, row: LatencyRow) -> None:
     if row.text_p50_ms is not None:
         times = [f"p50 {row.text_p50_ms:.2f}"] + ([] if row.text_p90_ms is None else [f"p90 {row.text_p90_ms:.2f}"])
         console.print(f"{row.artifact}, from input to answer: {', '.join(times)} ms", highlight=False)
+    if row.download_mb is not None:
+        console.print(
+            f"{row.artifact}, fetched by a page: {row.download_mb:.1f} MB, {row.download_gzip_mb:.1f} MB with gzip",
+            highlight=False,
+        )
     if row.throughput_per_s is not None:
         console.print(
             f"{row.artifact}, {row.sessions} sessions in parallel: {row.throughput_per_s:.4g} inputs in a second",

@@ -9,8 +9,9 @@ from pydantic import JsonValue
 
 from edgeprune.base.errors import ProfileError
 from edgeprune.devices.protocol import DeviceFacts
+from edgeprune.devices.web_modules import RUNTIME, WebModules
 from edgeprune.ondevice.agent import device_info
-from edgeprune.profiles.runners import LocalConfig
+from edgeprune.profiles.runners import BrowserConfig, LocalConfig
 from edgeprune.profiles.shipped import load_target, shipped_names
 from edgeprune.profiles.target import LATENCY_BUDGETS, Target
 
@@ -47,10 +48,17 @@ def mismatches(target: Target, device: DeviceFacts, providers: Sequence[str] | N
 
 
 def measured_on(target: Target) -> JsonValue:
-    """Say what a measurement holds for: this machine's CPU, or another machine as its profile describes it."""
-    if isinstance(target.runner, LocalConfig):
+    """Say what a measurement holds for: this machine's CPU, or another machine as its profile describes it.
+
+    A page runs on this machine's CPU too, and in the version of onnxruntime-web that is installed here.
+    """
+    if isinstance(target.runner, LocalConfig | BrowserConfig):
         device = this_machine()
-        return [device.arch, list[JsonValue](device.isa), device.cpu]
+        here: list[JsonValue] = [device.arch, list[JsonValue](device.isa), device.cpu]
+        if isinstance(target.runner, LocalConfig):
+            return here
+        runtime = WebModules(target.runner.node_modules).version(RUNTIME)
+        return [*here, target.runner.type, target.runner.chromium, runtime]
     return [target.model_dump(mode="json")[name] for name in ("device", "runner")]
 
 

@@ -32,6 +32,7 @@ __all__ = [
     "Batch",
     "Conditions",
     "DeviceFacts",
+    "Download",
     "Drawn",
     "LatencyRequest",
     "LoadRequest",
@@ -168,12 +169,15 @@ class ThroughputRequest(_WarmRequest):
 
 
 class MemoryRequest(_ModelsRequest):
-    """Ask about the process of one model that runs one batch: its peak memory, its start's time, where each node ran."""
+    """Ask about the process of one model that runs one batch: its peak memory, its start's time, where each node ran.
+
+    A page also tells what it fetched.
+    """
 
     mode: Literal["memory"] = "memory"
 
     told = "memory"
-    beside = ("session", "placement")
+    beside = ("session", "placement", "download")
 
 
 Request = (
@@ -207,15 +211,18 @@ class DeviceFacts(_Line):
     onnxruntime: _Words | None = None
     """Version of onnxruntime; None: not known."""
     arch: _Words
-    """The architecture, under the name that profiles use: x86_64 or aarch64."""
+    """The architecture, under the name that profiles use: x86_64, aarch64 or wasm32."""
     isa: list[_Words]
-    """The features of `agent.ISA_FLAGS` that the CPU has."""
+    """The features of `agent.ISA_FLAGS` that the CPU has; in a page, those of WebAssembly that the browser has."""
     cpu: _Words | None
     cores: Annotated[int, Field(ge=1, le=1 << 20)] | None
     """How many cores the process may use."""
     system: _Words
     python: _Words | None
     """Version of Python; None: the device was asked without a Python."""
+    clock_ns: _Count | None = None
+    """The smallest step of the clock that times were taken with, in ns; None: the device doesn't tell it. Pages have a
+    coarse one."""
 
 
 class Conditions(_Line):
@@ -305,6 +312,16 @@ class Placement(OfModel):
     """How many nodes each execution provider ran."""
 
 
+class Download(OfModel):
+    """Say what a page fetched before a model's first answer."""
+
+    kind: Literal["download"] = "download"
+    files: dict[str, _Count]
+    """The size in bytes of each file, without compression."""
+    gzip_bytes: _Count
+    """The size of all files together if the server compresses them with gzip."""
+
+
 class Loaded(OfModel):
     """Say whether a model could be opened and run."""
 
@@ -348,6 +365,7 @@ Answer = (
     | ParallelRuns
     | PeakMemory
     | Placement
+    | Download
     | Loaded
     | Outputs
 )

@@ -6,13 +6,14 @@ from pathlib import Path
 from edgeprune.base.errors import TargetError
 from edgeprune.devices import Runner
 from edgeprune.devices.adb import AdbLine
+from edgeprune.devices.browser import BrowserRunner
 from edgeprune.devices.emulated import EmulatedRunner
 from edgeprune.devices.local import LocalRunner
 from edgeprune.devices.match import mismatches, this_machine
 from edgeprune.devices.protocol import Answer, DeviceFacts, Request, of_type
 from edgeprune.devices.remote import RemoteRunner
 from edgeprune.devices.ssh import SshLine
-from edgeprune.profiles.runners import AdbConfig, EmulatedConfig, LocalConfig, RunnerConfig, SshConfig
+from edgeprune.profiles.runners import AdbConfig, BrowserConfig, EmulatedConfig, LocalConfig, RunnerConfig, SshConfig
 from edgeprune.profiles.target import Target
 
 __all__ = ["runner_for", "runner_of", "why_unreachable"]
@@ -36,6 +37,8 @@ def runner_for(config: RunnerConfig, target: str, mismatches: Callable[[DeviceFa
             return _Checked(RemoteRunner(config, lambda: SshLine(config)), config.place, target, mismatches)
         case AdbConfig():
             return _Checked(RemoteRunner(config, lambda: AdbLine(config)), config.place, target, mismatches)
+        case BrowserConfig():
+            return _Checked(BrowserRunner(config), f"a page in {config.chromium}", target, mismatches)
         case EmulatedConfig():
             raise ValueError("an emulated core can't be timed; EmulatedRunner tells what it computes")
 
@@ -83,6 +86,8 @@ def why_unreachable(target: Target) -> str | None:
     if isinstance(target.runner, EmulatedConfig):
         lacking = EmulatedRunner(target.runner).lacking
         return f"{target.name} is emulated here ({target.runner.core})" + (f", but {lacking}" if lacking else "")
+    if isinstance(target.runner, BrowserConfig):
+        return BrowserRunner(target.runner).lacking
     if not isinstance(target.runner, LocalConfig):
         return None
     reasons = mismatches(target, this_machine())

@@ -119,7 +119,9 @@ def first_variants(rewrites: tuple[RewriteName, ...], settings: PrecisionSetting
     ]
 
 
-def neighbours(variant: Variant, graphs: GraphCache, rules: RewriteRules, *, threads: int) -> list[Variant]:
+def neighbours(
+    variant: Variant, graphs: GraphCache, rules: RewriteRules, *, threads: int, spinning: bool
+) -> list[Variant]:
     """List the neighbours of a variant, and make their graphs.
 
     Each neighbour has one other session option, or lacks one of the rewrites.
@@ -129,8 +131,9 @@ def neighbours(variant: Variant, graphs: GraphCache, rules: RewriteRules, *, thr
         graphs: Makes the graphs.
         rules: Name the rewrites that no neighbour may lack.
         threads: The most threads that a session may have.
+        spinning: Whether a session's threads may spin while they wait.
     """
-    sessions = variant.raced_session.neighbours(most_threads=threads)
+    sessions = variant.raced_session.neighbours(most_threads=threads, spinning=spinning)
     others = [variant.model_copy(update={"session": one}) for one in sessions]
     fewer = [
         tuple(name for name in variant.rewrites if name != left)

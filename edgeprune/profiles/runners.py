@@ -7,7 +7,16 @@ from pydantic import AfterValidator, Field, model_validator
 
 from edgeprune.base.strict_yaml import Frozen
 
-__all__ = ["AdbConfig", "ArmCore", "EmulatedConfig", "LocalConfig", "RemoteConfig", "RunnerConfig", "SshConfig"]
+__all__ = [
+    "AdbConfig",
+    "ArmCore",
+    "BrowserConfig",
+    "EmulatedConfig",
+    "LocalConfig",
+    "RemoteConfig",
+    "RunnerConfig",
+    "SshConfig",
+]
 
 
 ArmCore = Literal["cortex-a53", "cortex-a72", "cortex-a76", "neoverse-n1"]
@@ -98,4 +107,17 @@ class EmulatedConfig(Frozen):
     folder."""
 
 
-RunnerConfig = Annotated[LocalConfig | SshConfig | AdbConfig | EmulatedConfig, Field(discriminator="type")]
+class BrowserConfig(Frozen):
+    """Reach a page in a headless Chromium on this machine. The page runs onnxruntime-web's wasm."""
+
+    type: Literal["browser"]
+    chromium: str = Field(default="chromium", min_length=1)
+    """Chromium's command or path. Chrome is one too."""
+    node_modules: str | None = None
+    """The folder in which npm put onnxruntime-web; null: $EDGEPRUNE_NODE_MODULES or, if that isn't set, the folder that
+    `make browser` made in the current folder."""
+
+
+RunnerConfig = Annotated[
+    LocalConfig | SshConfig | AdbConfig | EmulatedConfig | BrowserConfig, Field(discriminator="type")
+]

@@ -86,15 +86,17 @@ class SessionOptions(Frozen):
             update={"config": config | ({DISABLED_FUSIONS: ";".join(sorted(names))} if names else {})}
         )
 
-    def neighbours(self, *, most_threads: int) -> list["SessionOptions"]:
+    def neighbours(self, *, most_threads: int, spinning: bool) -> list["SessionOptions"]:
         """List the options that differ from these in one thing: what the race tries beside the fastest so far.
 
         Args:
             most_threads: The most that a session may have.
+            spinning: Whether a session's threads may spin while they wait. In a page they are not the session's, and its
+                options don't reach them.
         """
         found = [self.toggled(fusion) for fusion in (SKIP_FUSION, _GELU_FUSION)]
         changes: list[dict[str, object]] = [{"level": "extended"}, {"arena": False}]
-        if self.threads > 1:
+        if self.threads > 1 and spinning:
             changes.append({"config": {**self.config, _SPINNING: "0"}})
         changes += [{"threads": number} for number in range(1, most_threads + 1)]
         found += [self.model_copy(update=change) for change in changes]

@@ -7,27 +7,34 @@ from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, WithJson
 from edgeprune.base.strict_yaml import Frozen
 from edgeprune.ondevice.agent import ISA_FLAGS
 from edgeprune.profiles.precision import Precision, PrecisionSettings, is_quantized, resolve_precision
-from edgeprune.profiles.runners import RemoteConfig, RunnerConfig
+from edgeprune.profiles.runners import BrowserConfig, RemoteConfig, RunnerConfig
 
-__all__ = ["LATENCY_BUDGETS", "Budget", "Device", "Isa", "Runtime", "Target", "Workload"]
+__all__ = ["LATENCY_BUDGETS", "WASM_FEATURES", "Budget", "Device", "Isa", "Runtime", "Target", "Workload"]
+
+WASM_FEATURES = ("simd128", "relaxed-simd", "threads")
+"""Features of WebAssembly that decide how a model is computed in a page."""
+
+_FEATURES = (*ISA_FLAGS, *WASM_FEATURES)
 
 
 def _known(feature: str) -> str:
-    if feature not in ISA_FLAGS:
-        raise ValueError(f"expected one of {', '.join(ISA_FLAGS)}")
+    if feature not in _FEATURES:
+        raise ValueError(f"expected one of {', '.join(_FEATURES)}")
     return feature
 
 
-Isa = Annotated[str, AfterValidator(_known), WithJsonSchema({"enum": list(ISA_FLAGS), "type": "string"})]
-"""A feature of an instruction set, under Linux's name. The agent looks for the same names on a device."""
+Isa = Annotated[str, AfterValidator(_known), WithJsonSchema({"enum": list(_FEATURES), "type": "string"})]
+"""A feature of an instruction set, under Linux's name, or of WebAssembly. The agents look for the same names on a
+device."""
 
 
 class Device(Frozen):
     """Describe the hardware."""
 
-    arch: Literal["x86_64", "aarch64"]
+    arch: Literal["x86_64", "aarch64", "wasm32"]
+    """wasm32: a page in a browser, whatever the CPU."""
     isa: tuple[Isa, ...] = ()
-    """Instruction-set features that the artifact may count on, under Linux's names."""
+    """Instruction-set features that the artifact may count on, under Linux's names, or those of WebAssembly."""
     cpu: str | None = None
 
 
@@ -64,6 +71,9 @@ class Budget(Frozen):
     peak_memory_mb: PositiveFloat | None = None
     size_mb: PositiveFloat | None = None
     """Size of all files of the package, unpacked."""
+    download_mb: PositiveFloat | None = None
+    """What a page fetches before its first answer, without compression: the graph, onnxruntime-web's own files, and the
+    tokenizer. For the runner `browser` only."""
     metric_drop: float | None = Field(default=None, ge=-1, le=1)
     """The dense PyTorch model's metric minus the shipped ONNX model's, on the test split, absolute."""
     min_recall: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(default_factory=dict)
@@ -109,6 +119,28 @@ class Target(Frozen):
     def _precision_fits_provider(self) -> Self:
         if self.runtime.provider == "CUDAExecutionProvider" and is_quantized(self.precision.mode):
             raise ValueError(f"precision.mode {self.precision.mode} falls back to the CPU under CUDA; use fp16 or fp32")
+        return self
+
+    @model_validator(mode="after")
+    def _browser_can_tell(self) -> Self:
+        if self.budget.download_mb is not None and not isinstance(self.runner, BrowserConfig | None):
+            raise ValueError(
+                f"budget.download_mb is what a page fetches, but runner.type is {self.runner.type}; use the runner browser"
+            )
+        if not isinstance(self.runner, BrowserConfig):
+            return self
+        wanted = {
+            "runtime.provider": self.runtime.provider != "CPUExecutionProvider",
+            "workload.text": self.workload.text,
+            "workload.sessions": self.workload.sessions > 1,
+            "budget.latency_text_p90_ms": self.budget.latency_text_p90_ms is not None,
+        }
+        unmeasured = [name for name, is_wanted in wanted.items() if is_wanted]
+        if unmeasured:
+            raise ValueError(
+                f"the runner browser times a model alone in one page's wasm, which is not what {' and '.join(unmeasured)} asks "
+                f"for; leave it out"
+            )
         return self
 
     @model_validator(mode="after")

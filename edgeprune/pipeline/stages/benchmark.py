@@ -96,7 +96,13 @@ class Benchmark(Stage):
                 workloads[digests] = batches_of(
                     prepared.test, prepared.reader, self._workload, self._config.samples, seed=work.seed
                 )
-            loads[name] = Load(work.parents[name].file("model.onnx"), sessions[name], *workloads[digests])
+            tokenizer = work.parents[name].file("reader") / "tokenizer.json"
+            loads[name] = Load(
+                work.parents[name].file("model.onnx"),
+                sessions[name],
+                *workloads[digests],
+                tokenizer=tokenizer if tokenizer.is_file() else None,
+            )
         if "package" in work.parents:
             loads[names[-1]] = self._answering(work, loads[names[-1]])
         found = measure(

@@ -75,6 +75,7 @@ class Race(Stage):
         self._rules = rules
         self._settings = target.precision_settings
         self._runtime = target.runtime
+        self._spinning = target.device.arch != "wasm32"
         self._workload = target.workload
         self._size_limit_bytes = target.size_limit_bytes
         self._tolerance = tolerance
@@ -138,7 +139,13 @@ class Race(Stage):
             for found in local_search(
                 first,
                 precisions,
-                neighbours=partial(neighbours, graphs=graphs, rules=self._rules, threads=self._runtime.threads),
+                neighbours=partial(
+                    neighbours,
+                    graphs=graphs,
+                    rules=self._rules,
+                    threads=self._runtime.threads,
+                    spinning=self._spinning,
+                ),
                 heat=heat,
                 most=_MOST_HEATS - 1,
             ):

@@ -1,0 +1,179 @@
+"""edgeprune/devices/browser.py and ondevice/browser/agent.mjs, in a real Chromium."""
+
+import re
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from edgeprune.base.errors import TargetError
+from edgeprune.devices.browser import BrowserRunner
+from edgeprune.devices.local import LocalRunner
+from edgeprune.devices.protocol import (
+    Conditions,
+    DeviceFacts,
+    Download,
+    Loaded,
+    ModelTimes,
+    Outputs,
+    PeakMemory,
+    SessionStart,
+    of_type,
+)
+from edgeprune.devices.runner import runner_of, why_unreachable
+from edgeprune.devices.web_modules import RUNTIME, WebModules
+from edgeprune.profiles.runners import BrowserConfig
+from edgeprune.profiles.shipped import load_target
+from tests.support.agent_requests import asked
+
+pytestmark = pytest.mark.usefixtures("node_modules")
+
+
+@pytest.fixture
+def runner() -> BrowserRunner:
+    return BrowserRunner(BrowserConfig(type="browser"))
+
+
+def write_model(path: Path, *, operator: str = "MatMul", beside: bool = False) -> Path:
+    """Write a graph that multiplies rows of a table: from whole numbers, or from pixels. Weights may lie beside it."""
+    weights = np.random.default_rng(0).standard_normal((64, 64), dtype=np.float32)
+    nodes = [
+        helper.make_node("Gather", ["weights", "input_ids"], ["rows"]),
+        helper.make_node(operator, ["rows", "weights"], ["products"]),
+        helper.make_node("Add", ["products", "pixels"], ["logits"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [
+            helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["batch", "tokens"]),
+            helper.make_tensor_value_info("pixels", TensorProto.FLOAT, ["batch", 1, 64]),
+        ],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", "tokens", 64])],
+        [numpy_helper.from_array(weights, "weights")],
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    path.parent.mkdir()
+    onnx.save(made, path, save_as_external_data=beside, location=f"{path.name}.data", size_threshold=0)
+    return path
+
+
+BATCHES: Any = [{"input_ids": [[1, 2, number]], "pixels": {"seed": number, "shape": [1, 1, 64]}} for number in range(3)]
+
+
+def request(mode: str = "latency", **changes: Any) -> Any:
+    return asked(mode, **{"batches": dict.fromkeys(("dense", "final"), BATCHES), **changes})
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> dict[str, Path]:
+    return {
+        "final": write_model(tmp_path / "final" / "model.onnx"),
+        "dense": write_model(tmp_path / "dense" / "model.onnx", beside=True),
+    }
+
+
+def test_models_take_turns_in_a_page_that_says_what_it_is(runner: BrowserRunner, models: dict[str, Path]):
+    answers = runner.run(request(), models)
+    times = of_type(answers, ModelTimes)
+    assert [one.name for one in times] == ["final", "dense"]
+    assert all(len(one.ns) == 3 for one in times)
+    assert [one.name for one in of_type(answers, SessionStart)] == ["final", "dense"]
+    (device,) = of_type(answers, DeviceFacts)
+    assert re.fullmatch(r"Chromium \d+ wasm", device.cpu or "")
+    assert (device.arch, device.onnxruntime) == ("wasm32", WebModules().version(RUNTIME))
+    assert {"simd128", "relaxed-simd", "threads"} == set(device.isa)
+    assert device.clock_ns is not None
+    assert device.clock_ns <= 10_000
+    assert [one.moment for one in of_type(answers, Conditions)] == ["before", "after"]
+
+
+def test_a_page_computes_what_this_machine_computes(runner: BrowserRunner, models: dict[str, Path]):
+    there, here = (of_type(one.run(request("outputs"), models), Outputs) for one in (runner, LocalRunner()))
+    for ours, theirs in zip(here, there, strict=True):
+        assert ours.shapes == theirs.shapes == [[1, 3, 64]] * 3
+        np.testing.assert_allclose(ours.values, theirs.values, rtol=1e-4, atol=1e-4)
+
+
+def test_a_model_alone_tells_its_memory_and_what_it_fetched(runner: BrowserRunner, models: dict[str, Path]):
+    answers = runner.run(request("memory"), {"dense": models["dense"]})
+    (peak,) = of_type(answers, PeakMemory)
+    assert peak.peak_bytes is not None
+    assert 50e6 < peak.peak_bytes < 1e9
+    (start,) = of_type(answers, SessionStart)
+    assert start.create_ns > 10 * 10**6  # the runtime is fetched and compiled in it
+    (download,) = of_type(answers, Download)
+    files = {"ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm", "model.onnx", "model.onnx.data"}
+    assert download.files.keys() == files
+    assert download.files["model.onnx.data"] == models["dense"].with_name("model.onnx.data").stat().st_size
+    assert 1e6 < download.gzip_bytes < sum(download.files.values())
+
+
+def test_a_graph_that_the_runtime_refuses_is_named_and_the_next_is_tried(
+    runner: BrowserRunner, models: dict[str, Path], tmp_path: Path
+):
+    models = {"broken": write_model(tmp_path / "broken" / "model.onnx", operator="Nothing"), **models}
+    names = dict.fromkeys(models)
+    sessions = {
+        name: {"threads": 1 + number, "level": "all", "arena": True, "config": {}} for number, name in enumerate(names)
+    }
+    asking = request("load", batches=dict.fromkeys(names, BATCHES), sessions=sessions)
+    broken, *others = of_type(runner.run(asking, models), Loaded)
+    assert "Nothing" in (broken.error or "")
+    assert [one.error for one in others] == [None, None]
+
+
+def test_session_options_reach_the_runtime(runner: BrowserRunner, models: dict[str, Path]):
+    options = {"threads": 1, "level": "extended", "arena": False, "config": {"session.load_model_format": "ORT"}}
+    (loaded,) = of_type(runner.run(request("load", sessions={"final": options}), {"final": models["final"]}), Loaded)
+    assert "ORT" in (loaded.error or ""), "the graph is none in ORT format"
+
+
+def test_a_model_that_is_not_there_is_a_target_error(runner: BrowserRunner, tmp_path: Path):
+    with pytest.raises(TargetError, match=r"the benchmark failed on Chromium .*models/0/none\.onnx: 404") as caught:
+        runner.run(request(), {"final": tmp_path / "none.onnx"})
+    assert caught.value.exit_code == 6
+
+
+@pytest.mark.parametrize("mode", ["answers", "throughput"])
+def test_what_a_page_cannot_tell_is_refused(runner: BrowserRunner, mode: str):
+    with pytest.raises(ValueError, match=f"no mode {mode}"):
+        runner.run(asked(mode), {})
+
+
+def test_a_browser_leaves_nothing_behind(runner: BrowserRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    runner.run(asked("probe"), {})
+    assert list(tmp_path.iterdir()) == []
+    commands = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
+    assert not [one for one in commands if str(tmp_path).encode() in one]
+
+
+def test_what_is_missing_is_named_with_what_to_install(tmp_path: Path):
+    no_browser = BrowserRunner(BrowserConfig(type="browser", chromium="no-such-chromium"))
+    assert "there is no no-such-chromium here; install Chromium" in (no_browser.lacking or "")
+    no_modules = BrowserRunner(BrowserConfig(type="browser", node_modules=str(tmp_path)))
+    with pytest.raises(TargetError, match=r"there is no onnxruntime-web in .*; run make browser") as caught:
+        no_modules.run(asked("probe"), {})
+    assert caught.value.exit_code == 6
+    assert why_unreachable(load_target("web")) is None
+    elsewhere = load_target("web", [f"target.runner.node_modules={tmp_path}"])
+    assert why_unreachable(elsewhere) == no_modules.lacking
+
+
+def test_a_page_is_no_other_target():
+    runner = runner_of(load_target("web", ["target.device.isa=[simd128, avx2]"]))
+    with pytest.raises(TargetError, match="a page in chromium is not a web: the target needs avx2"):
+        runner.run(asked("probe"), {})
+
+
+def test_a_program_that_is_no_browser_is_said():
+    program = shutil.which("true")
+    assert program is not None
+    with pytest.raises(TargetError, match="ended with 0 before it answered"):
+        BrowserRunner(BrowserConfig(type="browser", chromium=program)).run(asked("probe"), {})
