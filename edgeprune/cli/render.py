@@ -132,8 +132,7 @@ def print_report(console: Console, report: BuildReport) -> None:
     console.print()
     made = [(report.package.path, report.package.size_bytes)]
     made += [(report.package.archive, report.package.archive_bytes)] if report.package.archive_bytes else []
-    made += [(report.mobile.path, report.mobile.size_bytes)] if report.mobile else []
-    made += [(report.text_graph.path, report.text_graph.size_bytes)] if report.text_graph else []
+    made += [(one.path, one.size_bytes) for one in (report.mobile, report.text_graph, report.page) if one]
     for path, size_bytes in made:
         console.print(f"{path}  {size_bytes / 1e6:.1f} MB", highlight=False, markup=False, soft_wrap=True)
 

@@ -132,7 +132,7 @@ def _served(value: object, files: dict[str, Path | bytes]) -> JsonValue:
 
 def _model(number: int, name: str, path: Path, files: dict[str, Path | bytes]) -> dict[str, JsonValue]:
     """Serve a graph, and the files of its weights beside it, and say where the page finds them."""
-    data = sorted(one for one in path.parent.iterdir() if one.name.startswith(f"{path.name}.") and one.is_file())
+    data = sorted(one for one in path.parent.glob(f"{path.name}*") if one != path)
     for one in (path, *data):
         files[f"models/{number}/{one.name}"] = one
     return {

@@ -6,8 +6,10 @@ Light: no torch.
 from pathlib import Path
 
 from edgeprune.base.errors import UsageError
+from edgeprune.devices.web_modules import RUNTIME, TOKENIZERS, WebModules
 from edgeprune.models.record import read_pruning
 from edgeprune.models.reference import ModelSource
+from edgeprune.pipeline.stages.page import PAGE_TASKS
 from edgeprune.profiles.pipeline import Pipeline
 from edgeprune.profiles.steps import GradientStep, LayersStep, MasksStep, StructuredStep, VocabularyStep
 from edgeprune.profiles.target import Target
@@ -16,7 +18,7 @@ from edgeprune.pruning.masks import read_masks
 from edgeprune.store.package import check_digests, description, opened
 from edgeprune.tasks.registry import IMAGE_TASKS, TAUGHT_ONLY, WHOLE_TEXTS, TaskName
 
-__all__ = ["check_baseline", "check_pipeline", "check_workload"]
+__all__ = ["check_baseline", "check_page", "check_pipeline", "check_workload"]
 
 
 def check_pipeline(pipeline: Pipeline, task: TaskName, model: ModelSource) -> None:
@@ -50,6 +52,25 @@ def check_workload(target: Target, pipeline: Pipeline, task: TaskName) -> None:
             f"{target.name} times texts of {length} tokens (workload.lengths), but the pipeline cuts every text to "
             f"{limit} (stages.prepare.max_length); raise the latter or lower the former"
         )
+
+
+def check_page(target: Target, task: TaskName, modules: WebModules) -> None:
+    """Refuse a page that can't be made: for another task or precision, or without npm's packages.
+
+    Raises:
+        UsageError: The page can't be made. The message says what to change or to install.
+    """
+    if task not in PAGE_TASKS:
+        raise UsageError(
+            f"stages.package.page shows labels, and {task} has none that a page could show; set it to false"
+        )
+    if target.precision.mode == "fp16":
+        raise UsageError(
+            "stages.package.page computes on the CPU, which has no fp16 in a browser; set it to false, or "
+            "target.precision.mode to fp32 or int8-dynamic"
+        )
+    if lacking := modules.lacking(RUNTIME, TOKENIZERS):
+        raise UsageError(f"stages.package.page copies packages of npm, but {lacking}")
 
 
 def check_baseline(baseline: Path, task: TaskName) -> None:

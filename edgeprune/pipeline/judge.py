@@ -8,7 +8,7 @@ from edgeprune.benchmark.records import LatencyRow
 from edgeprune.benchmark.statistics import process_ratio
 from edgeprune.benchmark.verdicts import BudgetRow, exit_code, judge, overall
 from edgeprune.pipeline.plan import Node, Plan
-from edgeprune.pipeline.report import BuildReport, MobileRow, PackageRow, StageRow, TextGraphRow
+from edgeprune.pipeline.report import BuildReport, MobileRow, PackageRow, PageRow, StageRow, TextGraphRow
 from edgeprune.pipeline.request import BuildRequest
 from edgeprune.pipeline.run import Done
 from edgeprune.pipeline.stages.benchmark import read_device, read_latency, read_samples
@@ -63,6 +63,7 @@ def make_report(request: BuildRequest, plan: Plan, done: Mapping[str, Done], *, 
         ),
         mobile=_mobile_row(path, artifacts.get("mobile")),
         text_graph=_text_graph_row(path, artifacts.get("text-graph")),
+        page=_page_row(path, artifacts.get("page")),
         emulation=None if emulate is None else read_emulation(emulate),
         stages=[_stage_row(node, done[node.id]) for node in plan.nodes],
         linear=artifacts["prepare"].manifest.metrics.linear,
@@ -115,6 +116,12 @@ def _text_graph_row(package: Path, artifact: Artifact | None) -> TextGraphRow | 
         max_error=metrics.scores["parity_max_error"],
         texts=int(metrics.scores["texts"]),
     )
+
+
+def _page_row(package: Path, artifact: Artifact | None) -> PageRow | None:
+    if artifact is None:
+        return None
+    return PageRow(path=f"{package}.page", size_bytes=artifact.manifest.metrics.model_bytes or 0)
 
 
 def _no_gain(plan: Plan, done: Mapping[str, Done]) -> str | None:

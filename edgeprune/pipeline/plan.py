@@ -7,6 +7,7 @@ Stages that make checkpoints come first (prepare, then prune and finetune in rou
 (export, race, quantize), then the package, and then the stages that check and measure.
 """
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -14,7 +15,8 @@ from edgeprune.devices import Runner
 from edgeprune.devices.emulated import EmulatedRunner
 from edgeprune.devices.match import measured_on
 from edgeprune.devices.runner import runner_of, why_unreachable
-from edgeprune.pipeline.checks import check_baseline, check_pipeline, check_workload
+from edgeprune.devices.web_modules import WebModules
+from edgeprune.pipeline.checks import check_baseline, check_page, check_pipeline, check_workload
 from edgeprune.pipeline.graph_tokenizer import check_graph_tokenizer
 from edgeprune.pipeline.naming import checked_name, name_after
 from edgeprune.pipeline.request import BuildRequest
@@ -25,6 +27,7 @@ from edgeprune.pipeline.stages.export import Export
 from edgeprune.pipeline.stages.finetune import Finetune
 from edgeprune.pipeline.stages.mobile import Mobile
 from edgeprune.pipeline.stages.package import Package, PackageName
+from edgeprune.pipeline.stages.page import Page
 from edgeprune.pipeline.stages.prepare import Prepare
 from edgeprune.pipeline.stages.prune import Prune
 from edgeprune.pipeline.stages.quantize import Quantize
@@ -34,7 +37,8 @@ from edgeprune.pipeline.stages.text_graph import TextGraph
 from edgeprune.pipeline.subject import Subject, find_subject
 from edgeprune.pipeline.unread import unread_keys, without_unread
 from edgeprune.profiles.pipeline import Pipeline
-from edgeprune.profiles.runners import EmulatedConfig
+from edgeprune.profiles.runners import BrowserConfig, EmulatedConfig
+from edgeprune.profiles.target import Target
 from edgeprune.profiles.variant import RewriteRules, Variant
 from edgeprune.store.environment import numeric_mode
 from edgeprune.store.store import Store
@@ -156,6 +160,8 @@ def make_plan(request: BuildRequest) -> Plan:
     graphs = _add_graphs(nodes, checkpoints, request, runner)
     package = _add_package(nodes, checkpoints, graphs, request, name)
     _add_checks(nodes, checkpoints, graphs, request)
+    if pipeline.stages.package.page:
+        _add_page(nodes, package, subject, target)
     if runner is not None:
         _add_measurements(nodes, checkpoints, graphs, package, request, runner)
     return Plan(subject, name, nodes.all, graphs.shipped, runner, unreachable, notes)
@@ -271,6 +277,15 @@ def _add_checks(nodes: _Nodes, checkpoints: _Checkpoints, graphs: _Graphs, reque
         rows = request.pipeline.stages.package.goldens
         emulate = Emulate(target.runner.core, emulated, rows=rows, round_number=last_round)
         nodes.add("emulate", emulate, {"dense": checkpoints.dense, "model": graphs.shipped})
+
+
+def _add_page(nodes: _Nodes, package: Node, subject: Subject, target: Target) -> None:
+    """Add the page. It is tried in the Chromium that the target names."""
+    runner = target.runner if isinstance(target.runner, BrowserConfig) else BrowserConfig(type="browser")
+    modules = WebModules(runner.node_modules)
+    check_page(target, subject.task, modules)
+    page = Page(modules, chromium=shutil.which(runner.chromium), round_number=package.stage.round)
+    nodes.add("page", page, {"package": package})
 
 
 def _add_measurements(

@@ -7,6 +7,7 @@
 <output>/<name>.regression.jsonl      every sample of the comparison with the baseline, if there is one
 <output>/<name>.ort, .ort.config      the model in ORT format, if the profile asks for it
 <output>/<name>.text.onnx             the model with its tokenizer in front, if the pipeline asks for it
+<output>/<name>.page/                 a page that answers texts in a browser, if the pipeline asks for it
 """
 
 import contextlib
@@ -25,6 +26,7 @@ from edgeprune.pipeline.request import BuildRequest
 from edgeprune.pipeline.run import Done
 from edgeprune.pipeline.stages.mobile import OPERATORS, ORT_MODEL
 from edgeprune.pipeline.stages.text_graph import TEXT_MODEL
+from edgeprune.pipeline.stages.page import PAGE, PAGE_FILE
 from edgeprune.store.files import sync, sync_tree, write_text
 from edgeprune.store.package import DIGESTS
 
@@ -38,6 +40,9 @@ _BESIDE = {
     "text.onnx": ("text-graph", TEXT_MODEL),
 }
 """The node and the file from which each file beside the package is copied, by the copy's suffix."""
+
+_PAGE = "page"
+"""The suffix of the folder beside the package that has its page, and the node that makes it."""
 
 _READY = ".edgeprune-ready-"
 
@@ -58,6 +63,9 @@ def check_output(output: Path, name: str) -> None:
         raise UsageError(
             f"{folder} exists and is not a package that edgeprune wrote; move it, or choose another --output"
         )
+    page = output / f"{name}.{_PAGE}"
+    if os.path.lexists(page) and not (page / PAGE_FILE).is_file():
+        raise UsageError(f"{page} exists and is not a page that edgeprune wrote; move it, or choose another --output")
     for file in (output / beside for beside in _files(name)):
         if file.is_dir():
             raise UsageError(f"{file} is a folder, but should be a file; move it, or choose another --output")
@@ -82,8 +90,15 @@ def publish(report: BuildReport, request: BuildRequest, plan: Plan, done: Mappin
         for suffix, (node, file) in _BESIDE.items():
             if node in done:
                 shutil.copyfile(done[node].artifact.file(file), new / f"{name}.{suffix}")
+        if _PAGE in done:
+            shutil.copytree(done[_PAGE].artifact.file(PAGE), new / f"{name}.{_PAGE}", copy_function=shutil.copyfile)
         sync_tree(new)
         _replace_folder(new / name, output / name, new / "replaced")
+        page = f"{name}.{_PAGE}"
+        if (new / page).exists():
+            _replace_folder(new / page, output / page, new / "replaced-page")
+        elif (output / page).exists():
+            (output / page).rename(new / "replaced-page")
         for beside in _files(name):
             if (new / beside).exists():
                 (new / beside).replace(output / beside)

@@ -16,7 +16,7 @@ from edgeprune.benchmark.verdicts import BudgetRow, exit_code, overall
 from edgeprune.profiles.variant import Variant
 from edgeprune.store.records import Metric
 
-__all__ = ["BuildReport", "MobileRow", "PackageRow", "StageRow", "TextGraphRow", "read_report"]
+__all__ = ["BuildReport", "MobileRow", "PackageRow", "PageRow", "StageRow", "TextGraphRow", "read_report"]
 
 
 class PackageRow(Frozen):
@@ -56,6 +56,14 @@ class TextGraphRow(Frozen):
     """Texts for which this was measured, and which were read as the same tokens."""
 
 
+class PageRow(Frozen):
+    """Report the folder whose page answers typed texts in a browser."""
+
+    path: str
+    size_bytes: int
+    """Size of all files of the folder, which the page fetches."""
+
+
 class StageRow(Frozen):
     """Report the artifact of one stage."""
 
@@ -88,6 +96,7 @@ class BuildReport(Frozen):
     mobile: MobileRow | None = None
     """None: the target doesn't ask for it."""
     text_graph: TextGraphRow | None = None
+    page: PageRow | None = None
     """None: the pipeline doesn't ask for it."""
     emulation: EmulationRow | None = None
     """None: the target isn't emulated, or the emulation isn't set up on this machine."""

@@ -160,6 +160,9 @@ class PackageConfig(Frozen):
     tokenizer: Literal["json", "graph"] = "json"
     """json: the tokenizer is a file of the package. graph: beside the package there is also one file that takes a text and
     gives a label; onnxruntime-extensions runs it."""
+    page: bool = False
+    """Also write a static folder beside the package, whose page answers typed texts in a browser. For text
+    classification only."""
 
 
 class Stages(Frozen):

@@ -101,8 +101,8 @@ class Package(Stage):
     def fingerprint(self) -> dict[str, JsonValue]:
         device = agent.device_info()
         return {
-            # A graph that reads texts lies beside the package, and changes nothing in it.
-            "config": self._config.model_dump(mode="json", exclude={"tokenizer"}),
+            # What lies beside the package changes nothing in it.
+            "config": self._config.model_dump(mode="json", exclude={"page", "tokenizer"}),
             "name": self._name.model_dump(mode="json"),
             "runtime": self._runtime.model_dump(mode="json"),
             # Goldens depend on the instruction set that computes them.
