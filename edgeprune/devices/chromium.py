@@ -24,7 +24,7 @@ from typing import Any, Self
 
 from edgeprune.base.errors import TargetError
 
-__all__ = ["Chromium", "Page"]
+__all__ = ["Chromium", "Page", "chromium_version"]
 
 _START_S = 60
 """The longest that a browser may take to start, or to answer a command that computes nothing."""
@@ -196,6 +196,15 @@ class Chromium:
         return TargetError(
             f"{self._command} ended with {code} before it answered; see that it starts: {self._command} --headless=new --dump-dom about:blank"
         )
+
+
+def chromium_version(command: str) -> str | None:
+    """Ask a Chromium for its name and version, without starting it. None: there is no such program."""
+    try:
+        done = subprocess.run([command, "--version"], capture_output=True, text=True, check=False, timeout=_START_S)  # noqa: S603 (the user's own browser)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip()
 
 
 class Page:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pydantic import JsonValue
 
 from edgeprune.base.errors import ProfileError
+from edgeprune.devices.chromium import chromium_version
 from edgeprune.devices.protocol import DeviceFacts
 from edgeprune.devices.web_modules import RUNTIME, WebModules
 from edgeprune.ondevice.agent import device_info
@@ -50,7 +51,7 @@ def mismatches(target: Target, device: DeviceFacts, providers: Sequence[str] | N
 def measured_on(target: Target) -> JsonValue:
     """Say what a measurement holds for: this machine's CPU, or another machine as its profile describes it.
 
-    A page runs on this machine's CPU too, and in the version of onnxruntime-web that is installed here.
+    A page runs on this machine's CPU too, in the versions of Chromium and of onnxruntime-web that are installed here.
     """
     if isinstance(target.runner, LocalConfig | BrowserConfig):
         device = this_machine()
@@ -58,7 +59,7 @@ def measured_on(target: Target) -> JsonValue:
         if isinstance(target.runner, LocalConfig):
             return here
         runtime = WebModules(target.runner.node_modules).version(RUNTIME)
-        return [*here, target.runner.type, target.runner.chromium, runtime]
+        return [*here, chromium_version(target.runner.chromium), runtime]
     return [target.model_dump(mode="json")[name] for name in ("device", "runner")]
 
 

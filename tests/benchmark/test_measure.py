@@ -11,7 +11,7 @@ from edgeprune.benchmark.collected import Alone, Turns
 from edgeprune.benchmark.measure import Load, Measured, measure
 from edgeprune.benchmark.records import DeviceRow
 from edgeprune.devices.fake import CREATE_MS, FAKE_DEVICE, PEAK_BYTES, FakeRunner
-from edgeprune.devices.protocol import LatencyRequest, MemoryRequest, ThroughputRequest
+from edgeprune.devices.protocol import Download, LatencyRequest, MemoryRequest, ThroughputRequest
 from edgeprune.profiles.pipeline import BLOCK, BenchmarkConfig
 from edgeprune.profiles.session_options import SessionOptions
 from edgeprune.profiles.target import Workload
@@ -57,6 +57,21 @@ def test_answers_become_a_row() -> None:
     assert (row.sessions, row.throughput_per_s, row.throughput_interval_per_s) == (2, 70, (70, 70))
     assert row.nodes == {"CPUExecutionProvider": 7}
     assert (row.cold_start_ms, row.peak_memory_mb) == (None, None)
+
+
+def test_a_download_is_what_a_page_fetched_and_the_tokenizer(tmp_path: Path) -> None:
+    tokenizer = tmp_path / "tokenizer.json"
+    tokenizer.write_bytes(bytes(1_000_000))  # which gzip makes next to nothing of
+    download = Download(name="a", files={"model.onnx": 2_000_000, "runtime.wasm": 500_000}, gzip_bytes=2_100_000)
+    turns = Turns(samples_ms={"a": [[1.0] * 20] * 8, "b": [[1.0] * 20] * 8})
+    found = Measured(turns, Alone(downloads={"a": download}), {"a": tokenizer})
+    a, b = (
+        found.row(name, provider="CPUExecutionProvider", threads=1, workload=Workload(), lengths="data")
+        for name in ("a", "b")
+    )
+    assert a.download_mb == 3.5
+    assert a.download_gzip_mb == pytest.approx(2.1, abs=0.005)
+    assert (b.download_mb, b.download_gzip_mb) == (None, None)
 
 
 def test_a_device_and_its_conditions_are_told(load: Load, tmp_path: Path) -> None:

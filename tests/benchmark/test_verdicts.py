@@ -92,6 +92,16 @@ def test_a_cold_start_has_a_budget():
     assert (judged.name, judged.value, judged.verdict) == ("cold_start_ms", 80, "fail")
 
 
+@pytest.mark.parametrize(("limit", "verdict", "code"), [(30, "pass", 0), (29.9, "fail", 3)])
+def test_a_download_has_a_budget(limit: float, verdict: Verdict, code: int):
+    found = latency().model_copy(update={"download_mb": 30.0})
+    (judged,) = judge(Budget(download_mb=limit), size_mb=1, metric=metric(), latency=found)
+    assert (judged.name, judged.value, judged.verdict) == ("download_mb", 30, verdict)
+    assert exit_code([judged]) == code
+    (judged,) = judge(Budget(download_mb=limit), size_mb=1, metric=metric(), latency=None)
+    assert judged.verdict == "not_measured"
+
+
 @pytest.mark.parametrize(
     ("size", "drop", "p50", "p90", "memory", "failed", "code"),
     [

@@ -14,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from edgeprune.base.errors import TargetError
 from edgeprune.devices.browser import BrowserRunner
 from edgeprune.devices.local import LocalRunner
+from edgeprune.devices.match import measured_on
 from edgeprune.devices.protocol import (
     Conditions,
     DeviceFacts,
@@ -30,6 +31,7 @@ from edgeprune.devices.web_modules import RUNTIME, WebModules
 from edgeprune.profiles.runners import BrowserConfig
 from edgeprune.profiles.shipped import load_target
 from tests.support.agent_requests import asked
+from tests.support.e2e import Built, target_text
 
 pytestmark = pytest.mark.usefixtures("node_modules")
 
@@ -166,6 +168,19 @@ def test_what_is_missing_is_named_with_what_to_install(tmp_path: Path):
     assert why_unreachable(elsewhere) == no_modules.lacking
 
 
+def test_a_measurement_holds_for_the_versions_that_are_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    web = load_target("web")
+    before = measured_on(web)
+    assert re.search(r"Chromium \d+", str(before))
+    assert before != measured_on(load_target("web", ["target.runner.chromium=ls"]))
+    package = tmp_path / RUNTIME / "package.json"
+    package.parent.mkdir()
+    package.write_text('{"version": "1.0.0"}', encoding="utf-8")
+    monkeypatch.setenv("EDGEPRUNE_NODE_MODULES", str(tmp_path))
+    assert measured_on(web) != before
+    assert "1.0.0" in str(measured_on(web))
+
+
 def test_a_page_is_no_other_target():
     runner = runner_of(load_target("web", ["target.device.isa=[simd128, avx2]"]))
     with pytest.raises(TargetError, match="a page in chromium is not a web: the target needs avx2"):
@@ -177,3 +192,32 @@ def test_a_program_that_is_no_browser_is_said():
     assert program is not None
     with pytest.raises(TargetError, match="ended with 0 before it answered"):
         BrowserRunner(BrowserConfig(type="browser", chromium=program)).run(asked("probe"), {})
+
+
+def test_a_build_is_raced_and_measured_in_a_page(built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("edgeprune.pipeline.stages.race._MOST_HEATS", 1)  # later heats ask nothing else of a runner
+    monkeypatch.setattr("edgeprune.benchmark.measure._ALONE", 1)
+    target = tmp_path / "page.yaml"
+    target.write_text(
+        target_text(
+            "page",
+            device={"arch": "wasm32", "isa": ["simd128"]},
+            budget={"download_mb": 1, "metric_drop": 1},
+            runner={"type": "browser"},
+        ),
+        encoding="utf-8",
+    )
+    arguments = ["--set", "stages.race={processes: 1, samples: 60}", "--set", "stages.benchmark.samples=16"]
+    done = built.again("--target", target, *arguments, "--json", output=tmp_path / "dist")
+    assert done.code == 3, done.err
+    assert "download_mb is " in done.err
+    assert "but the budget of page is 1" in done.err
+    report = done.document
+    assert re.fullmatch(r"Chromium \d+ wasm", report["device"]["cpu"])
+    assert [row for row in report["race"] if row["why"].startswith("won")]
+    final = report["latency"][-1]
+    assert (final["artifact"], final["samples"]) == ("final", 16)
+    # The runtime, and little more of a tiny model; with its tokenizer.
+    assert 14 < final["download_mb"] < 16
+    assert final["download_gzip_mb"] < final["download_mb"] / 2
+    assert final["cold_start_ms"] > 10

@@ -63,6 +63,7 @@ def test_what_is_shipped():
         "gpu-cuda-fp16",
         "raspberry-pi-4",
         "raspberry-pi-5",
+        "web",
     ]
 
 
@@ -161,7 +162,7 @@ def test_an_invalid_pipeline_is_refused_with_the_path_of_its_fault(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"device": {"arch": "riscv"}}, "device.arch: 'riscv' is not one of 'x86_64' or 'aarch64'"),
+        ({"device": {"arch": "riscv"}}, "device.arch: 'riscv' is not one of 'x86_64', 'aarch64' or 'wasm32'"),
         ({"device": {"arch": "x86_64", "isa": ["avx3"]}}, "device.isa.0: expected one of avx2, fma"),
         ({"runtime": {"threads": 0}}, "runtime.threads: 0 is not above 0"),
         ({"runtime": {}}, "runtime.threads: required, but missing"),
@@ -174,6 +175,15 @@ def test_an_invalid_pipeline_is_refused_with_the_path_of_its_fault(
         ({"runner": {"type": "ssh", "host": "board", "folder": "/tmp/$(reboot)"}}, "runner.folder: "),
         ({"runner": {"type": "adb", "serial": "R5CT reboot"}}, "runner.serial: "),
         ({"runner": {"type": "adb", "serial": "R5CT", "app": "com.termux sh"}}, "runner.app: "),
+        ({"runner": {"type": "browser", "chromium": ""}}, "runner.chromium: "),
+        (
+            {"runner": {"type": "local"}, "budget": {"download_mb": 30}},
+            "budget.download_mb is what a page fetches, but runner.type is local",
+        ),
+        (
+            {"runner": {"type": "browser"}, "workload": {"text": True, "sessions": 2}},
+            "which is not what workload.text and workload.sessions asks for; leave it out",
+        ),
         ({"workload": {"batch_size": 0}}, "workload.batch_size: 0 is not above 0"),
     ],
 )
@@ -211,6 +221,12 @@ def test_defaults_of_a_step():
             "raspberry-pi-4",
             {"arch": "aarch64", "isa": ["asimd"], "cpu": None, "cores": 2},
             ["is a cortex-a72, this is unknown", "uses 4 threads, this machine has 2 cores"],
+        ),
+        ("web", {}, ["needs wasm32, this is x86_64"]),
+        (
+            "web",
+            {"arch": "wasm32", "isa": ["threads"], "cpu": "Chromium 1 wasm"},
+            ["needs simd128, which this CPU lacks"],
         ),
         ("gpu-cuda-fp16", {}, ["needs CUDAExecutionProvider, onnxruntime here has CPUExecutionProvider"]),
     ],

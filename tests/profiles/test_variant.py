@@ -90,3 +90,11 @@ def test_every_language_is_told_as_much():
         'addConfigEntry("session.intra_op.allow_spinning", "0")', f'addConfigEntry("{DISABLED_FUSIONS}", "{SKIP_FUSION}")',
     )  # fmt: skip
     assert PLAIN.calls["C++"] == ("SetIntraOpNumThreads(2)",)
+
+
+def test_threads_that_are_not_the_sessions_are_not_told_to_spin():
+    spinning = SessionOptions(threads=2, config={"session.intra_op.allow_spinning": "0"})
+    with_it, without = (PLAIN.neighbours(most_threads=2, spinning=one) for one in (True, False))
+    assert spinning in with_it
+    assert [one for one in with_it if one != spinning] == without
+    assert SessionOptions(threads=1) in without

@@ -94,8 +94,8 @@ class Page(Stage):
             "truncation_side": described.get("truncation_side", "right"),
             "graph": graph.name,
             "weights": [path.name for path in weights],
-            "facts": f"The page fetches {total_bytes([page]) / 1e6:.1f} MB; "
-            f"{total_bytes([graph, *weights]) / 1e6:.1f} MB of it are the model.",
+            "facts": f"The page fetches {total_bytes([page]) / 1e6:.3g} MB; "
+            f"{total_bytes([graph, *weights]) / 1e6:.3g} MB of it are the model.",
         }
         (page / PAGE_FILE).write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
         if self._chromium is None:
