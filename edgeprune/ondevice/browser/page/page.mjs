@@ -130,6 +130,7 @@ async function start() {
   say('Loading the model…');
   const model = await load();
   const { config } = model;
+  await answer(model, config.pair ? ['a', 'a'] : ['a']); // the first run compiles what later ones need
   const texts = () => [element('first').value, ...(config.pair ? [element('second').value] : [])];
   document.title = config.name;
   element('name').textContent = config.name;
