@@ -46,10 +46,17 @@ def targets_match(as_json: Json = False) -> int:
     import onnxruntime
 
     from edgeprune.devices.match import mismatches, this_machine
+    from edgeprune.devices.runner import why_unreachable
+    from edgeprune.profiles.runners import BrowserConfig
     from edgeprune.profiles.shipped import load_target, shipped_names
 
     device, providers = this_machine(), onnxruntime.get_available_providers()
-    found = {name: mismatches(load_target(name), device, providers) for name in shipped_names("targets")}
+    found: dict[str, list[str]] = {}
+    for target in map(load_target, shipped_names("targets")):
+        if isinstance(target.runner, BrowserConfig):  # a page on this machine
+            found[target.name] = [reason] if (reason := why_unreachable(target)) else []
+        else:
+            found[target.name] = mismatches(target, device, providers)
     if as_json:
         facts = device.model_dump(exclude={"kind", "onnxruntime"})
         document = [{"target": name, "fits": not reasons, "reasons": reasons} for name, reasons in found.items()]

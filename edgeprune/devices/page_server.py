@@ -26,8 +26,8 @@ _HEADERS = {
     **ISOLATION,
     "Cache-Control": "no-store",
     "Content-Security-Policy": (
-        "default-src 'none'; connect-src 'self'; img-src 'self'; style-src 'self'; worker-src 'self' blob:; "
-        "script-src 'self' blob: 'wasm-unsafe-eval'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        "default-src 'none'; connect-src 'self'; img-src 'self'; style-src 'self'; worker-src 'self'; "
+        "script-src 'self' 'wasm-unsafe-eval'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     ),
     "Cross-Origin-Resource-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",

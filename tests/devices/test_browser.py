@@ -28,6 +28,7 @@ from edgeprune.devices.protocol import (
 )
 from edgeprune.devices.runner import runner_of, why_unreachable
 from edgeprune.devices.web_modules import RUNTIME, WebModules
+from edgeprune.profiles.precision import tolerance_elsewhere
 from edgeprune.profiles.runners import BrowserConfig
 from edgeprune.profiles.shipped import load_target
 from tests.support.agent_requests import asked
@@ -100,6 +101,21 @@ def test_a_page_computes_what_this_machine_computes(runner: BrowserRunner, model
     for ours, theirs in zip(here, there, strict=True):
         assert ours.shapes == theirs.shapes == [[1, 3, 64]] * 3
         np.testing.assert_allclose(ours.values, theirs.values, rtol=1e-4, atol=1e-4)
+
+
+def test_int8_products_are_those_of_this_machine(runner: BrowserRunner, built: Built):
+    graph = built.package / "model.onnx"
+    rows: Any = [{"input_ids": [[2, *range(5, 5 + length), 3]]} for length in range(1, 12)]
+    for row in rows:
+        (ids,) = row["input_ids"]
+        row |= {"attention_mask": [[1] * len(ids)], "token_type_ids": [[0] * len(ids)]}
+    asking = asked("outputs", batches={"final": rows})
+    there, here = (
+        np.array(of_type(one.run(asking, {"final": graph}), Outputs)[0].values) for one in (runner, LocalRunner())
+    )
+    assert here.std() > 0.01
+    np.testing.assert_allclose(there, here, atol=tolerance_elsewhere("int8-dynamic") * max(1, np.abs(here).max()))
+    assert np.abs(there - here).mean() < 0.01  # saturated products would be far off
 
 
 def test_a_model_alone_tells_its_memory_and_what_it_fetched(runner: BrowserRunner, models: dict[str, Path]):
