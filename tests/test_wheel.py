@@ -61,3 +61,12 @@ def test_the_wheel_has_the_package_and_its_licence_only(installed: Path) -> None
 def _version(installed: Path) -> str:
     (folder,) = installed.glob("*.dist-info")
     return folder.name.removesuffix(".dist-info").removeprefix("edgeprune-")
+
+
+def test_the_wheel_has_what_travels_to_devices_and_browsers(installed: Path) -> None:
+    def files(root: Path) -> list[str]:
+        folder = root / "edgeprune" / "ondevice"
+        return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.*") if path.suffix != ".pyc")
+
+    assert files(installed) == files(CHECKOUT)
+    assert "browser/page/index.html" in files(installed)

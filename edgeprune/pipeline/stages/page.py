@@ -43,6 +43,8 @@ PAGE_FILE = "page.json"
 PAGE_TASKS = frozenset({"text-classification"})
 """The tasks whose answers a page shows."""
 
+_UNTRIED = "the page was not tried, because there is no Chromium on this machine"
+
 _ASSETS = Path(agent.__file__).parent / "browser" / "page"
 _READ = ("name", "labels", "problem_type", "inputs", "outputs", "max_length", "pair", "truncation", "session")
 
@@ -98,11 +100,13 @@ class Page(Stage):
             f"{total_bytes([graph, *weights]) / 1e6:.3g} MB of it are the model.",
         }
         (page / PAGE_FILE).write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+        notes: tuple[str, ...] = ()
         if self._chromium is None:
-            work.emit(Note("the page was not tried, because there is no Chromium on this machine"))
+            notes = (_UNTRIED,)
+            work.emit(Note(_UNTRIED))
         else:
             _require_same_answers(page, package, described, self._chromium)
-        return StageMetrics(model_bytes=total_bytes([page]))
+        return StageMetrics(model_bytes=total_bytes([page]), notes=notes)
 
 
 def _graph_files(package: Path) -> list[Path]:

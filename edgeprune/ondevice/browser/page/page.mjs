@@ -142,6 +142,7 @@ async function start() {
   element('form').addEventListener('submit', async (event) => {
     event.preventDefault();
     if (!texts().every((text) => text.trim())) {
+      element('answer').hidden = true;
       say(config.pair ? 'Type both texts first.' : 'Type a text first.', true);
       return;
     }
