@@ -104,7 +104,7 @@ def test_a_page_computes_what_this_machine_computes(runner: BrowserRunner, model
 
 
 def test_int8_products_are_those_of_this_machine(runner: BrowserRunner, built: Built):
-    graph = built.package / "model.onnx"
+    graph = built.package / "onnx/model.onnx"
     rows: Any = [{"input_ids": [[2, *range(5, 5 + length), 3]]} for length in range(1, 12)]
     for row in rows:
         (ids,) = row["input_ids"]

@@ -81,7 +81,8 @@ class Page(Stage):
                 "tokenizer splits them; set stages.package.page to false"
             )
         shutil.copytree(_ASSETS, page)
-        graph, *weights = _graph_files(package)
+        graph = package / described["graph"]
+        weights = sorted(path for path in graph.parent.glob(f"{graph.name}*") if path != graph)
         for path in (graph, *weights, package / "tokenizer.json", *_licences(package)):
             shutil.copyfile(path, page / path.name)
         settings = package / "tokenizer_config.json"
@@ -107,12 +108,6 @@ class Page(Stage):
         else:
             _require_same_answers(page, package, described, self._chromium)
         return StageMetrics(model_bytes=total_bytes([page]), notes=notes)
-
-
-def _graph_files(package: Path) -> list[Path]:
-    """Find the package's graph, and the files of its weights."""
-    (graph,) = package.rglob("*.onnx")
-    return [graph, *sorted(path for path in graph.parent.glob(f"{graph.name}*") if path != graph)]
 
 
 def _licences(package: Path) -> list[Path]:
