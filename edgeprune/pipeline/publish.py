@@ -25,8 +25,8 @@ from edgeprune.pipeline.report import BuildReport
 from edgeprune.pipeline.request import BuildRequest
 from edgeprune.pipeline.run import Done
 from edgeprune.pipeline.stages.mobile import OPERATORS, ORT_MODEL
-from edgeprune.pipeline.stages.text_graph import TEXT_MODEL
 from edgeprune.pipeline.stages.page import PAGE, PAGE_FILE
+from edgeprune.pipeline.stages.text_graph import TEXT_MODEL
 from edgeprune.store.files import sync, sync_tree, write_text
 from edgeprune.store.package import DIGESTS
 
