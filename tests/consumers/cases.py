@@ -59,5 +59,5 @@ RUNTIMES = (INT8, MULTI, QA_WITH_TYPES, CLS)
 
 CONSUMERS = {
     "optimum-onnx": tuple(OPTIMUM), "sentence-transformers": SENTENCE_TRANSFORMERS, "fastembed": FASTEMBED,
-    "transformers.js": tuple(TRANSFORMERS_JS), "onnxruntime-node": RUNTIMES, "C++": RUNTIMES,
+    "transformers.js in Node": tuple(TRANSFORMERS_JS), "transformers.js in a page": tuple(TRANSFORMERS_JS), "onnxruntime-node": RUNTIMES, "C++": RUNTIMES,
 }  # fmt: skip
