@@ -53,7 +53,7 @@ browser: .edgeprune-browser
 
 # Programs that open packages, in environments of their own, and what they answer.
 consumers: $(VENV)/.dev .consumers/python .consumers/fastembed .consumers/transformers-js .consumers/onnxruntime-headers
-	$(BIN)/pytest tests/consumers
+	$(BIN)/pytest --matrix tests/consumers
 
 .consumers/python: benchmarks/peers/requirements/optimum.txt
 .consumers/python .consumers/fastembed: .consumers/%: tests/consumers/requirements/%.txt

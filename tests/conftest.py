@@ -137,7 +137,7 @@ _CELL = "test_a_family_goes_the_whole_way"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--matrix", action="store_true", help="print what test_families found, as the table in docs/use.md"
+        "--matrix", action="store_true", help="print what test_families or tests/consumers found, as a table"
     )
 
 
@@ -149,7 +149,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
             for report in terminalreporter.stats.get(outcome, ())
             if _CELL in report.nodeid
         }
-        terminalreporter.write_line("\n" + matrix(results))
+        if results:
+            terminalreporter.write_line("\n" + matrix(results))
 
 
 def matrix(results: dict[str, str]) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.consumers.cases import FASTEMBED, OPTIMUM, SENTENCE_TRANSFORMERS, Case
-from tests.consumers.conftest import CONSUMERS, Packaged
+from tests.consumers.conftest import CONSUMERS, Packaged, Record
 
 OFFLINE = {"HF_HUB_OFFLINE": "1"}
 
@@ -32,22 +32,28 @@ def answered(environment: str, program: str, *arguments: object, contents: Seque
 
 
 @pytest.mark.parametrize("case", OPTIMUM, ids=str)
-def test_optimum_onnx(packaged: Callable[[Case], Packaged], case: Case) -> None:
+def test_optimum_onnx(packaged: Callable[[Case], Packaged], case: Case, record_property: Record) -> None:
     package = packaged(case)
     contents = [*package.contents, *package.cut]
-    package.expect(answered("python", "optimum", OPTIMUM[case], package.folder, contents=contents), contents)
+    package.expect(
+        answered("python", "optimum", OPTIMUM[case], package.folder, contents=contents), contents, record_property
+    )
 
 
 @pytest.mark.parametrize("case", SENTENCE_TRANSFORMERS, ids=str)
-def test_sentence_transformers(packaged: Callable[[Case], Packaged], case: Case) -> None:
+def test_sentence_transformers(packaged: Callable[[Case], Packaged], case: Case, record_property: Record) -> None:
     package = packaged(case)
     contents = [*package.contents, *package.cut]
-    package.expect(answered("python", "sentence_transformers", package.folder, contents=contents), contents)
+    package.expect(
+        answered("python", "sentence_transformers", package.folder, contents=contents), contents, record_property
+    )
 
 
 @pytest.mark.parametrize("case", FASTEMBED, ids=str)
-def test_fastembed(packaged: Callable[[Case], Packaged], case: Case) -> None:
+def test_fastembed(packaged: Callable[[Case], Packaged], case: Case, record_property: Record) -> None:
     package = packaged(case)
     contents = [*package.contents, *package.cut]
     how = (case.pooling.upper(), "normalized" if case.pooling == "mean" else "as they are")
-    package.expect(answered("fastembed", "fastembed", package.folder, *how, contents=contents), contents)
+    package.expect(
+        answered("fastembed", "fastembed", package.folder, *how, contents=contents), contents, record_property
+    )

@@ -19,7 +19,7 @@ from edgeprune.data.batches import together
 from edgeprune.store.package import description
 from edgeprune.tasks.registry import ondevice_modules
 from tests.consumers.cases import RUNTIMES, Case
-from tests.consumers.conftest import CONSUMERS, Packaged
+from tests.consumers.conftest import CONSUMERS, Packaged, Record
 
 Feed = dict[str, np.ndarray]
 HERE = Path(__file__).parent
@@ -84,7 +84,11 @@ def answered(command: list[str], batches: Sequence[Feed]) -> list[list[np.ndarra
 @pytest.mark.parametrize("runtime", ["in_node", "in_cpp"])
 @pytest.mark.parametrize("case", RUNTIMES, ids=str)
 def test_a_runtime(
-    packaged: Callable[[Case], Packaged], request: pytest.FixtureRequest, case: Case, runtime: str
+    packaged: Callable[[Case], Packaged],
+    request: pytest.FixtureRequest,
+    case: Case,
+    runtime: str,
+    record_property: Record,
 ) -> None:
     command = request.getfixturevalue(runtime)
     package = packaged(case)
@@ -107,4 +111,4 @@ def test_a_runtime(
     alone, together_ = found[: len(feeds) * names], found[len(feeds) * names : -1]
     masks = [[feed["attention_mask"] for feed in some] for some in (feeds, lists)]
     answer = {"alone": rows(alone, masks[0]), "lists": rows(together_, masks[1]), "left": found[-1]}
-    package.expect(json.dumps(answer, default=np.ndarray.tolist), contents)
+    package.expect(json.dumps(answer, default=np.ndarray.tolist), contents, record_property)
