@@ -10,14 +10,10 @@
 <output>/<name>.page/                 a page that answers texts in a browser, if the pipeline asks for it
 """
 
-import contextlib
 import os
 import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-
-from filelock import FileLock
 
 from edgeprune.base.errors import StorageError, UsageError, storage_errors
 from edgeprune.pipeline.plan import Plan
@@ -29,6 +25,7 @@ from edgeprune.pipeline.stages.page import PAGE, PAGE_FILE
 from edgeprune.pipeline.stages.text_graph import TEXT_MODEL
 from edgeprune.store.files import sync, sync_tree, write_text
 from edgeprune.store.package import DIGESTS
+from edgeprune.store.ready import made_ready, replace_folder
 
 __all__ = ["check_output", "publish"]
 
@@ -43,8 +40,6 @@ _BESIDE = {
 
 _PAGE = "page"
 """The suffix of the folder beside the package that has its page, and the node that makes it."""
-
-_READY = ".edgeprune-ready-"
 
 
 def check_output(output: Path, name: str) -> None:
@@ -81,7 +76,7 @@ def publish(report: BuildReport, request: BuildRequest, plan: Plan, done: Mappin
         UsageError: The package's place was taken meanwhile by something that edgeprune didn't write.
     """
     output, name, package = request.output, plan.name.folder, done["package"].artifact
-    with storage_errors(output), _made_ready(output) as new:
+    with storage_errors(output), made_ready(output) as new:
         check_output(output, name)
         # The files get the modes that the umask allows, not those that they have in the store.
         shutil.copytree(package.file(name), new / name, copy_function=shutil.copyfile)
@@ -93,10 +88,10 @@ def publish(report: BuildReport, request: BuildRequest, plan: Plan, done: Mappin
         if _PAGE in done:
             shutil.copytree(done[_PAGE].artifact.file(PAGE), new / f"{name}.{_PAGE}", copy_function=shutil.copyfile)
         sync_tree(new)
-        _replace_folder(new / name, output / name, new / "replaced")
+        replace_folder(new / name, output / name, new / "replaced")
         page = f"{name}.{_PAGE}"
         if (new / page).exists():
-            _replace_folder(new / page, output / page, new / "replaced-page")
+            replace_folder(new / page, output / page, new / "replaced-page")
         elif (output / page).exists():
             (output / page).rename(new / "replaced-page")
         for beside in _files(name):
@@ -105,33 +100,6 @@ def publish(report: BuildReport, request: BuildRequest, plan: Plan, done: Mappin
             else:
                 (output / beside).unlink(missing_ok=True)
         sync(output)
-
-
-@contextlib.contextmanager
-def _made_ready(output: Path) -> Iterator[Path]:
-    """Hold the output folder's lock, and yield a hidden folder in it where everything is made ready before it is renamed.
-
-    The lock lies in the output folder because builds with different stores may publish to the same folder. Whoever holds
-    it knows that every other hidden folder was left by a killed build.
-    """
-    output.mkdir(parents=True, exist_ok=True)
-    with FileLock(output / ".edgeprune.lock"):
-        for left in output.glob(f"{_READY}*"):
-            shutil.rmtree(left, ignore_errors=True)
-        with tempfile.TemporaryDirectory(prefix=_READY, dir=output) as folder:
-            yield Path(folder)
-
-
-def _replace_folder(new: Path, place: Path, replaced: Path) -> None:
-    """Rename a folder into its place, and what stood there to `replaced`. For a moment there is neither of them."""
-    if os.path.lexists(place):
-        place.rename(replaced)
-    try:
-        new.rename(place)
-    except OSError:
-        if os.path.lexists(replaced):
-            replaced.rename(place)
-        raise
 
 
 def _files(name: str) -> list[str]:
