@@ -1,4 +1,4 @@
-"""Run the command line: `edgeprune build | compare | run | serve | benchmark | verify | inspect | targets | pipelines | store`.
+"""Run the command line: `edgeprune build | compare | run | serve | benchmark | verify | inspect | package | targets | pipelines | store`.
 
 Results go to standard output, progress and errors to standard error. Exit codes: 0 all budgets met, 1 fault in
 edgeprune, 2 bad usage, profile or data, 3 latency, memory or size missed, 4 metric missed, 5 parity or integrity
@@ -17,6 +17,7 @@ import typer
 from edgeprune.base.errors import EdgepruneError
 from edgeprune.cli.build import build, compare
 from edgeprune.cli.inspect import inspect
+from edgeprune.cli.merge import package_app
 from edgeprune.cli.options import group
 from edgeprune.cli.packages import benchmark, run, verify
 from edgeprune.cli.profiles import pipelines_app, targets_app
@@ -45,6 +46,7 @@ Exit codes:
   130  interrupted""")
 for command in (build, compare, run, serve, benchmark, verify, inspect):
     app.command()(command)
+app.add_typer(package_app, name="package")
 app.add_typer(targets_app, name="targets")
 app.add_typer(pipelines_app, name="pipelines")
 app.add_typer(store_app, name="store")

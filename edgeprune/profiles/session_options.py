@@ -116,6 +116,19 @@ class SessionOptions(Frozen):
         }
 
     @property
+    def entries(self) -> dict[str, str]:
+        """Give all options as entries of a session's configuration, as a model package has them.
+
+        ONNX Runtime takes the first three as entries too since 1.28, when model packages came.
+        """
+        return {
+            "session.intra_op_num_threads": str(self.threads),
+            "session.graph_optimization_level": f"enable_{self.level}",
+            "session.enable_cpu_mem_arena": str(int(self.arena)),
+            **self.config,
+        }
+
+    @property
     def words(self) -> list[str]:
         """Describe for people the threads and every option that isn't ONNX Runtime's default."""
         words = [f"without {name}" for name in self.disabled_fusions]

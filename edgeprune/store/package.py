@@ -10,10 +10,11 @@ from edgeprune.base.errors import EdgepruneError, IntegrityError, SchemaVersionE
 from edgeprune.base.wording import first_line
 from edgeprune.ondevice import package_files
 from edgeprune.store.archive import unpack
-from edgeprune.store.files import file_digest
+from edgeprune.store.files import file_digest, file_records
 
 __all__ = [
     "DIGESTS",
+    "MANIFEST",
     "check_digests",
     "description",
     "goldens",
@@ -21,10 +22,14 @@ __all__ = [
     "opened",
     "package_digest",
     "usable",
+    "write_digests",
 ]
 
 DIGESTS = "SHA256SUMS"
 """The file that has the digest of every other one."""
+
+MANIFEST = "manifest.json"
+"""What a model package has, which is made of several packages (`model_packages.py`), and a package hasn't."""
 
 _ALWAYS = frozenset(
     {
@@ -74,6 +79,10 @@ def opened(path: Path) -> Iterator[Path]:
     if path.is_file():
         with unpack(path) as folder:
             yield folder
+    elif (path / MANIFEST).is_file():
+        raise UsageError(
+            f"{path} is a model package for ONNX Runtime; give one of the packages that it was merged from"
+        )
     elif (path / DIGESTS).is_file():
         yield path
     else:
@@ -171,6 +180,12 @@ def check_digests(folder: Path, shown: str) -> int:
             f"{shown}: it has no {lacking[0]}, which every package has; use the edgeprune that made it"
         )
     return len(expected)
+
+
+def write_digests(folder: Path) -> None:
+    """Write the digest of every file below `folder` into a file there, as `sha256sum` does."""
+    lines = "".join(f"{record.sha256}  {record.path}\n" for record in file_records(folder))
+    (folder / DIGESTS).write_text(lines, encoding="utf-8")
 
 
 def _expected(folder: Path, shown: str) -> dict[str, str]:

@@ -417,6 +417,14 @@ def test_no_space_left_for_the_package(built: Built, tmp_path: Path) -> None:
         assert not (disk / "dist" / built.package.name).exists()
 
 
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("mount") is None, reason="only root mounts file systems")
+def test_no_space_left_for_a_model_package(built: Built, tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", 20 << 10) as disk:
+        done = call("package", "merge", built.package, "--output", disk / "release")
+        refused(done, 8, "could not write", "no space left")
+        assert [path.name for path in disk.iterdir()] == [".edgeprune.lock"]
+
+
 # Manifests
 
 

@@ -37,8 +37,8 @@ from edgeprune.profiles.session_options import SessionOptions
 from edgeprune.profiles.target import Runtime
 from edgeprune.profiles.variant import Layout, Variant, read_variant
 from edgeprune.store.archive import archive
-from edgeprune.store.files import file_records, total_bytes
-from edgeprune.store.package import DIGESTS
+from edgeprune.store.files import total_bytes
+from edgeprune.store.package import write_digests
 from edgeprune.store.records import Artifact, StageMetrics
 from edgeprune.tasks.registry import ondevice_modules
 
@@ -188,8 +188,7 @@ class Package(Stage):
         )
         if not require_same_answers(folder, prepared, load_outputs(work.parents["model"].file(OUTPUTS))["test"]):
             work.emit(Note("no row of test can be given to run.py on a command line, so its answers were not compared"))
-        sums = "".join(f"{record.sha256}  {record.path}\n" for record in file_records(folder))
-        (folder / DIGESTS).write_text(sums, encoding="utf-8")
+        write_digests(folder)
         archive(folder, work.folder / f"{self._name.folder}.tar.gz")
         made_from = work.parents["model"].manifest.metrics
         return StageMetrics(parameters=made_from.parameters, model_bytes=total_bytes([folder]), metric=made_from.metric)
