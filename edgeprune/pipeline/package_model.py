@@ -180,20 +180,39 @@ class PackageModel:
         if self._is_one(contents):
             return [cast("Content", contents)]
         try:
-            return list(cast("Sequence[Content]", contents))
+            listed = list(cast("Sequence[Content]", contents))
         except TypeError as error:
             raise UsageError(f"{self.shown} takes an input or a list of them, got {type(contents).__name__}") from error
+        wanted, kinds = (
+            ("images as paths or as the bytes of their files", str | bytes | Path)
+            if self.kind == "image"
+            else ("two texts as a tuple", tuple | list)
+            if self.pair
+            else ("texts", str)
+        )
+        for number, one in enumerate(listed):
+            if not isinstance(one, kinds):
+                raise UsageError(f"{self.shown} takes {wanted}, but input {number + 1} is {type(one).__name__}")
+        return listed
 
 
 def open_package_model(path: Path, *, threads: int | None, provider: str | None) -> PackageModel:
     """Open a package's model: see `edgeprune.load_onnx`."""
+    from onnxruntime import get_available_providers
+
     from edgeprune.ondevice.run import Model, OldLibraryError
     from edgeprune.store.package import description
 
     if threads is not None and threads < 1:
         raise UsageError(f"threads should be 1 or more, got {threads}")
     with opened(path) as folder, usable(str(path), OldLibraryError):
-        preprocess, postprocess = ondevice_modules(description(folder)["task"])
+        described = description(folder)
+        preprocess, postprocess = ondevice_modules(described["task"])
+        wanted, here = provider or described["provider"], get_available_providers()
+        if wanted not in here:  # ONNX Runtime would take the CPU
+            raise UsageError(
+                f"{path} is to run by {wanted}, but this onnxruntime has {', '.join(here)}; give one of them"
+            )
         try:
             model = Model(folder, threads=threads, provider=provider, preprocess=preprocess, postprocess=postprocess)
         except OldLibraryError as error:

@@ -103,9 +103,9 @@ def test_each_task_answers_in_batches(packages: Any, task: TaskName) -> None:
     ("given", "message"),
     [
         (None, "takes an input or a list of them, got NoneType"),
-        ([None], "can't read the inputs"),
-        ([["a", "b"]], "can't read the inputs"),
-        ([7], "can't read the inputs"),
+        ([None], "takes texts, but input 1 is NoneType"),
+        ([["a", "b"]], "takes texts, but input 1 is list"),
+        (["a", 7], "takes texts, but input 2 is int"),
     ],
 )
 def test_what_is_no_text_is_refused(model: PackageModel, given: Any, message: str) -> None:
@@ -119,6 +119,10 @@ def test_bad_numbers_are_refused(built: Built, model: PackageModel) -> None:
         model(TEXTS, batch_size=0)
     with pytest.raises(UsageError, match="threads should be 1 or more, got 0"):
         edgeprune.load_onnx(built.package, threads=0)
+    with pytest.raises(
+        UsageError, match=r"is to run by CUDAExecutionProvider, but this onnxruntime has .*CPUExecutionProvider"
+    ):
+        edgeprune.load_onnx(built.package, provider="CUDAExecutionProvider")
     with pytest.raises(UsageError, match="was given no inputs"):
         model.predict_proba([])
 
