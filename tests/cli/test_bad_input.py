@@ -194,7 +194,7 @@ budget: {latency_ms: 3, metric_drop: 2}
 runner: null
 """
 TARGET_SENTENCES = [
-    "device.arch: 'x86_46' is not one of 'x86_64' or 'aarch64'; did you mean 'x86_64'?",
+    "device.arch: 'x86_46' is not one of 'x86_64', 'aarch64' or 'wasm32'; did you mean 'x86_64'?",
     "runtime.threads: 0 is not above 0",
     "precision.mode: 'int8-dynamik' is not one of",
     "budget.latency_ms: unknown key; did you mean 'latency_p",

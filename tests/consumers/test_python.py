@@ -19,18 +19,22 @@ from tests.consumers.conftest import CONSUMERS, Packaged, Record
 OFFLINE = {"HF_HUB_OFFLINE": "1"}
 
 
+def needs(environment: str) -> pytest.MarkDecorator:
+    return pytest.mark.skipif(
+        not (CONSUMERS / environment).exists(), reason=f"{environment} isn't there; make consumers installs it"
+    )
+
+
 def answered(environment: str, program: str, *arguments: object, contents: Sequence[Any]) -> str:
-    python = CONSUMERS / environment / "bin" / "python"
-    if not python.exists():
-        pytest.skip(f"{environment} isn't there; make consumers installs it")
     done = subprocess.run(
-        [python, Path(__file__).with_name(f"answer_with_{program}.py"), *map(str, arguments)],
+        [CONSUMERS / environment / "bin" / "python", Path(__file__).with_name(f"answer_with_{program}.py"), *map(str, arguments)],
         input=json.dumps(contents), capture_output=True, text=True, check=False, env={**os.environ, **OFFLINE},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
+@needs("python")
 @pytest.mark.parametrize("case", OPTIMUM, ids=str)
 def test_optimum_onnx(packaged: Callable[[Case], Packaged], case: Case, record_property: Record) -> None:
     package = packaged(case)
@@ -40,6 +44,7 @@ def test_optimum_onnx(packaged: Callable[[Case], Packaged], case: Case, record_p
     )
 
 
+@needs("python")
 @pytest.mark.parametrize("case", SENTENCE_TRANSFORMERS, ids=str)
 def test_sentence_transformers(packaged: Callable[[Case], Packaged], case: Case, record_property: Record) -> None:
     package = packaged(case)
@@ -49,6 +54,7 @@ def test_sentence_transformers(packaged: Callable[[Case], Packaged], case: Case,
     )
 
 
+@needs("fastembed")
 @pytest.mark.parametrize("case", FASTEMBED, ids=str)
 def test_fastembed(packaged: Callable[[Case], Packaged], case: Case, record_property: Record) -> None:
     package = packaged(case)

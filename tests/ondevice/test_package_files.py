@@ -9,13 +9,14 @@ import pytest
 from edgeprune.ondevice import package_files
 
 DESCRIPTION: dict[str, Any] = {
-    "schema_version": 3, "task": "text-classification", "problem_type": None, "labels": ["a", "b"],
+    "schema_version": 4, "task": "text-classification", "problem_type": None, "labels": ["a", "b"],
+    "graph": "onnx/model.onnx",
     "inputs": ["input_ids"], "outputs": ["logits"], "provider": "CPUExecutionProvider", "oldest_onnxruntime": "1.18",
     "oldest_tokenizers": "0.13.3", "max_length": 16, "pair": False, "truncation": "longest_first", "mask_token": None,
     "unanswerable": False, "session": {"threads": 1, "level": "all", "arena": True, "config": {"a": "b"}},
 }  # fmt: skip
 GOLDENS: dict[str, Any] = {
-    "schema_version": 3, "arch": "x86_64", "isa": ["avx2"], "onnxruntime": "1.30.0", "tolerance": 0.15,
+    "schema_version": 4, "arch": "x86_64", "isa": ["avx2"], "onnxruntime": "1.30.0", "tolerance": 0.15,
     "goldens": [{"text": "a", "outputs": [1.0, -2], "decision": "a"}, {"text": ["a", "b"], "outputs": [[1.0]], "decision": []}],
 }  # fmt: skip
 WRITTEN = {"edgeprune.json": DESCRIPTION, "goldens.json": GOLDENS}
@@ -92,8 +93,14 @@ def test_what_only_some_packages_say_may_be_left_out(tmp_path: Path, key: str) -
         ("goldens.json", "tolerance", 100, "tolerance should be a number from 0 to 1"),
         ("goldens.json", "tolerance", -1, "tolerance should be a number from 0 to 1"),
         ("goldens.json", "isa", None, "isa should be a list"),
-        ("goldens.json", "schema_version", True, "schema_version True, but this edgeprune reads 3"),
-        ("goldens.json", "schema_version", [3], "schema_version [3], but this edgeprune reads 3"),
+        (
+            "edgeprune.json",
+            "graph",
+            "../model.onnx",
+            "graph should be onnx/model.onnx or edgeprune.onnx, not '../model.onnx'",
+        ),
+        ("goldens.json", "schema_version", True, "schema_version True, but this edgeprune reads 4"),
+        ("goldens.json", "schema_version", [4], "schema_version [4], but this edgeprune reads 4"),
     ],
 )
 def test_another_shape_is_one_sentence(tmp_path: Path, name: str, path: str, value: object, message: str) -> None:

@@ -26,7 +26,7 @@ from tests.support.e2e import STAGES, Built, call, read_events, starts, target_t
 
 DOCUMENT = {
     "schema_version", "name", "release", "target", "pipeline", "task", "verdict", "exit_code", "package", "stages",
-    "emulation", "mobile", "text_graph", "linear", "device", "variant", "session_calls", "race", "latency", "budget", "notes",
+    "emulation", "mobile", "page", "text_graph", "linear", "device", "variant", "session_calls", "race", "latency", "budget", "notes",
 }  # fmt: skip
 STAGE_ROW = {
     "stage", "round", "key", "cached", "duration_s", "peak_memory_mb", "parameters", "size_bytes", "metric",
@@ -36,7 +36,7 @@ LATENCY_ROW = {
     "artifact", "provider", "threads", "batch_size", "lengths", "samples", "p50_ms", "p90_ms", "p50_interval_ms",
     "p90_interval_ms", "p95_ms", "p95_interval_ms", "p99_ms", "p99_interval_ms", "processes", "converged", "cold_start_ms",
     "peak_memory_mb", "nodes", "text_p50_ms", "text_p90_ms", "text_p50_interval_ms", "text_p90_interval_ms", "sessions",
-    "throughput_per_s", "throughput_interval_per_s",
+    "throughput_per_s", "throughput_interval_per_s", "download_mb", "download_gzip_mb",
 }  # fmt: skip
 NO_PRUNING = ["--set", "stages.prune=null", "--set", "stages.finetune=null"]
 
