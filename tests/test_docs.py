@@ -81,7 +81,7 @@ def command_lines(page: Path) -> Iterator[list[str]]:
     """The arguments of every `edgeprune ...` in a block of code."""
     for line in shell_lines(page):
         found = re.search(
-            r"(?:^|[ /])edgeprune ((?:build|compare|run|serve|benchmark|verify|inspect|targets|pipelines|store)\b.*)",
+            rf"(?:^|[ /])edgeprune ((?:{'|'.join(COMMANDS.commands)})\b.*)",
             line,
         )
         if found:

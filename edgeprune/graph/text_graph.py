@@ -19,6 +19,7 @@ import onnxruntime
 
 from edgeprune.base.errors import ModelError
 from edgeprune.base.extras import from_extra
+from edgeprune.graph.rewrites.pooled_only import PooledOnly
 from edgeprune.graph.serialization import write_onnx
 from edgeprune.graph.wordpiece_nodes import EXTENSIONS, ML, Nodes, tokens_of
 from edgeprune.models.spelling import Spelling
@@ -78,6 +79,7 @@ def write_text_graph(
     if sum(file.stat().st_size for file in source.parent.glob(f"{source.name}*")) > _LARGEST_BYTES:
         raise ModelError("the model is above 2 GB, which one ONNX file can't hold; leave stages.package.tokenizer out")
     model = onnx_ir.load(source)
+    PooledOnly()(model)
     graph = model.graph
     _make_room(graph)
     front, back = Nodes("text"), Nodes("label")

@@ -2,7 +2,7 @@
 
 Each target becomes a variant of its name, with the session options that its package won its race with. What several
 targets have in common is kept once: the tokenizer or the image settings, and graphs that are the same. A variant's folder
-has the rest of its package, without the code that runs a package alone.
+has what belongs to its target alone, and nothing that is for the package as it was: code, model card, loaders' files.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ from edgeprune.store.model_packages import (
     is_model_package,
     write_manifests,
 )
-from edgeprune.store.package import DIGESTS, check_digests, description, opened, usable, write_digests
+from edgeprune.store.package import check_digests, description, is_licence, opened, usable, write_digests
 from edgeprune.store.ready import made_ready, replace_folder
 
 __all__ = ["Merged", "MergedVariant", "merge"]
@@ -40,10 +40,8 @@ _DESCRIPTION = "edgeprune.json"
 _GRAPH = GRAPHS[0]
 _GRAPH_FILES = (_GRAPH, f"{_GRAPH}_data")
 _READER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "preprocessor_config.json")
-_LEFT_OUT = frozenset(
-    {*_GRAPH_FILES, *_READER_FILES, DIGESTS, "run.py", "preprocess.py", "postprocess.py", "package_files.py"}
-)
-"""Files of a package that a variant's folder doesn't get as they are."""
+_KEPT = ("goldens.json", "lineage.json")
+"""Files of a package that a variant's folder has as they are, beside the model's licence."""
 _OF_THE_TARGET = frozenset(
     {"target", "precision", "rewrites", "provider", "oldest_onnxruntime", "oldest_tokenizers", "session"}
 )
@@ -161,6 +159,8 @@ def _read(folder: Path, shown: str) -> _Given:
         if not isinstance(config.get(key), str):
             raise IntegrityError(f"{shown}: {_DESCRIPTION} has no text as {key}; use the edgeprune that made it")
     checked_name(f"{shown}: the target", config["target"])
+    if config["target"] == "component.json":
+        raise UsageError(f"{shown}: the target is called component.json, as a file of every model package; rename it")
     if config["graph"] != _GRAPH:
         raise UsageError(
             f"{shown} has a graph that only its own run.py can be trusted with (layout bare); merge packages that were built "
@@ -169,6 +169,10 @@ def _read(folder: Path, shown: str) -> _Given:
     with usable(f"{shown}: lineage.json"):
         model = str(json.loads((folder / "lineage.json").read_text(encoding="utf-8"))["model"]["digest"])
     digests = {record.path: record.sha256 for record in file_records(folder)}
+    if _GRAPH not in digests:
+        raise IntegrityError(
+            f"{shown}: {_DESCRIPTION} names {_GRAPH}, which isn't there; use the edgeprune that made it"
+        )
     return _Given(folder, shown, config, model, digests)
 
 
@@ -205,9 +209,13 @@ def _write(folder: Path, given: Sequence[_Given]) -> tuple[MergedVariant, ...]:
     variants: list[MergedVariant] = []
     for one in given:
         variant = folder / COMPONENT / one.target
-        for name in sorted(set(one.digests) - _LEFT_OUT):
-            (variant / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(one.folder / name, variant / name)
+        variant.mkdir()
+        for name in one.digests:
+            if name in _KEPT or is_licence(name):
+                shutil.copyfile(one.folder / name, variant / name)
+        described = {key: value for key, value in one.config.items() if key != "graph"}  # component.json says it
+        text = json.dumps(described, indent=2, ensure_ascii=False) + "\n"
+        (variant / _DESCRIPTION).write_text(text, encoding="utf-8")
         graph = one.files(_GRAPH_FILES)
         if uses[one.graph] > 1:
             model_file = f"{add_asset(folder, graph)}/{Path(_GRAPH).name}"

@@ -134,20 +134,23 @@ class PackageModel:
     def _each(
         self, contents: Sequence[Content], batch_size: int, made: Callable[[Floats, Any, Content], Any]
     ) -> list[Any]:
-        """Run all inputs in batches of similar length, and make something of each one's output, in the given order."""
+        """Run all inputs in batches of similar length, and make something of each one's output, in the given order.
+
+        Only the tokens of one batch are held at once. A text is as long as its characters, which is near enough.
+        """
         if batch_size < 1:
             raise UsageError(f"batch_size should be 1 or more, got {batch_size}")
         inputs = self._model.inputs
         results: list[Any] = [None] * len(contents)
         try:
             with usable(f"{self.shown} can't answer this", ValueError, TypeError):
-                encodings = [inputs.encode(content) for content in contents]
-                feeds = [inputs.feed(encoding) for encoding in encodings]
-                order = sorted(range(len(feeds)), key=lambda row: sum(values.size for values in feeds[row].values()))
+                order = sorted(range(len(contents)), key=lambda row: _characters(contents[row]))
                 for first in range(0, len(order), batch_size):
                     rows = order[first : first + batch_size]
-                    for row, output in zip(rows, self._run([feeds[row] for row in rows]), strict=True):
-                        results[row] = made(output, encodings[row], contents[row])
+                    encodings = [inputs.encode(contents[row]) for row in rows]
+                    outputs = self._run([inputs.feed(encoding) for encoding in encodings])
+                    for row, encoding, output in zip(rows, encodings, outputs, strict=True):
+                        results[row] = made(output, encoding, contents[row])
         except (ValueError, TypeError) as error:
             raise UsageError(f"{self.shown} can't read the inputs: {error}") from error
         return results
@@ -196,6 +199,12 @@ class PackageModel:
         return listed
 
 
+def _characters(content: Content) -> int:
+    """Count a text's characters, or those of both texts of a pair; images have one size."""
+    texts = content if isinstance(content, tuple | list) else (content,)
+    return sum(len(text) for text in texts if isinstance(text, str))
+
+
 def open_package_model(path: Path, *, threads: int | None, provider: str | None) -> PackageModel:
     """Open a package's model: see `edgeprune.load_onnx`."""
     from onnxruntime import get_available_providers
@@ -211,7 +220,8 @@ def open_package_model(path: Path, *, threads: int | None, provider: str | None)
         wanted, here = provider or described["provider"], get_available_providers()
         if wanted not in here:  # ONNX Runtime would take the CPU
             raise UsageError(
-                f"{path} is to run by {wanted}, but this onnxruntime has {', '.join(here)}; give one of them"
+                f"{path} is to run by {wanted}, but this onnxruntime has {', '.join(here)}; install one that has it, or name "
+                f"another provider from Python"
             )
         try:
             model = Model(folder, threads=threads, provider=provider, preprocess=preprocess, postprocess=postprocess)

@@ -12,6 +12,7 @@
 
 import os
 import shutil
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -50,8 +51,13 @@ def check_output(output: Path, name: str) -> None:
         UsageError: The place of the package, or of a file beside it, is taken by something that edgeprune didn't write.
     """
     above = next(folder for folder in [output, *output.absolute().parents] if folder.exists())
-    if not above.is_dir() or not os.access(above, os.W_OK):
-        raise StorageError(f"could not write to {output}: {above} is not a writable folder; choose another --output")
+    try:
+        with tempfile.TemporaryFile(dir=above):  # what may be written isn't told by permissions alone
+            pass
+    except OSError as error:
+        raise StorageError(
+            f"could not write to {output}: {above} is not a writable folder; choose another --output"
+        ) from error
     folder = output / name
     is_empty = folder.is_dir() and not any(folder.iterdir())
     if folder.exists() and not is_empty and not (folder / DIGESTS).is_file():

@@ -5,7 +5,7 @@ import gzip
 import re
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -44,12 +44,16 @@ def archive(folder: Path, path: Path) -> None:
 
 
 @contextlib.contextmanager
-def unpack(path: Path) -> Iterator[Path]:
+def unpack(path: Path, *, inside: Collection[str] = ()) -> Iterator[Path]:
     """Unpack the package in an archive into a temporary folder, deleted on exit.
+
+    Args:
+        path: The archive.
+        inside: The folders that a package's folder may have in it.
 
     Raises:
         UsageError: It holds no package.
-        IntegrityError: It is not whole, or holds anything but the files of one folder.
+        IntegrityError: It is not whole, or holds anything but the files of one folder and of those in it.
         StorageError: There is no room to unpack it.
     """
     with tempfile.TemporaryDirectory() as scratch:
@@ -59,7 +63,7 @@ def unpack(path: Path) -> Iterator[Path]:
         try:
             _check_size(path, most)
             with tarfile.open(path, "r:gz") as packed:
-                _write(packed, folder, path, most)
+                _write(packed, folder, path, most, inside)
         except (EdgepruneError, KeyboardInterrupt):
             raise
         except Exception as error:  # tarfile has no closed list of what damaged headers raise
@@ -79,7 +83,7 @@ def _check_size(path: Path, most: int) -> None:
                 )
 
 
-def _write(packed: tarfile.TarFile, folder: Path, path: Path, most: int) -> None:
+def _write(packed: tarfile.TarFile, folder: Path, path: Path, most: int, inside: Collection[str]) -> None:
     """Write its files, and nothing else of it: no links, times, owners or modes."""
     members = []
     for member in packed:
@@ -94,24 +98,27 @@ def _write(packed: tarfile.TarFile, folder: Path, path: Path, most: int) -> None
     (top,) = tops
     for member in members:
         match = _NAME.fullmatch(member.name)
-        if member.isdir() and (member.name.removeprefix("./") in ("", ".", top) or _is_inside(match, top)):
+        if member.isdir() and member.name.removeprefix("./") in ("", ".", top, *(f"{top}/{name}" for name in inside)):
             continue  # some programs list folders too
-        if match is None or not _is_inside(match, top) or member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE):
+        if (
+            match is None
+            or match.group(1) != top
+            or not {"/".join(match.group(2).split("/")[:-1])} <= {"", *inside}
+            or member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE)
+        ):
             raise IntegrityError(
                 f"{path} holds {member.name[:80]!r}, which is no file of the package's folder; it is not unpacked"
             )
         file = folder / match.group(2)
+        if file.parent.is_file():
+            raise IntegrityError(f"{path} holds {member.name[:80]!r} below a file; it is not unpacked")
         if file.exists():
             raise IntegrityError(f"{path} holds {member.name[:80]!r} twice; it is not unpacked")
-        file.parent.mkdir(exist_ok=True)
         content = packed.extractfile(member)
         assert content is not None  # noqa: S101 (it is a file)
         with content, storage_errors(folder):
+            file.parent.mkdir(exist_ok=True)
             _copy(content, file, member.size)
-
-
-def _is_inside(match: re.Match[str] | None, top: str) -> bool:
-    return match is not None and match.group(1) == top
 
 
 def _copy(content: IO[bytes], file: Path, size: int) -> None:

@@ -77,7 +77,7 @@ def opened(path: Path) -> Iterator[Path]:
         StorageError: There is no room to unpack it.
     """
     if path.is_file():
-        with unpack(path) as folder:
+        with unpack(path, inside=_FOLDERS) as folder:
             yield folder
     elif (path / MANIFEST).is_file():
         raise UsageError(

@@ -22,6 +22,7 @@ def made_ready(output: Path) -> Iterator[Path]:
     it knows that every other hidden folder was left by a killed build.
     """
     output.mkdir(parents=True, exist_ok=True)
+    (output / ".edgeprune.lock").touch()  # where no file can be made, the lock would be waited for without end
     with FileLock(output / ".edgeprune.lock"):
         for left in output.glob(f"{_READY}*"):
             shutil.rmtree(left, ignore_errors=True)

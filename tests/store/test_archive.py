@@ -37,7 +37,7 @@ def packed(path: Path, *changes: Change, top: str = "package-0-here") -> Path:
 
 
 def complaint(path: Path) -> str:
-    with pytest.raises(EdgepruneError) as caught, unpack(path):
+    with pytest.raises(EdgepruneError) as caught, unpack(path, inside=["onnx"]):
         pass
     assert isinstance(caught.value, IntegrityError | UsageError)
     assert "\n" not in str(caught.value)
@@ -51,7 +51,7 @@ def test_what_was_archived_is_unpacked_and_taken_away(tmp_path: Path) -> None:
     for name in ("SHA256SUMS", "onnx/model.onnx"):
         (folder / name).write_bytes(name.encode() * 1000)
     archive(folder, tmp_path / "package-0-here.tar.gz")
-    with unpack(tmp_path / "package-0-here.tar.gz") as found:
+    with unpack(tmp_path / "package-0-here.tar.gz", inside=["onnx"]) as found:
         assert found.name == folder.name
         assert file_records(found) == file_records(folder)
     assert not found.exists()
@@ -68,8 +68,31 @@ def test_what_was_archived_is_unpacked_and_taken_away(tmp_path: Path) -> None:
     ids=["its folder", "from here", "here", "a folder in it"],
 )
 def test_what_other_programs_write_of_the_same_folder(tmp_path: Path, change: Change) -> None:
-    with unpack(packed(tmp_path / "a.tar.gz", change)) as folder:
+    with unpack(packed(tmp_path / "a.tar.gz", change), inside=["onnx"]) as folder:
         assert (folder / "run.py").read_bytes() == b"pass\n"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "package-0-here/../x",
+        "package-0-here/onnx/../../x",
+        "package-0-here/a/b/c",
+        "../x/y",
+        "package-0-here/onnx/..",
+        "/x/y",
+    ],
+)
+def test_a_name_that_leads_elsewhere_is_refused(tmp_path: Path, name: str) -> None:
+    assert f"holds {name!r}, which is no file of the package's folder" in complaint(
+        packed(tmp_path / "a.tar.gz", member(name))
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tar.gz"]
+
+
+def test_a_file_below_a_file_is_refused(tmp_path: Path) -> None:
+    path = packed(tmp_path / "a.tar.gz", member("package-0-here/onnx"), member("package-0-here/onnx/model.onnx"))
+    assert "holds 'package-0-here/onnx/model.onnx' below a file; it is not unpacked" in complaint(path)
 
 
 @pytest.mark.parametrize("mtime", ["nan", "inf", "-inf", "1e20", "-1", "99999999999999999999"])
