@@ -52,7 +52,8 @@ browser: .edgeprune-browser
 	touch $@
 
 # Programs that open packages, in environments of their own, and what they answer.
-consumers: $(VENV)/.dev .consumers/python .consumers/fastembed .consumers/transformers-js .consumers/onnxruntime-headers
+consumers: $(VENV)/.dev .consumers/python .consumers/fastembed .consumers/transformers-js .consumers/examples-js \
+  .consumers/kotlin .consumers/onnxruntime .consumers/json
 	$(BIN)/pytest --matrix tests/consumers
 
 .consumers/python: benchmarks/peers/requirements/optimum.txt
@@ -67,12 +68,34 @@ consumers: $(VENV)/.dev .consumers/python .consumers/fastembed .consumers/transf
 	cd $@ && npm ci --ignore-scripts --no-audit --no-fund
 	touch $@
 
-# The headers are those of ONNX Runtime's framework for iOS, which a package for Unity brings along; the rest isn't kept.
-.consumers/onnxruntime-headers: tests/consumers/onnxruntime-headers/package-lock.json
-	rm -rf $@ $@.new && mkdir -p $@.new && cp tests/consumers/onnxruntime-headers/*.json $@.new
+# What the example beside a package names itself, in the versions of the lock.
+.consumers/examples-js: tests/consumers/examples-js/package-lock.json edgeprune/ondevice/examples/js/package.json
+	rm -rf $@ $@.new && mkdir -p $@.new && cp $^ $@.new
 	cd $@.new && npm ci --ignore-scripts --no-audit --no-fund
-	mv $@.new/node_modules/*/Plugins/iOS~/onnxruntime.xcframework/ios-arm64/onnxruntime.framework/Headers $@
-	rm -rf $@.new && touch $@
+	mv $@.new $@ && touch $@
+
+# Packages for Unity bring along ONNX Runtime's headers (in its framework for iOS), its Java classes (in its archive for Android)
+# and the library of onnxruntime-extensions; the rest isn't kept.
+.consumers/onnxruntime: tests/consumers/onnxruntime/package-lock.json
+	rm -rf $@ $@.new && mkdir -p $@.new/made && cp tests/consumers/onnxruntime/*.json $@.new
+	cd $@.new && npm ci --ignore-scripts --no-audit --no-fund
+	mv $@.new/node_modules/*/Plugins/iOS~/onnxruntime.xcframework/ios-arm64/onnxruntime.framework/Headers $@.new/made/include
+	mv $@.new/node_modules/*/Plugins/Linux/$$(uname -m | sed 's/x86_64/x64/;s/aarch64/arm64/')/libortextensions.so $@.new/made
+	$(PYTHON) -m zipfile -e $@.new/node_modules/com.github.asus4.onnxruntime/Plugins/Android/onnxruntime.aar $@.new/aar
+	mv $@.new/aar/classes.jar $@.new/made/onnxruntime.jar
+	mv $@.new/made $@ && rm -rf $@.new && touch $@
+
+.consumers/kotlin: tests/consumers/kotlin/package-lock.json
+	rm -rf $@ $@.new && mkdir -p $@.new && cp tests/consumers/kotlin/*.json $@.new
+	cd $@.new && npm ci --ignore-scripts --no-audit --no-fund
+	mv $@.new/node_modules/kotlin-compiler $@ && rm -rf $@.new && touch $@
+
+# The examples in C++, Java and Kotlin read JSON with these.
+.consumers/json: Makefile
+	rm -rf $@ $@.new && mkdir -p $@.new && if [ "$$(id -u)" = 0 ]; then apt-get update -qq; fi
+	cd $@.new && apt-get -qq -o APT::Sandbox::User= download nlohmann-json3-dev libgoogle-gson-java
+	for deb in $@.new/*.deb; do dpkg -x "$$deb" $@.new/tree || exit 1; done
+	mv $@.new/tree/usr $@ && rm -rf $@.new && touch $@
 
 test: $(VENV)/.dev
 	$(BIN)/pytest -n 2 --dist worksteal

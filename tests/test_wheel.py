@@ -4,9 +4,11 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from edgeprune.profiles.pipeline import ExampleLanguage
 from tests.support.e2e import MAIN
 
 CHECKOUT = Path(__file__).parent.parent
@@ -51,6 +53,14 @@ def test_the_wheel_finds_its_own_definitions(installed: Path, kind: str) -> None
 def test_the_wheel_has_what_packages_carry(installed: Path) -> None:
     for name in ("ondevice/run.py", "ondevice/model_card.md", "ondevice/preprocess_image.py", "ondevice/agent.py"):
         assert (installed / "edgeprune" / name).read_bytes() == (CHECKOUT / "edgeprune" / name).read_bytes()
+
+
+def test_the_wheel_has_the_examples(installed: Path) -> None:
+    folder = Path("edgeprune", "ondevice", "examples")
+    files = [path.relative_to(CHECKOUT) for path in (CHECKOUT / folder).rglob("*") if path.is_file()]
+    assert {path.relative_to(folder).parts[0] for path in files} == set(get_args(ExampleLanguage))
+    for path in files:
+        assert (installed / path).read_bytes() == (CHECKOUT / path).read_bytes()
 
 
 def test_the_wheel_has_the_package_and_its_licence_only(installed: Path) -> None:

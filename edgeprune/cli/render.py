@@ -135,6 +135,8 @@ def print_report(console: Console, report: BuildReport) -> None:
     made += [(one.path, one.size_bytes) for one in (report.mobile, report.text_graph, report.page) if one]
     for path, size_bytes in made:
         console.print(f"{path}  {size_bytes / 1e6:.1f} MB", highlight=False, markup=False, soft_wrap=True)
+    for example in report.examples:
+        console.print(f"{example.path}  {example.checked}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _emulation_words(row: EmulationRow) -> str:

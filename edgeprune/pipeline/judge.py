@@ -8,11 +8,20 @@ from edgeprune.benchmark.records import LatencyRow
 from edgeprune.benchmark.statistics import process_ratio
 from edgeprune.benchmark.verdicts import BudgetRow, exit_code, judge, overall
 from edgeprune.pipeline.plan import Node, Plan
-from edgeprune.pipeline.report import BuildReport, MobileRow, PackageRow, PageRow, StageRow, TextGraphRow
+from edgeprune.pipeline.report import (
+    BuildReport,
+    ExampleRow,
+    MobileRow,
+    PackageRow,
+    PageRow,
+    StageRow,
+    TextGraphRow,
+)
 from edgeprune.pipeline.request import BuildRequest
 from edgeprune.pipeline.run import Done
 from edgeprune.pipeline.stages.benchmark import read_device, read_latency, read_samples
 from edgeprune.pipeline.stages.emulate import read_emulation
+from edgeprune.pipeline.stages.examples import CHECKED
 from edgeprune.pipeline.stages.mobile import ORT_MODEL
 from edgeprune.pipeline.stages.prune import Prune
 from edgeprune.pipeline.stages.race import read_race
@@ -64,6 +73,10 @@ def make_report(request: BuildRequest, plan: Plan, done: Mapping[str, Done], *, 
         mobile=_mobile_row(path, artifacts.get("mobile")),
         text_graph=_text_graph_row(path, artifacts.get("text-graph")),
         page=_page_row(path, artifacts.get("page")),
+        examples=tuple(
+            ExampleRow(language=language, path=f"{path}.examples/{language}", checked=CHECKED[language])
+            for language in request.pipeline.stages.package.examples
+        ),
         emulation=None if emulate is None else read_emulation(emulate),
         stages=[_stage_row(node, done[node.id]) for node in plan.nodes],
         linear=artifacts["prepare"].manifest.metrics.linear,

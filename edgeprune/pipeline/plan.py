@@ -17,12 +17,14 @@ from edgeprune.devices.match import measured_on
 from edgeprune.devices.runner import runner_of, why_unreachable
 from edgeprune.devices.web_modules import WebModules
 from edgeprune.pipeline.checks import check_baseline, check_page, check_pipeline, check_workload
+from edgeprune.pipeline.example_languages import check_examples
 from edgeprune.pipeline.graph_tokenizer import check_graph_tokenizer
 from edgeprune.pipeline.naming import checked_name, name_after
 from edgeprune.pipeline.request import BuildRequest
 from edgeprune.pipeline.stages.base import Stage
 from edgeprune.pipeline.stages.benchmark import Benchmark
 from edgeprune.pipeline.stages.emulate import Emulate
+from edgeprune.pipeline.stages.examples import Examples
 from edgeprune.pipeline.stages.export import Export
 from edgeprune.pipeline.stages.finetune import Finetune
 from edgeprune.pipeline.stages.mobile import Mobile
@@ -143,6 +145,7 @@ def make_plan(request: BuildRequest) -> Plan:
     )
     check_pipeline(request.pipeline, subject.task, subject.model)
     check_workload(target, request.pipeline, subject.task)
+    check_examples(request.pipeline, subject)
     check_graph_tokenizer(request.pipeline, subject)
     pipeline, notes = _read_keys(request, subject)
     name = PackageName(
@@ -159,7 +162,7 @@ def make_plan(request: BuildRequest) -> Plan:
     checkpoints = _add_checkpoints(nodes, subject, pipeline)
     graphs = _add_graphs(nodes, checkpoints, request, runner)
     package = _add_package(nodes, checkpoints, graphs, request, name)
-    _add_checks(nodes, checkpoints, graphs, request)
+    _add_besides(nodes, checkpoints, graphs, package, request, name)
     if pipeline.stages.package.page:
         _add_page(nodes, package, subject, target)
     if runner is not None:
@@ -264,8 +267,10 @@ def _add_package(
     return nodes.add("package", stage, {"dense": checkpoints.dense, "model": graphs.shipped, **lineage})
 
 
-def _add_checks(nodes: _Nodes, checkpoints: _Checkpoints, graphs: _Graphs, request: BuildRequest) -> None:
-    """Add what is asked for besides the package: the ORT format, the graph that reads texts, the check on an emulated core."""
+def _add_besides(
+    nodes: _Nodes, checkpoints: _Checkpoints, graphs: _Graphs, package: Node, request: BuildRequest, name: PackageName
+) -> None:
+    """Add what is asked for besides the package: other forms of its graph, examples, the check on an emulated core."""
     target, last_round = request.target, checkpoints.last_round
     if target.ort_format:
         mobile = Mobile(threads=target.runtime.threads, round_number=last_round)
@@ -273,6 +278,9 @@ def _add_checks(nodes: _Nodes, checkpoints: _Checkpoints, graphs: _Graphs, reque
     if request.pipeline.stages.package.tokenizer == "graph":
         text_graph = TextGraph(threads=target.runtime.threads, round_number=last_round)
         nodes.add("text-graph", text_graph, {"dense": checkpoints.dense, "model": graphs.shipped})
+    if languages := request.pipeline.stages.package.examples:
+        examples = Examples(languages, package=name.folder, round_number=last_round)
+        nodes.add("examples", examples, {"package": package})
     if isinstance(target.runner, EmulatedConfig) and (emulated := EmulatedRunner(target.runner)).lacking is None:
         rows = request.pipeline.stages.package.goldens
         emulate = Emulate(target.runner.core, emulated, rows=rows, round_number=last_round)

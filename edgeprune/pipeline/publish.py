@@ -8,6 +8,7 @@
 <output>/<name>.ort, .ort.config      the model in ORT format, if the profile asks for it
 <output>/<name>.text.onnx             the model with its tokenizer in front, if the pipeline asks for it
 <output>/<name>.page/                 a page that answers texts in a browser, if the pipeline asks for it
+<output>/<name>.examples/             programs that answer with the package, if the pipeline asks for them
 """
 
 import os
@@ -21,10 +22,11 @@ from edgeprune.pipeline.plan import Plan
 from edgeprune.pipeline.report import BuildReport
 from edgeprune.pipeline.request import BuildRequest
 from edgeprune.pipeline.run import Done
+from edgeprune.pipeline.stages.examples import EXAMPLES
 from edgeprune.pipeline.stages.mobile import OPERATORS, ORT_MODEL
 from edgeprune.pipeline.stages.page import PAGE, PAGE_FILE
 from edgeprune.pipeline.stages.text_graph import TEXT_MODEL
-from edgeprune.store.files import sync, sync_tree, write_text
+from edgeprune.store.files import file_digest, sync, sync_tree, write_text
 from edgeprune.store.package import DIGESTS
 from edgeprune.store.ready import made_ready, replace_folder
 
@@ -48,7 +50,7 @@ def check_output(output: Path, name: str) -> None:
 
     Raises:
         StorageError: The output folder can't be written.
-        UsageError: The place of the package, or of a file beside it, is taken by something that edgeprune didn't write.
+        UsageError: The place of the package, or of what lies beside it, is taken by something that edgeprune didn't write.
     """
     above = next(folder for folder in [output, *output.absolute().parents] if folder.exists())
     try:
@@ -58,15 +60,14 @@ def check_output(output: Path, name: str) -> None:
         raise StorageError(
             f"could not write to {output}: {above} is not a writable folder; choose another --output"
         ) from error
-    folder = output / name
-    is_empty = folder.is_dir() and not any(folder.iterdir())
-    if folder.exists() and not is_empty and not (folder / DIGESTS).is_file():
-        raise UsageError(
-            f"{folder} exists and is not a package that edgeprune wrote; move it, or choose another --output"
-        )
-    page = output / f"{name}.{_PAGE}"
-    if os.path.lexists(page) and not (page / PAGE_FILE).is_file():
-        raise UsageError(f"{page} exists and is not a page that edgeprune wrote; move it, or choose another --output")
+    for folder, (what, marker) in _folders(output, name).items():
+        is_empty = folder.is_dir() and not any(folder.iterdir())
+        if os.path.lexists(folder) and not is_empty and not (folder / marker).is_file():
+            raise UsageError(
+                f"{folder} exists and is not {what} that edgeprune wrote; move it, or choose another --output"
+            )
+    if edited := _edited(output / f"{name}.{EXAMPLES}"):
+        raise UsageError(f"{edited} was changed since edgeprune wrote it; move its folder, or choose another --output")
     for file in (output / beside for beside in _files(name)):
         if file.is_dir():
             raise UsageError(f"{file} is a folder, but should be a file; move it, or choose another --output")
@@ -93,19 +94,37 @@ def publish(report: BuildReport, request: BuildRequest, plan: Plan, done: Mappin
                 shutil.copyfile(done[node].artifact.file(file), new / f"{name}.{suffix}")
         if _PAGE in done:
             shutil.copytree(done[_PAGE].artifact.file(PAGE), new / f"{name}.{_PAGE}", copy_function=shutil.copyfile)
+        if "examples" in done:
+            examples = done["examples"].artifact.file(EXAMPLES)
+            shutil.copytree(examples, new / f"{name}.{EXAMPLES}", copy_function=shutil.copyfile)
         sync_tree(new)
-        replace_folder(new / name, output / name, new / "replaced")
-        page = f"{name}.{_PAGE}"
-        if (new / page).exists():
-            replace_folder(new / page, output / page, new / "replaced-page")
-        elif (output / page).exists():
-            (output / page).rename(new / "replaced-page")
+        for place in _folders(output, name):
+            replace_folder(new / place.name, place, new / f"{place.name}.replaced")
         for beside in _files(name):
             if (new / beside).exists():
                 (new / beside).replace(output / beside)
             else:
                 (output / beside).unlink(missing_ok=True)
         sync(output)
+
+
+def _folders(output: Path, name: str) -> dict[Path, tuple[str, str]]:
+    """Give the folders that a build may write, what messages call what each one should be, and a file that tells it."""
+    return {
+        output / name: ("a package", DIGESTS),
+        output / f"{name}.{_PAGE}": ("a page", PAGE_FILE),
+        output / f"{name}.{EXAMPLES}": ("a folder of examples", DIGESTS),
+    }
+
+
+def _edited(folder: Path) -> Path | None:
+    """Find a file of examples that isn't as it was written, which a build would take away. What a compiler adds may go."""
+    sums = folder / DIGESTS
+    for line in sums.read_text(encoding="utf-8").splitlines() if sums.is_file() else ():
+        digest, _, path = line.partition("  ")
+        if (folder / path).is_file() and file_digest(folder / path) != digest:
+            return folder / path
+    return None
 
 
 def _files(name: str) -> list[str]:

@@ -13,10 +13,20 @@ from edgeprune.base.strict_yaml import Frozen
 from edgeprune.benchmark.race import RaceRow
 from edgeprune.benchmark.records import DeviceRow, EmulationRow, LatencyRow
 from edgeprune.benchmark.verdicts import BudgetRow, exit_code, overall
+from edgeprune.profiles.pipeline import ExampleLanguage
 from edgeprune.profiles.variant import Variant
 from edgeprune.store.records import Metric
 
-__all__ = ["BuildReport", "MobileRow", "PackageRow", "PageRow", "StageRow", "TextGraphRow", "read_report"]
+__all__ = [
+    "BuildReport",
+    "ExampleRow",
+    "MobileRow",
+    "PackageRow",
+    "PageRow",
+    "StageRow",
+    "TextGraphRow",
+    "read_report",
+]
 
 
 class PackageRow(Frozen):
@@ -64,6 +74,16 @@ class PageRow(Frozen):
     """Size of all files of the folder, which the page fetches."""
 
 
+class ExampleRow(Frozen):
+    """Report a program beside the package."""
+
+    language: ExampleLanguage
+    path: str
+    """The program's folder."""
+    checked: str
+    """How far edgeprune's tests compile and run the program."""
+
+
 class StageRow(Frozen):
     """Report the artifact of one stage."""
 
@@ -98,6 +118,8 @@ class BuildReport(Frozen):
     text_graph: TextGraphRow | None = None
     page: PageRow | None = None
     """None: the pipeline doesn't ask for it."""
+    examples: tuple[ExampleRow, ...] = ()
+    """Programs that answer with the package in other languages; empty: the pipeline doesn't ask for any."""
     emulation: EmulationRow | None = None
     """None: the target isn't emulated, or the emulation isn't set up on this machine."""
     stages: list[StageRow]

@@ -8,7 +8,7 @@ A stage's model holds everything that its YAML may say, with units, bounds and d
 
 from typing import Literal, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from edgeprune.base.strict_yaml import Frozen
 from edgeprune.profiles.steps import Schedule, Step, order_fault
@@ -18,6 +18,7 @@ __all__ = [
     "BLOCK",
     "FEWEST_TURNS",
     "DistillConfig",
+    "ExampleLanguage",
     "ExportConfig",
     "FinetuneConfig",
     "Pipeline",
@@ -149,8 +150,12 @@ class BenchmarkConfig(Frozen):
     warmup: int = Field(default=10, ge=1)
 
 
+ExampleLanguage = Literal["cpp", "js", "java", "kotlin"]
+"""Languages in which there is a program that answers with a package."""
+
+
 class PackageConfig(Frozen):
-    """Configure what the package carries beside the model."""
+    """Configure what the package carries beside the model, and what lies beside the package."""
 
     goldens: PositiveInt = 8
     """Texts or images whose outputs are kept for `verify`."""
@@ -163,6 +168,17 @@ class PackageConfig(Frozen):
     page: bool = False
     """Also write a static folder beside the package, whose page answers typed texts in a browser. For text
     classification only."""
+    examples: tuple[ExampleLanguage, ...] = ()
+    """Languages of which a small program is put beside the package, which answers as the package does. All but js
+    read texts with the graph of `tokenizer: graph`."""
+
+    @field_validator("examples")
+    @classmethod
+    def _named_once(cls, examples: tuple[ExampleLanguage, ...]) -> tuple[ExampleLanguage, ...]:
+        twice = sorted({language for language in examples if examples.count(language) > 1})
+        if twice:
+            raise ValueError(f"{', '.join(twice)} is named twice; name each language once")
+        return examples
 
 
 class Stages(Frozen):

@@ -31,9 +31,11 @@ def made_ready(output: Path) -> Iterator[Path]:
 
 
 def replace_folder(new: Path, place: Path, replaced: Path) -> None:
-    """Rename a folder into its place, and what stood there to `replaced`. For a moment there is neither of them."""
+    """Rename a folder, if there is one, into its place, and what stood there to `replaced`. For a moment there is neither."""
     if os.path.lexists(place):
         place.rename(replaced)
+    if not new.exists():
+        return
     try:
         new.rename(place)
     except OSError:

@@ -1,6 +1,6 @@
 """The packages that other programs open, and which program opens which of them, as what."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from edgeprune.tasks.registry import TaskName
@@ -16,6 +16,9 @@ class Case:
     labels: str = "single"
     pooling: Literal["mean", "cls"] = "mean"
     """Of a sentence embedding, which is of length one if the states of its tokens are averaged."""
+
+    examples: tuple[str, ...] = ()
+    """Languages of the programs beside the package."""
 
     def __str__(self) -> str:
         return f"{self.task}-{self.family}-{self.precision}-{self.labels}-{self.pooling}"
@@ -52,6 +55,17 @@ TRANSFORMERS_JS = {
     QA_WITHOUT_TYPES: "AutoModelForQuestionAnswering", MASK: "AutoModelForMaskedLM", MEAN: "AutoModel",
     IMAGES: "AutoModelForImageClassification", IMAGE_FEATURES: "AutoModel",
 }  # fmt: skip
+EXAMPLES = (
+    *(
+        replace(case, examples=("cpp", "js", "java", "kotlin"))
+        for case in (
+            INT8, Case("text-classification", "electra", labels="multi"),
+            Case("text-classification", "bert", labels="regression"), MEAN,
+        )
+    ),
+    replace(SINGLE, examples=("js",)),
+)  # fmt: skip
+"""What the programs beside a package answer. The last one's tokenizer isn't in a graph."""
 SENTENCE_TRANSFORMERS = (MEAN, CLS)
 FASTEMBED = (MEAN, CLS)
 RUNTIMES = (INT8, MULTI, QA_WITH_TYPES, CLS)

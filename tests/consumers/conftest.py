@@ -126,12 +126,16 @@ def packaged(tiny_model_folder: ModelFactory, tmp_path_factory: pytest.TempPathF
         if case.task == "feature-extraction":
             write_pooling(model, case.pooling)
         pipeline = PIPELINE.replace(", max_length: 16", "" if images else ", max_length: 48")
+        if case.examples:
+            tokenizer = "json" if case.examples == ("js",) else "graph"
+            pipeline += f"  package: {{tokenizer: {tokenizer}, examples: [{', '.join(case.examples)}]}}\n"
         (place / "tiny.yaml").write_text(pipeline, encoding="utf-8")
         target = target_text("here", precision={"mode": case.precision}, runner=None)
         (place / "here.yaml").write_text(target, encoding="utf-8")
         rows = image_rows(place) if images else task_rows(case.task, kind=case.labels)
+        kind = ["--problem-type", "regression"] if case.labels == "regression" else []
         done = call(
-            "build", model, "--task", case.task, "--offline", "--name", "tiny",
+            "build", model, "--task", case.task, "--offline", "--name", "tiny", *kind,
             "--data", write_rows(place / "data.jsonl", rows), "--pipeline", place / "tiny.yaml",
             "--target", place / "here.yaml", "--store", place / "store", "--output", place / "dist",
         )  # fmt: skip

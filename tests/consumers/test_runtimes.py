@@ -24,7 +24,7 @@ from tests.consumers.conftest import CONSUMERS, Packaged, Record
 Feed = dict[str, np.ndarray]
 HERE = Path(__file__).parent
 NODE_MODULES = CONSUMERS / "transformers-js" / "node_modules"
-HEADERS = CONSUMERS / "onnxruntime-headers"
+HEADERS = CONSUMERS / "onnxruntime" / "include"
 
 
 @pytest.fixture(scope="module")

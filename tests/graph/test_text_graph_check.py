@@ -10,8 +10,10 @@ from onnx import numpy_helper
 
 from edgeprune.base.errors import ParityError
 from edgeprune.graph.session import onnx_session
-from edgeprune.graph.text_graph import text_session
+from edgeprune.graph.text_graph import text_session, write_text_graph
 from edgeprune.graph.text_graph_check import require_same_readings
+from edgeprune.models.spelling import spelling_of
+from edgeprune.models.wordpiece import read_wordpiece
 from edgeprune.ondevice.preprocess_text import Inputs
 from edgeprune.profiles.session_options import SessionOptions
 from tests.graph.test_text_graph import INPUTS, TEXTS, graph_of, spec_of
@@ -61,3 +63,21 @@ def test_other_tokens(tmp_path: Path) -> None:
     text = re.escape(repr(TEXTS[4][:60]))
     with pytest.raises(ParityError, match=f"makes other tokens of {text} than tokenizers does"):
         compared(tmp_path, "regression", max_length=9)
+
+
+def test_an_embedding_beside_which_the_states_of_its_tokens_lie(tmp_path: Path) -> None:
+    spec = spec_of(None, "feature-extraction")
+    model = onnx.load(graph_of(tmp_path, spec, output="sentence_embedding").with_name("model.onnx"))
+    states = onnx.helper.make_tensor_value_info("last_hidden_state", onnx.TensorProto.FLOAT, ["batch", "sequence", 3])
+    model.graph.node.append(onnx.helper.make_node("Gather", ["table", "input_ids"], ["last_hidden_state"]))
+    model.graph.output.insert(0, states)
+    onnx.save(model, tmp_path / "model.onnx")
+    tokenizer = of_bert()
+    write_text_graph(
+        tmp_path / "model.onnx", tmp_path / "text.onnx", spec, read_wordpiece(tokenizer), spelling_of(tokenizer),
+        max_length=8, from_left=False,
+    )  # fmt: skip
+    whole = text_session(tmp_path / "text.onnx", SessionOptions(threads=1))
+    assert [value.name for value in whole.get_outputs()] == ["last_hidden_state", "sentence_embedding", "input_ids"]
+    agreed = require_same_readings(whole, onnx_session(tmp_path / "model.onnx"), reader(tmp_path), spec, TEXTS)
+    assert agreed.relative_error < 1e-6

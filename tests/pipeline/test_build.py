@@ -26,7 +26,7 @@ from tests.support.e2e import STAGES, Built, call, read_events, starts, target_t
 
 DOCUMENT = {
     "schema_version", "name", "release", "target", "pipeline", "task", "verdict", "exit_code", "package", "stages",
-    "emulation", "mobile", "page", "text_graph", "linear", "device", "variant", "session_calls", "race", "latency", "budget", "notes",
+    "emulation", "mobile", "page", "text_graph", "examples", "linear", "device", "variant", "session_calls", "race", "latency", "budget", "notes",
 }  # fmt: skip
 STAGE_ROW = {
     "stage", "round", "key", "cached", "duration_s", "peak_memory_mb", "parameters", "size_bytes", "metric",
@@ -512,6 +512,42 @@ def test_a_text_goes_into_one_file_and_a_label_comes_out(built: Built, tmp_path:
     # Another build of the name that has none takes the old one away.
     assert built.again("--json", output=tmp_path).document["text_graph"] is None
     assert not path.exists()
+
+
+def test_examples_lie_beside_the_package(built: Built, tmp_path: Path) -> None:
+    flags = ["--set", "stages.package.examples=[js]"]
+    done = built.again(*flags, "--json", output=tmp_path)
+    assert done.code == 0, done.err
+    (row,) = done.document["examples"]
+    package = Path(done.document["package"]["path"])
+    folder = package.with_name(f"{package.name}.examples")
+    assert (row["language"], row["path"]) == ("js", str(folder / "js"))
+    assert done.document["package"]["sha256"] == built.report["package"]["sha256"], "the package is what it is without"
+    assert {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} == {
+        "README.md", "SHA256SUMS", "js/README.md", "js/answer.mjs", "js/package.json",
+    }  # fmt: skip
+    assert f"../../{package.name} --check" in (folder / "js" / "README.md").read_text(encoding="utf-8")
+    assert f"| [JavaScript (Node)](js/README.md) | {row['checked']} |" in (folder / "README.md").read_text("utf-8")
+    assert row["path"] in built.again(*flags, output=tmp_path).out
+    program = folder / "js" / "answer.mjs"
+    content = program.read_bytes()
+    program.write_bytes(content + b"\n// mine\n")
+    done = built.again(*flags, output=tmp_path)
+    assert (done.code, done.complaints) == (
+        2, [f"edgeprune: {program} was changed since edgeprune wrote it; move its folder, or choose another --output"],
+    )  # fmt: skip
+    program.write_bytes(content)
+    (folder / "js" / "node_modules").mkdir()  # as npm does
+    # Another build of the name that has none takes the old ones away.
+    assert built.again("--json", output=tmp_path).document["examples"] == []
+    assert not folder.exists()
+    folder.mkdir()
+    (folder / "mine").touch()
+    done = built.again(*flags, output=tmp_path)
+    assert done.code == 2
+    assert done.complaints == [
+        f"edgeprune: {folder} exists and is not a folder of examples that edgeprune wrote; move it, or choose another --output"
+    ]
 
 
 def test_without_a_latency_budget_not_being_measured_is_no_fault(built: Built, tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ class Package(Stage):
         device = agent.device_info()
         return {
             # What lies beside the package changes nothing in it.
-            "config": self._config.model_dump(mode="json", exclude={"page", "tokenizer"}),
+            "config": self._config.model_dump(mode="json", exclude={"examples", "page", "tokenizer"}),
             "name": self._name.model_dump(mode="json"),
             "runtime": self._runtime.model_dump(mode="json"),
             # Goldens depend on the instruction set that computes them.
