@@ -1,6 +1,7 @@
 """Serve a package over HTTP: `edgeprune serve`."""
 
 import json
+import os
 import signal
 import socket
 import sys
@@ -97,7 +98,10 @@ def serve(
         )
     if ended.left:
         err.print(f"edgeprune: {ended.left:,} connections were cut off before their answers", style="red")
-    return 130 if ended.left or ended.signal == signal.SIGINT else 0
+        # A thread may still run the model, and ONNX Runtime aborts where Python ends beneath it.
+        sys.stderr.flush()
+        os._exit(130)
+    return 130 if ended.signal == signal.SIGINT else 0
 
 
 def _told(package: Path, listener: socket.socket, *, as_json: bool) -> None:
