@@ -10,7 +10,6 @@ from edgeprune.base.errors import ParityError
 from edgeprune.graph.parity import Agreement, agreement, require_parity
 from edgeprune.graph.session import raw_output
 from edgeprune.models.reader import Array
-from edgeprune.ondevice.agent import outputs_read
 from edgeprune.ondevice.preprocess_text import Inputs
 from edgeprune.tasks.spec import TaskSpec
 
@@ -44,7 +43,6 @@ def require_same_readings(
         ParityError: An id or a label is another, or the numbers lie too far apart. The message names the text.
     """
     names = [value.name for value in whole.get_outputs()]
-    answer = outputs_read(whole)[0]
     expected, found = [], []
     for text in texts:
         encoding = reader.encode(text)
@@ -54,13 +52,13 @@ def require_same_readings(
                 f"the graph that reads texts makes other tokens of {text[:60]!r} than tokenizers does; {_FAULT}"
             )
         numbers, labels = _meaning(spec, raw_output(alone, reader.feed(encoding))[0])
-        if labels is not None and given[answer].tolist() != labels:
+        if labels is not None and given[names[0]].tolist() != labels:
             raise ParityError(
-                f"the graph that reads texts answers {text[:60]!r} with {given[answer].tolist()}, the package's graph with "
+                f"the graph that reads texts answers {text[:60]!r} with {given[names[0]].tolist()}, the package's graph with "
                 f"{labels}; {_FAULT}"
             )
         expected.append(numbers)
-        found.append(given[answer if labels is None else "scores"].reshape(numbers.shape))
+        found.append(given[names[0] if labels is None else "scores"].reshape(numbers.shape))
     agreed = agreement(np.stack(expected), np.stack(found))
     require_parity(agreed, _TOLERANCE, what="the graph that reads texts against the package's graph")
     return agreed
