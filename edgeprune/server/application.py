@@ -41,15 +41,19 @@ def make_application(model: PackageModel, batcher: Batcher, *, limits: Limits, m
         telemetry=_NO_TELEMETRY,
     )
     question = question_of(model, limits)
-    asked = {"required": True, "content": {"application/json": {"schema": question.model_json_schema()}}}
+    described = {"required": True, "content": {"application/json": {"schema": question.model_json_schema()}}}
 
-    @app.post(PREDICT, summary="Answer one input, or a list of them", openapi_extra={"requestBody": asked})
+    @app.post(PREDICT, summary="Answer one input, or a list of them", openapi_extra={"requestBody": described})
     async def predict(request: Request) -> Response:
         kind = request.headers.get("content-type", "nothing")
         if kind.partition(";")[0].strip().lower() != "application/json":
             raise HTTPException(415, f"the body should be application/json, and Content-Type says {kind[:80]}")
-        contents = question.model_validate_json(await request.body()).contents()
-        return JSONResponse({"answers": await asyncio.wrap_future(batcher.submit(contents))})
+        body = await request.body()
+        if len(body) > _AT_ONCE_BYTES:
+            asked = await asyncio.to_thread(question.model_validate_json, body)
+        else:
+            asked = question.model_validate_json(body)
+        return JSONResponse({"answers": await asyncio.wrap_future(batcher.submit(asked.contents()))})
 
     @app.get("/health", summary="Tell what the model is, and what the server takes")
     async def health() -> Response:
@@ -79,6 +83,9 @@ def make_application(model: PackageModel, batcher: Batcher, *, limits: Limits, m
     return app
 
 
+_AT_ONCE_BYTES = 4096
+"""Bytes of a body up to which reading it takes less time than asking a thread to. Others, such as a file whose head is
+made to take long, hold up no other request."""
 _NO_TELEMETRY: Any = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
 """FastAPI would send traces to where the environment says; what is counted here is at /metrics."""
 

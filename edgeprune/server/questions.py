@@ -37,13 +37,14 @@ def question_of(model: PackageModel, limits: Limits) -> type[Question]:
     one: Any = text
     what = "A text"
     if model.kind == "image":
+        _quiet()
         one, what = (
             Annotated[str, AfterValidator(partial(_image, limits.pixels))],
             "The bytes of an image's file in base64",
         )
     elif model.pair:
         one, what = tuple[text, text], "Two texts that belong together"
-    several = Annotated[list[one], Field(min_length=1, max_length=limits.texts)]
+    several = Annotated[list[one], Field(min_length=1, max_length=limits.texts, fail_fast=True)]
     inputs = Annotated[
         Annotated[one, Tag("one")] | Annotated[several, Tag("several")],
         Discriminator(_of_pairs if model.pair else _of_singles),
@@ -87,27 +88,33 @@ def _of_pairs(inputs: object) -> str:
     return "several" if isinstance(inputs, list) and not (inputs and isinstance(inputs[0], str)) else "one"
 
 
+_FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""Formats that tell an image's size in their head. Of others, such as ICO and ICNS, Pillow decodes all to learn the size."""
+
+
 def _image(most: int, text: str) -> bytes:
-    """Give the bytes of an image's file. Whether they are an image, the model finds out when it reads them."""
+    """Give the bytes of an image's file. Whether all of it can be read, the model finds out."""
+    from PIL import Image
+
     try:
         data = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
         raise ValueError("should be the bytes of an image's file in base64") from error
-    if (pixels := _pixels(data)) > most:
+    pixels: float
+    try:
+        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+            pixels = image.width * image.height
+    except Image.DecompressionBombError:
+        pixels = math.inf
+    except Exception as error:  # every format's reader has exceptions of its own
+        raise ValueError(f"should be an image in one of the formats {', '.join(_FORMATS)}") from error
+    if pixels > most:
         raise ValueError(f"should have at most {most:,} pixels, got {pixels:,}")
     return data
 
 
-def _pixels(data: bytes) -> float:
-    """Count the pixels that an image's head tells of; 0: it is no image."""
+def _quiet() -> None:
+    """Let Pillow not warn of large images: the limit refuses them. For the whole process, as threads share the filters."""
     from PIL import Image
 
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # what this is there to refuse
-            with Image.open(io.BytesIO(data)) as image:
-                return math.prod(image.size)
-    except Image.DecompressionBombError:
-        return math.inf
-    except Exception:  # noqa: BLE001 (every format's reader has exceptions of its own)
-        return 0
+    warnings.simplefilter("ignore", Image.DecompressionBombWarning)

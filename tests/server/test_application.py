@@ -1,13 +1,18 @@
 """edgeprune/server/application.py: what is asked, what is answered, and what is said of what can't be."""
 
 import asyncio
+import base64
+import io
 import json
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
 import edgeprune
@@ -137,6 +142,48 @@ def test_the_description_says_what_a_request_is(server: Served) -> None:
     assert "//" not in json.dumps(found), "nothing is loaded from elsewhere"
 
 
+def asked(app: Any, scope: dict[str, Any], body: bytes) -> tuple[int, Any]:
+    """What the application answers: the status and the document."""
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    asyncio.run(app(dict(scope), receive, send))
+    return sent[0]["status"], json.loads(sent[1]["body"])
+
+
+SCOPE = {
+    "type": "http", "http_version": "1.1", "method": "POST", "path": "/predict", "query_string": b"",
+    "headers": [(b"content-type", b"application/json")],
+}  # fmt: skip
+
+
+def test_a_head_that_takes_long_holds_up_no_other_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    file, loop_goes_on = io.BytesIO(), threading.Event()
+    Image.new("RGB", (64, 64)).save(file, "BMP")
+    real = Image.open
+
+    def slow(*args: Any, **options: Any) -> Any:
+        assert loop_goes_on.wait(10)
+        return real(*args, **options)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        asyncio.get_running_loop().call_later(0.05, loop_goes_on.set)
+        await images(scope, receive, send)
+
+    monkeypatch.setattr(Image, "open", slow)
+    model: Any = SimpleNamespace(kind="image", pair=False, shown="images", task="image-classification", labels=())
+    batcher = Batcher(lambda contents: [{} for _ in contents], batch_size=1, window_s=0, workers=1, ran=lambda _: None)
+    images = make_application(model, batcher, limits=Limits(), metrics=Metrics())
+    body = json.dumps({"inputs": base64.b64encode(file.getvalue()).decode()}).encode()
+    assert asked(app, SCOPE, body) == (200, {"answers": [{}]})
+    batcher.close()
+
+
 @pytest.mark.parametrize(
     ("raised", "error"),
     [
@@ -148,22 +195,11 @@ def test_what_the_model_can_not_do_is_500(built: Built, raised: Exception, error
     def answer(_contents: Any) -> Any:
         raise raised
 
-    metrics, faults, sent = Metrics(), [], []
+    metrics, faults = Metrics(), []
     batcher = Batcher(answer, batch_size=1, window_s=0, workers=1, ran=metrics.ran)
     app = make_application(edgeprune.load_onnx(built.package), batcher, limits=Limits(), metrics=metrics)
-    scope = {
-        "type": "http", "http_version": "1.1", "method": "POST", "path": "/predict", "query_string": b"",
-        "headers": [(b"content-type", b"application/json")],
-    }  # fmt: skip
-
-    async def receive() -> Any:
-        return {"type": "http.request", "body": b'{"inputs": "good"}', "more_body": False}
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    asyncio.run(Gate(app, limits=Limits(), metrics=metrics, faulty=faults.append)(scope, receive, send))
+    gate = Gate(app, limits=Limits(), metrics=metrics, faulty=faults.append)
+    assert asked(gate, SCOPE, b'{"inputs": "good"}') == (500, {"error": error})
     batcher.close()
-    assert (sent[0]["status"], json.loads(sent[1]["body"])) == (500, {"error": error})
     assert faults == [raised] * isinstance(raised, RuntimeError)
     assert b'edgeprune_requests_total{status="500"} 1.0' in metrics.text()

@@ -42,17 +42,22 @@ def test_pairs() -> None:
     assert refused(PAIRS, []) == "inputs: should have at least 1 item"
 
 
-def png(*size: int) -> str:
+def drawn(kind: str, *size: int) -> str:
     file = io.BytesIO()
-    Image.new("1", size).save(file, "PNG")
+    Image.new("1" if kind == "PNG" else "RGB", size).save(file, kind)
     return base64.b64encode(file.getvalue()).decode()
+
+
+def png(*size: int) -> str:
+    return drawn("PNG", *size)
 
 
 def test_images() -> None:
     image = png(4, 4)
     assert read(IMAGES, image) == [base64.b64decode(image)]
     assert read(IMAGES, [image, image], pixels=16) == [base64.b64decode(image)] * 2
-    assert read(IMAGES, base64.b64encode(b"no image").decode()) == [b"no image"], "the model says what is wrong with it"
+    for kind in ("BMP", "GIF", "JPEG", "PPM", "TIFF", "WEBP"):
+        assert read(IMAGES, drawn(kind, 4, 4))
     for text in ("/etc/passwd", "photo.jpg", "🎞"):
         assert refused(IMAGES, [text]) == "inputs[0]: should be the bytes of an image's file in base64"
     assert refused(IMAGES, image, pixels=15) == "inputs: should have at most 15 pixels, got 16"
@@ -61,3 +66,19 @@ def test_images() -> None:
 def test_a_small_file_that_is_a_large_image() -> None:
     assert refused(IMAGES, png(12_000, 12_000)) == "inputs: should have at most 50,000,000 pixels, got 144,000,000"
     assert refused(IMAGES, png(20_000, 20_000)) == "inputs: should have at most 50,000,000 pixels, got inf"
+
+
+def test_a_format_that_has_to_be_decoded_to_know_its_size() -> None:
+    """An icon of a few kilobytes may have a PNG of any size in it, and Pillow decodes that to open the icon."""
+    icon = drawn("ICO", 32, 32)
+    error = "should be an image in one of the formats AVIF, BMP, GIF, JPEG, PNG, PPM, TIFF, WEBP"
+    assert refused(IMAGES, icon) == f"inputs: {error}"
+    assert refused(IMAGES, [png(4, 4), icon]) == f"inputs[1]: {error}"
+    assert refused(IMAGES, base64.b64encode(b"no image").decode()) == f"inputs: {error}"
+
+
+def test_nothing_is_read_behind_the_first_bad_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = []
+    monkeypatch.setattr(Image, "open", lambda file, **_: opened.append(file))
+    refused(IMAGES, [png(4, 4)] * 30)
+    assert len(opened) == 1
