@@ -119,11 +119,20 @@ class Batcher:
                 for job in jobs:
                     self._run([job])
             return
-        except BaseException as error:  # noqa: BLE001 (a fault ends the request, not the thread; a panic in Rust is no Exception)
+        except BaseException as error:  # noqa: BLE001 (a fault ends the request, not the thread)
             for job in jobs:
-                job.answers.set_exception(error)
+                job.answers.set_exception(_fault(error))
             return
         for first in range(0, len(contents), self._batch_size):
             self._ran(min(self._batch_size, len(contents) - first))
         for job in jobs:
             job.answers.set_result([next(answers) for _ in job.contents])
+
+
+def _fault(error: BaseException) -> Exception:
+    """Give an Exception, which ends one request. A panic in Rust is none, and would end the server's task unanswered."""
+    if isinstance(error, Exception):
+        return error
+    fault = RuntimeError(f"{type(error).__name__}: {error}")
+    fault.__cause__ = error
+    return fault

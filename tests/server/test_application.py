@@ -184,22 +184,32 @@ def test_a_head_that_takes_long_holds_up_no_other_request(monkeypatch: pytest.Mo
     batcher.close()
 
 
+class PanicError(BaseException):
+    """As a panic in Rust comes to Python: as what is no Exception."""
+
+
+FAULT = "this is a fault in edgeprune; the server's standard error says more"
+
+
 @pytest.mark.parametrize(
-    ("raised", "error"),
+    ("raised", "error", "told"),
     [
-        (IntegrityError("the session broke"), "the session broke"),
-        (RuntimeError("ours"), "this is a fault in edgeprune; the server's standard error says more"),
+        (IntegrityError("the session broke"), "the session broke", []),
+        (ValueError("ours"), FAULT, ["ValueError: ours"]),
+        (PanicError("index out of bounds"), FAULT, ["RuntimeError: PanicError: index out of bounds"]),
     ],
 )
-def test_what_the_model_can_not_do_is_500(built: Built, raised: Exception, error: str) -> None:
+def test_what_the_model_can_not_do_is_500(built: Built, raised: BaseException, error: str, told: list[str]) -> None:
     def answer(_contents: Any) -> Any:
         raise raised
 
-    metrics, faults = Metrics(), []
+    metrics = Metrics()
+    faults: list[BaseException] = []
     batcher = Batcher(answer, batch_size=1, window_s=0, workers=1, ran=metrics.ran)
     app = make_application(edgeprune.load_onnx(built.package), batcher, limits=Limits(), metrics=metrics)
     gate = Gate(app, limits=Limits(), metrics=metrics, faulty=faults.append)
     assert asked(gate, SCOPE, b'{"inputs": "good"}') == (500, {"error": error})
     batcher.close()
-    assert faults == [raised] * isinstance(raised, RuntimeError)
+    assert [f"{type(fault).__name__}: {fault}" for fault in faults] == told
+    assert all(raised in (fault, fault.__cause__) for fault in faults), "standard error shows where it was raised"
     assert b'edgeprune_requests_total{status="500"} 1.0' in metrics.text()
