@@ -10,9 +10,20 @@ import io
 import math
 import warnings
 from functools import partial
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Self, cast
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, create_model
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    create_model,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from edgeprune.pipeline.package_model import Content, PackageModel
 from edgeprune.server.limits import Limits
@@ -23,7 +34,17 @@ __all__ = ["Question", "question_of", "what_is_wrong"]
 class Question(BaseModel):
     """Be what every request is, whatever the package takes."""
 
-    model_config = ConfigDict(strict=True, extra="forbid")
+    # Not "forbid", which makes an error of each unknown key: there may be half a million.
+    model_config = ConfigDict(strict=True, extra="allow", json_schema_extra={"additionalProperties": False})
+
+    @model_validator(mode="after")
+    def _has_nothing_else(self) -> Self:
+        if self.model_extra:
+            key = repr(next(iter(self.model_extra))[:80])
+            raise PydanticCustomError(
+                "unknown_key", "the body has the unknown key {key}; it takes inputs alone", {"key": key}
+            )
+        return self
 
     def contents(self) -> list[Content]:
         """Give the inputs, as a package's model takes them."""
@@ -56,11 +77,13 @@ def question_of(model: PackageModel, limits: Limits) -> type[Question]:
 def what_is_wrong(error: ValidationError) -> tuple[int, str]:
     """Say in a status and a sentence what the first thing is that a request's body does wrong."""
     first = error.errors(include_url=False, include_input=False)[0]
-    place = "".join(f"[{part}]" if isinstance(part, int) else str(part) for part in first["loc"] if part not in _TAGS)
+    # The second part is the tag of the discriminator, which is none of the client's business.
+    parts = [part for position, part in enumerate(first["loc"]) if position != 1]
+    place = "".join(f"[{part}]" if isinstance(part, int) else str(part) for part in parts)
     if first["type"] == "json_invalid":
         return 400, f"the body is no JSON: {first['msg'].removeprefix('Invalid JSON: ')}"
-    if first["type"] == "extra_forbidden":
-        return 422, f"the body has the unknown key {place[:80]!r}; it takes inputs alone"
+    if first["type"] == "unknown_key":
+        return 422, first["msg"]
     if first["type"] == "missing" and place == "inputs":
         return 422, 'the body has no inputs; send {"inputs": …}'
     if first["type"] in _OWN_WORDS:
@@ -69,7 +92,6 @@ def what_is_wrong(error: ValidationError) -> tuple[int, str]:
     return 422, f"{place or 'the body'}: {message[:1].lower()}{message[1:]}"
 
 
-_TAGS = ("one", "several")
 _OWN_WORDS = {
     "too_short": "should have at least {min_length:,} item",
     "too_long": "should have at most {max_length:,} items",

@@ -42,6 +42,18 @@ def test_pairs() -> None:
     assert refused(PAIRS, []) == "inputs: should have at least 1 item"
 
 
+def test_unknown_keys_are_named() -> None:
+    question = question_of(PAIRS, Limits())
+    for key in ("input", "one", "several", "{key}"):
+        with pytest.raises(ValidationError) as caught:
+            question.model_validate_json(json.dumps({"inputs": ["q", "c"], key: 1}))
+        assert what_is_wrong(caught.value) == (422, f"the body has the unknown key {key!r}; it takes inputs alone")
+    with pytest.raises(ValidationError) as caught:
+        question.model_validate_json(json.dumps({"inputs": ["q", "c"], **{str(key): 1 for key in range(1000)}}))
+    assert caught.value.error_count() == 1, "a thousand cost no more than one"
+    assert question.model_json_schema()["additionalProperties"] is False
+
+
 def drawn(kind: str, *size: int) -> str:
     file = io.BytesIO()
     Image.new("1" if kind == "PNG" else "RGB", size).save(file, kind)
