@@ -66,6 +66,7 @@ class Gate:
     async def _counted(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
         status = 500
+        refused = False
 
         async def watched(message: Message) -> None:
             nonlocal status
@@ -77,8 +78,11 @@ class Gate:
         except _GoneError:
             return
         except _RefusedError as error:
-            await _refuse(error, receive, watched)
+            refused = True
+            await _refuse(error, watched)
         self._metrics.answered(status, time.perf_counter() - started)
+        if refused:
+            await _linger(receive, send)
 
     async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._inside >= self._limits.requests:
@@ -134,7 +138,7 @@ def _replayed(body: bytes, receive: Receive) -> Receive:
     return replayed
 
 
-async def _refuse(error: _RefusedError, receive: Receive, send: Send) -> None:
+async def _refuse(error: _RefusedError, send: Send) -> None:
     content = json.dumps({"error": str(error)}).encode()
     headers = [
         (b"content-type", b"application/json"),
@@ -145,6 +149,9 @@ async def _refuse(error: _RefusedError, receive: Receive, send: Send) -> None:
         headers.append((b"retry-after", str(_RETRY_AFTER_S).encode()))
     await send({"type": "http.response.start", "status": error.status, "headers": headers})
     await send({"type": "http.response.body", "body": content, "more_body": True})
+
+
+async def _linger(receive: Receive, send: Send) -> None:
     try:
         async with asyncio.timeout(_LINGER_S):
             async for _ in _parts(receive):

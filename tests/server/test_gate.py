@@ -106,8 +106,10 @@ def passed(app: Any, *parts: bytes) -> tuple[list[dict[str, Any]], list[BaseExce
 
 def test_a_body_that_does_not_come_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edgeprune.server.gate._LONGEST_BODY_S", 0.05)
-    monkeypatch.setattr("edgeprune.server.gate._LINGER_S", 0.05)
+    monkeypatch.setattr("edgeprune.server.gate._LINGER_S", 1)
     (start, body, end), faults, counted = passed(None, b"{")
     assert (start["status"], body["more_body"], end["more_body"], faults) == (408, True, False, [])
     assert b"did not arrive within" in body["body"]
     assert b'edgeprune_requests_total{status="408"} 1.0' in counted
+    (seconds,) = (line for line in counted.splitlines() if line.startswith(b"edgeprune_request_duration_seconds_sum "))
+    assert 0.05 <= float(seconds.split()[1]) < 1, "the answer was sent before the rest of the body was thrown away"
