@@ -1,6 +1,7 @@
 """edgeprune/server/batcher.py: who shares a batch with whom, and that each request has its own answers."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -73,19 +74,25 @@ def test_one_bad_request_spoils_no_other() -> None:
 
 
 def test_a_window_waits_for_a_batch_to_fill_up() -> None:
+    """Of several workers, the one that has begun to gather a batch gets what comes next: the others would begin one each."""
     model = Model()
     model.let.set()
-    batcher = Batcher(model, batch_size=2, window_s=30, workers=2, ran=model.runs.append)
-    futures = [batcher.submit([text]) for text in "abcd"]
-    for future in futures:
-        future.result(10)
-    assert sorted(model.calls) == [["a", "b"], ["c", "d"]]
-    last = batcher.submit(["e"])
+    batcher = Batcher(model, batch_size=2, window_s=30, workers=4, ran=model.runs.append)
+    pairs = [[f"{number}a", f"{number}b"] for number in range(8)]
+    for one, other in pairs:
+        first = batcher.submit([one])
+        while batcher.waiting:
+            time.sleep(0.001)
+        assert batcher.submit([other]).result(5) == [{"said": other}]
+        assert first.result(0) == [{"said": one}]
+    assert model.calls == pairs
+    last = batcher.submit(["last"])
     batcher.close()  # nothing more will come: the window ends
-    assert last.result(0) == [{"said": "e"}]
+    assert last.result(0) == [{"said": "last"}]
 
 
-def test_a_request_whose_client_left_is_not_run() -> None:
+def test_a_request_that_is_cancelled_is_not_run() -> None:
+    """A stop that has waited long enough cancels what it waits for. A client that leaves cancels nothing."""
     with busy(1) as (model, submit):
         assert submit(["a"]).cancel()
         submit(["b"])

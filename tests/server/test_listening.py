@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -106,10 +107,12 @@ def test_clients_that_go_on_lose_nothing(built: Built) -> None:
 
 def test_ctrl_c_answers_what_came_and_a_second_one_does_not_wait(built: Built) -> None:
     with serving(built.package) as server:
-        whole = server.send(request_of([TEXTS[0]] * 200))
         half = server.send(head("Content-Length: 1000"))
-        assert answer_to(whole).status == 200
+        whole = [server.send(request_of([TEXTS[0]] * 200)) for _ in range(16)]
+        assert answer_to(whole[0]).status == 200
         server.process.send_signal(signal.SIGINT)
+        assert not select.select(whole[-1:], [], [], 0)[0], "it is not answered yet"
+        assert [answer_to(connection).status for connection in whole[1:]] == [200] * 15
         time.sleep(0.5)
         assert server.process.poll() is None, "a request that has begun to arrive is waited for"
         code, said = server.stop(signal.SIGINT)
