@@ -48,11 +48,13 @@ def make_application(model: PackageModel, batcher: Batcher, *, limits: Limits, m
         kind = request.headers.get("content-type", "nothing")
         if kind.partition(";")[0].strip().lower() != "application/json":
             raise HTTPException(415, f"the body should be application/json, and Content-Type says {kind[:80]}")
-        body = await request.body()
+        # request.body() would keep a copy until the answer; a request that waits should hold its inputs alone.
+        body = b"".join([part async for part in request.stream()])
         if len(body) > _AT_ONCE_BYTES:
             asked = await asyncio.to_thread(question.model_validate_json, body)
         else:
             asked = question.model_validate_json(body)
+        del body
         return JSONResponse({"answers": await asyncio.wrap_future(batcher.submit(asked.contents()))})
 
     @app.get("/health", summary="Tell what the model is, and what the server takes")

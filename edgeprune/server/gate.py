@@ -91,8 +91,8 @@ class Gate:
             )
         self._inside += 1
         try:
-            body = await self._body(scope, receive)
-            await self._pass(scope, _replayed(body, receive), send)
+            # Nothing here keeps the body: it is freed once the application has read it.
+            await self._pass(scope, _replayed(await self._body(scope, receive), receive), send)
         finally:
             self._inside -= 1
 

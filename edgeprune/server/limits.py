@@ -18,4 +18,5 @@ class Limits:
     pixels: int = 50_000_000
     """Most pixels of one image. A small file can be a large image, and three bytes a pixel are kept while it is resized."""
     requests: int = 128
-    """Most requests in the server: being received, waiting and being answered. Each keeps its body, and the text in it."""
+    """Most requests in the server: being received, waiting and being answered. Each keeps its body until it is whole,
+    and its inputs from then on."""

@@ -6,6 +6,7 @@ import io
 import json
 import shutil
 import threading
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -182,6 +183,29 @@ def test_a_head_that_takes_long_holds_up_no_other_request(monkeypatch: pytest.Mo
     body = json.dumps({"inputs": base64.b64encode(file.getvalue()).decode()}).encode()
     assert asked(app, SCOPE, body) == (200, {"answers": [{}]})
     batcher.close()
+
+
+@pytest.mark.parametrize(("text", "times"), [("x" * 1_000_000, 1), ("👍" + "x" * 1_000_000, 4)])
+def test_a_request_that_waits_holds_its_inputs_alone(text: str, times: int) -> None:
+    """Python keeps all characters of a text at the width of its widest one."""
+    held: list[int] = []
+
+    def answer(contents: Any) -> Any:
+        held.append(tracemalloc.get_traced_memory()[0])
+        return [{} for _ in contents]
+
+    model: Any = SimpleNamespace(kind="text", pair=False, shown="texts", task="text-classification", labels=())
+    limits, metrics = Limits(characters=2_000_000), Metrics()
+    batcher = Batcher(answer, batch_size=1, window_s=0, workers=1, ran=metrics.ran)
+    app = make_application(model, batcher, limits=limits, metrics=metrics)
+    body = json.dumps({"inputs": text}, ensure_ascii=False).encode()
+    tracemalloc.start()
+    try:
+        assert asked(Gate(app, limits=limits, metrics=metrics, faulty=print), SCOPE, body)[0] == 200
+    finally:
+        tracemalloc.stop()
+    batcher.close()
+    assert times <= held[0] / len(body) < times + 0.5
 
 
 class PanicError(BaseException):
