@@ -6,7 +6,8 @@
 Each `--also` is one more server with these options, loaded in the same turns. Everything is on this machine, and the
 clients share its cores with the server. A client has one connection, and sends its next request when it has the answer
 to the last one. Requests a second are the median over turns, with the least and the most. Milliseconds are pooled. CPU
-is what the server's process (or the bare loop's) used for a request; the clients' own is not in it. The bare loop calls the model with one input at a time, as `run.py` does; its one request at a time has no HTTP and no JSON.
+is what the server's process (or the bare loop's) used for a request; the clients' own is not in it. The bare loop calls
+the model with one input at a time, as `run.py` does; its one request at a time has no HTTP and no JSON.
 
 Equal is the share of answers that are those of the bare loop, to the last digit. Same is the share with the same label
 (or whatever else the answer says beside numbers). Lost are requests without an answer of status 200; the script ends
