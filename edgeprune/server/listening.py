@@ -4,7 +4,7 @@ import asyncio
 import errno
 import signal
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from types import FrameType
@@ -13,9 +13,9 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from edgeprune.base.errors import UsageError
-from edgeprune.pipeline.package_model import Content, PackageModel
+from edgeprune.pipeline.package_model import PackageModel
 from edgeprune.server.application import make_application
-from edgeprune.server.batcher import Answer, Batcher
+from edgeprune.server.batcher import Batcher
 from edgeprune.server.gate import Gate
 from edgeprune.server.limits import Limits
 from edgeprune.server.metrics import Metrics
@@ -90,7 +90,7 @@ def serve(
     """
     metrics = Metrics()
     batcher = Batcher(
-        partial(_one_by_one, model) if batch_size == 1 else partial(model, batch_size=batch_size),
+        partial(model, batch_size=batch_size),
         batch_size=batch_size,
         window_s=window_s,
         workers=workers,
@@ -103,11 +103,6 @@ def serve(
     if not server.left:
         batcher.close()
     return Ended(server.asked, server.left)
-
-
-def _one_by_one(model: PackageModel, contents: Sequence[Content]) -> list[Answer]:
-    """Answer inputs without holding the tokens of all of them: a long text has far more than the model takes."""
-    return [model(content) for content in contents]
 
 
 class _Server(uvicorn.Server):
