@@ -192,9 +192,12 @@ class Chromium:
         return found
 
     def _ended(self) -> TargetError:
-        code = self._process.wait(_END_S)
+        try:
+            happened = f"ended with {self._process.wait(_END_S)}"
+        except subprocess.TimeoutExpired:
+            happened = "closed its pipe, though it still runs,"
         return TargetError(
-            f"{self._command} ended with {code} before it answered; see that it starts: {self._command} --headless=new --dump-dom about:blank"
+            f"{self._command} {happened} before it answered; see that it starts: {self._command} --headless=new --dump-dom about:blank"
         )
 
 

@@ -210,6 +210,18 @@ def test_a_program_that_is_no_browser_is_said():
         BrowserRunner(BrowserConfig(type="browser", chromium=program)).run(asked("probe"), {})
 
 
+def test_a_program_that_closes_the_pipe_and_runs_on_is_said_and_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("edgeprune.devices.chromium._END_S", 0.2)
+    program = tmp_path / "program"
+    program.write_text(f"#!/bin/sh\necho $$ >{tmp_path}/pid\nexec 4>&-\nsleep 25\n", encoding="utf-8")
+    program.chmod(0o755)
+    with pytest.raises(
+        TargetError, match="program closed its pipe, though it still runs, before it answered; see that"
+    ):
+        BrowserRunner(BrowserConfig(type="browser", chromium=str(program))).run(asked("probe"), {})
+    assert not Path("/proc", (tmp_path / "pid").read_text(encoding="utf-8").strip()).exists()
+
+
 def test_a_build_is_raced_and_measured_in_a_page(built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("edgeprune.pipeline.stages.race._MOST_HEATS", 1)  # later heats ask nothing else of a runner
     monkeypatch.setattr("edgeprune.benchmark.measure._ALONE", 1)
