@@ -59,7 +59,7 @@ class Page(Stage):
     """
 
     name = "page"
-    version = 1
+    version = 2
     roles = ("package",)
     produces = (PAGE,)
 
@@ -118,7 +118,7 @@ def _require_same_answers(page: Path, package: Path, described: dict[str, Any], 
     """Ask the page the package's goldens.
 
     Raises:
-        ParityError: The page reads a text as other tokens, or gives another answer.
+        ParityError: The page makes other inputs of a text, or gives another answer.
         TargetError: The page can't be opened or can't answer.
     """
     preprocess, postprocess = ondevice_modules(described["task"])
@@ -128,9 +128,9 @@ def _require_same_answers(page: Path, package: Path, described: dict[str, Any], 
     ):
         content = preprocess.from_json(golden[preprocess.KIND])
         shown = preprocess.shown(content)
-        if found["ids"] != inputs.encode(content).ids:
+        if found["inputs"] != inputs.values(inputs.encode(content)):
             raise ParityError(
-                f"{shown}: the page's tokenizer makes other tokens than the package's; set stages.package.page to false"
+                f"{shown}: the page's tokenizer makes other inputs than the package's; set stages.package.page to false"
             )
         if postprocess.decision(found) != golden["decision"]:
             raise ParityError(f"{shown}: the page gives another answer than the package; nothing was shipped")

@@ -188,7 +188,9 @@ def test_texts_are_cut_as_the_package_cuts_them(
         pairs = [one for one in pairs if len(one[strategy == "only_first"]) < len(LONG)]
     with opened(changed(page_of(built), tmp_path / "page", **changes)) as (page, _):
         asked = f"ready.then((answer) => Promise.all({json.dumps(pairs)}.map((pair) => answer(...pair))))"
-        assert [one["ids"] for one in page.evaluate(asked)] == [inputs.encode(pair).ids for pair in pairs]
+        expected = [inputs.values(inputs.encode(pair)) for pair in pairs]
+        assert all(1 in one["token_type_ids"] for one in expected)
+        assert [one["inputs"] for one in page.evaluate(asked)] == expected
         assert page.evaluate("document.getElementById('second').offsetParent !== null") is True
 
 
@@ -201,8 +203,17 @@ def test_a_page_that_answers_otherwise_than_the_package_is_not_shipped(
     with pytest.raises(ParityError, match="the page gives another answer than the package"):
         _require_same_answers(turned, package, described, "chromium")
     shorter = changed(page, tmp_path / "shorter", max_length=4)
-    with pytest.raises(ParityError, match="the page's tokenizer makes other tokens than the package's"):
+    with pytest.raises(ParityError, match="the page's tokenizer makes other inputs than the package's"):
         _require_same_answers(shorter, package, described, "chromium")
+    # The same tokens, which the model would take for those of a second text.
+    second = changed(page, tmp_path / "second")
+    tokenizer = json.loads((second / "tokenizer.json").read_text(encoding="utf-8"))
+    text = {"Sequence": {"id": "A", "type_id": 1}}
+    first, last = ({"SpecialToken": {"id": name, "type_id": 1}} for name in ("[CLS]", "[SEP]"))
+    tokenizer["post_processor"] = {"type": "TemplateProcessing", "single": [first, text, last]}
+    (second / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
+    with pytest.raises(ParityError, match="the page's tokenizer makes other inputs than the package's"):
+        _require_same_answers(second, package, described, "chromium")
 
 
 def test_a_page_is_made_without_a_browser_and_that_is_said(

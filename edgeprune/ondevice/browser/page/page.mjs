@@ -1,7 +1,8 @@
 // Answer typed texts with this folder's model. page.json says how: its keys are those of the package's edgeprune.json, and
 // `graph`, `weights` and `facts`.
 //
-// `answer` gives what the package's run.py gives: {label, score, scores}, {labels, scores} or {value}.
+// `answer` gives what the package's run.py gives: {label, score, scores}, {labels, scores} or {value}; and `inputs`, the model's
+// inputs for the text, a list of numbers each.
 
 import * as ort from './ort.wasm.bundle.min.mjs';
 import { Tokenizer } from './tokenizers.min.mjs';
@@ -89,13 +90,12 @@ export function read(logits, { labels, problem_type: kind }) {
 async function answer(model, texts) {
   const began = performance.now();
   const encoded = encode(model, texts);
-  const feed = Object.fromEntries(model.config.inputs.map((name) => {
-    const values = BigInt64Array.from(encoded[name], BigInt);
-    return [name, new ort.Tensor('int64', values, [1, values.length])];
-  }));
+  const inputs = Object.fromEntries(model.config.inputs.map((name) => [name, encoded[name]]));
+  const feed = Object.fromEntries(Object.entries(inputs).map(([name, values]) =>
+    [name, new ort.Tensor('int64', BigInt64Array.from(values, BigInt), [1, values.length])]));
   const found = await model.session.run(feed);
   const logits = Array.from(found[model.config.outputs[0]].data, Number);
-  return { ...read(logits, model.config), ids: encoded.input_ids, ms: performance.now() - began };
+  return { ...read(logits, model.config), inputs, ms: performance.now() - began };
 }
 
 const percent = (score) => `${(100 * score).toFixed(1)} %`;
@@ -117,7 +117,7 @@ function show(found) {
   }));
   const left = Object.keys(scores).length - ranked.length;
   const more = left > 0 ? `${left} more labels have lower scores. ` : '';
-  element('time').textContent = `${more}${found.ids.length} tokens, answered in ${found.ms.toFixed(1)} ms.`;
+  element('time').textContent = `${more}${found.inputs.input_ids.length} tokens, answered in ${found.ms.toFixed(1)} ms.`;
   element('answer').hidden = false;
 }
 
