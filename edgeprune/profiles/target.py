@@ -122,6 +122,21 @@ class Target(Frozen):
         return self
 
     @model_validator(mode="after")
+    def _arch_fits(self) -> Self:
+        arch, is_page = self.device.arch, self.device.arch == "wasm32"
+        if is_page and not isinstance(self.runner, BrowserConfig | None):
+            raise ValueError(
+                f"device.arch is wasm32, which is a page, but runner.type is {self.runner.type}; use the runner browser"
+            )
+        if not is_page and isinstance(self.runner, BrowserConfig):
+            raise ValueError(f"device.arch is {arch}, but the runner browser runs a page's wasm; set it to wasm32")
+        foreign = [feature for feature in self.device.isa if (feature in WASM_FEATURES) != is_page]
+        if foreign:
+            whose = "a CPU" if is_page else "WebAssembly"
+            raise ValueError(f"device.isa has {', '.join(foreign)} of {whose}, but device.arch is {arch}; leave it out")
+        return self
+
+    @model_validator(mode="after")
     def _browser_can_tell(self) -> Self:
         if self.budget.download_mb is not None and not isinstance(self.runner, BrowserConfig | None):
             raise ValueError(

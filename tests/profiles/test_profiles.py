@@ -24,6 +24,7 @@ TARGET: dict[str, Any] = {
     "precision": {"mode": "int8-dynamic"},
     "runner": None,
 }
+WASM = {"arch": "wasm32", "isa": ["simd128"]}
 
 
 def device(**changes: object) -> DeviceFacts:
@@ -181,8 +182,24 @@ def test_an_invalid_pipeline_is_refused_with_the_path_of_its_fault(
             "budget.download_mb is what a page fetches, but runner.type is local",
         ),
         (
-            {"runner": {"type": "browser"}, "workload": {"text": True, "sessions": 2}},
+            {"device": WASM, "runner": {"type": "browser"}, "workload": {"text": True, "sessions": 2}},
             "which is not what workload.text and workload.sessions asks for; leave it out",
+        ),
+        (
+            {"runner": {"type": "browser"}},
+            "device.arch is x86_64, but the runner browser runs a page's wasm; set it to wasm32",
+        ),
+        (
+            {"device": WASM, "runner": {"type": "local"}},
+            "device.arch is wasm32, which is a page, but runner.type is local; use the runner browser",
+        ),
+        (
+            {"device": {"arch": "wasm32", "isa": ["simd128", "avx2", "fma"]}},
+            "device.isa has avx2, fma of a CPU, but device.arch is wasm32; leave it out",
+        ),
+        (
+            {"device": {"arch": "x86_64", "isa": ["avx2", "simd128"]}},
+            "device.isa has simd128 of WebAssembly, but device.arch is x86_64; leave it out",
         ),
         ({"workload": {"batch_size": 0}}, "workload.batch_size: 0 is not above 0"),
     ],
