@@ -71,7 +71,7 @@ class PageRow(Frozen):
 
     path: str
     size_bytes: int
-    """Size of all files of the folder, which the page fetches."""
+    """Size of all files of the folder. The page fetches all of them but the notices and licences."""
 
 
 class ExampleRow(Frozen):

@@ -5,15 +5,17 @@
     model.onnx tokenizer.json …               the package's graph and tokenizer
     ort.wasm.bundle.min.mjs ort-wasm-…wasm    onnxruntime-web
     tokenizers.min.mjs                        the tokenizer's code
-    NOTICE.txt LICENSE…                       whose code it is; the model's licence if it has one
+    NOTICE.txt onnxruntime-web.LICENSE.txt …  whose code it is, and its licences
+    LICENSE…                                  the model's licence if it has one
 
-The page fetches these files and nothing else. If there is a Chromium on this machine, the page is asked the package's goldens before
+The page fetches these files and nothing else, and of them no notice and no licence. If there is a Chromium on this machine, the page is asked the package's goldens before
 it is shipped: its tokenizer is another one than the package's.
 """
 
 import json
 import shutil
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -83,15 +85,13 @@ class Page(Stage):
         shutil.copytree(_ASSETS, page)
         graph = package / described["graph"]
         weights = sorted(path for path in graph.parent.glob(f"{graph.name}*") if path != graph)
-        for path in (graph, *weights, package / "tokenizer.json", *_licences(package)):
+        for path in (graph, *weights, package / "tokenizer.json"):
             shutil.copyfile(path, page / path.name)
         settings = package / "tokenizer_config.json"
         (page / settings.name).write_bytes(settings.read_bytes() if settings.is_file() else b"{}\n")
         for name in (RUNTIME, TOKENIZERS):
             for file, path in self._modules.files(name).items():
                 shutil.copyfile(path, page / file)
-        notice = "".join(f"{self._modules.licence(name)}\n" for name in (RUNTIME, TOKENIZERS))
-        (page / "NOTICE.txt").write_text(f"This folder has code of these packages of npm:\n{notice}", encoding="utf-8")
         content: dict[str, JsonValue] = {
             **{name: described[name] for name in _READ},
             "truncation_side": described.get("truncation_side", "right"),
@@ -101,6 +101,7 @@ class Page(Stage):
             f"{total_bytes([graph, *weights]) / 1e6:.3g} MB of it are the model.",
         }
         (page / PAGE_FILE).write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+        self._add_notices(page, package)
         notes: tuple[str, ...] = ()
         if self._chromium is None:
             notes = (_UNTRIED,)
@@ -109,9 +110,41 @@ class Page(Stage):
             _require_same_answers(page, package, described, self._chromium)
         return StageMetrics(model_bytes=total_bytes([page]), notes=notes)
 
+    def _add_notices(self, page: Path, package: Path) -> None:
+        """Add what the page doesn't fetch: whose code it has, and the licences of the code and of the model.
 
-def _licences(package: Path) -> list[Path]:
-    return sorted(path for path in package.iterdir() if is_licence(path.name))
+        Raises:
+            UsageError: The licence of the code isn't there.
+        """
+        texts = {path.name: path for path in package.iterdir() if is_licence(path.name)}
+        texts |= _licences_of_code(self._modules)
+        for name, path in texts.items():
+            if not path.is_file():
+                raise UsageError(
+                    f"stages.package.page copies the licence of code that the page has, but there is no {path}; install "
+                    f"the package that it belongs to anew"
+                )
+            shutil.copyfile(path, page / name)
+        code = "".join(f"{self._modules.licence(name)}\n" for name in (RUNTIME, TOKENIZERS))
+        notice = f"This folder has code of these packages of npm, whose licences lie beside this file:\n{code}"
+        (page / "NOTICE.txt").write_text(notice, encoding="utf-8")
+
+
+def _licences_of_code(modules: WebModules) -> dict[str, Path]:
+    """The licences of npm's packages, by the names that the page gives them.
+
+    npm's onnxruntime-web has no text of its licence. It is made of the same sources as the package for Python, which has it,
+    and the notices of the code of others that is in both.
+    """
+    spec = find_spec("onnxruntime")
+    assert spec is not None  # noqa: S101 (edgeprune needs it)
+    assert spec.origin is not None  # noqa: S101 (it has an __init__.py)
+    runtime, (tokenizers,) = Path(spec.origin).parent, modules.files(TOKENIZERS).values()
+    return {
+        "onnxruntime-web.LICENSE.txt": runtime / "LICENSE",
+        "onnxruntime-web.ThirdPartyNotices.txt": runtime / "ThirdPartyNotices.txt",
+        "huggingface-tokenizers.LICENSE.txt": tokenizers.parents[1] / "LICENSE",
+    }
 
 
 def _require_same_answers(page: Path, package: Path, described: dict[str, Any], chromium: str) -> None:

@@ -26,6 +26,13 @@ pytestmark = pytest.mark.usefixtures("node_modules")
 ASKED = ["--set", "stages.package.page=true"]
 LONG = "the film was a bright and lovely story of a dull and boring actor with a good ending and a bad plot"
 
+LICENCES = {
+    "onnxruntime-web.LICENSE.txt": "Copyright (c) Microsoft Corporation\n\nPermission is hereby granted, free of charge",
+    "onnxruntime-web.ThirdPartyNotices.txt": "protobuf",
+    "huggingface-tokenizers.LICENSE.txt": "Apache License\n                           Version 2.0, January 2004",
+}
+"""The licences of a page's code, and what is written in each."""
+
 
 @pytest.fixture(scope="module")
 def page_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Built], Path]:
@@ -121,7 +128,18 @@ def test_a_typed_text_and_a_click_give_the_answer_of_run_py(
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         assert server.fetched.keys() <= {path.name for path in folder.iterdir()}
         # An unread file is one that nobody needs to be sent.
-        assert {path.name for path in folder.iterdir()} - server.fetched.keys() <= {"NOTICE.txt"}
+        unread = {path.name for path in folder.iterdir()} - server.fetched.keys()
+        assert unread == {"NOTICE.txt", *LICENCES}
+        megabytes = page.evaluate("document.getElementById('facts').textContent").split()[3]
+        fetched = sum(size for name, size in server.fetched.items() if name != "page.json") / 1e6
+        assert float(megabytes) == pytest.approx(fetched, abs=0.05)
+
+
+def test_the_licences_of_its_code_lie_in_the_page(built: Built, page_of: Callable[[Built], Path]) -> None:
+    texts = {name: (page_of(built) / name).read_text(encoding="utf-8") for name in LICENCES}
+    assert [words in text for words, text in zip(LICENCES.values(), texts.values(), strict=True)] == [True] * 3
+    notice = (page_of(built) / "NOTICE.txt").read_text(encoding="utf-8").splitlines()
+    assert [line.split()[0] for line in notice[1:]] == ["onnxruntime-web", "@huggingface/tokenizers"]
 
 
 def test_the_keyboard_is_enough_and_an_empty_text_is_said(built: Built, page_of: Callable[[Built], Path]) -> None:
