@@ -79,4 +79,4 @@ def test_the_wheel_has_what_travels_to_devices_and_browsers(installed: Path) -> 
         return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.*") if path.suffix != ".pyc")
 
     assert files(installed) == files(CHECKOUT)
-    assert "browser/page/index.html" in files(installed)
+    assert {"browser/page/index.html", "browser/page/session.mjs"} <= set(files(installed))

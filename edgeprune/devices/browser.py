@@ -66,6 +66,7 @@ class BrowserRunner:
         files: dict[str, Path | bytes] = {
             "index.html": (_ASSETS / "agent.html").read_bytes(),
             "agent.mjs": (_ASSETS / "agent.mjs").read_bytes(),
+            "session.mjs": (_ASSETS / "page" / "session.mjs").read_bytes(),
             **{f"ort/{name}": path for name, path in self._modules.files(RUNTIME).items()},
         }
         asked = request.model_dump(mode="json")

@@ -7,6 +7,8 @@
 // Each model that is timed has a wasm instance of its own, as in a page that has one model: the threads of onnxruntime-web are
 // the instance's, and so is its memory.
 
+import { openSession, prepare } from './session.mjs';
+
 const RUNTIME = new URL('ort/ort.wasm.bundle.min.mjs', import.meta.url).href;
 const WASM = new URL('ort/ort-wasm-simd-threaded.wasm', import.meta.url).href;
 const START_TIMEOUT_MS = 60_000; // threads that can't be started are waited for without end otherwise
@@ -17,8 +19,8 @@ let instances = 0;
 // A module with another address is another instance.
 async function runtime(threads) {
   const ort = await import(`${RUNTIME}?${instances++}`);
-  ort.env.logLevel = 'error';
-  Object.assign(ort.env.wasm, { numThreads: threads, wasmPaths: { wasm: WASM }, initTimeout: START_TIMEOUT_MS });
+  prepare(ort, threads, WASM);
+  ort.env.wasm.initTimeout = START_TIMEOUT_MS;
   return ort;
 }
 
@@ -29,15 +31,8 @@ async function bytes(path) {
 }
 
 async function open(ort, model, options) {
-  const externalData = await Promise.all(model.data.map(async ({ name, path }) => ({ path: name, data: await bytes(path) })));
-  return ort.InferenceSession.create(await bytes(model.path), {
-    executionProviders: ['wasm'],
-    graphOptimizationLevel: options.level,
-    enableCpuMemArena: options.arena,
-    logSeverityLevel: 3,
-    externalData,
-    extra: options.config,
-  });
+  const weights = await Promise.all(model.data.map(async ({ name, path }) => ({ path: name, data: await bytes(path) })));
+  return openSession(ort, await bytes(model.path), weights, options);
 }
 
 const drawn = new Map();

@@ -1,6 +1,6 @@
 """page: put a text classifier into a static folder that answers typed texts in a browser.
 
-    index.html page.css page.mjs              the page
+    index.html page.css page.mjs session.mjs  the page
     page.json                                 how the model is used, from the package's edgeprune.json
     model.onnx tokenizer.json …               the package's graph and tokenizer
     ort.wasm.bundle.min.mjs ort-wasm-…wasm    onnxruntime-web

@@ -5,6 +5,7 @@
 // inputs for the text, a list of numbers each.
 
 import * as ort from './ort.wasm.bundle.min.mjs';
+import { openSession, prepare } from './session.mjs';
 import { Tokenizer } from './tokenizers.min.mjs';
 
 const MOST_SHOWN = 12;
@@ -26,19 +27,10 @@ async function load() {
   const [tokenizerJson, settings, graph, ...weights] = await Promise.all([
     json('tokenizer.json'), json('tokenizer_config.json'), bytes(config.graph), ...config.weights.map(bytes),
   ]);
-  const { threads, level, arena, config: extra } = config.session;
-  ort.env.logLevel = 'error';
   // Threads take a page that is isolated: its server sends Cross-Origin-Opener-Policy and Cross-Origin-Embedder-Policy.
-  ort.env.wasm.numThreads = crossOriginIsolated ? threads : 1;
-  ort.env.wasm.wasmPaths = { wasm: here('ort-wasm-simd-threaded.wasm') };
-  const session = await ort.InferenceSession.create(graph, {
-    executionProviders: ['wasm'],
-    graphOptimizationLevel: level,
-    enableCpuMemArena: arena,
-    logSeverityLevel: 3,
-    externalData: config.weights.map((file, place) => ({ path: file, data: weights[place] })),
-    extra,
-  });
+  prepare(ort, crossOriginIsolated ? config.session.threads : 1, here('ort-wasm-simd-threaded.wasm'));
+  const beside = config.weights.map((file, place) => ({ path: file, data: weights[place] }));
+  const session = await openSession(ort, graph, beside, config.session);
   return { config, session, tokenizer: new Tokenizer(tokenizerJson, settings) };
 }
 
