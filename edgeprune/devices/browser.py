@@ -69,7 +69,7 @@ class BrowserRunner:
             "session.mjs": (_ASSETS / "page" / "session.mjs").read_bytes(),
             **{f"ort/{name}": path for name, path in self._modules.files(RUNTIME).items()},
         }
-        asked = request.model_dump(mode="json")
+        asked = {**request.model_dump(mode="json"), "unread": agent.STATES_OUTPUT}
         if not isinstance(request, ProbeRequest):
             asked["batches"] = {name: request.batches[name] for name in models}
             asked["batches"] = json.loads(json.dumps(asked["batches"], default=lambda one: _served(one, files)))

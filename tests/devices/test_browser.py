@@ -28,6 +28,7 @@ from edgeprune.devices.protocol import (
 )
 from edgeprune.devices.runner import runner_of, why_unreachable
 from edgeprune.devices.web_modules import RUNTIME, WebModules
+from edgeprune.ondevice.agent import STATES_OUTPUT
 from edgeprune.profiles.precision import tolerance_elsewhere
 from edgeprune.profiles.runners import BrowserConfig
 from edgeprune.profiles.shipped import load_target
@@ -42,12 +43,16 @@ def runner() -> BrowserRunner:
     return BrowserRunner(BrowserConfig(type="browser"))
 
 
-def write_model(path: Path, *, operator: str = "MatMul", beside: bool = False) -> Path:
-    """Write a graph that multiplies rows of a table: from whole numbers, or from pixels. Weights may lie beside it."""
+def write_model(path: Path, *, operator: str = "MatMul", beside: bool = False, states: bool = False) -> Path:
+    """Write a graph that multiplies rows of a table: from whole numbers, or from pixels. Weights may lie beside it.
+
+    With `states`, the rows are another output, as the states of tokens are beside an embedding.
+    """
     weights = np.random.default_rng(0).standard_normal((64, 64), dtype=np.float32)
+    rows, outputs = (STATES_OUTPUT, [STATES_OUTPUT, "logits"]) if states else ("rows", ["logits"])
     nodes = [
-        helper.make_node("Gather", ["weights", "input_ids"], ["rows"]),
-        helper.make_node(operator, ["rows", "weights"], ["products"]),
+        helper.make_node("Gather", ["weights", "input_ids"], [rows]),
+        helper.make_node(operator, [rows, "weights"], ["products"]),
         helper.make_node("Add", ["products", "pixels"], ["logits"]),
     ]
     graph = helper.make_graph(
@@ -57,7 +62,7 @@ def write_model(path: Path, *, operator: str = "MatMul", beside: bool = False) -
             helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["batch", "tokens"]),
             helper.make_tensor_value_info("pixels", TensorProto.FLOAT, ["batch", 1, 64]),
         ],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", "tokens", 64])],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", "tokens", 64]) for name in outputs],
         [numpy_helper.from_array(weights, "weights")],
     )
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
@@ -101,6 +106,13 @@ def test_a_page_computes_what_this_machine_computes(runner: BrowserRunner, model
     for ours, theirs in zip(here, there, strict=True):
         assert ours.shapes == theirs.shapes == [[1, 3, 64]] * 3
         np.testing.assert_allclose(ours.values, theirs.values, rtol=1e-4, atol=1e-4)
+
+
+def test_states_of_tokens_beside_an_embedding_are_not_read(runner: BrowserRunner, tmp_path: Path):
+    model = {"final": write_model(tmp_path / "final" / "model.onnx", states=True)}
+    (ours,), (theirs,) = (of_type(one.run(request("outputs"), model), Outputs) for one in (runner, LocalRunner()))
+    assert ours.shapes == theirs.shapes == [[1, 3, 64]] * 3
+    np.testing.assert_allclose(ours.values, theirs.values, rtol=1e-4, atol=1e-4)
 
 
 def test_int8_products_are_those_of_this_machine(runner: BrowserRunner, built: Built):

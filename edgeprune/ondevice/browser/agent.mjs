@@ -1,8 +1,8 @@
 // Answer one request in a page: what agent.py does on a device with a Python, onnxruntime-web does here.
 //
 // The request is request.json: agent.py's, in which a model has its name, its files (`path`, and `data` for the files of its
-// weights), and drawn values are files of float32 values. `answered` promises the lines that agent.py writes about models, and
-// `device` tells what a page knows of the device.
+// weights), and drawn values are files of float32 values; `unread` names an output that no answer is made of. `answered` promises
+// the lines that agent.py writes about models, and `device` tells what a page knows of the device.
 //
 // Each model that is timed has a wasm instance of its own, as in a page that has one model: the threads of onnxruntime-web are
 // the instance's, and so is its memory.
@@ -60,8 +60,8 @@ async function feeds(ort, session, batches) {
 }
 
 // The names of the outputs that answers are made of: all but the token states beside an embedding.
-function outputsRead(session) {
-  const names = session.outputNames.filter((name) => name !== 'last_hidden_state');
+function outputsRead(session, { unread }) {
+  const names = session.outputNames.filter((name) => name !== unread);
   return names.length ? names : session.outputNames;
 }
 
@@ -73,7 +73,7 @@ async function start(request, model, began) {
   const created = performance.now();
   const given = await feeds(ort, session, request.batches[model.name]);
   const ready = performance.now();
-  const names = outputsRead(session);
+  const names = outputsRead(session, request);
   await session.run(given[0], names);
   const line = { kind: 'session', name: model.name, create_ns: ns(created - began), first_run_ns: ns(performance.now() - ready) };
   return { model, given, names, line, run: (feed) => session.run(feed, names) };
@@ -137,7 +137,7 @@ async function load(request) {
       const ort = shared.get(options.threads);
       const session = await open(ort, model, options);
       const [feed] = await feeds(ort, session, request.batches[model.name].slice(0, 1));
-      await session.run(feed, outputsRead(session));
+      await session.run(feed, outputsRead(session, request));
       await session.release();
     } catch (fault) {
       error = words(fault);
