@@ -1,6 +1,6 @@
 """Refuse a pipeline, a workload or a baseline that doesn't fit the model and the task, before anything runs.
 
-Light: no torch.
+Light: no torch, but where a page's tokenizer is checked.
 """
 
 from pathlib import Path
@@ -10,6 +10,7 @@ from edgeprune.devices.web_modules import RUNTIME, TOKENIZERS, WebModules
 from edgeprune.models.record import read_pruning
 from edgeprune.models.reference import ModelSource
 from edgeprune.pipeline.stages.page import PAGE_TASKS
+from edgeprune.pipeline.subject import Subject
 from edgeprune.profiles.pipeline import Pipeline
 from edgeprune.profiles.steps import GradientStep, LayersStep, MasksStep, StructuredStep, VocabularyStep
 from edgeprune.profiles.target import Target
@@ -54,15 +55,17 @@ def check_workload(target: Target, pipeline: Pipeline, task: TaskName) -> None:
         )
 
 
-def check_page(target: Target, task: TaskName, modules: WebModules) -> None:
-    """Refuse a page that can't be made: for another task or precision, or without npm's packages.
+def check_page(target: Target, subject: Subject, modules: WebModules) -> None:
+    """Refuse a page that can't be made: for another task, precision or kind of tokenizer, or without npm's packages.
+
+    The tokenizer is loaded, which imports torch.
 
     Raises:
         UsageError: The page can't be made. The message says what to change or to install.
     """
-    if task not in PAGE_TASKS:
+    if subject.task not in PAGE_TASKS:
         raise UsageError(
-            f"stages.package.page shows labels, and {task} has none that a page could show; set it to false"
+            f"stages.package.page shows labels, and {subject.task} has none that a page could show; set it to false"
         )
     if target.precision.mode == "fp16":
         raise UsageError(
@@ -71,6 +74,13 @@ def check_page(target: Target, task: TaskName, modules: WebModules) -> None:
         )
     if lacking := modules.lacking(RUNTIME, TOKENIZERS):
         raise UsageError(f"stages.package.page copies packages of npm, but {lacking}")
+    from edgeprune.models.checkpoint import load_tokenizer
+
+    if load_tokenizer(subject.model.folder).split_special_tokens:
+        raise UsageError(
+            "stages.package.page: the page's tokenizer reads special tokens in a text as what they are, but this model's "
+            "tokenizer splits them (split_special_tokens); set stages.package.page to false"
+        )
 
 
 def check_baseline(baseline: Path, task: TaskName) -> None:

@@ -291,7 +291,7 @@ def _add_page(nodes: _Nodes, package: Node, subject: Subject, target: Target) ->
     """Add the page. It is tried in the Chromium that the target names."""
     runner = target.runner if isinstance(target.runner, BrowserConfig) else BrowserConfig(type="browser")
     modules = WebModules(runner.node_modules)
-    check_page(target, subject.task, modules)
+    check_page(target, subject, modules)
     page = Page(modules, chromium=shutil.which(runner.chromium), round_number=package.stage.round)
     nodes.add("page", page, {"package": package})
 

@@ -77,11 +77,6 @@ class Page(Stage):
     def run(self, work: Work) -> StageMetrics:
         package, page = package_folder(work.parents["package"]), work.folder / PAGE
         described = description(package)
-        if described.get("split_special_tokens"):
-            raise UsageError(
-                "stages.package.page: the page's tokenizer reads special tokens in a text as what they are, but this model's "
-                "tokenizer splits them; set stages.package.page to false"
-            )
         shutil.copytree(_ASSETS, page)
         graph = package / described["graph"]
         weights = sorted(path for path in graph.parent.glob(f"{graph.name}*") if path != graph)

@@ -19,7 +19,7 @@ from edgeprune.devices.page_server import PageServer
 from edgeprune.ondevice import postprocess_classification, preprocess_text
 from edgeprune.pipeline.stages.page import _require_same_answers
 from edgeprune.store.package import description
-from tests.support.e2e import Built
+from tests.support.e2e import Built, call
 
 pytestmark = pytest.mark.usefixtures("node_modules")
 
@@ -264,6 +264,15 @@ def test_what_no_page_can_be_made_of_is_refused_before_anything_runs(
     done = built.again(*ASKED, "--set", "target.precision.mode=fp16", output=tmp_path / "dist")
     assert done.code == 2
     assert "no fp16 in a browser" in done.err
+    splitting = tmp_path / "splitting"
+    shutil.copytree(built.model, splitting)
+    settings = json.loads((splitting / "tokenizer_config.json").read_text(encoding="utf-8"))
+    (splitting / "tokenizer_config.json").write_text(json.dumps({**settings, "split_special_tokens": True}))
+    arguments = [splitting if one == str(built.model) else one for one in built.arguments]
+    done = call(*arguments, *ASKED, "--store", tmp_path / "store", "--output", tmp_path / "dist")
+    assert done.code == 2
+    assert "this model's tokenizer splits them (split_special_tokens); set stages.package.page to false" in done.err
+    assert not (tmp_path / "store").exists()
     monkeypatch.setenv("EDGEPRUNE_NODE_MODULES", str(tmp_path))
     done = built.again(*ASKED, output=tmp_path / "dist")
     assert done.code == 2
