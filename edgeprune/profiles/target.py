@@ -136,6 +136,17 @@ class Target(Frozen):
             raise ValueError(f"device.isa has {', '.join(foreign)} of {whose}, but device.arch is {arch}; leave it out")
         return self
 
+    @property
+    def _more_than_a_model_alone(self) -> str:
+        """Names of what is asked for that a runner can't tell which only times a model alone on the CPU."""
+        wanted = {
+            "runtime.provider": self.runtime.provider != "CPUExecutionProvider",
+            "workload.text": self.workload.text,
+            "workload.sessions": self.workload.sessions > 1,
+            "budget.latency_text_p90_ms": self.budget.latency_text_p90_ms is not None,
+        }
+        return " and ".join(name for name, is_wanted in wanted.items() if is_wanted)
+
     @model_validator(mode="after")
     def _browser_can_tell(self) -> Self:
         if self.budget.download_mb is not None and not isinstance(self.runner, BrowserConfig | None):
@@ -144,16 +155,9 @@ class Target(Frozen):
             )
         if not isinstance(self.runner, BrowserConfig):
             return self
-        wanted = {
-            "runtime.provider": self.runtime.provider != "CPUExecutionProvider",
-            "workload.text": self.workload.text,
-            "workload.sessions": self.workload.sessions > 1,
-            "budget.latency_text_p90_ms": self.budget.latency_text_p90_ms is not None,
-        }
-        unmeasured = [name for name, is_wanted in wanted.items() if is_wanted]
-        if unmeasured:
+        if unmeasured := self._more_than_a_model_alone:
             raise ValueError(
-                f"the runner browser times a model alone in one page's wasm, which is not what {' and '.join(unmeasured)} asks "
+                f"the runner browser times a model alone in one page's wasm, which is not what {unmeasured} asks "
                 f"for; leave it out"
             )
         return self
@@ -162,16 +166,9 @@ class Target(Frozen):
     def _perf_test_can_tell(self) -> Self:
         if not isinstance(self.runner, RemoteConfig) or self.runner.perf_test is None:
             return self
-        wanted = {
-            "runtime.provider": self.runtime.provider != "CPUExecutionProvider",
-            "workload.text": self.workload.text,
-            "workload.sessions": self.workload.sessions > 1,
-            "budget.latency_text_p90_ms": self.budget.latency_text_p90_ms is not None,
-        }
-        unmeasured = [name for name, is_wanted in wanted.items() if is_wanted]
-        if unmeasured:
+        if unmeasured := self._more_than_a_model_alone:
             raise ValueError(
-                f"runner.perf_test times a model alone on the CPU, which is not what {' and '.join(unmeasured)} asks for; "
+                f"runner.perf_test times a model alone on the CPU, which is not what {unmeasured} asks for; "
                 f"name a Python in runner.python instead"
             )
         return self
