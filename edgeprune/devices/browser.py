@@ -23,7 +23,7 @@ from edgeprune.devices.protocol import Answer, Drawn, MemoryRequest, ProbeReques
 from edgeprune.devices.web_modules import RUNTIME, WebModules
 from edgeprune.ondevice import agent
 from edgeprune.profiles.runners import BrowserConfig
-from edgeprune.store.files import file_digest
+from edgeprune.store.files import file_digest, graph_files
 
 __all__ = ["BrowserRunner"]
 
@@ -133,7 +133,7 @@ def _served(value: object, files: dict[str, Path | bytes]) -> JsonValue:
 
 def _model(number: int, name: str, path: Path, files: dict[str, Path | bytes]) -> dict[str, JsonValue]:
     """Serve a graph, and the files of its weights beside it, and say where the page finds them."""
-    data = sorted(one for one in path.parent.glob(f"{path.name}*") if one != path)
+    data = graph_files(path)[1:]
     for one in (path, *data):
         files[f"models/{number}/{one.name}"] = one
     return {

@@ -20,7 +20,7 @@ from edgeprune.devices.perf_test import PerfTestProgram
 from edgeprune.devices.program import AgentProgram, Copy, Program
 from edgeprune.devices.protocol import Answer, Request
 from edgeprune.profiles.runners import RemoteConfig
-from edgeprune.store.files import artifact_key, file_digest
+from edgeprune.store.files import artifact_key, file_digest, graph_files
 
 __all__ = ["RemoteRunner"]
 
@@ -137,5 +137,5 @@ def _files(model: Path) -> dict[str, Path]:
     if model.is_dir():
         found = {path.relative_to(model).as_posix(): path for path in model.rglob("*") if path.is_file()}
     else:
-        found = {path.name: path for path in model.parent.iterdir() if path.name.startswith(model.name)}
+        found = {path.name: path for path in graph_files(model)}
     return dict(sorted(found.items()))

@@ -38,6 +38,7 @@ from onnxruntime.transformers.float16 import convert_float_to_float16
 from edgeprune.base.quiet_libraries import logging_kept
 from edgeprune.graph.serialization import write_onnx
 from edgeprune.profiles.precision import PrecisionSettings
+from edgeprune.store.files import graph_files
 
 __all__ = ["Feed", "convert", "quantized_products"]
 
@@ -71,7 +72,7 @@ def convert(source: Path, destination: Path, settings: PrecisionSettings, calibr
     others = [*settings.keep_fp32, *tables]
     match settings.mode:
         case "fp32":
-            for file in sorted(source.parent.glob(f"{source.name}*")):  # above 2 GB, weights are beside the graph
+            for file in graph_files(source):
                 shutil.copyfile(file, destination.parent / file.name)
         case "fp16":
             # If the weights are beside the file, shapes are inferred from the path: a protobuf message ends at 2 GB.

@@ -18,6 +18,8 @@ from pathlib import Path
 import onnx
 import onnx_ir
 
+from edgeprune.store.files import graph_files
+
 __all__ = ["copy_graph", "remove_graph", "write_onnx"]
 
 _LIMIT_BYTES = 2**31 - 2**20
@@ -78,7 +80,7 @@ def copy_graph(source: Path, destination: Path) -> bool:
 
 def remove_graph(path: Path) -> None:
     """Delete an ONNX file, and its weights if they are beside it."""
-    for file in path.parent.glob(f"{path.name}*"):
+    for file in graph_files(path):
         file.unlink()
 
 

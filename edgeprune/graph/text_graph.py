@@ -26,6 +26,7 @@ from edgeprune.models.spelling import Spelling
 from edgeprune.models.wordpiece import WordPiece
 from edgeprune.ondevice.agent import session_options
 from edgeprune.profiles.session_options import SessionOptions
+from edgeprune.store.files import graph_files, total_bytes
 from edgeprune.tasks.spec import TaskSpec
 
 __all__ = ["EXTRA", "import_extensions", "text_session", "write_text_graph"]
@@ -76,7 +77,7 @@ def write_text_graph(
     Raises:
         ModelError: The graph is too large for one file, or an added token can't be read in a graph.
     """
-    if sum(file.stat().st_size for file in source.parent.glob(f"{source.name}*")) > _LARGEST_BYTES:
+    if total_bytes(graph_files(source)) > _LARGEST_BYTES:
         raise ModelError("the model is above 2 GB, which one ONNX file can't hold; leave stages.package.tokenizer out")
     model = onnx_ir.load(source)
     PooledOnly()(model)

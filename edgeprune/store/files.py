@@ -19,6 +19,7 @@ __all__ = [
     "canonical_json",
     "file_digest",
     "file_records",
+    "graph_files",
     "share",
     "sync",
     "sync_tree",
@@ -58,6 +59,11 @@ def file_records(folder: Path) -> tuple[FileRecord, ...]:
         FileRecord(path=path.relative_to(folder).as_posix(), sha256=file_digest(path), size_bytes=path.stat().st_size)
         for path in paths
     )
+
+
+def graph_files(graph: Path) -> list[Path]:
+    """List an ONNX file, and behind it the files of weights that lie beside it: their names begin with its name."""
+    return sorted(path for path in graph.parent.iterdir() if path.name.startswith(graph.name))
 
 
 def sync_tree(folder: Path) -> None:

@@ -423,7 +423,7 @@ def test_a_machine_without_ssh_says_so(board: Board, graph: Path, monkeypatch: p
     [
         ({"type": "ssh"}, "runner.host: required, but missing"),
         ({"host": "pi@board"}, "runner.type: required, but missing"),
-        ({"type": "shh", "host": "a"}, "runner.type: 'shh' is not one of 'local', 'ssh', 'adb', 'emulated'; did you mean 'ssh'?"),
+        ({"type": "shh", "host": "a"}, "runner.type: 'shh' is not one of 'local', 'ssh', 'adb', 'emulated', 'browser'; did you mean 'ssh'?"),
         ({"type": "ssh", "host": "a", "pyton": "b"}, "runner.pyton: unknown key; did you mean 'python'?"),
         ({"type": "ssh", "host": "-oProxyCommand=x"}, "runner.host: '-oProxyCommand=x' should be user@host, or a host of"),
         ({"type": "ssh", "host": "a b"}, "runner.host: 'a b' should be user@host"),

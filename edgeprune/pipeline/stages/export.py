@@ -10,7 +10,7 @@ from pydantic import JsonValue
 from edgeprune.base.memory import discard_weights, release_memory
 from edgeprune.pipeline.stages.base import Stage, Work
 from edgeprune.profiles.pipeline import ExportConfig
-from edgeprune.store.files import total_bytes
+from edgeprune.store.files import graph_files, total_bytes
 from edgeprune.store.records import StageMetrics
 
 __all__ = ["Export"]
@@ -75,7 +75,7 @@ class Export(Stage):
         outputs = predict_onnx(session, task, prepared.test.examples, reader)
         return StageMetrics(
             parameters=parameters,
-            model_bytes=total_bytes(work.folder.glob("model.onnx*")),
+            model_bytes=total_bytes(graph_files(path)),
             metric=prepared.report(outputs, work.folder, seed=work.seed),
             scores={"parity_max_error": parity.max_error, "parity_mean_error": parity.mean_error},
         )

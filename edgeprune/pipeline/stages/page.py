@@ -29,7 +29,7 @@ from edgeprune.devices.web_modules import RUNTIME, TOKENIZERS, WebModules
 from edgeprune.ondevice import agent
 from edgeprune.pipeline.stages.base import Stage, Work
 from edgeprune.pipeline.stages.package import package_folder
-from edgeprune.store.files import total_bytes
+from edgeprune.store.files import graph_files, total_bytes
 from edgeprune.store.package import description, goldens, is_licence
 from edgeprune.store.records import StageMetrics
 from edgeprune.tasks.registry import ondevice_modules
@@ -79,7 +79,7 @@ class Page(Stage):
         described = description(package)
         shutil.copytree(_ASSETS, page)
         graph = package / described["graph"]
-        weights = sorted(path for path in graph.parent.glob(f"{graph.name}*") if path != graph)
+        weights = graph_files(graph)[1:]
         for path in (graph, *weights, package / "tokenizer.json"):
             shutil.copyfile(path, page / path.name)
         settings = package / "tokenizer_config.json"

@@ -19,7 +19,7 @@ from edgeprune.ondevice.agent import device_info
 from edgeprune.pipeline.stages.base import Stage, Work
 from edgeprune.profiles.precision import furthest_from_fp32, is_quantized, saturates
 from edgeprune.profiles.variant import CHOICE, VARIANT, Variant
-from edgeprune.store.files import total_bytes
+from edgeprune.store.files import graph_files, total_bytes
 from edgeprune.store.records import StageMetrics
 
 __all__ = ["Quantize"]
@@ -120,7 +120,7 @@ class Quantize(Stage):
         found = agreement(*(np.concatenate([task.values(row) for row in rows]) for rows in (fp32_outputs, outputs)))
         return StageMetrics(
             parameters=onnx.manifest.metrics.parameters,
-            model_bytes=total_bytes(work.folder.glob("model.onnx*")),
+            model_bytes=total_bytes(graph_files(path)),
             metric=prepared.report(outputs, work.folder, seed=work.seed),
             notes=tuple(notes),
             scores={
