@@ -56,6 +56,8 @@ def unpack(path: Path, *, inside: Collection[str] = ()) -> Iterator[Path]:
         IntegrityError: It is not whole, or holds anything but the files of one folder and of those in it.
         StorageError: There is no room to unpack it.
     """
+    if not path.name.endswith(".tar.gz") and not _is_gzip(path):
+        raise UsageError(f"{path} is not a package; give a folder or .tar.gz that edgeprune build wrote")
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / (path.name.removesuffix(".tar.gz") or "package")
         folder.mkdir()
@@ -69,6 +71,11 @@ def unpack(path: Path, *, inside: Collection[str] = ()) -> Iterator[Path]:
         except Exception as error:  # tarfile has no closed list of what damaged headers raise
             raise IntegrityError(f"{path} is not a whole .tar.gz archive: {first_line(error)}") from error
         yield folder
+
+
+def _is_gzip(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(2) == b"\x1f\x8b"
 
 
 def _check_size(path: Path, most: int) -> None:

@@ -90,6 +90,12 @@ def test_a_name_that_leads_elsewhere_is_refused(tmp_path: Path, name: str) -> No
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tar.gz"]
 
 
+def test_a_file_that_is_no_archive_by_name_or_content_is_no_package(tmp_path: Path) -> None:
+    (tmp_path / "model.text.onnx").write_bytes(b"\x08\x0b graph")
+    message = complaint(tmp_path / "model.text.onnx")
+    assert message.endswith("model.text.onnx is not a package; give a folder or .tar.gz that edgeprune build wrote")
+
+
 def test_a_file_below_a_file_is_refused(tmp_path: Path) -> None:
     path = packed(tmp_path / "a.tar.gz", member("package-0-here/onnx"), member("package-0-here/onnx/model.onnx"))
     assert "holds 'package-0-here/onnx/model.onnx' below a file; it is not unpacked" in complaint(path)
