@@ -97,7 +97,7 @@ def serve(
             faulty=_fault,
         )
     if ended.left:
-        err.print(f"edgeprune: {ended.left:,} connections were cut off before their answers", style="red")
+        err.print(f"edgeprune: connections that were cut off before their answers: {ended.left:,}", style="red")
         # A thread may still run the model, and ONNX Runtime aborts where Python ends beneath it.
         sys.stderr.flush()
         os._exit(130)

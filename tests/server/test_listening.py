@@ -118,7 +118,7 @@ def test_ctrl_c_answers_what_came_and_a_second_one_does_not_wait(built: Built) -
         code, said = server.stop(signal.SIGINT)
         half.close()
     assert code == 130
-    assert said.splitlines()[1:] == ["edgeprune: 1 connections were cut off before their answers"]
+    assert said.splitlines()[1:] == ["edgeprune: connections that were cut off before their answers: 1"]
 
 
 def test_one_ctrl_c_is_130(built: Built) -> None:
