@@ -8,6 +8,7 @@ from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 from transformers import AutoModel
 
 from edgeprune.graph.rewrites.unpadded import Unpadded
+from edgeprune.ondevice.agent import STATES_OUTPUT
 from edgeprune.tasks.registry import task_for
 from edgeprune.tasks.spec import TaskSpec
 from tests.conftest import ModelFactory
@@ -69,7 +70,7 @@ def test_the_window_of_local_attention_stays(exported_graph: Callable[[str], Pat
 def test_a_mean_over_tokens_counts_them(tiny_model_folder: ModelFactory, tmp_path: Path):
     spec = TaskSpec(task="feature-extraction", labels=(), max_length=64, inputs=INPUTS, pooling="mean", normalize=False)
     module = task_for(spec).exportable(AutoModel.from_pretrained(tiny_model_folder("bert", "Model")))
-    export(module, tmp_path / "model.onnx", INPUTS, ["sentence_embedding"])
+    export(module, tmp_path / "model.onnx", INPUTS, [STATES_OUTPUT, "sentence_embedding"])
     model = onnx_ir.load(tmp_path / "model.onnx")
     assert Unpadded()(model).places
     for batch, length in ((1, 1), (3, 7)):
