@@ -29,7 +29,7 @@ class WordPiece:
     prefix: str
     """What pieces begin with that don't begin a word."""
     longest_word: int
-    """Characters from which on a word is unknown, however it is put together, less one."""
+    """The most characters of a word. A longer word is unknown."""
     added: Mapping[str, int]
     """Tokens that are found in texts before anything is done to their characters."""
     added_after: Mapping[str, int]

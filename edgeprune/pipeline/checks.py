@@ -19,7 +19,10 @@ from edgeprune.pruning.masks import read_masks
 from edgeprune.store.package import check_digests, description, opened
 from edgeprune.tasks.registry import IMAGE_TASKS, TAUGHT_ONLY, WHOLE_TEXTS, TaskName
 
-__all__ = ["check_baseline", "check_page", "check_pipeline", "check_workload"]
+__all__ = ["check_baseline", "check_page", "check_pipeline", "check_workload", "require_single_texts"]
+
+_OF_TOKENS: tuple[TaskName, ...] = ("text-classification", "feature-extraction")
+"""Tasks whose answer needs nothing of the text but its tokens."""
 
 
 def check_pipeline(pipeline: Pipeline, task: TaskName, model: ModelSource) -> None:
@@ -53,6 +56,25 @@ def check_workload(target: Target, pipeline: Pipeline, task: TaskName) -> None:
             f"{target.name} times texts of {length} tokens (workload.lengths), but the pipeline cuts every text to "
             f"{limit} (stages.prepare.max_length); raise the latter or lower the former"
         )
+
+
+def require_single_texts(subject: Subject, *, what: str, instead: str) -> None:
+    """Refuse tasks whose answer needs more than the tokens of one text.
+
+    Args:
+        subject: The model and the data.
+        what: What can't answer them; the message begins with it.
+        instead: What to do.
+
+    Raises:
+        UsageError: The task is another one, or the rows are pairs of texts.
+    """
+    if subject.task not in _OF_TOKENS:
+        raise UsageError(
+            f"{what}, which is for {' and '.join(_OF_TOKENS)}, but this build is for {subject.task}; {instead}"
+        )
+    if subject.data.spec.pair_column is not None:
+        raise UsageError(f"{what}, which takes one text, but --pair-column names a second one; {instead}")
 
 
 def check_page(target: Target, subject: Subject, modules: WebModules) -> None:

@@ -1,14 +1,12 @@
 """Refuse `stages.package.examples` where a language's program can't read what the model reads, before anything is trained."""
 
 from edgeprune.base.errors import UsageError
+from edgeprune.pipeline.checks import require_single_texts
 from edgeprune.pipeline.subject import Subject
 from edgeprune.profiles.pipeline import ExampleLanguage, Pipeline
-from edgeprune.tasks.registry import TaskName
 
 __all__ = ["check_examples"]
 
-_TASKS: tuple[TaskName, ...] = ("text-classification", "feature-extraction")
-"""Tasks whose answer needs nothing of the text but its tokens."""
 _OF_TEXT_GRAPHS: tuple[ExampleLanguage, ...] = ("cpp", "java", "kotlin")
 """Languages without a tokenizer library that reads tokenizer.json exactly."""
 
@@ -26,16 +24,7 @@ def check_examples(pipeline: Pipeline, subject: Subject) -> None:
     if not config.examples:
         return
     named = ", ".join(config.examples)
-    if subject.task not in _TASKS:
-        raise UsageError(
-            f"stages.package.examples names {named}, but there are examples for {' and '.join(_TASKS)}, and this build is for "
-            f"{subject.task}; leave it out"
-        )
-    if subject.data.spec.pair_column is not None:
-        raise UsageError(
-            f"stages.package.examples names {named}, whose programs take one text, but --pair-column names a second one; "
-            f"leave it out"
-        )
+    require_single_texts(subject, what=f"stages.package.examples names {named}", instead="leave it out")
     need_graph = [language for language in config.examples if language in _OF_TEXT_GRAPHS]
     if need_graph and config.tokenizer != "graph":
         raise UsageError(

@@ -1,14 +1,12 @@
 """Refuse `stages.package.tokenizer: graph` where a graph can't read texts as the tokenizer does, before anything is trained."""
 
 from edgeprune.base.errors import ModelError, UsageError
+from edgeprune.pipeline.checks import require_single_texts
 from edgeprune.pipeline.subject import Subject
 from edgeprune.profiles.pipeline import Pipeline
-from edgeprune.tasks.registry import TaskName
 
 __all__ = ["check_graph_tokenizer"]
 
-_TASKS: tuple[TaskName, ...] = ("text-classification", "feature-extraction")
-"""Tasks whose answer needs nothing of the text but its tokens."""
 _OPSET = 20
 """The first opset with StringSplit."""
 _INSTEAD = "leave it out: the package has a tokenizer.json"
@@ -25,15 +23,7 @@ def check_graph_tokenizer(pipeline: Pipeline, subject: Subject) -> None:
     """
     if pipeline.stages.package.tokenizer != "graph":
         return
-    if subject.task not in _TASKS:
-        raise UsageError(
-            f"stages.package.tokenizer is graph, which there is for {' and '.join(_TASKS)}, but this build is for "
-            f"{subject.task}; {_INSTEAD}"
-        )
-    if subject.data.spec.pair_column is not None:
-        raise UsageError(
-            f"stages.package.tokenizer is graph, which takes one text, but --pair-column names a second one; {_INSTEAD}"
-        )
+    require_single_texts(subject, what="stages.package.tokenizer is graph", instead=_INSTEAD)
     if pipeline.stages.export.opset < _OPSET:
         raise UsageError(
             f"stages.package.tokenizer is graph, which takes opset {_OPSET}, but stages.export.opset is "

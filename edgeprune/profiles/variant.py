@@ -73,6 +73,10 @@ class Variant(Frozen):
         assert self.session is not None  # noqa: S101
         return self.session
 
+    def session_on(self, threads: int) -> SessionOptions:
+        """Return the session options; without a race, ONNX Runtime's defaults with a target's threads."""
+        return self.session or SessionOptions(threads=threads)
+
     @property
     def complexity(self) -> int:
         """Count the differences from a plain export. Of two equally fast variants, the one with fewer is better."""

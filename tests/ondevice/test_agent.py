@@ -407,3 +407,12 @@ def test_what_cannot_be_opened_is_told_by_model(tmp_path: Path, graph: Path):
     assert "broken.onnx" in refused["error"]
     code, lines = ask(tmp_path, json.dumps(REQUEST | {"mode": "load", "models": models, "provider": "NoSuch"}))
     assert (code, lines[-1]["kind"]) == (1, "error")
+
+
+def test_token_states_are_not_read_unless_there_is_nothing_else() -> None:
+    def read(*names: str) -> list[str]:
+        return agent.outputs_read(SimpleNamespace(get_outputs=lambda: [SimpleNamespace(name=name) for name in names]))
+
+    assert read("last_hidden_state", "sentence_embedding") == ["sentence_embedding"]
+    assert read("start_logits", "end_logits") == ["start_logits", "end_logits"]
+    assert read("last_hidden_state") == ["last_hidden_state"]

@@ -44,15 +44,15 @@ def test_a_language_that_needs_the_graph_that_reads_texts(
 def test_a_task_that_needs_more_than_tokens(tiny_model_folder: ModelFactory, tmp_path: Path) -> None:
     done = build(tmp_path, tiny_model_folder(head="ForMaskedLM"), "[js]", task="fill-mask")
     assert refused(done, tmp_path) == (
-        "stages.package.examples names js, but there are examples for text-classification and feature-extraction, and this build "
-        "is for fill-mask; leave it out"
+        "stages.package.examples names js, which is for text-classification and feature-extraction, but this build is for "
+        "fill-mask; leave it out"
     )
 
 
 def test_pairs_of_texts(tiny_model_folder: ModelFactory, tmp_path: Path) -> None:
     write_rows(tmp_path / "rows.jsonl", [{"text": "good .", "other": "bad .", "label": "pos"}] * 30)
     done = build(tmp_path, tiny_model_folder(), "[js]", "--pair-column", "other")
-    assert "whose programs take one text, but --pair-column names a second one" in refused(done, tmp_path)
+    assert "which takes one text, but --pair-column names a second one" in refused(done, tmp_path)
 
 
 def test_a_tokenizer_that_splits_special_tokens(tiny_model_folder: ModelFactory, tmp_path: Path) -> None:

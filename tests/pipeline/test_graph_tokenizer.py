@@ -67,7 +67,7 @@ def test_an_added_token_that_no_graph_can_tell(tiny_model_folder: ModelFactory, 
 def test_tasks_that_need_more_than_tokens(tiny_model_folder: ModelFactory, tmp_path: Path) -> None:
     done = build(tmp_path, tiny_model_folder(head="ForMaskedLM"), task="fill-mask")
     assert refused(done, tmp_path) == (
-        "stages.package.tokenizer is graph, which there is for text-classification and feature-extraction, but this build is for "
+        "stages.package.tokenizer is graph, which is for text-classification and feature-extraction, but this build is for "
         "fill-mask; leave it out: the package has a tokenizer.json"
     )
 

@@ -213,3 +213,9 @@ def test_a_package_that_cannot_be_put_in_place_leaves_the_one_before(
         put(tmp_path / "two", output)
     assert (output / NAME / "below" / "3").read_text() == "one"
     assert visible(output) == [NAME, f"{NAME}.build.json", f"{NAME}.tar.gz"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a /proc, where nobody can make files")
+def test_a_folder_that_takes_no_files_is_found_before_anything_is_trained() -> None:
+    with pytest.raises(StorageError, match="/proc is not a writable folder; choose another --output"):
+        check_output(Path("/proc/dist"), NAME)

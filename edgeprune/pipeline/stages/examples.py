@@ -17,7 +17,7 @@ from pydantic import JsonValue
 from edgeprune.pipeline.stages.base import Stage, Work
 from edgeprune.profiles.pipeline import ExampleLanguage
 from edgeprune.store.files import file_records
-from edgeprune.store.package import DIGESTS
+from edgeprune.store.package import write_digests
 from edgeprune.store.records import StageMetrics
 
 __all__ = ["CHECKED", "EXAMPLES", "Examples"]
@@ -89,6 +89,5 @@ class Examples(Stage):
         rows = [f"| [{_TITLES[one]}]({one}/README.md) | {CHECKED[one]} |" for one in self._languages]
         overview = _OVERVIEW.format(package=self._package, rows="\n".join(rows))
         (folder / "README.md").write_text(overview, encoding="utf-8")
-        sums = "".join(f"{record.sha256}  {record.path}\n" for record in file_records(folder))
-        (folder / DIGESTS).write_text(sums, encoding="utf-8")
+        write_digests(folder)
         return StageMetrics()

@@ -7,7 +7,6 @@ order, so the bytes differ from run to run. Therefore the file lies beside the p
 from pydantic import JsonValue
 
 from edgeprune.pipeline.stages.base import Stage, Work
-from edgeprune.profiles.session_options import SessionOptions
 from edgeprune.profiles.variant import read_variant
 from edgeprune.store.records import StageMetrics
 
@@ -52,7 +51,7 @@ class Mobile(Stage):
         model = work.parents["model"]
         variant = read_variant(model)
         assert variant is not None  # noqa: S101 (quantize always says which it made)
-        session = variant.session or SessionOptions(threads=self._threads)
+        session = variant.session_on(self._threads)
         source, made = model.file("model.onnx"), work.folder / ORT_MODEL
         write_ort_format(source, made, work.folder / OPERATORS, session)
         references = load_references(work.parents["onnx"].file(REFERENCES))

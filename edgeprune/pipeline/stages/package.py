@@ -118,7 +118,7 @@ class Package(Stage):
 
         variant = read_variant(work.parents["model"])
         assert variant is not None  # noqa: S101 (quantize always says which it made)
-        session = variant.session or SessionOptions(threads=self._runtime.threads)
+        session = variant.session_on(self._runtime.threads)
         reader = work.parents["model"].file("reader")
         prepared = open_prepared(work.parents["dense"], work.data, splits=("test",), reader=reader)
         task = prepared.task

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from pydantic import JsonValue
 
 from edgeprune.pipeline.stages.base import Stage, Work
-from edgeprune.profiles.session_options import SessionOptions
 from edgeprune.profiles.variant import read_variant
 from edgeprune.store.records import StageMetrics
 
@@ -60,7 +59,7 @@ class TextGraph(Stage):
         model = work.parents["model"]
         variant = read_variant(model)
         assert variant is not None  # noqa: S101 (quantize always says which it made)
-        session = variant.session or SessionOptions(threads=self._threads)
+        session = variant.session_on(self._threads)
         prepared = open_prepared(work.parents["dense"], work.data, splits=("test",), reader=model.file("reader"))
         spec, reading = prepared.task.spec, prepared.task.reading(prepared.reader)
         tokenizer = tokenizer_of(prepared.reader).backend_tokenizer
