@@ -7,25 +7,11 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ModelFactory
-from tests.support.e2e import Ran, call, write_data, write_rows
+from tests.support.e2e import Ran, build_structured, refused_untrained, write_rows
 
 
 def build(folder: Path, model: Path, languages: str, *more: str, task: str = "text-classification") -> Ran:
-    data = folder / "rows.jsonl"
-    if not data.exists():
-        write_data(data)
-    return call(
-        "build", model, "--task", task, "--data", data, "--pipeline", "structured", "--target", "host", "--store", folder / "store",
-        "--output", folder / "dist", "--set", f"stages.package.examples={languages}", *more,
-    )  # fmt: skip
-
-
-def refused(done: Ran, folder: Path) -> str:
-    """The one sentence, where nothing was made."""
-    assert done.code == 2, done.err
-    assert not list((folder / "store").glob("prepare/*"))
-    (complaint,) = done.complaints
-    return complaint.removeprefix("edgeprune: ")
+    return build_structured(folder, model, "--set", f"stages.package.examples={languages}", *more, task=task)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +21,7 @@ def refused(done: Ran, folder: Path) -> str:
 def test_a_language_that_needs_the_graph_that_reads_texts(
     tiny_model_folder: ModelFactory, tmp_path: Path, languages: str, named: str, rest: str
 ) -> None:
-    assert refused(build(tmp_path, tiny_model_folder(), languages), tmp_path) == (
+    assert refused_untrained(build(tmp_path, tiny_model_folder(), languages), tmp_path) == (
         f"stages.package.examples names {named}, whose program reads texts with the graph of stages.package.tokenizer: graph; set "
         f"that too, or {rest}"
     )
@@ -43,7 +29,7 @@ def test_a_language_that_needs_the_graph_that_reads_texts(
 
 def test_a_task_that_needs_more_than_tokens(tiny_model_folder: ModelFactory, tmp_path: Path) -> None:
     done = build(tmp_path, tiny_model_folder(head="ForMaskedLM"), "[js]", task="fill-mask")
-    assert refused(done, tmp_path) == (
+    assert refused_untrained(done, tmp_path) == (
         "stages.package.examples names js, which is for text-classification and feature-extraction, but this build is for "
         "fill-mask; leave it out"
     )
@@ -52,7 +38,7 @@ def test_a_task_that_needs_more_than_tokens(tiny_model_folder: ModelFactory, tmp
 def test_pairs_of_texts(tiny_model_folder: ModelFactory, tmp_path: Path) -> None:
     write_rows(tmp_path / "rows.jsonl", [{"text": "good .", "other": "bad .", "label": "pos"}] * 30)
     done = build(tmp_path, tiny_model_folder(), "[js]", "--pair-column", "other")
-    assert "which takes one text, but --pair-column names a second one" in refused(done, tmp_path)
+    assert "which takes one text, but --pair-column names a second one" in refused_untrained(done, tmp_path)
 
 
 def test_a_tokenizer_that_splits_special_tokens(tiny_model_folder: ModelFactory, tmp_path: Path) -> None:
@@ -61,7 +47,7 @@ def test_a_tokenizer_that_splits_special_tokens(tiny_model_folder: ModelFactory,
     (model / "tokenizer_config.json").write_text(
         json.dumps(settings | {"split_special_tokens": True}), encoding="utf-8"
     )
-    assert refused(build(tmp_path, model, "[js]"), tmp_path) == (
+    assert refused_untrained(build(tmp_path, model, "[js]"), tmp_path) == (
         "stages.package.examples names js, but this tokenizer splits special tokens that stand in a text, which tokenizers for Node "
         "can't be told; leave js out"
     )
@@ -76,7 +62,7 @@ def test_a_tokenizer_that_splits_special_tokens(tiny_model_folder: ModelFactory,
 )
 def test_languages_that_cannot_be(tiny_model_folder: ModelFactory, tmp_path: Path, languages: str, said: str) -> None:
     done = build(tmp_path, tiny_model_folder(), languages)
-    assert refused(done, tmp_path).endswith("structured.yaml is not a valid pipeline:")
+    assert refused_untrained(done, tmp_path).endswith("structured.yaml is not a valid pipeline:")
     assert said in done.err
 
 

@@ -8,28 +8,14 @@ import pytest
 from tokenizers import AddedToken, Tokenizer
 
 from tests.conftest import ModelFactory
-from tests.support.e2e import Ran, call, write_data, write_rows
+from tests.support.e2e import Ran, build_structured, refused_untrained, write_rows
 from tests.support.trained_tokenizers import trained
 
 GRAPH = ("--set", "stages.package.tokenizer=graph")
 
 
 def build(folder: Path, model: Path, *more: str, task: str = "text-classification") -> Ran:
-    data = folder / "rows.jsonl"
-    if not data.exists():
-        write_data(data)
-    return call(
-        "build", model, "--task", task, "--data", data, "--pipeline", "structured", "--target", "host", "--store", folder / "store",
-        "--output", folder / "dist", *GRAPH, *more,
-    )  # fmt: skip
-
-
-def refused(done: Ran, folder: Path) -> str:
-    """The one sentence, where nothing was made."""
-    assert done.code == 2, done.err
-    assert not list((folder / "store").glob("prepare/*"))
-    (complaint,) = done.complaints
-    return complaint.removeprefix("edgeprune: ")
+    return build_structured(folder, model, *GRAPH, *more, task=task)
 
 
 @pytest.mark.parametrize(
@@ -48,7 +34,7 @@ def test_families_of_other_kinds(
 ) -> None:
     model = shutil.copytree(tiny_model_folder(model_type), tmp_path / "model")
     trained(kind).save_pretrained(model)
-    assert refused(build(tmp_path, model), tmp_path) == (
+    assert refused_untrained(build(tmp_path, model), tmp_path) == (
         f"stages.package.tokenizer is graph, which reads BERT's kind of tokenizer, but this {model_type} model has another one: "
         f"{fault}; leave it out: the package has a tokenizer.json"
     )
@@ -59,14 +45,14 @@ def test_an_added_token_that_no_graph_can_tell(tiny_model_folder: ModelFactory, 
     tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
     tokenizer.add_tokens([AddedToken("one\ttwo", normalized=False)])
     tokenizer.save(str(model / "tokenizer.json"))
-    assert refused(build(tmp_path, model), tmp_path) == (
+    assert refused_untrained(build(tmp_path, model), tmp_path) == (
         "the added token 'one\\ttwo' can't be told from the text around it in a graph; leave stages.package.tokenizer out"
     )
 
 
 def test_tasks_that_need_more_than_tokens(tiny_model_folder: ModelFactory, tmp_path: Path) -> None:
     done = build(tmp_path, tiny_model_folder(head="ForMaskedLM"), task="fill-mask")
-    assert refused(done, tmp_path) == (
+    assert refused_untrained(done, tmp_path) == (
         "stages.package.tokenizer is graph, which is for text-classification and feature-extraction, but this build is for "
         "fill-mask; leave it out: the package has a tokenizer.json"
     )
@@ -75,12 +61,12 @@ def test_tasks_that_need_more_than_tokens(tiny_model_folder: ModelFactory, tmp_p
 def test_pairs_of_texts(tiny_model_folder: ModelFactory, tmp_path: Path) -> None:
     write_rows(tmp_path / "rows.jsonl", [{"text": "good .", "other": "bad .", "label": "pos"}] * 30)
     done = build(tmp_path, tiny_model_folder(), "--pair-column", "other")
-    assert "which takes one text, but --pair-column names a second one" in refused(done, tmp_path)
+    assert "which takes one text, but --pair-column names a second one" in refused_untrained(done, tmp_path)
 
 
 def test_an_opset_that_cannot_split_texts(tiny_model_folder: ModelFactory, tmp_path: Path) -> None:
     done = build(tmp_path, tiny_model_folder(), "--set", "stages.export.opset=19")
-    assert refused(done, tmp_path) == (
+    assert refused_untrained(done, tmp_path) == (
         "stages.package.tokenizer is graph, which takes opset 20, but stages.export.opset is 19; raise it, or leave "
         "stages.package.tokenizer out"
     )
@@ -88,7 +74,7 @@ def test_an_opset_that_cannot_split_texts(tiny_model_folder: ModelFactory, tmp_p
 
 def test_without_the_extra(tiny_model_folder: ModelFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime_extensions", None)  # Python's own way to say that it isn't there
-    assert refused(build(tmp_path, tiny_model_folder()), tmp_path) == (
+    assert refused_untrained(build(tmp_path, tiny_model_folder()), tmp_path) == (
         "stages.package.tokenizer: graph needs onnxruntime_extensions; install it with: pip install 'edgeprune[tokenizer-graph]'"
     )
 

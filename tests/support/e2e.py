@@ -194,6 +194,25 @@ def image_rows(folder: Path, rows: int = 60, seed: int = 0) -> list[dict[str, An
     return found
 
 
+def build_structured(folder: Path, model: Path, *more: object, task: str = "text-classification") -> Ran:
+    """Build with the shipped pipeline for this machine, from `rows.jsonl` in the folder, which is written if it isn't there."""
+    data = folder / "rows.jsonl"
+    if not data.exists():
+        write_data(data)
+    return call(
+        "build", model, "--task", task, "--data", data, "--pipeline", "structured", "--target", "host", "--store", folder / "store",
+        "--output", folder / "dist", *more,
+    )  # fmt: skip
+
+
+def refused_untrained(done: Ran, folder: Path) -> str:
+    """The one sentence of a build in this folder that ended before anything was trained."""
+    assert done.code == 2, done.err
+    assert not list((folder / "store").glob("prepare/*"))
+    (complaint,) = done.complaints
+    return complaint.removeprefix("edgeprune: ")
+
+
 @dataclass(frozen=True)
 class Built:
     """A folder in which the command line built a tiny model once: a bare BERT whose head is trained first."""
