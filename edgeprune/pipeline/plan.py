@@ -241,7 +241,8 @@ def _add_graphs(nodes: _Nodes, checkpoints: _Checkpoints, request: BuildRequest,
     def quantize(number: int, onnx: Node, drop_limit: float | None) -> Node:
         plain = Variant(rewrites=rules.plain, precision=target.precision_settings)
         stage = Quantize(plain, tolerance=stages.export.tolerance, drop_limit=drop_limit, round_number=number)
-        return nodes.add(f"quantize-{number}", stage, {"dense": dense, "onnx": onnx, **raced})
+        parents = {"dense": dense, "checkpoint": onnx.parents["checkpoint"], "onnx": onnx, **raced}
+        return nodes.add(f"quantize-{number}", stage, parents)
 
     timed = {"dense-fp32": exported_dense}
     if runner is not None and exported is not exported_dense:

@@ -86,7 +86,7 @@ def test_the_report_says_what_each_stage_made(built: Built) -> None:
     for place, row in rows.items():
         assert row["duration_s"] > 0
         assert row["peak_memory_mb"] > 50
-        if place == ("benchmark", 1):
+        if place[0] in ("export", "benchmark"):
             assert row["metric"] is None
             continue
         assert row["metric"]["name"] == "accuracy"
@@ -405,7 +405,6 @@ def test_feature_extraction_needs_no_labels(built: Built, tiny_model_folder: Mod
     assert list(rows) == STAGES
     assert rows["prepare", 0]["metric"]["name"] == "cosine_to_dense"
     assert rows["prepare", 0]["metric"]["value"] == pytest.approx(1)
-    assert rows["export", 0]["metric"]["drop"] == pytest.approx(0, abs=1e-5)
     assert rows["prune", 1]["metric"]["value"] < 1
     assert rows["finetune", 1]["metric"]["value"] > rows["prune", 1]["metric"]["value"], "distillation recovers"
     package = Path(report["package"]["path"])

@@ -117,7 +117,7 @@ def test_a_package_of_a_pruned_vocabulary_carries_its_own_tokenizer(built: Built
     assert len(tokens) == len(record.vocabulary) < len(dense)
     assert {dense[name] for name in tokens} == set(record.vocabulary)
     rows = {row["stage"]: row["metric"]["value"] for row in report["stages"] if row["metric"] and row["round"]}
-    assert rows["prune"] == rows["export"]
+    assert rows["prune"] == rows["quantize"]
 
 
 def test_rounds_follow_the_schedule(built: Built, tmp_path: Path) -> None:

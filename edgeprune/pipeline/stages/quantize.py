@@ -1,4 +1,4 @@
-"""quantize: turn an fp32 ONNX graph into the variant that is shipped, and measure parity and metric again.
+"""quantize: turn an fp32 ONNX graph into the variant that is shipped, and measure parity and metric.
 
 The variant is the race's verdict. If there was no race, it has the rewrites that need no measurement, in the target's
 precision. A quantized model may lose more of the metric than the target allows while fp32 does not. Then its few most
@@ -36,9 +36,9 @@ class Quantize(Stage):
     """
 
     name = "quantize"
-    version = 8
+    version = 9
     libraries = ("onnx", "onnx-ir", "onnxruntime", "transformers")
-    roles = ("dense", "onnx")
+    roles = ("dense", "checkpoint", "onnx")
     produces = ("model.onnx", VARIANT, "reader", "outputs.safetensors")
 
     def __init__(self, variant: Variant, *, tolerance: float, drop_limit: float | None, round_number: int) -> None:
@@ -116,7 +116,7 @@ class Quantize(Stage):
         parity = worst_agreement(session, references, with_padding="unpadded" not in variant.rewrites)
         require_nearness(parity, furthest_from_fp32(settings.mode), what=settings.words)
         outputs = predict_onnx(session, task, prepared.test.examples, prepared.reader)
-        fp32_outputs = load_outputs(onnx.file(OUTPUTS))["test"]
+        fp32_outputs = load_outputs(work.parents["checkpoint"].file(OUTPUTS))["test"]
         found = agreement(*(np.concatenate([task.values(row) for row in rows]) for rows in (fp32_outputs, outputs)))
         return StageMetrics(
             parameters=onnx.manifest.metrics.parameters,

@@ -42,6 +42,8 @@ INT8 = PrecisionSettings(
 )
 SKIP = "without SkipLayerNormFusion"
 TOLERANCE = 1e-4
+GRAPH = {"dense": ("prepare", 0), "checkpoint": ("finetune", 1), "onnx": ("export", 1)}
+"""What is given to the stage that quantizes the pruned graph of the shared build."""
 
 
 def raced(
@@ -283,7 +285,7 @@ def test_a_rewrite_that_is_not_exact_is_dropped_with_a_note(
     variant = Variant(
         rewrites=(*DEFAULT_REWRITES, "fused-attention"), precision=INT8, session=SessionOptions(threads=1)
     )
-    work = work_of(built, folder, dense=("prepare", 0), onnx=("export", 1))
+    work = work_of(built, folder, **GRAPH)
     metrics = Quantize(variant, tolerance=TOLERANCE, drop_limit=None, round_number=1)(work)
     (note,) = metrics.notes
     assert note.startswith("the rewrite fused-attention was left out: outputs differ from PyTorch's by ")
@@ -344,7 +346,7 @@ def test_a_quantized_graph_that_rounding_does_not_explain_is_not_shipped(
     whole = quantization.convert
     monkeypatch.setattr(quantization, "convert", with_a_broken_scale)
     variant = Variant(rewrites=(), precision=INT8, session=SessionOptions(threads=1))
-    work = work_of(built, tmp_path, dense=("prepare", 0), onnx=("export", 1))
+    work = work_of(built, tmp_path, **GRAPH)
     with pytest.raises(
         ParityError, match=r"int8-dynamic: outputs differ .* by \d+% of their own size, .* at most 50%;"
     ):
@@ -413,7 +415,7 @@ def test_the_metrics_budget_is_in_the_key_only_where_it_can_shape_the_model() ->
 
 def test_a_graph_without_a_mask_refuses_one(built: Built, tmp_path: Path) -> None:
     variant = Variant(rewrites=("narrow-reads", "unpadded"), precision=INT8, session=SessionOptions(threads=1))
-    work = work_of(built, tmp_path, dense=("prepare", 0), onnx=("export", 1))
+    work = work_of(built, tmp_path, **GRAPH)
     metrics = Quantize(variant, tolerance=TOLERANCE, drop_limit=None, round_number=1)(work)
     assert metrics.scores["rewritten_max_error"] < TOLERANCE
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
@@ -435,7 +437,7 @@ def made_by(built: Built, folder: Path, variant: Variant) -> Artifact:
     folder.mkdir(exist_ok=True)
     (folder / "race").mkdir()
     (folder / "race" / CHOICE).write_text(variant.model_dump_json(), encoding="utf-8")
-    work = work_of(built, folder / "made", dense=("prepare", 0), onnx=("export", 1))
+    work = work_of(built, folder / "made", **GRAPH)
     work.folder.mkdir()
     race = Artifact(folder / "race", built.artifact("export").manifest)
     plain = Variant(rewrites=DEFAULT_REWRITES, precision=PrecisionSettings(mode="fp32"))
