@@ -71,8 +71,6 @@ class Conversion:
     """The precision to convert to, and the options of the session that runs the result."""
     prepared: Prepared
     """The task, the reader and the rows, with the selection split among them."""
-    dense_outputs: Sequence[Array]
-    """The dense model's outputs on the selection split."""
     calibration: Sequence[Feed]
     """Inputs of real rows, which int8-static is calibrated on."""
     judged: Sequence[Feed]
@@ -91,7 +89,8 @@ class Conversion:
         task, split = self.prepared.task, self.prepared.splits["selection"]
         assert split.references is not None  # noqa: S101 (labels, or the dense model's outputs)
         outputs = predict_onnx(onnx_session(path, self.variant.session), task, split.examples, self.prepared.reader)
-        return task.metric(self.dense_outputs, split.references) - task.metric(outputs, split.references)
+        dense_outputs = self.prepared.dense_outputs["selection"]
+        return task.metric(dense_outputs, split.references) - task.metric(outputs, split.references)
 
 
 def keep_metric(

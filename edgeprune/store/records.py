@@ -19,7 +19,7 @@ Key = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Metric(Frozen):
-    """Hold a task's primary metric on the test split. Higher is better."""
+    """Hold a task's primary metric on the test split, or on selection where a choice follows from it. Higher is better."""
 
     name: str
     value: float

@@ -96,7 +96,7 @@ def measure(
     """
     if not all(np.isfinite(output).all() for output in outputs):
         raise ParityError(
-            "the model's outputs on test should be finite numbers, but some are not; after a finetune, lower its "
+            "the model's outputs should be finite numbers, but some are not; after a finetune, lower its "
             "learning_rate; after a conversion to fp16, use fp32"
         )
     name = task.metric_name

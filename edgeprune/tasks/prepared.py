@@ -38,7 +38,8 @@ __all__ = [
 ]
 
 OUTPUTS = "outputs.safetensors"
-"""The file in which a stage keeps its model's outputs on the test split; the dense baseline's has selection too."""
+"""The file in which a stage keeps its model's outputs on the split that it reports; the dense baseline's has both
+selection and test."""
 
 SplitRows = dict[SplitName, tuple[SplitName, list[int]]]
 """By split, the given table that its rows are in, and the numbers of these rows from 0."""
@@ -68,8 +69,8 @@ class Prepared:
     task: Task
     reader: Reader
     splits: dict[SplitName, Split]
-    dense_outputs: list[Array]
-    """The dense PyTorch model's outputs on the test split, one for each row."""
+    dense_outputs: dict[str, list[Array]]
+    """The dense PyTorch model's outputs on the selection and the test split, one for each row."""
 
     def with_reader(self, reader: Reader) -> "Prepared":
         """Encode the same rows with another reader. With the same reader, nothing changes."""
@@ -93,12 +94,19 @@ class Prepared:
         positions = np.linspace(0, len(order) - 1, min(count, len(order))).round().astype(int)
         return [order[position] for position in positions]
 
-    def report(self, outputs: Sequence[Array], folder: Path, *, seed: int) -> Metric:
-        """Keep a model's outputs on test in a stage's folder, and measure them against the dense model's outputs."""
-        save_outputs({"test": outputs}, folder / OUTPUTS)
-        references = self.test.references
-        assert references is not None  # noqa: S101 (test always has references: labels or the dense outputs)
-        return measure(self.task, outputs, references, dense_outputs=self.dense_outputs, seed=seed)
+    def report(self, outputs: Sequence[Array], folder: Path, *, seed: int, split: SplitName = "test") -> Metric:
+        """Keep a model's outputs on a split in a stage's folder, and measure them against the dense model's outputs.
+
+        Args:
+            outputs: One output for each row of the split.
+            folder: The stage's folder.
+            seed: The seed of the interval.
+            split: The rows that the outputs are of: `selection` where a choice follows from the metric.
+        """
+        save_outputs({split: outputs}, folder / OUTPUTS)
+        references = self.splits[split].references
+        assert references is not None  # noqa: S101 (but for train there are references: labels or the dense outputs)
+        return measure(self.task, outputs, references, dense_outputs=self.dense_outputs[split], seed=seed)
 
 
 def select(tables: dict[SplitName, Table], rows: SplitRows) -> dict[SplitName, Table]:
@@ -136,7 +144,7 @@ def open_prepared(
     for name, table in select(data.load(), wanted).items():
         references = task.references(table, where=f"the {name} split") or dense.get(name)
         found[name] = Split(table.contents, task.encode(used, table.contents, references), references)
-    return Prepared(task, used, found, dense["test"])
+    return Prepared(task, used, found, dense)
 
 
 def save_outputs(outputs: Mapping[str, Sequence[Array]], path: Path) -> None:

@@ -47,7 +47,7 @@ def latency(artifact: str, p50: float | None) -> LatencyRow:
     )
 
 
-def stage(name: str, round_number: int, value: float, drop: float | None = None, **changes: Any) -> StageRow:
+def stage(name: str, round_number: int, value: float = 0, drop: float | None = None, **changes: Any) -> StageRow:
     metric = Metric(
         name="accuracy",
         value=value,
@@ -85,7 +85,7 @@ def report(**changes: Any) -> BuildReport:
         ),
         "stages": [
             stage("prepare", 0, 0.91, cached=True),
-            stage("export", 0, 0.91, 0.0),
+            stage("export", 0, metric=None),
             stage("finetune", 1, 0.9, 0.01),
             stage("quantize", 1, 0.895, 0.015, size_bytes=11_200_000),
             stage("package", 1, 0.895, 0.015, parameters=None),
@@ -155,9 +155,7 @@ def test_the_report_has_a_row_a_stage():
     assert lines[0].strip() == "reviews 1.4.0 for cpu-x86-avx2 (structured)"
     rows = {line.split("  ")[0]: line.split() for line in lines[1:]}
     assert rows["prepare (dense)"][2:] == ["22.71", "M", "90.0", "0.9100", "store", "512"]
-    assert rows["export (dense)"][2:] == [
-        *("22.71", "M", "90.0", "0.9100", "+0.0000", "[-0.010,", "+0.010]", "8.00", "16.00", "12.3", "512"),
-    ]
+    assert rows["export (dense)"][2:] == ["22.71", "M", "90.0", "8.00", "16.00", "12.3", "512"]
     assert rows["finetune 1"][5:] == ["0.9000", "+0.0100", "[+0.000,", "+0.020]", "12.3", "512"]
     assert rows["quantize 1"][5:] == ["0.8950", "+0.0150", "[+0.005,", "+0.025]", "2.00", "4.00", "12.3", "512"]
     assert rows["TF-IDF + linear model"][-1] == "0.7100"
