@@ -11,6 +11,7 @@ from typing import Literal, Self
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from edgeprune.base.strict_yaml import Frozen
+from edgeprune.profiles.search import Objective, SearchConfig
 from edgeprune.profiles.steps import Schedule, Step, order_fault
 from edgeprune.profiles.variant import Layout
 
@@ -182,10 +183,13 @@ class PackageConfig(Frozen):
 
 
 class Stages(Frozen):
-    """Hold the settings of every stage. prune, finetune and race may be null."""
+    """Hold the settings of every stage. prune, search, finetune and race may be null."""
 
     prepare: PrepareConfig = PrepareConfig()
     prune: PruneConfig | None = None
+    search: SearchConfig | None = None
+    """The search for the model that the target's budgets ask for. With a search, the steps of `prune` are done once,
+    before the first rung."""
     finetune: FinetuneConfig | None = None
     export: ExportConfig = ExportConfig()
     race: RaceConfig | None = RaceConfig()
@@ -204,7 +208,21 @@ class Pipeline(Frozen):
     seed: int = Field(default=0, ge=0, lt=2**32)
     rounds: PositiveInt = 1
     """How often to prune and finetune. The prune stage's schedule says how much each round takes."""
+    objective: Objective | None = None
+    """What a search looks for; null: nothing is searched, and `stages.prune` says what is removed."""
     stages: Stages
+
+    @model_validator(mode="after")
+    def _search_has_objective(self) -> Self:
+        if self.objective is not None and self.stages.search is None:
+            raise ValueError(
+                f"objective is {self.objective}, but there is no search; use the pipeline fit, or add stages.search: {{}}"
+            )
+        if self.objective is None and self.stages.search is not None:
+            raise ValueError("stages.search needs an objective: latency, metric or size")
+        if self.stages.search is not None and self.rounds > 1:
+            raise ValueError(f"rounds is {self.rounds}, but a search has rungs in place of rounds; leave rounds out")
+        return self
 
     @model_validator(mode="after")
     def _rounds_need_pruning(self) -> Self:
