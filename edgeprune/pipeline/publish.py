@@ -19,13 +19,13 @@ from pathlib import Path
 
 from edgeprune.base.errors import StorageError, UsageError, storage_errors
 from edgeprune.pipeline.plan import Plan
-from edgeprune.pipeline.report import BuildReport
 from edgeprune.pipeline.request import BuildRequest
 from edgeprune.pipeline.run import Done
 from edgeprune.pipeline.stages.examples import EXAMPLES
 from edgeprune.pipeline.stages.mobile import OPERATORS, ORT_MODEL
 from edgeprune.pipeline.stages.page import PAGE, PAGE_FILE
 from edgeprune.pipeline.stages.text_graph import TEXT_MODEL
+from edgeprune.report.records import BuildReport
 from edgeprune.store.files import file_digest, sync, sync_tree, write_text
 from edgeprune.store.package import DIGESTS
 from edgeprune.store.ready import made_ready, replace_folder

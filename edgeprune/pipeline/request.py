@@ -96,7 +96,8 @@ def command_on_device(request: BuildRequest) -> str:
 
 def _typed(flag: str, value: object) -> list[str]:
     """Write a flag as it is typed: a switch alone, and any other flag once for each value."""
-    if value is True:
-        return [flag]
+    if isinstance(value, bool):
+        on, _, off = flag.partition("/")
+        return [on if value else off]
     values = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
     return [word for one in values for word in (flag, str(one))]

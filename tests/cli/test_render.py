@@ -10,7 +10,7 @@ from edgeprune.benchmark.verdicts import BudgetRow, Verdict
 from edgeprune.cli.progress import EventRenderer
 from edgeprune.cli.render import misses, print_comparison, print_inspection, print_report
 from edgeprune.models.sizes import Inspection, PartRow
-from edgeprune.pipeline.report import BuildReport, PackageRow, StageRow
+from edgeprune.report.records import BuildReport, PackageRow, StageRow
 from edgeprune.store.records import Metric
 
 

@@ -15,14 +15,18 @@ from edgeprune.benchmark.records import DeviceRow, EmulationRow, LatencyRow
 from edgeprune.benchmark.verdicts import BudgetRow, exit_code, overall
 from edgeprune.profiles.pipeline import ExampleLanguage
 from edgeprune.profiles.variant import Variant
+from edgeprune.search.frontier import Frontier
 from edgeprune.store.records import Metric
 
 __all__ = [
     "BuildReport",
+    "ChangedRow",
     "ExampleRow",
+    "LayerRow",
     "MobileRow",
     "PackageRow",
     "PageRow",
+    "PartSizeRow",
     "StageRow",
     "TextGraphRow",
     "read_report",
@@ -40,6 +44,8 @@ class PackageRow(Frozen):
     """Size of the archive; None: the report is older than this field."""
     sha256: str
     """Digest of the archive."""
+    try_with: tuple[str, ...] = ()
+    """What the package's `run.py` may be given to try it, one input; empty: the report is older than this field."""
 
 
 class MobileRow(Frozen):
@@ -101,6 +107,41 @@ class StageRow(Frozen):
     metric: Metric | None
 
 
+class LayerRow(Frozen):
+    """Report what is left of one layer of the dense model. A layer that was dropped has no heads and no neurons."""
+
+    dense_heads: int
+    dense_neurons: int
+    heads: tuple[int, ...]
+    """Numbers of the dense layer's heads that are left, from 0."""
+    neurons: int
+    """How many neurons are left."""
+
+
+class PartSizeRow(Frozen):
+    """Report how many parameters one part of the shipped checkpoint has, and how many it has in the dense model."""
+
+    part: Literal["embeddings", "attention", "ffn", "rest"]
+    """attention and ffn: of all layers together. A layer's norms are counted with its attention."""
+    parameters: int
+    dense_parameters: int
+
+
+class ChangedRow(Frozen):
+    """Report a test text that the dense model labels rightly and the package doesn't."""
+
+    text: str
+    """The text, or both texts with a line between them; cut."""
+    label: str
+    """The label that the data gives."""
+    dense_confidence: float
+    """The dense model's probability of `label`."""
+    answer: str
+    """The package's label."""
+    confidence: float
+    """The package's probability of `answer`."""
+
+
 class BuildReport(Frozen):
     """Report one build."""
 
@@ -138,6 +179,15 @@ class BuildReport(Frozen):
     budget: list[BudgetRow]
     notes: list[str]
     """Sentences about what the figures alone don't say."""
+    frontier: Frontier | None = None
+    """Every model that a search made, and which one is shipped; None: nothing was searched."""
+    layers: tuple[LayerRow, ...] = ()
+    """What is left of each layer of the dense model, from the bottom up; empty: the report is older than this field."""
+    parts: tuple[PartSizeRow, ...] = ()
+    """Parameters by part; empty: the report is older than this field."""
+    changed: tuple[ChangedRow, ...] = ()
+    """At most ten test texts that only the dense model labels rightly, those first of which it is surest. Empty: there
+    are none, the task isn't single-label text classification, or the build was told to write no report."""
 
 
 def read_report(path: Path) -> BuildReport:

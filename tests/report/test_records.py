@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from edgeprune.base.errors import SchemaVersionError, UsageError
-from edgeprune.pipeline.report import read_report
+from edgeprune.report.records import read_report
 from tests.cli.test_render import report
 
 
