@@ -20,6 +20,7 @@ __all__ = [
     "EventLog",
     "Note",
     "Progress",
+    "RungFinished",
     "StageFinished",
     "StageStarted",
     "StageWaiting",
@@ -70,6 +71,31 @@ class Progress(Event):
     done: int
     total: int
     unit: str
+
+
+@dataclass(frozen=True)
+class RungFinished(Event):
+    """Tell what a search found of one of its models."""
+
+    rung: str
+    """`dense`, or how many times as fast it should be: `3x`."""
+    predicted_p50_ms: float | None
+    """None: nothing predicts it."""
+    p50_ms: float | None
+    """None: the target can't be measured."""
+    metric_name: str
+    metric: float
+    """The metric on the selection split."""
+    drop: float
+    """The dense PyTorch model's metric minus this one."""
+    left: str
+    """What is left of the model, in words."""
+    why: str
+    """Whether the rung keeps what the search holds fixed, in words."""
+    rungs_left: int
+    """The most rungs that are still to be made."""
+    left_s: float | None
+    """The time that these take at the pace so far; None: there is no pace yet."""
 
 
 @dataclass(frozen=True)

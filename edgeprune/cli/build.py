@@ -118,7 +118,8 @@ def _run_all(builds: "Sequence[tuple[Plan, BuildRequest]]", events: Path | None)
     for plan, request in builds:
         if len(builds) > 1:
             err.print(f"{request.target.name}:", style="bold")
-        with EventRenderer(err, stages=len(plan.nodes)) as renderer:
+        stages = None if plan.shipped is None else len(plan.nodes)
+        with EventRenderer(err, stages=stages) as renderer:
             reports.append(run(plan, request, emit=EventLog(events, renderer) if events else renderer))
     return reports
 

@@ -20,10 +20,14 @@ class EventRenderer:
 
     On a terminal, the running stage has a bar with the elapsed and the estimated remaining time. Elsewhere, every stage
     has a line when it starts, a line when it ends, and every half minute a line with the time that is left at the pace
-    so far.
+    so far. A search has a line for every model that it made.
+
+    Args:
+        console: The console of standard error.
+        stages: How many stages there are; None: a search decides it as it goes.
     """
 
-    def __init__(self, console: Console, *, stages: int) -> None:
+    def __init__(self, console: Console, *, stages: int | None) -> None:
         self._console = console
         self._stages = stages
         self._done = 0
@@ -67,6 +71,8 @@ class EventRenderer:
                 how = "from the store" if cached else f"{duration_s:.1f} s"
                 self._say(f"{self._title(stage, round_number)}: {how}")
                 self._done += 1
+            case events.RungFinished():
+                self._say(_rung_words(event), style="bold")
             case events.Note(message, level):
                 self._say(f"{level}: {message}", style="yellow" if level == "warning" else "")
             case _:
@@ -86,4 +92,21 @@ class EventRenderer:
 
     def _title(self, stage: str, round_number: int) -> str:
         which = f" {round_number}" if round_number else ""
-        return f"[{self._done + 1}/{self._stages}] {stage}{which}"
+        of = "" if self._stages is None else f"/{self._stages}"
+        return f"[{self._done + 1}{of}] {stage}{which}"
+
+
+def _rung_words(rung: events.RungFinished) -> str:
+    """Say in one line what a search found of a model, and how long the rest takes."""
+    time_words = ""
+    if rung.p50_ms is not None:
+        predicted = "" if rung.predicted_p50_ms is None else f" ({rung.predicted_p50_ms:.2f} predicted)"
+        time_words = f"{rung.p50_ms:.2f} ms{predicted}, "
+    line = (
+        f"{rung.rung}: {time_words}{rung.metric_name} {rung.metric:.4f} on selection ({-100 * rung.drop:+.1f} points), "
+        f"{rung.left}: {rung.why}"
+    )
+    if not rung.rungs_left:
+        return f"{line}; the search is decided"
+    pace = "" if rung.left_s is None else f", about {max(1, rung.left_s / 60):.0f} min"
+    return f"{line}; at most {rung.rungs_left} more models{pace}"

@@ -15,6 +15,7 @@ from edgeprune.benchmark.records import EmulationRow, LatencyRow
 from edgeprune.benchmark.statistics import FEWEST_PROCESSES
 from edgeprune.benchmark.verdicts import BudgetRow
 from edgeprune.report.records import BuildReport
+from edgeprune.search.frontier import Frontier
 
 if TYPE_CHECKING:
     from edgeprune.benchmark.compare import BenchmarkReport
@@ -84,12 +85,15 @@ def print_plan(console: Console, rows: Sequence[Mapping[str, JsonValue]], not_me
 
 def print_report(console: Console, report: BuildReport) -> None:
     """Print the report of a build: stages, latency, budgets, and where the package is."""
-    last = max(row.round for row in report.stages)
+    shipped = None if report.frontier is None else report.frontier.shipped
+    last = next((row.round for row in report.stages if row.stage == "package"), 0)
     measured = {row.artifact: row for row in report.latency}
     timing = {("export", 0): "dense-fp32", ("quantize", 0): "dense", ("quantize", last): "final"}
     rows = []
     for stage in report.stages:
-        latency = measured.get(timing.get((stage.stage, stage.round), ""))
+        if stage.rung not in (None, shipped):
+            continue
+        latency = measured.get(timing.get((stage.stage, stage.round), "")) if stage.rung is None else None
         metric = stage.metric
         rows.append(
             [
@@ -113,11 +117,7 @@ def print_report(console: Console, report: BuildReport) -> None:
         rows.append([f"{features} + linear model", "", "", f"{report.linear.value:.4f}", "", "", "", "", "", ""])
     columns = ["stage", "parameters", "MB", name, "drop", "95% interval", "p50 ms", "p90 ms", "seconds", "peak MB"]
     print_table(console, f"{report.name} {report.release} for {report.target} ({report.pipeline})", columns, rows)
-    if report.budget:
-        console.print()
-        _print_budget(console, report.budget)
-    for row in report.latency:
-        _print_beyond(console, row)
+    _print_findings(console, report)
     if report.variant is not None:
         timed = sum(row.p50_ms is not None for row in report.race)
         how = f"the fastest of {timed} that were timed" if report.race else "not raced"
@@ -137,6 +137,55 @@ def print_report(console: Console, report: BuildReport) -> None:
         console.print(f"{path}  {size_bytes / 1e6:.1f} MB", highlight=False, markup=False, soft_wrap=True)
     for example in report.examples:
         console.print(f"{example.path}  {example.checked}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _print_findings(console: Console, report: BuildReport) -> None:
+    """Print what a search found, the budgets, and what was measured in addition to a model's runs."""
+    if report.frontier is not None:
+        console.print()
+        _print_frontier(console, report.frontier)
+    if report.budget:
+        console.print()
+        _print_budget(console, report.budget)
+    for row in report.latency:
+        _print_beyond(console, row)
+
+
+def _print_frontier(console: Console, frontier: Frontier) -> None:
+    """Print one row for each model that a search made, which one is shipped, and what its neighbours cost."""
+    rows = []
+    for rung in frontier.rungs:
+        low, high = rung.drop_interval
+        rows.append(
+            [
+                f"{rung.name} *" if rung.name == frontier.shipped else rung.name,
+                "" if rung.predicted_p50_ms is None else f"{rung.predicted_p50_ms:.2f}",
+                "" if rung.p50_ms is None else f"{rung.p50_ms:.2f}",
+                "" if rung.p90_ms is None else f"{rung.p90_ms:.2f}",
+                f"{rung.metric:.4f}",
+                f"{rung.drop:+.4f}",
+                f"[{low:+.3f}, {high:+.3f}]",
+                f"{rung.size_mb:.1f}",
+                str(rung.layers),
+                str(sum(rung.heads)),
+                f"{sum(rung.neurons):,}",
+                "yes" if rung.keeps else "no",
+            ]
+        )
+    columns = [
+        "model", "predicted p50", "p50 ms", "p90 ms", frontier.metric_name, "drop", "95% interval", "MB", "layers", "heads",
+        "neurons", "keeps the limit",
+    ]  # fmt: skip
+    title = f"searched by {frontier.objective}, judged on {frontier.samples:,} selection rows (* is shipped)"
+    print_table(console, title, columns, rows)
+    _print_choice(console, frontier)
+
+
+def _print_choice(console: Console, frontier: Frontier) -> None:
+    """Print which model of a search is shipped, and what its neighbours cost."""
+    for sentence in (frontier.reason, frontier.faster, frontier.more_accurate):
+        if sentence is not None:
+            console.print(sentence, highlight=False, markup=False, soft_wrap=True)
 
 
 def _emulation_words(row: EmulationRow) -> str:
@@ -162,11 +211,37 @@ def print_comparison(console: Console, reports: Sequence[BuildReport]) -> None:
                 f"{dense.p50_ms / final.p50_ms:.1f}x" if final and dense and final.p50_ms and dense.p50_ms else "",
                 report.verdict,
                 str(report.exit_code),
+                "" if report.frontier is None else _shipped_words(report.frontier),
                 (report.device.cpu or "unknown") if report.device else "",
             ]
         )
-    columns = ["target", "metric", "drop", "MB", "p50 ms", "p90 ms", "against dense", "verdict", "exit", "measured on"]
+    columns = [
+        "target",
+        "metric",
+        "drop",
+        "MB",
+        "p50 ms",
+        "p90 ms",
+        "against dense",
+        "verdict",
+        "exit",
+        "model",
+        "measured on",
+    ]
+    if not any(report.frontier for report in reports):
+        columns.remove("model")
+        rows = [[*row[:-2], row[-1]] for row in rows]
     print_table(console, None, columns, rows)
+    for report in reports:
+        if report.frontier is not None:
+            console.print()
+            console.print(f"{report.target}:", style="bold")
+            _print_choice(console, report.frontier)
+
+
+def _shipped_words(frontier: Frontier) -> str:
+    rung = next(one for one in frontier.rungs if one.name == frontier.shipped)
+    return f"{rung.name}: {rung.layers} layers, {sum(rung.heads)} heads, {sum(rung.neurons):,} neurons"
 
 
 def print_inspection(console: Console, found: "Inspection") -> None:

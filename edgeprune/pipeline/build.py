@@ -9,11 +9,12 @@ import contextlib
 from edgeprune.base.errors import TargetError, UsageError
 from edgeprune.base.events import Emit, Note, ignore
 from edgeprune.devices.protocol import ProbeRequest
+from edgeprune.pipeline.fit import require_reachable, search
 from edgeprune.pipeline.judge import make_report
-from edgeprune.pipeline.plan import Plan
+from edgeprune.pipeline.plan import Plan, with_package
 from edgeprune.pipeline.publish import check_output, publish
 from edgeprune.pipeline.request import BuildRequest, command_on_device
-from edgeprune.pipeline.run import Done, run_nodes
+from edgeprune.pipeline.run import NodeRunner
 from edgeprune.profiles.runners import LocalConfig
 from edgeprune.profiles.target import Target
 from edgeprune.report.records import BuildReport
@@ -45,19 +46,31 @@ def build(plan: Plan, request: BuildRequest, *, emit: Emit = ignore) -> BuildRep
             _check_device(plan, request)
             for note in plan.notes:
                 emit(Note(note))
-            done: dict[str, Done] = {}
-            for node, found in run_nodes(plan.nodes, plan.subject, store, emit=emit):
-                done[node.id] = found
-                if node.id == "prepare":
-                    _check_labels(request.target, found.artifact.manifest.metrics)
-        report = make_report(request, plan, done, emit=emit)
+            run = NodeRunner(plan.subject, store, emit)
+            _run_all(plan, request, run)
+            found = None
+            if plan.shipped is None:
+                found = search(plan, request, run, emit=emit)
+                plan = with_package(plan, request, found.checkpoints)
+                _run_all(plan, request, run)
+        report = make_report(request, plan, run.done, found, emit=emit)
         if plan.unreachable is not None:
             emulated = report.emulation and f"verified under emulation ({report.emulation.core}), not timed"
             emit(
                 Note(f"{emulated or f'not measured: {plan.unreachable}'}; on the device: {command_on_device(request)}")
             )
-        publish(report, request, plan, done)
+        publish(report, request, plan, run.done)
     return report
+
+
+def _run_all(plan: Plan, request: BuildRequest, run: NodeRunner) -> None:
+    """Run the nodes that are known so far, and refuse what the first of them show to be impossible."""
+    for node in plan.nodes:
+        artifact = run(node).artifact
+        if node.id == "table":
+            require_reachable(plan, request, artifact)
+        elif node.id == "prepare":
+            _check_labels(request.target, artifact.manifest.metrics)
 
 
 def _check_device(plan: Plan, request: BuildRequest) -> None:

@@ -16,10 +16,18 @@ from edgeprune.profiles.steps import GradientStep, LayersStep, MasksStep, Struct
 from edgeprune.profiles.target import Target
 from edgeprune.pruning.layer_checks import check_dropped, check_one_a_layer
 from edgeprune.pruning.masks import read_masks
+from edgeprune.search.limits import lacking_budget
 from edgeprune.store.package import check_digests, description, opened
 from edgeprune.tasks.registry import IMAGE_TASKS, TAUGHT_ONLY, WHOLE_TEXTS, TaskName
 
-__all__ = ["check_baseline", "check_page", "check_pipeline", "check_workload", "require_single_texts"]
+__all__ = [
+    "check_baseline",
+    "check_page",
+    "check_pipeline",
+    "check_search",
+    "check_workload",
+    "require_single_texts",
+]
 
 _OF_TOKENS: tuple[TaskName, ...] = ("text-classification", "feature-extraction")
 """Tasks whose answer needs nothing of the text but its tokens."""
@@ -55,6 +63,33 @@ def check_workload(target: Target, pipeline: Pipeline, task: TaskName) -> None:
         raise UsageError(
             f"{target.name} times texts of {length} tokens (workload.lengths), but the pipeline cuts every text to "
             f"{limit} (stages.prepare.max_length); raise the latter or lower the former"
+        )
+
+
+def check_search(pipeline: Pipeline, target: Target, model: ModelSource, *, is_measured: bool) -> None:
+    """Refuse a search for a target without the budget that its objective needs, or of a model whose layers are one.
+
+    Args:
+        pipeline: The pipeline; without an objective there is nothing to check.
+        target: The target, with its budgets.
+        model: The model.
+        is_measured: Whether the target can be measured from here.
+
+    Raises:
+        UsageError: There is no such budget, or the model can't have layers of different sizes.
+    """
+    if pipeline.objective is None:
+        return
+    lacking = lacking_budget(pipeline.objective, target.budget, is_measured=is_measured)
+    if lacking is not None:
+        raise UsageError(
+            f"objective is {pipeline.objective}, for which {target.name} needs {lacking}; give it in the profile, or with "
+            f"--set target.budget.…"
+        )
+    if "num_hidden_groups" in model.config:
+        raise UsageError(
+            f"a search gives every layer a size of its own, but the layers of a {model.config.get('model_type')!r} model "
+            f"share their weights; use the pipeline structured"
         )
 
 

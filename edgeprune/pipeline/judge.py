@@ -7,7 +7,9 @@ from edgeprune.base.events import Emit, Note, ignore
 from edgeprune.benchmark.records import LatencyRow
 from edgeprune.benchmark.statistics import process_ratio
 from edgeprune.benchmark.verdicts import BudgetRow, exit_code, judge, overall
-from edgeprune.pipeline.plan import Node, Plan
+from edgeprune.pipeline.fit import Found
+from edgeprune.pipeline.nodes import Node, ancestors
+from edgeprune.pipeline.plan import Plan
 from edgeprune.pipeline.request import BuildRequest
 from edgeprune.pipeline.run import Done
 from edgeprune.pipeline.stages.benchmark import read_device, read_latency, read_samples
@@ -17,6 +19,7 @@ from edgeprune.pipeline.stages.mobile import ORT_MODEL
 from edgeprune.pipeline.stages.prune import Prune
 from edgeprune.pipeline.stages.race import read_race
 from edgeprune.pipeline.stages.regression import read_regression
+from edgeprune.pipeline.stages.shrink import Shrink
 from edgeprune.pipeline.stages.text_graph import TEXT_MODEL
 from edgeprune.profiles.pipeline import BLOCK
 from edgeprune.profiles.variant import read_variant
@@ -35,13 +38,16 @@ from edgeprune.store.records import Artifact
 __all__ = ["make_report"]
 
 
-def make_report(request: BuildRequest, plan: Plan, done: Mapping[str, Done], *, emit: Emit = ignore) -> BuildReport:
+def make_report(
+    request: BuildRequest, plan: Plan, done: Mapping[str, Done], found: Found | None, *, emit: Emit = ignore
+) -> BuildReport:
     """Make the report of a build.
 
     Args:
         request: What was asked for.
         plan: The build's plan.
         done: The result of every node, by the node's id.
+        found: What a search found; None: there was no search.
         emit: A function that is handed a note if pruning gained no latency.
     """
     artifacts = {node_id: one.artifact for node_id, one in done.items()}
@@ -49,9 +55,11 @@ def make_report(request: BuildRequest, plan: Plan, done: Mapping[str, Done], *, 
     name, path = plan.name.folder, request.output / plan.name.folder
     size_bytes = total_bytes([package.file(name)])
     latency = [] if benchmark is None else read_latency(benchmark)
+    assert plan.shipped is not None  # noqa: S101 (a search has chosen by now)
     variant = read_variant(artifacts[plan.shipped.id])
     budget = _budget_rows(request, package, size_bytes, latency, artifacts.get("regression"))
-    notes = [note for one in artifacts.values() for note in one.manifest.metrics.notes]
+    rung_of = {} if found is None else found.rung_of
+    notes = _notes(plan, artifacts, rung_of)
     if no_gain := _no_gain(plan, done):
         emit(Note(no_gain))
         notes.append(no_gain)
@@ -78,16 +86,25 @@ def make_report(request: BuildRequest, plan: Plan, done: Mapping[str, Done], *, 
             for language in request.pipeline.stages.package.examples
         ),
         emulation=None if emulate is None else read_emulation(emulate),
-        stages=[_stage_row(node, done[node.id]) for node in plan.nodes],
+        stages=[_stage_row(node, done[node.id], rung_of.get(node.id)) for node in plan.nodes],
         linear=artifacts["prepare"].manifest.metrics.linear,
         device=None if benchmark is None else read_device(benchmark),
         variant=variant,
         session_calls=variant.session.calls if variant and variant.session else {},
         race=[row for one in artifacts.values() if one.manifest.stage == "race" for row in read_race(one)],
         latency=latency,
+        frontier=found and found.frontier,
         budget=budget,
         notes=list(dict.fromkeys(notes)),
     )
+
+
+def _notes(plan: Plan, artifacts: Mapping[str, Artifact], rung_of: Mapping[str, str]) -> list[str]:
+    """List what stages remarked, but for rungs of a search that the package isn't made from."""
+    package = next(node for node in plan.nodes if node.id == "package")
+    ours = {node.id for node in ancestors(package, plan.nodes)}
+    told = [one for node_id, one in artifacts.items() if node_id in ours or node_id not in rung_of]
+    return [note for one in told for note in one.manifest.metrics.notes]
 
 
 def _budget_rows(
@@ -142,7 +159,10 @@ def _no_gain(plan: Plan, done: Mapping[str, Done]) -> str | None:
 
     None if it gained some, if no units were removed, or if the two weren't timed.
     """
-    removes = any(isinstance(node.stage, Prune) and node.stage.removes_units for node in plan.nodes)
+    removes = any(
+        (isinstance(node.stage, Prune) and node.stage.removes_units) or isinstance(node.stage, Shrink)
+        for node in plan.nodes
+    )
     samples = read_samples(done["benchmark"].artifact) if "benchmark" in done else {}
     if not removes or not {"dense", "final"} <= samples.keys():
         return None
@@ -156,11 +176,12 @@ def _no_gain(plan: Plan, done: Mapping[str, Done]) -> str | None:
     )
 
 
-def _stage_row(node: Node, done: Done) -> StageRow:
+def _stage_row(node: Node, done: Done, rung: str | None) -> StageRow:
     manifest = done.artifact.manifest
     return StageRow(
         stage=manifest.stage,
         round=node.stage.round,
+        rung=rung,
         key=manifest.key,
         cached=done.cached,
         duration_s=manifest.duration_s,

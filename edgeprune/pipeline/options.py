@@ -7,6 +7,8 @@ default and its sentence of help come from here. Light: no torch.
     set_=["stages.finetune.epochs=1"])
 """
 
+import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, MISSING, dataclass, fields
 from functools import cache
@@ -16,8 +18,9 @@ from typing import Annotated, Any, get_args, get_type_hints
 from typing_extensions import Doc
 
 from edgeprune.base.errors import UsageError
+from edgeprune.search.choice import Asked
 
-__all__ = ["MAX_REGRESSION", "BuildOptions", "Flag", "OptionField", "option_fields", "share_of"]
+__all__ = ["MAX_REGRESSION", "BuildOptions", "Flag", "OptionField", "drop_of", "option_fields", "rung_of", "share_of"]
 
 MAX_REGRESSION = 0.05
 """The share by which a package may be slower than its baseline if the user names no other share."""
@@ -43,12 +46,39 @@ def share_of(text: str) -> float:
     Raises:
         UsageError: The text is no share from 0 to below 1.
     """
+    return _share(text, "--max-regression", least=0)
+
+
+def drop_of(text: str) -> float:
+    """Read how much a metric may drop: `0.5%` and `0.005` are the same. A model may also be better, by `-1%`.
+
+    Raises:
+        UsageError: The text is no share from above -1 to below 1.
+    """
+    return _share(text, "--at-drop", least=-1)
+
+
+def rung_of(text: str) -> Asked:
+    """Read which model of a search is wanted: `6ms`, or `8x` for 8 times as fast as the dense model.
+
+    Raises:
+        UsageError: The text is neither.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?(ms|x)", text.strip())
+    if match is None or float(match.group(1)) == 0:
+        raise UsageError(
+            f"--at is {text}; give milliseconds such as 6ms, or times as fast as the dense model such as 8x"
+        )
+    return Asked(kind="ms" if match.group(2) == "ms" else "times", value=float(match.group(1)))
+
+
+def _share(text: str, flag: str, *, least: float) -> float:
     try:
         value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
     except ValueError:
-        value = -1.0
-    if not 0 <= value < 1:
-        raise UsageError(f"--max-regression is {text}; give a share below 1, such as 5% or 0.05")
+        value = math.nan
+    if not least <= value < 1:
+        raise UsageError(f"{flag} is {text}; give a share below 1, such as 5% or 0.05")
     return value
 
 
@@ -127,6 +157,21 @@ class BuildOptions:
         Doc("With --baseline: the share by which the new package may be slower, as 5% or 0.05.  [default: 5%]"),
         Flag(parse=share_of, metavar="SHARE"),
     ] = None
+    at: Annotated[
+        str | None,
+        Doc(
+            "With a pipeline that searches: ship the search's most accurate model of at most so many ms (6ms), or its model "
+            "nearest to so many times as fast as the dense one in the target's precision (8x)."
+        ),
+    ] = None
+    at_drop: Annotated[
+        float | None,
+        Doc(
+            "With a pipeline that searches: ship the search's fastest model whose metric drops by at most this on the "
+            "selection split, as 0.5% or 0.005."
+        ),
+        Flag(parse=drop_of, metavar="SHARE"),
+    ] = None
     report: Annotated[
         bool,
         Doc(
@@ -138,6 +183,10 @@ class BuildOptions:
 
     def __post_init__(self) -> None:
         """Raise UsageError for an option that would not be read."""
+        if self.at is not None:
+            rung_of(self.at)
+            if self.at_drop is not None:
+                raise UsageError("--at and --at-drop each name the model that is shipped; give one of them")
         if self.max_regression is not None and self.baseline is None:
             raise UsageError(
                 "--max-regression says how much slower than a baseline the new package may be; give --baseline"

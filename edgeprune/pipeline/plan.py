@@ -4,34 +4,33 @@
     [node.key for node in plan.nodes]
 
 Stages that make checkpoints come first (prepare, then prune and finetune in rounds). Stages that make graphs follow
-(export, race, quantize), then the package, and then the stages that check and measure.
+(export, race, quantize), then the package, and then the stages that check and measure. If a search makes the
+checkpoints, the plan ends with the stages that come before its first rung, and `with_package` adds the others when the
+search has chosen.
 """
 
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 from edgeprune.devices import Runner
 from edgeprune.devices.emulated import EmulatedRunner
 from edgeprune.devices.match import measured_on
 from edgeprune.devices.runner import runner_of, why_unreachable
 from edgeprune.devices.web_modules import WebModules
-from edgeprune.pipeline.checks import check_baseline, check_page, check_pipeline, check_workload
+from edgeprune.pipeline.checkpoint_nodes import add_export, add_rounds, plain_variant, rewrite_rules
+from edgeprune.pipeline.checks import check_baseline, check_page, check_pipeline, check_search, check_workload
 from edgeprune.pipeline.example_languages import check_examples
 from edgeprune.pipeline.graph_tokenizer import check_graph_tokenizer
 from edgeprune.pipeline.naming import checked_name, name_after
+from edgeprune.pipeline.nodes import Checkpoints, Node, Nodes, ancestors
 from edgeprune.pipeline.request import BuildRequest
-from edgeprune.pipeline.stages.base import Stage
+from edgeprune.pipeline.rungs import add_before_rungs
 from edgeprune.pipeline.stages.benchmark import Benchmark
 from edgeprune.pipeline.stages.emulate import Emulate
 from edgeprune.pipeline.stages.examples import Examples
-from edgeprune.pipeline.stages.export import Export
-from edgeprune.pipeline.stages.finetune import Finetune
 from edgeprune.pipeline.stages.mobile import Mobile
 from edgeprune.pipeline.stages.package import Package, PackageName
 from edgeprune.pipeline.stages.page import Page
-from edgeprune.pipeline.stages.prepare import Prepare
-from edgeprune.pipeline.stages.prune import Prune
 from edgeprune.pipeline.stages.quantize import Quantize
 from edgeprune.pipeline.stages.race import Race
 from edgeprune.pipeline.stages.regression import Regression
@@ -41,42 +40,9 @@ from edgeprune.pipeline.unread import unread_keys, without_unread
 from edgeprune.profiles.pipeline import Pipeline
 from edgeprune.profiles.runners import BrowserConfig, EmulatedConfig
 from edgeprune.profiles.target import Target
-from edgeprune.profiles.variant import RewriteRules, Variant
-from edgeprune.store.environment import numeric_mode
 from edgeprune.store.store import Store
 
-__all__ = ["Node", "Plan", "make_plan", "plan_checkpoints"]
-
-
-@dataclass(frozen=True)
-class Node:
-    """Place one stage in a plan: say which artifacts it reads, and where its own artifact is kept."""
-
-    id: str
-    stage: Stage
-    parents: Mapping[str, "Node"]
-    """The nodes whose artifacts the stage reads, by role."""
-    store: Store
-    seed: int
-
-    @property
-    def key(self) -> str | None:
-        """The artifact's content address; None as long as it depends on a verdict that isn't there yet."""
-        parents: dict[str, str] = {}
-        for role, node in self.parents.items():
-            identity = node.identity
-            if identity is None:
-                return None
-            parents[role] = identity
-        return self.stage.key(parents, self.seed)
-
-    @property
-    def identity(self) -> str | None:
-        """What enters the keys of artifacts made from this one: its key, or the digest of its stage's verdict."""
-        key, verdict = self.key, self.stage.verdict
-        if key is None or verdict is None:
-            return key
-        return self.store.recorded_digest(self.stage.name, key, verdict)
+__all__ = ["Plan", "make_plan", "plan_checkpoints", "with_package"]
 
 
 @dataclass(frozen=True)
@@ -85,9 +51,12 @@ class Plan:
 
     subject: Subject
     name: PackageName
-    nodes: list[Node]
-    shipped: Node
-    """The node whose graph is packaged."""
+    pipeline: Pipeline
+    """The pipeline without the keys that nothing reads."""
+    collected: Nodes
+    """The nodes that are known so far; a search adds to them."""
+    shipped: Node | None
+    """The node whose graph is packaged. None: a search hasn't chosen it yet."""
     runner: Runner | None
     """The runner of all nodes that measure. It isn't connected yet. None: the target can't be measured."""
     unreachable: str | None
@@ -95,27 +64,10 @@ class Plan:
     notes: list[str]
     """A sentence for each pipeline key that the user set and that nothing reads."""
 
-
-@dataclass
-class _Nodes:
-    """Collect nodes in the order in which they run."""
-
-    store: Store
-    seed: int
-    all: list[Node] = field(default_factory=list)
-
-    def add(self, node_id: str, stage: Stage, parents: Mapping[str, Node]) -> Node:
-        node = Node(node_id, stage, parents, self.store, self.seed)
-        self.all.append(node)
-        return node
-
-
-@dataclass(frozen=True)
-class _Checkpoints:
-    dense: Node
-    final: Node
-    """The node of the last round; the dense node if nothing is pruned."""
-    last_round: int
+    @property
+    def nodes(self) -> list[Node]:
+        """The nodes that are known so far, in their order."""
+        return self.collected.all
 
 
 @dataclass(frozen=True)
@@ -156,24 +108,34 @@ def make_plan(request: BuildRequest) -> Plan:
     if request.baseline is not None:
         check_baseline(request.baseline, subject.task)
     unreachable = why_unreachable(target)
+    check_search(request.pipeline, target, subject.model, is_measured=unreachable is None)
     runner = None if unreachable is not None else runner_of(target)
 
-    nodes = _Nodes(Store(request.store), pipeline.seed)
-    checkpoints = _add_checkpoints(nodes, subject, pipeline)
+    nodes = Nodes(Store(request.store), pipeline.seed)
+    plan = Plan(subject, name, pipeline, nodes, None, runner, unreachable, notes)
+    if pipeline.objective is not None:
+        add_before_rungs(nodes, subject, pipeline, target, runner)
+        return plan
+    return with_package(plan, request, add_rounds(nodes, subject, pipeline))
+
+
+def with_package(plan: Plan, request: BuildRequest, checkpoints: Checkpoints) -> Plan:
+    """Add the stages that make a package of a checkpoint, and those that check and measure it."""
+    nodes, runner = plan.collected, plan.runner
     graphs = _add_graphs(nodes, checkpoints, request, runner)
-    package = _add_package(nodes, checkpoints, graphs, request, name)
-    _add_besides(nodes, checkpoints, graphs, package, request, name)
-    if pipeline.stages.package.page:
-        _add_page(nodes, package, subject, target)
+    package = _add_package(nodes, checkpoints, graphs, request, plan.name)
+    _add_besides(nodes, checkpoints, graphs, package, request, plan.name)
+    if plan.pipeline.stages.package.page:
+        _add_page(nodes, package, plan.subject, request.target)
     if runner is not None:
         _add_measurements(nodes, checkpoints, graphs, package, request, runner)
-    return Plan(subject, name, nodes.all, graphs.shipped, runner, unreachable, notes)
+    return replace(plan, shipped=graphs.shipped)
 
 
 def plan_checkpoints(subject: Subject, pipeline: Pipeline, store: Store) -> list[Node]:
     """Plan only the stages that make checkpoints. The last node makes the final checkpoint."""
-    nodes = _Nodes(store, pipeline.seed)
-    _add_checkpoints(nodes, subject, pipeline)
+    nodes = Nodes(store, pipeline.seed)
+    add_rounds(nodes, subject, pipeline)
     return nodes.all
 
 
@@ -186,44 +148,15 @@ def _read_keys(request: BuildRequest, subject: Subject) -> tuple[Pipeline, list[
     return without_unread(request.pipeline, unread), notes
 
 
-def _add_checkpoints(nodes: _Nodes, subject: Subject, pipeline: Pipeline) -> _Checkpoints:
-    stages = pipeline.stages
-    prepare = Prepare(
-        stages.prepare,
-        task=subject.task,
-        problem_type=subject.problem_type,
-        has_head=subject.has_head,
-        model_digest=subject.model.digest,
-        data_digest=subject.data.digest,
-        numeric=numeric_mode(stages.prepare.precision),
-    )
-    dense = final = nodes.add("prepare", prepare, {})
-    last_round = 0
-    for number in range(1, pipeline.rounds + 1):
-        if stages.prune is not None:
-            prune = Prune(stages.prune, round_number=number, rounds=pipeline.rounds)
-            final, last_round = nodes.add(f"prune-{number}", prune, {"dense": dense, "checkpoint": final}), number
-        if stages.finetune is not None:
-            numeric = numeric_mode(stages.finetune.precision)
-            finetune = Finetune(stages.finetune, numeric=numeric, round_number=number)
-            final, last_round = nodes.add(f"finetune-{number}", finetune, {"dense": dense, "checkpoint": final}), number
-    return _Checkpoints(dense, final, last_round)
-
-
-def _add_graphs(nodes: _Nodes, checkpoints: _Checkpoints, request: BuildRequest, runner: Runner | None) -> _Graphs:
+def _add_graphs(nodes: Nodes, checkpoints: Checkpoints, request: BuildRequest, runner: Runner | None) -> _Graphs:
     """Add the nodes of the dense and the final graph: export, race if the target can be measured, and quantize."""
     stages, target, last_round = request.pipeline.stages, request.target, checkpoints.last_round
     dense = checkpoints.dense
-    rules = RewriteRules.of(
-        stages.package.layout, provider=target.runtime.provider, batch_size=target.workload.batch_size
-    )
-
-    def export(number: int, checkpoint: Node) -> Node:
-        stage = Export(stages.export, round_number=number)
-        return nodes.add(f"export-{number}", stage, {"dense": dense, "checkpoint": checkpoint})
-
-    exported_dense = export(0, dense)
-    exported = exported_dense if checkpoints.final is dense else export(last_round, checkpoints.final)
+    rules = rewrite_rules(request.pipeline, target)
+    exported_dense = add_export(nodes, request.pipeline, dense, dense)
+    exported = exported_dense
+    if checkpoints.final is not dense:
+        exported = add_export(nodes, request.pipeline, dense, checkpoints.final)
     race = None
     if stages.race is not None and runner is not None:
         stage = Race(
@@ -239,7 +172,7 @@ def _add_graphs(nodes: _Nodes, checkpoints: _Checkpoints, request: BuildRequest,
     raced = {} if race is None else {"race": race}
 
     def quantize(number: int, onnx: Node, drop_limit: float | None) -> Node:
-        plain = Variant(rewrites=rules.plain, precision=target.precision_settings)
+        plain = plain_variant(request.pipeline, target)
         stage = Quantize(plain, tolerance=stages.export.tolerance, drop_limit=drop_limit, round_number=number)
         parents = {"dense": dense, "checkpoint": onnx.parents["checkpoint"], "onnx": onnx, **raced}
         return nodes.add(f"quantize-{number}", stage, parents)
@@ -253,11 +186,10 @@ def _add_graphs(nodes: _Nodes, checkpoints: _Checkpoints, request: BuildRequest,
 
 
 def _add_package(
-    nodes: _Nodes, checkpoints: _Checkpoints, graphs: _Graphs, request: BuildRequest, name: PackageName
+    nodes: Nodes, checkpoints: Checkpoints, graphs: _Graphs, request: BuildRequest, name: PackageName
 ) -> Node:
     """Add the package. It also reads every ancestor of its graph, for the lineage."""
-    compared = [node.id for name, node in graphs.timed.items() if name != "final" and node is not graphs.exported]
-    lineage = {node.id: node for node in nodes.all if node.id not in compared}
+    lineage = {node.id: node for node in ancestors(graphs.shipped, nodes.all)}
     stage = Package(
         request.pipeline.stages.package,
         name=name,
@@ -269,7 +201,7 @@ def _add_package(
 
 
 def _add_besides(
-    nodes: _Nodes, checkpoints: _Checkpoints, graphs: _Graphs, package: Node, request: BuildRequest, name: PackageName
+    nodes: Nodes, checkpoints: Checkpoints, graphs: _Graphs, package: Node, request: BuildRequest, name: PackageName
 ) -> None:
     """Add what is asked for besides the package: other forms of its graph, examples, the check on an emulated core."""
     target, last_round = request.target, checkpoints.last_round
@@ -288,7 +220,7 @@ def _add_besides(
         nodes.add("emulate", emulate, {"dense": checkpoints.dense, "model": graphs.shipped})
 
 
-def _add_page(nodes: _Nodes, package: Node, subject: Subject, target: Target) -> None:
+def _add_page(nodes: Nodes, package: Node, subject: Subject, target: Target) -> None:
     """Add the page. It is tried in the Chromium that the target names."""
     runner = target.runner if isinstance(target.runner, BrowserConfig) else BrowserConfig(type="browser")
     modules = WebModules(runner.node_modules)
@@ -298,7 +230,7 @@ def _add_page(nodes: _Nodes, package: Node, subject: Subject, target: Target) ->
 
 
 def _add_measurements(
-    nodes: _Nodes, checkpoints: _Checkpoints, graphs: _Graphs, package: Node, request: BuildRequest, runner: Runner
+    nodes: Nodes, checkpoints: Checkpoints, graphs: _Graphs, package: Node, request: BuildRequest, runner: Runner
 ) -> None:
     """Add the benchmark of the graphs and, if there is a baseline, the benchmark of the package against it."""
     config, target, place = request.pipeline.stages.benchmark, request.target, measured_on(request.target)

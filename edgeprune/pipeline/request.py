@@ -5,13 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgeprune.base.errors import UsageError
 from edgeprune.data.table import DataSpec
 from edgeprune.devices.match import host_target, this_machine
-from edgeprune.pipeline.options import MAX_REGRESSION, BuildOptions, option_fields
+from edgeprune.pipeline.options import MAX_REGRESSION, BuildOptions, option_fields, rung_of
 from edgeprune.profiles.pipeline import Pipeline
 from edgeprune.profiles.runners import EmulatedConfig
 from edgeprune.profiles.shipped import is_path, load_pipeline, load_target
 from edgeprune.profiles.target import Target
+from edgeprune.search.choice import Asked
 from edgeprune.store.store import default_store
 
 __all__ = ["BuildRequest", "command_on_device", "read_request"]
@@ -60,6 +62,14 @@ class BuildRequest:
         return None if self.options.baseline is None else Path(self.options.baseline)
 
     @property
+    def asked(self) -> Asked | None:
+        """The model of a search that the user asked for; None: the objective decides."""
+        if self.options.at is not None:
+            return rung_of(self.options.at)
+        drop = self.options.at_drop
+        return None if drop is None else Asked(kind="drop", value=drop)
+
+    @property
     def max_regression(self) -> float:
         """The share by which the new package may be slower than the baseline."""
         return MAX_REGRESSION if self.options.max_regression is None else self.options.max_regression
@@ -70,11 +80,19 @@ def read_request(options: BuildOptions) -> BuildRequest:
 
     Raises:
         ProfileError: The pipeline or the target doesn't exist or isn't valid, or no shipped target fits this machine.
+        UsageError: `--at` or `--at-drop` is given for a pipeline without a search.
     """
     overrides = tuple(options.set_)
+    pipeline = load_pipeline(options.pipeline, overrides)
+    if pipeline.objective is None and (options.at is not None or options.at_drop is not None):
+        flag = "--at" if options.at is not None else "--at-drop"
+        raise UsageError(
+            f"{flag} chooses among the models of a search, but the pipeline {pipeline.name} makes one model; use "
+            f"--pipeline fit"
+        )
     return BuildRequest(
         options=options,
-        pipeline=load_pipeline(options.pipeline, overrides),
+        pipeline=pipeline,
         target=host_target(this_machine(), overrides)
         if options.target == "host"
         else load_target(options.target, overrides),

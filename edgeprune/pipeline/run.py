@@ -19,7 +19,7 @@ from edgeprune.base.events import Emit, Event, Note, Progress, StageFinished, St
 from edgeprune.base.memory import peak_memory_mb, release_memory, reset_peak
 from edgeprune.base.quiet_libraries import quiet_libraries
 from edgeprune.base.threads import torch_threads
-from edgeprune.pipeline.plan import Node
+from edgeprune.pipeline.nodes import Node
 from edgeprune.pipeline.stages.base import Work
 from edgeprune.pipeline.subject import Subject
 from edgeprune.store.environment import environment, numeric_mode
@@ -28,7 +28,7 @@ from edgeprune.store.manifests import MANIFEST
 from edgeprune.store.records import Artifact, Manifest
 from edgeprune.store.store import MEASURING, Store
 
-__all__ = ["Done", "run_nodes"]
+__all__ = ["Done", "NodeRunner", "run_nodes"]
 
 
 @dataclass(frozen=True)
@@ -51,13 +51,35 @@ def run_nodes(
         store: Where artifacts are found and kept.
         emit: A function that is handed every event.
     """
-    since = time.time()
-    artifacts: dict[str, Artifact] = {}
+    runner = NodeRunner(subject, store, emit)
     for node in nodes:
-        run = _Run(node, subject, store, artifacts, emit)
-        done = run.measured(since) if node.stage.measures else run.found_or_made()
-        artifacts[node.id] = done.artifact
-        yield node, done
+        yield node, runner(node)
+
+
+class NodeRunner:
+    """Run one node after another, and remember their results.
+
+    Args:
+        subject: The model and the data of all nodes.
+        store: Where artifacts are found and kept.
+        emit: A function that is handed every event.
+    """
+
+    def __init__(self, subject: Subject, store: Store, emit: Emit) -> None:
+        self.done: dict[str, Done] = {}
+        """The results so far, by the node's id."""
+        self._subject = subject
+        self._store = store
+        self._emit = emit
+        self._since = time.time()
+
+    def __call__(self, node: Node) -> Done:
+        """Run a node, unless it was run already. Its parents must have been run before."""
+        if node.id not in self.done:
+            artifacts = {node_id: one.artifact for node_id, one in self.done.items()}
+            run = _Run(node, self._subject, self._store, artifacts, self._emit)
+            self.done[node.id] = run.measured(self._since) if node.stage.measures else run.found_or_made()
+        return self.done[node.id]
 
 
 @dataclass(frozen=True)

@@ -220,6 +220,8 @@ class Pipeline(Frozen):
             )
         if self.objective is None and self.stages.search is not None:
             raise ValueError("stages.search needs an objective: latency, metric or size")
+        if self.stages.search is not None and self.stages.finetune is None:
+            raise ValueError("stages.search recovers every model that it makes, but finetune is null; configure it")
         if self.stages.search is not None and self.rounds > 1:
             raise ValueError(f"rounds is {self.rounds}, but a search has rungs in place of rounds; leave rounds out")
         return self

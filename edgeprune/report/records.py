@@ -95,7 +95,9 @@ class StageRow(Frozen):
 
     stage: str
     round: int
-    """The round of pruning, from 1; 0 is the dense model."""
+    """The round of pruning, from 1; 0 is the dense model. In a search, the number of the rung."""
+    rung: str | None = None
+    """The name of the rung that the stage was run for; None: it was not run for a rung of a search."""
     key: str
     cached: bool
     """Whether the artifact was in the store already, or another build made it meanwhile."""

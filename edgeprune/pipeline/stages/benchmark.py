@@ -4,6 +4,8 @@ The dense model is timed in fp32 and in the result's precision. The stage writes
 process and model), `latency.json` (the figures made of the samples) and `device.json` (the device). A measurement is no
 function of its inputs, so every build measures anew, and the store keeps every run at `benchmark/<key>/<run id>/`. If a
 latency budget lies inside the result's interval, as many processes again are run, up to three times in all.
+
+A search measures its rungs in the same way, on rows of the selection split, and keeps what it measured: `MeasureRung`.
 """
 
 import json
@@ -16,19 +18,23 @@ from edgeprune.benchmark.records import DeviceRow, LatencyRow
 from edgeprune.benchmark.verdicts import BudgetRow, judge, undecided
 from edgeprune.data.batches import draw
 from edgeprune.data.images import ImageFile
+from edgeprune.data.table import SplitName
 from edgeprune.devices import Runner
 from edgeprune.pipeline.stages.base import Stage, Work
 from edgeprune.pipeline.stages.package import package_folder
 from edgeprune.profiles.pipeline import BenchmarkConfig
 from edgeprune.profiles.session_options import SessionOptions
-from edgeprune.profiles.target import LATENCY_BUDGETS, Target
+from edgeprune.profiles.target import LATENCY_BUDGETS, Budget, Target
 from edgeprune.profiles.variant import read_variant
 from edgeprune.store.records import Artifact, StageMetrics
 from edgeprune.tasks.registry import ondevice_modules
 
-__all__ = ["Benchmark", "read_device", "read_latency", "read_samples"]
+__all__ = ["Benchmark", "MeasureRung", "read_device", "read_latency", "read_samples"]
 
 _ROWS = TypeAdapter(list[LatencyRow])
+
+_ALONE = {"text": False, "sessions": 1}
+"""The part of a workload that a rung isn't measured for: answers to texts, and parallel sessions."""
 
 
 class Benchmark(Stage):
@@ -49,6 +55,8 @@ class Benchmark(Stage):
     roles = ("baseline",)
     produces = ("samples.jsonl", "latency.json", "device.json")
     measures = True
+    split: SplitName = "test"
+    """The split whose rows are timed."""
 
     def __init__(
         self,
@@ -91,10 +99,10 @@ class Benchmark(Stage):
             digests = " ".join(file.sha256 for file in files if file.path.startswith("reader/"))
             if digests not in workloads:  # most often all models share one
                 prepared = open_prepared(
-                    work.parents["baseline"], work.data, splits=("test",), reader=work.parents[name].file("reader")
+                    work.parents["baseline"], work.data, splits=(self.split,), reader=work.parents[name].file("reader")
                 )
                 workloads[digests] = batches_of(
-                    prepared.test, prepared.reader, self._workload, self._config.samples, seed=work.seed
+                    prepared.splits[self.split], prepared.reader, self._workload, self._config.samples, seed=work.seed
                 )
             tokenizer = work.parents[name].file("reader") / "tokenizer.json"
             loads[name] = Load(
@@ -143,6 +151,32 @@ class Benchmark(Stage):
         """Give the result's load with its package, and with test rows in the form that run.py is given."""
         contents = _answered_rows(work, work.parents["baseline"], self._config.samples)
         return replace(load, package=package_folder(work.parents["package"]), contents=contents)
+
+
+class MeasureRung(Benchmark):
+    """Time a rung of a search and the dense model by turns, on rows of the selection split.
+
+    The search decides by these figures, so they are measured once for their inputs and then kept, like a race. No budget
+    enters the key: targets that differ in budget alone share their rungs.
+    """
+
+    name = "rung"
+    version = 1
+    measures = False
+    split: SplitName = "selection"
+
+    def __init__(
+        self,
+        config: BenchmarkConfig,
+        *,
+        names: tuple[str, ...],
+        target: Target,
+        runner: Runner,
+        place: JsonValue,
+        round_number: int,
+    ) -> None:
+        alone = target.model_copy(update={"budget": Budget(), "workload": target.workload.model_copy(update=_ALONE)})
+        super().__init__(config, names=names, target=alone, runner=runner, place=place, round_number=round_number)
 
 
 def read_device(run: Artifact) -> DeviceRow:

@@ -1,0 +1,83 @@
+"""Add the nodes that make checkpoints and export them, and say which graphs are made of them. Light: no torch."""
+
+from edgeprune.pipeline.nodes import Checkpoints, Node, Nodes
+from edgeprune.pipeline.stages.export import Export
+from edgeprune.pipeline.stages.finetune import Finetune
+from edgeprune.pipeline.stages.prepare import Prepare
+from edgeprune.pipeline.stages.prune import Prune
+from edgeprune.pipeline.subject import Subject
+from edgeprune.profiles.pipeline import Pipeline
+from edgeprune.profiles.target import Target
+from edgeprune.profiles.variant import RewriteRules, Variant
+from edgeprune.store.environment import numeric_mode
+
+__all__ = [
+    "add_dense",
+    "add_export",
+    "add_finetune",
+    "add_prune",
+    "add_rounds",
+    "plain_variant",
+    "rewrite_rules",
+]
+
+
+def add_dense(nodes: Nodes, subject: Subject, pipeline: Pipeline) -> Node:
+    """Add the node that makes the dense checkpoint."""
+    config = pipeline.stages.prepare
+    prepare = Prepare(
+        config,
+        task=subject.task,
+        problem_type=subject.problem_type,
+        has_head=subject.has_head,
+        model_digest=subject.model.digest,
+        data_digest=subject.data.digest,
+        numeric=numeric_mode(config.precision),
+    )
+    return nodes.add("prepare", prepare, {})
+
+
+def add_prune(nodes: Nodes, pipeline: Pipeline, dense: Node, checkpoint: Node, *, round_number: int) -> Node:
+    """Add the node that prunes a checkpoint; without a prune stage the checkpoint stays as it is."""
+    config = pipeline.stages.prune
+    if config is None:
+        return checkpoint
+    stage = Prune(config, round_number=round_number, rounds=pipeline.rounds)
+    return nodes.add(f"prune-{round_number}", stage, {"dense": dense, "checkpoint": checkpoint})
+
+
+def add_finetune(nodes: Nodes, pipeline: Pipeline, dense: Node, checkpoint: Node, *, round_number: int) -> Node:
+    """Add the node that recovers a checkpoint; without a finetune stage the checkpoint stays as it is."""
+    config = pipeline.stages.finetune
+    if config is None:
+        return checkpoint
+    stage = Finetune(config, numeric=numeric_mode(config.precision), round_number=round_number)
+    return nodes.add(f"finetune-{round_number}", stage, {"dense": dense, "checkpoint": checkpoint})
+
+
+def add_rounds(nodes: Nodes, subject: Subject, pipeline: Pipeline) -> Checkpoints:
+    """Add the nodes of the dense checkpoint and of all rounds."""
+    dense = final = add_dense(nodes, subject, pipeline)
+    for number in range(1, pipeline.rounds + 1):
+        final = add_prune(nodes, pipeline, dense, final, round_number=number)
+        final = add_finetune(nodes, pipeline, dense, final, round_number=number)
+    return Checkpoints(dense, final, last_round=final.stage.round)
+
+
+def add_export(nodes: Nodes, pipeline: Pipeline, dense: Node, checkpoint: Node) -> Node:
+    """Add the node that exports a checkpoint."""
+    number = checkpoint.stage.round
+    stage = Export(pipeline.stages.export, round_number=number)
+    return nodes.add(f"export-{number}", stage, {"dense": dense, "checkpoint": checkpoint})
+
+
+def rewrite_rules(pipeline: Pipeline, target: Target) -> RewriteRules:
+    """Give the rules for the rewrites of every graph of a build."""
+    return RewriteRules.of(
+        pipeline.stages.package.layout, provider=target.runtime.provider, batch_size=target.workload.batch_size
+    )
+
+
+def plain_variant(pipeline: Pipeline, target: Target) -> Variant:
+    """Give the variant of a graph that isn't raced."""
+    return Variant(rewrites=rewrite_rules(pipeline, target).plain, precision=target.precision_settings)

@@ -1,0 +1,322 @@
+"""Search for the model that a profile's budgets ask for: make rungs until the objective is decided, and choose one.
+
+The table of latencies comes first, because a budget that no model can keep is refused before anything is trained. Then
+the dense model is made and measured in the target's precision, and rung after rung is pruned, recovered and measured.
+What decides is what was measured on the selection split. Every rung is an artifact in the store. So a search that was
+killed goes on where it was, and a search with other budgets finds the rungs that it shares.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from edgeprune.base.errors import DataError, UnreachableBudgetError
+from edgeprune.base.events import Emit, Note, RungFinished
+from edgeprune.data.source import DataSource
+from edgeprune.models.record import PruningRecord, read_pruning
+from edgeprune.pipeline.checkpoint_nodes import plain_variant
+from edgeprune.pipeline.nodes import Checkpoints
+from edgeprune.pipeline.plan import Plan
+from edgeprune.pipeline.request import BuildRequest
+from edgeprune.pipeline.run import NodeRunner
+from edgeprune.pipeline.rung_rows import Figures, row_of, sizes_of, what_is_left
+from edgeprune.pipeline.rungs import RungNodes, Rungs
+from edgeprune.profiles.search import Objective
+from edgeprune.search.choice import asked_rung, best_rung, faster_than, more_accurate_than
+from edgeprune.search.costs import COSTS, Costs, CostTable, read_costs
+from edgeprune.search.frontier import Frontier, RungRow
+from edgeprune.search.ladder import Tried, least_that_keeps, most_that_keeps
+from edgeprune.search.limits import PREDICTED, held
+from edgeprune.store.records import Artifact
+
+__all__ = ["Found", "require_reachable", "search"]
+
+_CAUTION = 0.03
+"""Smallest share by which a prediction is taken to be off."""
+_TOKENS = 128
+"""Tokens of the text whose multiply-adds are counted where the workload names no length."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """Hold what a search found: the checkpoint that is shipped, and the report."""
+
+    checkpoints: Checkpoints
+    frontier: Frontier
+    rung_of: Mapping[str, str]
+    """By the id of each node that made or measured a rung, the rung's name."""
+
+
+@dataclass(frozen=True)
+class _Rung:
+    """Hold a rung that was made."""
+
+    row: RungRow
+    nodes: RungNodes
+    figures: Figures
+    used: float | None
+    """The largest share of a budget that it uses; None: nothing was measured."""
+    made_s: float
+    """How long its stages took in this build."""
+
+    @property
+    def off(self) -> float | None:
+        """How many times as long as predicted it takes; None: it isn't known."""
+        row = self.row
+        return None if row.p50_ms is None or row.predicted_p50_ms is None else row.p50_ms / row.predicted_p50_ms
+
+
+def search(plan: Plan, request: BuildRequest, run: NodeRunner, *, emit: Emit) -> Found:
+    """Make rungs until the objective is decided, and choose the one that is shipped.
+
+    Args:
+        plan: The plan of a pipeline with a search. Nodes are added to it.
+        request: What is asked for.
+        run: Runs a node, and remembers its result.
+        emit: A function that is handed an event for every rung.
+
+    Raises:
+        UnreachableBudgetError: No model of this family can be as fast as a budget asks.
+        DataError: The selection split can't tell models apart.
+        UsageError: No rung is as `--at` or `--at-drop` asks.
+    """
+    dense = run.done["prepare"].artifact
+    _require_telling(dense, plan.subject.data)
+    whole = _whole(plan)
+    table = _read_table(run.done["table"].artifact, whole) if "table" in run.done else None
+    costs = _costs(plan, request, table)
+    if costs.unit == "multiply-adds":
+        emit(Note("the target can't be measured from here, so multiply-adds stand in for times in the search"))
+    variant = table.variant if table else plain_variant(plan.pipeline, request.target)
+    rungs = Rungs(plan.collected, plan.pipeline, request.target, plan.runner, variant, costs)
+    driver = _Search(rungs, request, run, emit, table, whole)
+    driver.climb()
+    return driver.found()
+
+
+class _Search:
+    """Make rungs one after the other, and choose one.
+
+    Args:
+        rungs: Adds the nodes of rungs.
+        request: What is asked for.
+        run: Runs a node, and remembers its result.
+        emit: A function that is handed an event for every rung.
+        table: The table of latencies; None: the target can't be measured.
+        whole: The record of the dense model.
+    """
+
+    def __init__(
+        self,
+        rungs: Rungs,
+        request: BuildRequest,
+        run: NodeRunner,
+        emit: Emit,
+        table: CostTable | None,
+        whole: PruningRecord,
+    ) -> None:
+        self._rungs = rungs
+        self._request = request
+        self._run = run
+        self._emit = emit
+        self._table = table
+        self._whole = whole
+        self._made: list[_Rung] = []
+        self._rung_of: dict[str, str] = {}
+
+    def climb(self) -> None:
+        """Make rungs until the objective is decided."""
+        self._make("dense", self._rungs.first(), speedup=1.0)
+        start = self._rungs.start()
+        while (speedup := self._next()) is not None:
+            slower = [one for one in self._made if 1 < one.row.speedup < speedup]
+            parent = max(slower, key=lambda one: one.row.speedup).nodes.checkpoint if slower else start
+            nodes = self._rungs.below(parent, number=len(self._made), budget=self._budget(speedup))
+            self._make(f"{speedup:g}x", nodes, speedup=speedup)
+
+    def found(self) -> Found:
+        """Choose the rung that is shipped, and report the search."""
+        rows = sorted((one.row for one in self._made), key=lambda row: row.speedup)
+        asked = self._request.asked
+        choice = best_rung(self._objective, rows) if asked is None else asked_rung(asked, rows)
+        chosen = next(one for one in self._made if one.row is choice.rung)
+        metric = self._made[0].figures.metric
+        frontier = Frontier(
+            objective=self._objective,
+            unit=self._rungs.costs.unit,
+            prediction_error=max((abs(1 / one.off - 1) for one in self._made if one.off is not None), default=None),
+            metric_name=metric.name,
+            metric_dense=metric.value + (metric.drop or 0.0),
+            samples=metric.samples,
+            rungs=tuple(rows),
+            shipped=choice.rung.name,
+            decided_by="objective" if asked is None else "asked",
+            reason=choice.reason,
+            faster=faster_than(choice.rung, rows),
+            more_accurate=more_accurate_than(choice.rung, rows),
+        )
+        checkpoint = chosen.nodes.checkpoint
+        return Found(Checkpoints(self._rungs.dense, checkpoint, checkpoint.stage.round), frontier, self._rung_of)
+
+    @property
+    def _objective(self) -> Objective:
+        objective = self._rungs.pipeline.objective
+        assert objective is not None  # noqa: S101 (only a pipeline with an objective is searched)
+        return objective
+
+    def _next(self) -> float | None:
+        """Give the speed-up of the rung that is made next; None: the objective is decided."""
+        refine, tried = (
+            self._rungs.config.refine,
+            [Tried(one.row.speedup, one.row.keeps, one.used) for one in self._made],
+        )
+        if self._objective != "metric":
+            return most_that_keeps(self._steps, tried, refine=refine)
+        wanted = self._wanted()
+        if wanted is not None and self._budget(wanted) < self._rungs.costs.least:
+            wanted = None
+        return least_that_keeps(self._steps, tried, wanted=wanted, refine=refine)
+
+    @property
+    def _steps(self) -> list[float]:
+        """The steps of the ladder that a model of this family can reach."""
+        return [step for step in self._rungs.config.steps if self._budget(step) >= self._rungs.costs.least]
+
+    def _budget(self, speedup: float) -> float:
+        """Compute what a rung may cost. The objective size counts the layers alone: nothing else of a model shrinks."""
+        costs = self._rungs.costs
+        dense = costs.of(sizes_of(self._whole))
+        if self._objective == "size":
+            return costs.base + (dense - costs.base) / speedup
+        return dense / speedup
+
+    def _wanted(self) -> float | None:
+        """Compute the speed-up that should keep all latency budgets; None: there is no such budget, or no table.
+
+        A percentile is predicted by what the table says, times what the fastest rung so far took over its prediction.
+        How much that ratio changed from the rung before narrows the budget.
+        """
+        rungs = sorted((one for one in self._made if one.off is not None), key=lambda one: one.row.speedup)
+        if self._table is None or not rungs:
+            return None
+        last, ratios = rungs[-1].row, [one.off for one in rungs if one.off is not None]
+        moved = self._table.prediction_error if len(ratios) == 1 else abs(ratios[-1] / ratios[-2] - 1)
+        dense_ms = self._table.p50.of(sizes_of(self._whole))
+        speedups = []
+        for name in PREDICTED:
+            limit_ms = getattr(self._request.target.budget, name)
+            measured_ms = getattr(last, name.removeprefix("latency_"))
+            if limit_ms is not None and measured_ms is not None and last.predicted_p50_ms is not None:
+                over = measured_ms / last.predicted_p50_ms
+                speedups.append(dense_ms * over * (1 + max(_CAUTION, moved)) / limit_ms)
+        return max(speedups, default=None)
+
+    def _make(self, name: str, nodes: RungNodes, *, speedup: float) -> None:
+        """Run a rung's nodes, judge the rung, and tell of it."""
+        new = [node for node in self._rungs.nodes.all if node.id not in self._run.done]
+        self._rung_of |= {node.id: name for node in new}
+        done = [self._run(node) for node in new]
+        figures = Figures.read(nodes, self._run.done, self._whole)
+        found = held(
+            self._objective,
+            self._request.target.budget,
+            confidence=self._rungs.config.confidence,
+            metric=figures.metric,
+            size_mb=figures.size_mb,
+            latency=figures.latency,
+        )
+        row = row_of(
+            name,
+            figures,
+            found,
+            self._whole,
+            speedup=speedup,
+            refined=speedup != 1 and speedup not in self._rungs.config.steps,
+            predicted_p50_ms=None if self._table is None else self._table.p50.of(sizes_of(figures.record)),
+            duration_s=sum(one.artifact.manifest.duration_s for one in done),
+        )
+        made_s = sum(one.artifact.manifest.duration_s for one in done if not one.cached)
+        self._made.append(_Rung(row, nodes, figures, found.used, made_s))
+        left = self._most_left()
+        paces = [one.made_s for one in self._made if one.made_s and one.row.speedup != 1]
+        self._emit(
+            RungFinished(
+                rung=name,
+                predicted_p50_ms=row.predicted_p50_ms,
+                p50_ms=row.p50_ms,
+                metric_name=figures.metric.name,
+                metric=row.metric,
+                drop=row.drop,
+                left=what_is_left(row, self._whole),
+                why=row.why,
+                rungs_left=left,
+                left_s=left * sum(paces) / len(paces) if paces else None,
+            )
+        )
+
+    def _most_left(self) -> int:
+        """Count the most rungs that are still to be made."""
+        if self._next() is None:
+            return 0
+        known = {one.row.speedup for one in self._made}
+        beside = sum(one.row.refined for one in self._made)
+        return sum(step not in known for step in self._steps) + max(0, self._rungs.config.refine - beside)
+
+
+def require_reachable(plan: Plan, request: BuildRequest, table: Artifact) -> None:
+    """Refuse a latency budget that is below what the smallest model takes, before anything is trained for it.
+
+    Raises:
+        UnreachableBudgetError: There is such a budget.
+    """
+    least_ms = _read_table(table, _whole(plan)).p50.least
+    for name in PREDICTED:
+        limit_ms = getattr(request.target.budget, name)
+        if limit_ms is not None and limit_ms < least_ms:
+            raise UnreachableBudgetError(
+                f"{request.target.name} sets budget.{name} to {limit_ms:g} ms, but a model of this family takes "
+                f"{least_ms:.2f} ms with one empty layer; raise the budget, or take a smaller model"
+            )
+
+
+def _read_table(table: Artifact, whole: PruningRecord) -> CostTable:
+    heads, width = (max(counts) for counts in zip(*sizes_of(whole), strict=True))
+    return read_costs(table.file(COSTS), layers=len(whole.layers), heads=heads, width=width)
+
+
+def _require_telling(dense: Artifact, data: DataSource) -> None:
+    """Refuse a selection split on which no metric tells models apart.
+
+    Raises:
+        DataError: All of its rows have one label.
+    """
+    from edgeprune.tasks.prepared import open_prepared
+
+    references = open_prepared(dense, data, splits=("selection",)).splits["selection"].references or ()
+    if len({str(one) for one in references}) == 1:
+        raise DataError(
+            f"a search chooses by the selection split, but all of its {len(references)} rows have the label "
+            f"{references[0]}, so that no metric tells models apart there; give other rows with --selection-data"
+        )
+
+
+def _whole(plan: Plan) -> PruningRecord:
+    """Give the record of the dense model, which has what the given model has."""
+    from edgeprune.models.checkpoint import empty_model, load_config
+
+    folder = plan.subject.model.folder
+    return read_pruning(folder) or PruningRecord.dense(empty_model(load_config(folder), None), "")
+
+
+def _costs(plan: Plan, request: BuildRequest, table: CostTable | None) -> Costs:
+    """Give what the search counts: bytes for the objective size, else the table's times, else multiply-adds."""
+    from edgeprune.models.checkpoint import load_config
+    from edgeprune.search.counted_costs import byte_costs, multiply_add_costs
+
+    align = plan.pipeline.stages.search.align
+    config = load_config(plan.subject.model.folder)
+    if plan.pipeline.objective == "size":
+        return byte_costs(config, request.target.precision_settings, align=align)
+    if table is not None:
+        return table.p50
+    length = request.target.workload.lengths
+    return multiply_add_costs(config, tokens=length if isinstance(length, int) else _TOKENS, align=align)

@@ -1,0 +1,79 @@
+"""Place stages in a plan: a node says which artifacts a stage reads, and where its own artifact is kept."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from edgeprune.pipeline.stages.base import Stage
+from edgeprune.store.store import Store
+
+__all__ = ["Checkpoints", "Node", "Nodes", "ancestors"]
+
+
+@dataclass(frozen=True)
+class Node:
+    """Place one stage in a plan: say which artifacts it reads, and where its own artifact is kept."""
+
+    id: str
+    stage: Stage
+    parents: Mapping[str, "Node"]
+    """The nodes whose artifacts the stage reads, by role."""
+    store: Store
+    seed: int
+
+    @property
+    def key(self) -> str | None:
+        """The artifact's content address; None as long as it depends on a verdict that isn't there yet."""
+        parents: dict[str, str] = {}
+        for role, node in self.parents.items():
+            identity = node.identity
+            if identity is None:
+                return None
+            parents[role] = identity
+        return self.stage.key(parents, self.seed)
+
+    @property
+    def identity(self) -> str | None:
+        """What enters the keys of artifacts made from this one: its key, or the digest of its stage's verdict."""
+        key, verdict = self.key, self.stage.verdict
+        if key is None or verdict is None:
+            return key
+        return self.store.recorded_digest(self.stage.name, key, verdict)
+
+
+@dataclass
+class Nodes:
+    """Collect nodes in the order in which they run."""
+
+    store: Store
+    seed: int
+    all: list[Node] = field(default_factory=list)
+
+    def add(self, node_id: str, stage: Stage, parents: Mapping[str, Node]) -> Node:
+        """Add a node after its parents. A node of this id that is there already is the same one, and is given back."""
+        node = next((one for one in self.all if one.id == node_id), None)
+        if node is None:
+            node = Node(node_id, stage, parents, self.store, self.seed)
+            self.all.append(node)
+        return node
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """Name the nodes of the dense checkpoint and of the one that is shipped."""
+
+    dense: Node
+    final: Node
+    """The node of the last round or of the chosen rung; the dense node if nothing is pruned."""
+    last_round: int
+
+
+def ancestors(node: Node, among: Iterable[Node]) -> list[Node]:
+    """List a node and everything that it was made from, in the order of `among`."""
+    found: dict[str, Node] = {}
+    left = [node]
+    while left:
+        one = left.pop()
+        if one.id not in found:
+            found[one.id] = one
+            left += one.parents.values()
+    return [one for one in among if one.id in found]

@@ -1,0 +1,115 @@
+"""Read what was found of a rung out of its artifacts, and make the row that a search reports."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from edgeprune.benchmark.records import LatencyRow
+from edgeprune.models.record import PruningRecord, read_pruning
+from edgeprune.pipeline.run import Done
+from edgeprune.pipeline.rungs import RungNodes
+from edgeprune.pipeline.stages.benchmark import read_latency
+from edgeprune.search.costs import LayerSize
+from edgeprune.search.frontier import RungRow
+from edgeprune.search.limits import Held
+from edgeprune.store.files import total_bytes
+from edgeprune.store.records import Metric
+
+__all__ = ["Figures", "row_of", "sizes_of", "what_is_left"]
+
+_BESIDE_MB = 0.1
+"""About the size of what a package holds beside its graph and its reader."""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Hold what was measured of a rung."""
+
+    record: PruningRecord
+    """What is left of the dense model."""
+    metric: Metric
+    """The metric on the selection split, with its drop."""
+    parameters: int
+    size_mb: float
+    """About the size of its package."""
+    latency: LatencyRow | None
+    """None: the target can't be measured."""
+    checkpoint: str
+    """Key of the checkpoint's artifact."""
+
+    @classmethod
+    def read(cls, nodes: RungNodes, done: Mapping[str, Done], whole: PruningRecord) -> "Figures":
+        """Read the artifacts of a rung.
+
+        Args:
+            nodes: The rung's nodes.
+            done: The results of nodes, by id.
+            whole: The record of the dense model, which a dense checkpoint has not.
+        """
+        checkpoint, graph = done[nodes.checkpoint.id].artifact, done[nodes.graph.id].artifact
+        metrics = graph.manifest.metrics
+        assert metrics.metric is not None and metrics.parameters is not None  # noqa: S101, PT018 (quantize measures both)
+        size_bytes = total_bytes([graph.file("model.onnx"), graph.file("reader")])
+        return cls(
+            record=read_pruning(checkpoint.file("checkpoint")) or whole,
+            metric=metrics.metric,
+            parameters=metrics.parameters,
+            size_mb=size_bytes / 1e6 + _BESIDE_MB,
+            latency=None if nodes.measured is None else read_latency(done[nodes.measured.id].artifact)[-1],
+            checkpoint=checkpoint.manifest.key,
+        )
+
+
+def row_of(
+    name: str,
+    figures: Figures,
+    held: Held,
+    whole: PruningRecord,
+    *,
+    speedup: float,
+    refined: bool,
+    predicted_p50_ms: float | None,
+    duration_s: float,
+) -> RungRow:
+    """Make the row of a rung; the arguments are named as its fields."""
+    left = {layer.index: layer for layer in figures.record.layers}
+    latency, metric = figures.latency, figures.metric
+    assert metric.drop is not None and metric.drop_interval is not None  # noqa: S101, PT018 (rungs are compared)
+    return RungRow(
+        name=name,
+        speedup=speedup,
+        refined=refined,
+        predicted_p50_ms=predicted_p50_ms,
+        p50_ms=latency and latency.p50_ms,
+        p50_interval_ms=latency and latency.p50_interval_ms,
+        p90_ms=latency and latency.p90_ms,
+        p90_interval_ms=latency and latency.p90_interval_ms,
+        peak_memory_mb=latency and latency.peak_memory_mb,
+        size_mb=round(figures.size_mb, 3),
+        metric=metric.value,
+        drop=metric.drop,
+        drop_interval=metric.drop_interval,
+        parameters=figures.parameters,
+        heads=tuple(len(left[layer.index].heads) if layer.index in left else 0 for layer in whole.layers),
+        neurons=tuple(len(left[layer.index].neurons) if layer.index in left else 0 for layer in whole.layers),
+        layers=len(left),
+        keeps=held.keeps,
+        why=held.why,
+        checkpoint=figures.checkpoint,
+        duration_s=round(duration_s, 1),
+    )
+
+
+def sizes_of(record: PruningRecord) -> list[LayerSize]:
+    """List how many heads and neurons each layer has that is left."""
+    return [(len(layer.heads), len(layer.neurons)) for layer in record.layers]
+
+
+def what_is_left(row: RungRow, whole: PruningRecord) -> str:
+    """Say in words what is left of the dense model."""
+    heads, neurons = _sums(sizes_of(whole))
+    layers = f", {row.layers} of {len(whole.layers)} layers" if row.layers < len(whole.layers) else ""
+    return f"{sum(row.heads)} of {heads} heads, {sum(row.neurons):,} of {neurons:,} neurons{layers}"
+
+
+def _sums(sizes: Sequence[LayerSize]) -> tuple[int, int]:
+    return sum(heads for heads, _ in sizes), sum(neurons for _, neurons in sizes)

@@ -1,0 +1,136 @@
+"""Choose the rung that is shipped, and say in sentences why, and what its neighbours would cost.
+
+The choice reads what was measured on the selection split. Nothing here reads the test split.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+from edgeprune.base.errors import UsageError
+from edgeprune.base.strict_yaml import Frozen
+from edgeprune.profiles.search import Objective
+from edgeprune.search.frontier import RungRow
+
+__all__ = ["Asked", "Choice", "asked_rung", "best_rung", "faster_than", "more_accurate_than"]
+
+_EXACT = 1e-9
+"""How far a difference of two shares may be off by rounding."""
+
+
+class Asked(Frozen):
+    """Hold what the user asked for with `--at` or `--at-drop`."""
+
+    kind: Literal["ms", "times", "drop"]
+    value: float
+    """Milliseconds, times as fast as the dense model in the target's precision, or a share of the metric."""
+
+
+class Choice(Frozen):
+    """Hold the rung that is shipped, and why."""
+
+    rung: RungRow
+    reason: str
+
+
+def best_rung(objective: Objective, rungs: Sequence[RungRow]) -> Choice:
+    """Choose the best rung of a search. If no rung keeps the limit, the one that comes nearest is chosen."""
+    keeping = [one for one in rungs if one.keeps]
+    if not keeping:
+        nearest = min(rungs, key=_pace) if objective == "metric" else max(rungs, key=lambda one: one.metric)
+        return Choice(rung=nearest, reason=f"no model keeps the limit; {nearest.name} comes nearest: {nearest.why}")
+    if objective == "metric":
+        rung = max(keeping, key=lambda one: (one.metric, -_pace(one)))
+        return Choice(rung=rung, reason=f"{rung.name} is the most accurate model that keeps the budgets: it {rung.why}")
+    if objective == "size":
+        rung = min(keeping, key=lambda one: one.size_mb)
+        return Choice(rung=rung, reason=f"{rung.name} is the smallest model that keeps the metric's budget: {rung.why}")
+    rung = min(keeping, key=_pace)
+    return Choice(rung=rung, reason=f"{rung.name} is the fastest model that keeps the metric's budget: {rung.why}")
+
+
+def asked_rung(asked: Asked, rungs: Sequence[RungRow]) -> Choice:
+    """Choose the rung that the user asked for.
+
+    Raises:
+        UsageError: No rung of the search is as asked, or no latency was measured.
+    """
+    if asked.kind == "ms":
+        timed = [(one.p50_ms, one) for one in rungs if one.p50_ms is not None]
+        if not timed:
+            raise UsageError(
+                "--at names milliseconds, but the target can't be measured from here; give --at 4x instead"
+            )
+        fits = [one for p50_ms, one in timed if p50_ms <= asked.value]
+        if not fits:
+            p50_ms, one = min(timed, key=lambda pair: pair[0])
+            raise UsageError(
+                f"--at is {asked.value:g}ms, but the fastest model of this search, {one.name}, takes {p50_ms:.2f} ms; "
+                f"give at least that"
+            )
+        rung = max(fits, key=lambda one: (one.metric, -_pace(one)))
+        return Choice(
+            rung=rung, reason=f"{rung.name} is the most accurate model of at most {asked.value:g} ms, as asked"
+        )
+    if asked.kind == "times":
+        rung = min(rungs, key=lambda one: abs(math.log(_times(one, rungs) / asked.value)))
+        return Choice(
+            rung=rung,
+            reason=f"{rung.name} is the model nearest to {asked.value:g} times as fast as the dense one, as asked: it is "
+            f"{_times(rung, rungs):.2f} times as fast",
+        )
+    fits = [one for one in rungs if one.drop <= asked.value + _EXACT]
+    if not fits:
+        one = min(rungs, key=lambda one: one.drop)
+        raise UsageError(
+            f"--at-drop is {100 * asked.value:g}%, but the most accurate model of this search, {one.name}, drops "
+            f"{100 * one.drop:+.1f} points; give at least that"
+        )
+    rung = min(fits, key=_pace)
+    return Choice(
+        rung=rung,
+        reason=f"{rung.name} is the fastest model that drops at most {100 * asked.value:g} points on the selection split, "
+        f"as asked",
+    )
+
+
+def faster_than(shipped: RungRow, rungs: Sequence[RungRow]) -> str | None:
+    """Say what the next faster rung costs; None: there is no faster one."""
+    faster = [one for one in rungs if _pace(one) < _pace(shipped)]
+    if not faster:
+        return None
+    one = max(faster, key=_pace)
+    return f"the next faster, {one.name}, {_time_words(one, shipped)}, {_metric_words(one, shipped)}: {one.why}"
+
+
+def more_accurate_than(shipped: RungRow, rungs: Sequence[RungRow]) -> str | None:
+    """Say what the next more accurate rung costs; None: there is no more accurate one."""
+    better = [one for one in rungs if one.metric > shipped.metric]
+    if not better:
+        return None
+    one = min(better, key=lambda one: (one.metric, _pace(one)))
+    return f"the next more accurate, {one.name}, {_time_words(one, shipped)}, {_metric_words(one, shipped)}: {one.why}"
+
+
+def _pace(one: RungRow) -> float:
+    """Give what rungs are ordered by: the measured time, or where nothing was measured the part that is left."""
+    return one.p50_ms if one.p50_ms is not None else 1 / one.speedup
+
+
+def _times(one: RungRow, rungs: Sequence[RungRow]) -> float:
+    """Compute how many times as fast as the dense model a rung is, as measured where it was."""
+    dense = next(rung for rung in rungs if rung.speedup == 1)
+    return one.speedup if one.p50_ms is None or dense.p50_ms is None else dense.p50_ms / one.p50_ms
+
+
+def _time_words(one: RungRow, than: RungRow) -> str:
+    ratio = _pace(one) / _pace(than)
+    change = f"{100 * (1 - ratio):.0f}% less" if ratio < 1 else f"{100 * (ratio - 1):.0f}% more"
+    if one.p50_ms is None:
+        return f"costs {change}"
+    return f"takes {one.p50_ms:.2f} ms ({change})"
+
+
+def _metric_words(one: RungRow, than: RungRow) -> str:
+    points = 100 * (one.metric - than.metric)
+    return f"{abs(points):.1f} points {'better' if points >= 0 else 'worse'} on the selection split"

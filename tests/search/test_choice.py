@@ -1,0 +1,63 @@
+import pytest
+
+from edgeprune.base.errors import UsageError
+from edgeprune.profiles.search import Objective
+from edgeprune.search.choice import Asked, asked_rung, best_rung, faster_than, more_accurate_than
+from tests.support.searches import rung_row
+
+DENSE = rung_row("dense", speedup=1, p50_ms=4.0, metric=0.90, size_mb=22)
+TWICE = rung_row("2x", speedup=2, p50_ms=2.1, metric=0.91, size_mb=17)
+THRICE = rung_row("3x", speedup=3, p50_ms=1.4, metric=0.895, size_mb=15)
+FOUR = rung_row("4x", speedup=4, p50_ms=1.0, metric=0.87, keeps=False, size_mb=14)
+ALL = [DENSE, TWICE, THRICE, FOUR]
+
+
+@pytest.mark.parametrize(("objective", "name"), [("latency", "3x"), ("metric", "2x"), ("size", "3x")])
+def test_the_best_rung_keeps_the_limit(objective: Objective, name: str):
+    assert best_rung(objective, ALL).rung.name == name
+
+
+@pytest.mark.parametrize(("objective", "name"), [("latency", "2x"), ("metric", "4x"), ("size", "2x")])
+def test_where_no_rung_keeps_the_limit_the_nearest_is_shipped_and_the_reason_says_so(objective: Objective, name: str):
+    choice = best_rung(objective, [one.model_copy(update={"keeps": False}) for one in ALL])
+    assert choice.rung.name == name
+    assert choice.reason.startswith("no model keeps the limit")
+
+
+@pytest.mark.parametrize(
+    ("asked", "name"),
+    [
+        (Asked(kind="ms", value=2.5), "2x"),
+        (Asked(kind="ms", value=1.5), "3x"),
+        (Asked(kind="times", value=4), "4x"),
+        (Asked(kind="times", value=2.5), "3x"),
+        (Asked(kind="times", value=100), "4x"),
+        (Asked(kind="drop", value=0.005), "3x"),
+        (Asked(kind="drop", value=0.0), "2x"),
+        (Asked(kind="drop", value=-0.01), "2x"),
+    ],
+)
+def test_another_rung_can_be_asked_for(asked: Asked, name: str):
+    assert asked_rung(asked, ALL).rung.name == name
+
+
+def test_what_no_rung_reaches_is_refused_with_what_is_reached():
+    with pytest.raises(UsageError, match=r"the fastest model of this search, 4x, takes 1\.00 ms"):
+        asked_rung(Asked(kind="ms", value=0.5), ALL)
+    with pytest.raises(UsageError, match=r"the most accurate model of this search, 2x, drops -1\.0 points"):
+        asked_rung(Asked(kind="drop", value=-0.05), ALL)
+    unmeasured = [one.model_copy(update={"p50_ms": None}) for one in ALL]
+    with pytest.raises(UsageError, match="can't be measured from here; give --at 4x"):
+        asked_rung(Asked(kind="ms", value=5), unmeasured)
+    assert asked_rung(Asked(kind="times", value=3.1), unmeasured).rung.name == "3x"
+
+
+def test_the_neighbours_say_what_they_cost():
+    assert faster_than(THRICE, ALL) == (
+        "the next faster, 4x, takes 1.00 ms (29% less), 2.5 points worse on the selection split: reason"
+    )
+    assert more_accurate_than(THRICE, ALL) == (
+        "the next more accurate, dense, takes 4.00 ms (186% more), 0.5 points better on the selection split: reason"
+    )
+    assert faster_than(FOUR, ALL) is None
+    assert more_accurate_than(TWICE, ALL) is None
