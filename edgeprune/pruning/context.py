@@ -43,11 +43,12 @@ class Context(Protocol):
     def dense_model(self) -> PreTrainedModel:
         """Load the dense model."""
 
-    def batches(self, samples: int, *, size: int | None = None) -> Iterator[Batch]:
+    def batches(self, samples: int, *, skip: int = 0, size: int | None = None) -> Iterator[Batch]:
         """Draw training rows by the seed, and yield them in batches.
 
         Args:
             samples: How many rows are drawn in all.
+            skip: How many of the drawn rows are left out: the first ones, which are those of a smaller `samples`.
             size: Rows in a batch. None: a batch has rows of similar length, and a bounded number of padded tokens.
         """
 
@@ -62,6 +63,9 @@ class Context(Protocol):
 
     def loss(self, batch: Batch, signal: Literal["auto", "labels", "divergence"]) -> torch.Tensor:
         """Compute what gradient criteria differentiate, summed over the batch."""
+
+    def divergence(self, batch: Batch, outputs: torch.Tensor, wanted: torch.Tensor) -> float:
+        """Compute the mean distance over the batch's rows of raw outputs from those that are wanted."""
 
     def metric(self, samples: int) -> float:
         """Compute the task's metric for the model as it is now, on so many rows of the selection split."""

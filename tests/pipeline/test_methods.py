@@ -17,7 +17,8 @@ from edgeprune.devices.protocol import MemoryRequest
 from edgeprune.models.architectures import layers_of
 from edgeprune.models.record import PruningRecord, read_pruning
 from edgeprune.pipeline.stages.benchmark import Benchmark
-from edgeprune.pipeline.stages.prune import Prune, _Context
+from edgeprune.pipeline.stages.prune import Prune
+from edgeprune.pipeline.stages.prune_context import PruneContext
 from edgeprune.profiles.pipeline import BenchmarkConfig, PruneConfig
 from edgeprune.profiles.steps import MasksStep
 from edgeprune.profiles.target import Workload
@@ -260,7 +261,7 @@ def test_memory_is_measured_on_the_longest_texts(built: Built, tmp_path: Path) -
 
 
 def test_a_batchs_loss_is_its_examples_together(built: Built, tmp_path: Path) -> None:
-    context = _Context(work_of(built, tmp_path, dense=("prepare", 0), checkpoint=("prepare", 0)))
+    context = PruneContext(work_of(built, tmp_path, dense=("prepare", 0), checkpoint=("prepare", 0)))
     (batch,) = context.batches(5, size=5)
     alone = [{name: value[row : row + 1] for name, value in batch.items()} for row in range(5)]
     expected = sum(context.loss(one, "labels").item() for one in alone)
@@ -270,7 +271,7 @@ def test_a_batchs_loss_is_its_examples_together(built: Built, tmp_path: Path) ->
 def test_greedy_layers_are_measured_on_a_seeded_sample_not_on_the_first_rows(built: Built, tmp_path: Path) -> None:
     """The first texts all answer alike: a sample of them would tell nothing."""
     work = work_of(built, tmp_path, dense=("prepare", 0), checkpoint=("prepare", 0))
-    context = _Context(work)
+    context = PruneContext(work, splits=("train", "selection"))
     selection = context.prepared.splits["selection"]
     references = np.array(selection.references)
     order = np.argsort(references, kind="stable")

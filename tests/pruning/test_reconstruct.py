@@ -9,7 +9,7 @@ from edgeprune.models.architectures import layers_of
 from edgeprune.models.checkpoint import load_any, save_checkpoint
 from edgeprune.models.record import LayerRecord
 from edgeprune.profiles.steps import ReconstructStep
-from edgeprune.pruning.reconstruct import prune_reconstruct, ridge
+from edgeprune.pruning.reconstruct import prune_reconstruct
 from edgeprune.pruning.surgery import cut
 from tests.conftest import MODEL_TYPES, ModelFactory
 from tests.support.pruning_context import TinyContext
@@ -82,19 +82,6 @@ def test_a_model_that_lacked_layers_from_the_start(tiny_model_folder: ModelFacto
     assert distance(context) < 0.5 * before
 
 
-def test_ridge_is_least_squares_with_a_penalty():
-    generator = torch.Generator().manual_seed(0)
-    inputs = torch.randn(50, 4, generator=generator, dtype=torch.float64)
-    outputs = torch.randn(50, 3, generator=generator, dtype=torch.float64)
-    gram, cross = inputs.T @ inputs, inputs.T @ outputs
-    exact = torch.linalg.lstsq(inputs, outputs).solution
-    torch.testing.assert_close(ridge(gram, cross, 1e-12), exact)
-    penalty = 0.1 * gram.diagonal().mean()
-    stacked = torch.cat([inputs, penalty.sqrt() * torch.eye(4, dtype=torch.float64)])
-    padded = torch.cat([outputs, torch.zeros(4, 3, dtype=torch.float64)])
-    torch.testing.assert_close(ridge(gram, cross, 0.1), torch.linalg.lstsq(stacked, padded).solution)
-
-
 def test_a_layer_is_computed_as_often_however_many_lie_above_it(tiny_model_folder: ModelFactory):
     calls = []
     for layers in (2, 4):
@@ -121,10 +108,3 @@ def test_a_layer_gone_through_many_times_is_solved_for_all_of_them(
     for_all = error()
     monkeypatch.setattr("edgeprune.pruning.reconstruct.depth_of", lambda _config: 1)
     assert for_all < 0.9 * error()
-
-
-def test_a_penalty_that_rounding_outweighs_is_refused():
-    gram = -1e-6 * torch.eye(4, dtype=torch.float64)
-    gram[0, 0] = 4.0
-    with pytest.raises(UsageError, match="a ridge of 1e-09 is too small for so few samples; raise ridge or samples"):
-        ridge(gram, torch.zeros(4, 2, dtype=torch.float64), 1e-9)

@@ -49,9 +49,10 @@ class TinyContext:
     def dense_model(self) -> PreTrainedModel:
         return load_any(self.folder)
 
-    def batches(self, samples: int, *, size: int | None = None) -> Iterator[Batch]:
+    def batches(self, samples: int, *, skip: int = 0, size: int | None = None) -> Iterator[Batch]:
         self.asked.append((samples, size))
-        examples = self.task.encode(self.pruned.reader, self.contents[:samples], self.references)
+        rows = slice(skip, samples)
+        examples = self.task.encode(self.pruned.reader, self.contents[rows], self.references[rows])
         for start in range(0, len(examples), size or 8):
             yield to_batch(examples[start : start + (size or 8)], self.pruned.reader)
 
@@ -70,6 +71,9 @@ class TinyContext:
         if signal == "divergence":
             return self.task.divergence_loss(outputs, self._generator)
         return self.task.label_loss(outputs, batch["targets"]) * len(outputs)
+
+    def divergence(self, batch: Batch, outputs: torch.Tensor, wanted: torch.Tensor) -> float:
+        return float(self.task.distill_loss(outputs, wanted, 1.0, batch.get("targets")))
 
     def metric(self, samples: int) -> float:
         return self.task.metric(list(self.outputs()[:samples]), self.references[:samples])
