@@ -37,7 +37,7 @@ class FromBelow:
         run: Runs the model on one batch.
     """
 
-    def __init__(self, batches: Sequence[Batch], run: Callable[[Batch], object]) -> None:
+    def __init__(self, batches: Sequence[Batch], run: Callable[[Batch], torch.Tensor]) -> None:
         self._batches = batches
         self._run = run
         self._below: list[nn.Module] = []
@@ -87,15 +87,21 @@ class FromBelow:
         self._pass(number, [residual.register_forward_pre_hook(keep), writer.register_forward_pre_hook(keep_and_stop)])
         return torch.cat(states), torch.cat(inputs)
 
-    def _pass(self, number: int, handles: Sequence[RemovableHandle]) -> None:
+    def outputs(self, number: int) -> torch.Tensor:
+        """Return what the model gives for one batch, as it is now."""
+        outputs = self._pass(number, [])
+        assert outputs is not None  # noqa: S101 (no hook ends the pass)
+        return outputs
+
+    def _pass(self, number: int, handles: Sequence[RemovableHandle]) -> torch.Tensor | None:
         """Run the model until a hook has seen enough. The layers below only hand on the output that was kept."""
         for layer in self._below:
             layer.forward = lambda *_arguments, **_keywords: self._outputs[number]
         try:
             with torch.inference_mode():
-                self._run(self._batches[number])
+                return self._run(self._batches[number])
         except _Reached:
-            pass
+            return None
         finally:
             for layer in self._below:
                 del layer.forward
