@@ -4,6 +4,7 @@ A message is one sentence or a short list: what was expected, what was got, what
 message as it is, without a traceback. Anything that is not an `EdgepruneError` is a fault of edgeprune itself (exit 1).
 
     EdgepruneError                  1
+    ├── UnreachableBudgetError      3   a budget that no model can keep
     ├── UsageError                  2   flags, profiles, models, data
     │   ├── ProfileError            2   a pipeline or target YAML, all its errors at once
     │   ├── ModelError              2   a checkpoint that can't be used
@@ -34,6 +35,7 @@ __all__ = [
     "SchemaVersionError",
     "StorageError",
     "TargetError",
+    "UnreachableBudgetError",
     "UsageError",
     "first_exit_code",
     "storage_error",
@@ -48,6 +50,27 @@ class EdgepruneError(Exception):
     """Serve as the base of all errors. It is raised itself only where no other error fits."""
 
     exit_code: ClassVar[int] = 1
+
+
+class UnreachableBudgetError(EdgepruneError):
+    """Report a budget below the least that a model can cost.
+
+    Args:
+        budget: The budget.
+        least: The least that can be reached.
+        unit: The unit of both.
+    """
+
+    exit_code = 3
+
+    def __init__(self, budget: float, *, least: float, unit: str) -> None:
+        super().__init__(
+            f"a budget of {budget:,.4g} {unit} can't be reached: the least that this model can take here is {least:,.4g} "
+            f"{unit}; raise the budget"
+        )
+        self.budget = budget
+        self.least = least
+        self.unit = unit
 
 
 class UsageError(EdgepruneError):

@@ -25,6 +25,7 @@ from edgeprune.base.errors import EXIT_PRECEDENCE, EdgepruneError, StorageError,
         ("IntegrityError", 5),
         ("ParityError", 5),
         ("TargetError", 6),
+        ("UnreachableBudgetError", 3),
         ("StorageError", 8),
     ],
 )
