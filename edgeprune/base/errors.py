@@ -59,13 +59,14 @@ class UnreachableBudgetError(EdgepruneError):
         budget: The budget.
         least: The least that can be reached.
         unit: The unit of both.
+        name: The budget's name in the profile, for the message.
     """
 
     exit_code = 3
 
-    def __init__(self, budget: float, *, least: float, unit: str) -> None:
+    def __init__(self, budget: float, *, least: float, unit: str, name: str = "a budget") -> None:
         super().__init__(
-            f"a budget of {budget:,.4g} {unit} can't be reached: the least that this model can take here is {least:,.4g} "
+            f"{name} of {budget:,.4g} {unit} can't be reached: the least that this model can take here is {least:,.4g} "
             f"{unit}; raise the budget"
         )
         self.budget = budget

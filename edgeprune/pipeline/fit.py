@@ -272,10 +272,7 @@ def require_reachable(plan: Plan, request: BuildRequest, table: Artifact) -> Non
     for name in PREDICTED:
         limit_ms = getattr(request.target.budget, name)
         if limit_ms is not None and limit_ms < least_ms:
-            raise UnreachableBudgetError(
-                f"{request.target.name} sets budget.{name} to {limit_ms:g} ms, but a model of this family takes "
-                f"{least_ms:.2f} ms with one empty layer; raise the budget, or take a smaller model"
-            )
+            raise UnreachableBudgetError(limit_ms, least=least_ms, unit="ms", name=f"budget.{name}")
 
 
 def _read_table(table: Artifact, whole: PruningRecord) -> CostTable:
@@ -312,8 +309,8 @@ def _costs(plan: Plan, request: BuildRequest, table: CostTable | None) -> Costs:
     from edgeprune.models.checkpoint import load_config
     from edgeprune.search.counted_costs import byte_costs, multiply_add_costs
 
-    align = plan.pipeline.stages.search.align
-    config = load_config(plan.subject.model.folder)
+    assert plan.pipeline.stages.search is not None  # noqa: S101 (a pipeline with an objective has it)
+    align, config = plan.pipeline.stages.search.align, load_config(plan.subject.model.folder)
     if plan.pipeline.objective == "size":
         return byte_costs(config, request.target.precision_settings, align=align)
     if table is not None:

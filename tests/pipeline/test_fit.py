@@ -191,7 +191,7 @@ def test_a_model_whose_layers_share_their_weights_is_refused(folder: Path, tiny_
 def test_a_budget_that_no_model_reaches_is_refused_with_the_least(folder: Path):
     done = call(*arguments(folder), "--set", "target.budget={metric_drop: 0.1, latency_p50_ms: 0.001}")
     assert done.code == 3
-    assert "sets budget.latency_p50_ms to 0.001 ms, but a model of this family takes" in done.err
+    assert "budget.latency_p50_ms of 0.001 ms can't be reached: the least that this model can take here is" in done.err
     assert not list((folder / "store").glob("prepare/*"))
 
 
