@@ -12,7 +12,15 @@ from edgeprune.models.reference import ModelSource
 from edgeprune.pipeline.stages.page import PAGE_TASKS
 from edgeprune.pipeline.subject import Subject
 from edgeprune.profiles.pipeline import Pipeline
-from edgeprune.profiles.steps import GradientStep, LayersStep, MasksStep, StructuredStep, VocabularyStep
+from edgeprune.profiles.steps import (
+    GradientStep,
+    LayersStep,
+    MagnitudeStep,
+    MasksStep,
+    NMStep,
+    StructuredStep,
+    VocabularyStep,
+)
 from edgeprune.profiles.target import Target
 from edgeprune.pruning.layer_checks import check_dropped, check_one_a_layer
 from edgeprune.pruning.masks import read_masks
@@ -45,6 +53,8 @@ def check_pipeline(pipeline: Pipeline, task: TaskName, model: ModelSource) -> No
     _check_signals(pipeline, task)
     _check_augmentation(pipeline, task)
     _check_layers(pipeline, model)
+    if pipeline.stages.search is not None:
+        _check_search(pipeline, model)
 
 
 def check_workload(target: Target, pipeline: Pipeline, task: TaskName) -> None:
@@ -210,3 +220,24 @@ def _check_layers(pipeline: Pipeline, model: ModelSource) -> None:
             read_masks(step.file, len(numbers))
         for name in ("keep_heads", "keep_ffn", "sparsity"):
             check_one_a_layer(getattr(step, name, None), f"{where}.{name}", len(numbers))
+
+
+def _check_search(pipeline: Pipeline, model: ModelSource) -> None:
+    """Raise UsageError for a search whose models would have to be what this model's layers can't be."""
+    if "num_hidden_groups" in model.config:
+        raise UsageError(
+            "stages.search gives every layer its own size, but the layers of this model share their weights; use a pipeline "
+            "without a search, such as structured"
+        )
+    record, prune = read_pruning(model.folder), pipeline.stages.prune
+    if record is not None and record.sparse:
+        raise UsageError(
+            "stages.search solves projections again, which would fill the zeros of this sparse model; give a model without "
+            "zeros that must stay, or use a pipeline without a search"
+        )
+    for number, step in enumerate(prune.steps if prune else ()):
+        if isinstance(step, MagnitudeStep | GradientStep | NMStep):
+            raise UsageError(
+                f"stages.prune.steps.{number} sets single weights to zero, which stages.search would fill again; leave one "
+                f"of them out"
+            )

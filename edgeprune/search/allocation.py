@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from edgeprune.base.errors import UnreachableBudgetError
 from edgeprune.base.strict_yaml import Frozen
+from edgeprune.models.record import LayerRecord
 from edgeprune.pruning.loss_table import LayerLosses, LossTable
 from edgeprune.search.costs import Costs, CostUnit, LayerSize
 
@@ -53,6 +54,18 @@ class Allocation(Frozen):
     def sizes(self) -> tuple[LayerSize, ...]:
         """The sizes of the layers that stay, as `Costs.of` takes them."""
         return tuple((layer.heads, layer.neurons) for layer in self.layers)
+
+    def records(self, losses: LossTable) -> tuple[LayerRecord, ...]:
+        """Name the layers and units that stay: of each layer, the most important ones by the table of its losses."""
+        by_index = {layer.index: layer for layer in losses.layers}
+        return tuple(
+            LayerRecord(
+                index=layer.index,
+                heads=tuple(sorted(by_index[layer.index].heads[: layer.heads])),
+                neurons=tuple(sorted(by_index[layer.index].neurons[: layer.neurons])),
+            )
+            for layer in self.layers
+        )
 
 
 @dataclass(frozen=True)
