@@ -25,6 +25,7 @@ __all__ = [
     "head_dim_of",
     "image_shape",
     "image_tokens",
+    "layer_sizes",
     "layers_of",
     "longest_text",
     "require_known",
@@ -224,6 +225,15 @@ def layers_of(model: PreTrainedModel) -> list[LayerParts]:
     """List every layer's projections, from the bottom up. A layer that a text passes many times is listed once."""
     architecture = architecture_of(model.config)
     return [_parts(layer, architecture) for layer in model.base_model.get_submodule(architecture.layers)]
+
+
+def layer_sizes(model: PreTrainedModel) -> list[tuple[int, int]]:
+    """List how many heads and how many neurons each layer has, from the bottom up."""
+    head_dim = head_dim_of(model.config)
+    return [
+        (parts.attention_output.linear.in_features // head_dim, parts.ffn_out.linear.in_features)
+        for parts in layers_of(model)
+    ]
 
 
 def depth_of(config: PreTrainedConfig) -> int:

@@ -156,9 +156,18 @@ def load_checkpoint(folder: Path, auto_class: Any, **kwargs: Any) -> PreTrainedM
     return empty.eval()
 
 
-def empty_model(config: PreTrainedConfig, record: PruningRecord | None) -> PreTrainedModel:
-    """Make the model of a config without weights, at its dense size or at the size that `record` states."""
-    return _empty(_named_class(config), config, record)
+def empty_model(
+    config: PreTrainedConfig, record: PruningRecord | None, auto_class: Any = None, **kwargs: Any
+) -> PreTrainedModel:
+    """Make the model of a config without weights, at its dense size or at the size that `record` states.
+
+    Args:
+        config: The dense model's config.
+        record: The sizes of the model; None: those of the dense model.
+        auto_class: transformers' auto class for the task, or a model class; None: the class that the config names.
+        **kwargs: Arguments for the class.
+    """
+    return _empty(auto_class or _named_class(config), config, record, **kwargs)
 
 
 def load_any(folder: Path, **kwargs: Any) -> PreTrainedModel:

@@ -51,19 +51,14 @@ class PruningRecord(Frozen):
     @classmethod
     def dense(cls, model: "PreTrainedModel", base_digest: str) -> "PruningRecord":
         """Make the record of a model that still has everything."""
-        from edgeprune.models.architectures import head_dim_of, layers_of
+        from edgeprune.models.architectures import head_dim_of, layer_sizes
 
-        head_dim = head_dim_of(model.config)
         return cls(
             base_digest=base_digest,
-            head_dim=head_dim,
+            head_dim=head_dim_of(model.config),
             layers=tuple(
-                LayerRecord(
-                    index=index,
-                    heads=tuple(range(parts.attention_output.linear.in_features // head_dim)),
-                    neurons=tuple(range(parts.ffn_out.linear.in_features)),
-                )
-                for index, parts in enumerate(layers_of(model))
+                LayerRecord(index=index, heads=tuple(range(heads)), neurons=tuple(range(neurons)))
+                for index, (heads, neurons) in enumerate(layer_sizes(model))
             ),
         )
 

@@ -7,7 +7,7 @@ on where it was found. This module is light on purpose: planning a build must no
 import hashlib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
@@ -97,7 +97,16 @@ class ModelSource:
     @cached_property
     def digest(self) -> str:
         """SHA-256 over the names and digests of `files`."""
-        lines = (f"{path.relative_to(self.folder).as_posix()} {file_digest(path)}\n" for path in self.files)
+        return self._digest(self.files)
+
+    @cached_property
+    def structure_digest(self) -> str:
+        """SHA-256 over those of `files` that say how large the model is and how it reads rows, without its weights."""
+        others = (*self.licences, *self.folder.glob("README.md"), *self.folder.glob(f"*{_WEIGHTS}*"))
+        return self._digest([path for path in self.files if path not in others])
+
+    def _digest(self, files: Sequence[Path]) -> str:
+        lines = (f"{path.relative_to(self.folder).as_posix()} {file_digest(path)}\n" for path in files)
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
     @cached_property

@@ -5,16 +5,35 @@ A model costs `base` (embeddings, head), and every layer costs what its heads co
     cost(model) = base + Σ over layers (attention[heads] + ffn[width])
 
 ZipLM (https://arxiv.org/abs/2302.04089) predicts a model's latency from a table in the same way.
+
+A classifier reads one token. The rewrite narrow-reads then computes for this token alone what nothing else reads: in the
+topmost layer that has heads all but keys and values, and all of the layers above it. These layers cost `top`.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import model_validator
+from pydantic import NonNegativeFloat, ValidationError, model_validator
 
+from edgeprune.base.errors import IntegrityError
 from edgeprune.base.strict_yaml import Frozen
+from edgeprune.profiles.variant import Variant
 
-__all__ = ["CostUnit", "Costs", "LayerSize"]
+__all__ = [
+    "COSTS",
+    "CostTable",
+    "CostUnit",
+    "Costs",
+    "LayerSize",
+    "TopCosts",
+    "ValidationRow",
+    "read_costs",
+    "top_flags",
+]
+
+COSTS = "costs.json"
+"""The file in which the stage `table` writes its verdict: a `CostTable`."""
 
 CostUnit = Literal["ms", "multiply-adds", "bytes"]
 """ms: the median time on the target, as it was measured. multiply-adds: they stand in where nothing can be measured."""
@@ -23,25 +42,140 @@ LayerSize = tuple[int, int]
 """How many heads and how many neurons a layer has."""
 
 
+class TopCosts(Frozen):
+    """Hold the cost of a layer that is computed for the one token that is read, in the order of `Costs`."""
+
+    attention: tuple[NonNegativeFloat, ...]
+    ffn: tuple[NonNegativeFloat, ...]
+
+    @model_validator(mode="after")
+    def _grows(self) -> Self:
+        _require_growth(attention=self.attention, ffn=self.ffn)
+        return self
+
+
 class Costs(Frozen):
     """Hold the cost of each part of a model."""
 
     unit: CostUnit
-    base: float
+    base: NonNegativeFloat
     """The cost of everything but the layers."""
-    attention: tuple[float, ...]
+    attention: tuple[NonNegativeFloat, ...]
     """The cost of a layer's attention by its number of heads, from 0 heads to all heads of the dense model."""
     widths: tuple[int, ...]
     """The FFN widths in `ffn`, ascending from 0."""
-    ffn: tuple[float, ...]
+    ffn: tuple[NonNegativeFloat, ...]
     """The cost of a layer's FFN, by width. A layer without heads and neurons costs what its norms cost."""
+    top: TopCosts | None = None
+    """The cost of the topmost layer that has heads, and of every layer above it; None: all layers cost the same."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if len(self.widths) != len(self.ffn) or list(self.widths) != sorted(set(self.widths)) or self.widths[0] != 0:
+        if (
+            len(self.widths) != len(self.ffn)
+            or list(self.widths) != sorted(set(self.widths))
+            or self.widths[:1] != (0,)
+        ):
             raise ValueError("widths should ascend from 0, with one cost each")
+        _require_growth(attention=self.attention, ffn=self.ffn)
+        if self.top is not None and (len(self.top.attention), len(self.top.ffn)) != (
+            len(self.attention),
+            len(self.ffn),
+        ):
+            raise ValueError("top should have as many costs as the other layers")
         return self
 
+    def layer(self, size: LayerSize, *, top: bool) -> float:
+        """Give the cost of one layer.
+
+        Args:
+            size: The layer's heads, and its neurons: one of `widths`.
+            top: Whether no layer above it has heads.
+        """
+        costs = self.top if top and self.top is not None else self
+        return costs.attention[size[0]] + costs.ffn[self.widths.index(size[1])]
+
     def of(self, layers: Sequence[LayerSize]) -> float:
-        """Predict what a model with these layers costs. A layer that was dropped isn't listed."""
-        return self.base + sum(self.attention[heads] + self.ffn[self.widths.index(width)] for heads, width in layers)
+        """Predict what a model costs with these layers, from the bottom up. A layer that was dropped isn't listed."""
+        return self.base + sum(self.layer(size, top=top) for size, top in zip(layers, top_flags(layers), strict=True))
+
+    @property
+    def least(self) -> float:
+        """What a model costs that has one layer, without heads and neurons: no model of the family costs less."""
+        return self.of([(0, 0)])
+
+
+def top_flags(layers: Sequence[LayerSize]) -> list[bool]:
+    """Tell of each layer, from the bottom up, whether no layer above it has heads."""
+    return [not any(heads for heads, _ in layers[position + 1 :]) for position in range(len(layers))]
+
+
+class ValidationRow(Frozen):
+    """Compare a predicted time with a measured one, for a model that the table wasn't made from."""
+
+    layers: tuple[LayerSize, ...]
+    predicted_ms: float
+    measured_ms: float
+    """The median on the target, as all times of the table."""
+
+    @property
+    def error(self) -> float:
+        """By which share of the measured time the predicted one is too long; negative: too short."""
+        return self.predicted_ms / self.measured_ms - 1
+
+
+class CostTable(Frozen):
+    """Hold the table that was measured on a target: the content of `costs.json`."""
+
+    p50: Costs
+    p90: Costs
+    layers: int
+    """How many layers the dense model has."""
+    variant: Variant
+    """The form in which the models were timed."""
+    samples: int
+    """How many times each model was timed."""
+    validation: tuple[ValidationRow, ...]
+    """Models with layers of different sizes, which the table wasn't made from."""
+
+    @property
+    def prediction_error(self) -> float:
+        """The largest share by which a predicted median was off."""
+        return max((abs(row.error) for row in self.validation), default=0.0)
+
+
+def read_costs(path: Path, *, layers: int, heads: int, width: int) -> CostTable:
+    """Read the table that was measured for a dense model of this shape.
+
+    Args:
+        path: The `costs.json`.
+        layers: The dense model's layers.
+        heads: The most heads that one of them has.
+        width: The most neurons that one of them has.
+
+    Raises:
+        IntegrityError: The file is no such table, or it is one of another shape.
+    """
+    try:
+        table = CostTable.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise IntegrityError(
+            f"{path} is not the table that was measured: {where}: {first['msg']}; remove its folder to measure it again"
+        ) from error
+    for costs in (table.p50, table.p90):
+        found = (table.layers, len(costs.attention) - 1, costs.widths[-1])
+        if found != (layers, heads, width) or costs.unit != "ms":
+            raise IntegrityError(
+                f"{path} should hold the times of {layers} layers of up to {heads} heads and {width} neurons, but holds "
+                f"{costs.unit} of {found[0]} layers of up to {found[1]} heads and {found[2]} neurons; remove its folder to "
+                f"measure it again"
+            )
+    return table
+
+
+def _require_growth(**costs: Sequence[float]) -> None:
+    for name, values in costs.items():
+        if not values or list(values) != sorted(values):
+            raise ValueError(f"{name} should not fall with more units")

@@ -8,7 +8,6 @@ needed.
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 from pydantic import JsonValue
 
 from edgeprune.base.errors import DataError, ModelError
@@ -16,25 +15,21 @@ from edgeprune.base.events import Note
 from edgeprune.data.table import SplitName, Table
 from edgeprune.models.config_checks import architecture_named
 from edgeprune.pipeline.stages.base import Stage, Work
+from edgeprune.pipeline.stages.given import read_given
 from edgeprune.profiles.pipeline import PrepareConfig
 from edgeprune.store.environment import NumericMode
 from edgeprune.store.records import StageMetrics
-from edgeprune.tasks.labels import labels_by_row
 from edgeprune.tasks.registry import IMAGE_TASKS, TASKS, TAUGHT_ONLY, TaskName
-from edgeprune.tasks.spec import ProblemType, TaskSpec
+from edgeprune.tasks.spec import ProblemType
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
 
-    from edgeprune.models.reader import Array, Reader
+    from edgeprune.models.reader import Array
     from edgeprune.tasks.example import Example
     from edgeprune.tasks.roles import Task
 
 __all__ = ["Prepare"]
-
-_SELECTION_SHARE = 0.1
-_TEST_SHARE = 0.15
-_FEWEST_ROWS = 4
 
 
 class Prepare(Stage):
@@ -92,27 +87,17 @@ class Prepare(Stage):
     def run(self, work: Work) -> StageMetrics:
         from transformers import set_seed
 
-        from edgeprune.models.checkpoint import count_parameters, load_config, save_checkpoint
-        from edgeprune.models.record import read_pruning
+        from edgeprune.models.checkpoint import count_parameters, save_checkpoint
         from edgeprune.tasks.evaluation import measure, predict_torch
         from edgeprune.tasks.prepared import OUTPUTS, save_outputs, select, write_rows
-        from edgeprune.tasks.registry import load_reader, task_for
         from edgeprune.training.rows import Rows
         from edgeprune.training.trainer import train
 
-        source = work.model.folder
-        config = load_config(source)
-        reader = load_reader(self._task, source, self._max_length)
-        record = read_pruning(source)
-        kept = None if record is None or record.vocabulary is None else len(record.vocabulary)
-        reader.fit_to(config, tokens=kept)
-        tables = work.data.load()
-        for note in (reader.doubt, *work.data.notes):
-            if note is not None:
-                work.emit(Note(note))
-        task = task_for(self._spec(work, config, reader, tables))
-        rows = _split(tables, task.spec, work.seed)
-        splits = select(tables, rows)
+        given = read_given(work, self._task, problem_type=self._problem_type, max_length=self._max_length)
+        config, record, reader, task, rows = given.config, given.record, given.reader, given.task, given.rows
+        for note in given.notes:
+            work.emit(note)
+        splits = select(given.tables, rows)
         set_seed(work.seed)
         model, missing = self._load(work, config, task, is_pruned=record is not None)
         _warn_of_leaks(task, splits, work)
@@ -199,64 +184,6 @@ class Prepare(Stage):
                 )
             )
         return dense.model, dense.missing
-
-    def _spec(
-        self, work: Work, config: "PreTrainedConfig", reader: "Reader", tables: dict[SplitName, Table]
-    ) -> TaskSpec:
-        from edgeprune.tasks.registry import resolve_spec
-        from edgeprune.tasks.source import Source
-
-        source = Source(
-            task=self._task,
-            folder=work.model.folder,
-            config=config,
-            inputs=reader.inputs,
-            splits=tables,
-            max_length=self._max_length,
-            problem_type=self._problem_type,
-            note=lambda message: work.emit(Note(message, level="info")),
-        )
-        return resolve_spec(source)
-
-
-def _split(tables: dict[SplitName, Table], spec: TaskSpec, seed: int) -> dict[SplitName, tuple[SplitName, list[int]]]:
-    """Keep the splits that are given, and split the missing ones off train with a seed.
-
-    A missing test split takes 15% of train. Then a missing selection split takes a tenth of the rest. A split has each
-    label about as often as the rest has it, and train keeps a row of each label.
-
-    Raises:
-        DataError: Too few rows are left to train on, or too few that train doesn't need for its labels.
-    """
-    generator = np.random.default_rng(seed)
-    labels = labels_by_row(tables["train"], spec)
-    kept, known = set[int](), set[str]()
-    order = generator.permutation(len(labels)).tolist()
-    for row in order:
-        if not labels[row] <= known:
-            kept.add(row)
-            known |= labels[row]
-    order.sort(key=lambda row: sorted(labels[row]))  # the rows of a label in turn, in the order of the permutation
-    result: dict[SplitName, tuple[SplitName, list[int]]] = {}
-    names: tuple[SplitName, ...] = ("test", "selection")
-    for name in names:
-        if name in tables:
-            result[name] = (name, list(range(len(tables[name].contents))))
-            continue
-        count = max(1, round((_TEST_SHARE if name == "test" else _SELECTION_SHARE) * len(order)))
-        free = [row for row in order if row not in kept]
-        if count > len(free):
-            raise DataError(
-                f"{len(known):,} labels in {len(labels):,} rows leave {len(free):,} rows for the {name} split, which takes "
-                f"{count:,}: one of each label stays in training; give more data, or the split with --{name}-data"
-            )
-        steps = (np.arange(count) + generator.random()) * (len(free) / count)
-        chosen = {free[position] for position in steps.astype(int).tolist()}
-        result[name] = ("train", sorted(chosen))
-        order = [row for row in order if row not in chosen]
-    if len(order) < _FEWEST_ROWS:
-        raise DataError(f"only {len(order)} rows are left to train on, and {_FEWEST_ROWS} are needed; give more data")
-    return {"train": ("train", sorted(order)), "selection": result["selection"], "test": result["test"]}
 
 
 def _warn_of_cut(task: "Task", examples: dict[SplitName, "list[Example]"], work: Work) -> None:

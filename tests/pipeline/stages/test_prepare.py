@@ -18,7 +18,8 @@ from edgeprune.data.table import DataSpec, Table
 from edgeprune.models.checkpoint import load_config
 from edgeprune.models.reference import resolve_model
 from edgeprune.pipeline.stages.base import Work
-from edgeprune.pipeline.stages.prepare import Prepare, _split
+from edgeprune.pipeline.stages.given import _split
+from edgeprune.pipeline.stages.prepare import Prepare
 from edgeprune.pipeline.subject import find_subject
 from edgeprune.profiles.pipeline import PrepareConfig
 from edgeprune.store.environment import NumericMode

@@ -1,0 +1,188 @@
+"""Make a graph at any sizes of its layers from two graphs of the model at other sizes.
+
+Exporting a model takes seconds, and converting its graph takes most of a second. A latency table needs dozens of graphs
+that differ in nothing but sizes. So two graphs are made, in which every layer has other sizes. They are equal node by
+node, and every number that differs between them (a dimension of a weight, a constant that reshapes, an attribute) is a
+multiple of one size of one layer:
+
+    layer 2's heads:  5 in the first graph, 6 in the second     a dimension of 160 and 192 is 32 for each of its heads
+    layer 2's FFN:  105 in the first graph, 107 in the second
+
+The sizes are chosen so that the ratio of a number's two values tells what it counts. A graph at other sizes then takes
+milliseconds. Its weights mean nothing: those of the first graph are repeated.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import partial
+from math import ceil
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnx_ir
+from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, numpy_helper
+
+from edgeprune.base.errors import IntegrityError
+from edgeprune.graph.serialization import write_onnx
+
+__all__ = ["SizeTemplate", "Sizes", "template_sizes"]
+
+Sizes = Sequence[tuple[int, int]]
+"""By layer, its number of heads and its number of neurons."""
+
+_Edit = Callable[[Sizes], None]
+"""Sets a number of the graph that is made to what the sizes ask for."""
+_T = TypeVar("_T")
+
+_FIRST_HEADS = 3
+_FIRST_WIDTH = 101
+
+
+def template_sizes(layers: int, *, heads_step: int = 1, width_step: int = 1) -> tuple[Sizes, Sizes]:
+    """Choose the sizes of the two graphs that a template is made from.
+
+    Heads have the ratio n : n + 1 and neurons the ratio n : n + 2 with an odd n, each with another n. In a graph no two
+    layers have the same size, because an export keeps equal constants once.
+
+    Args:
+        layers: The number of layers.
+        heads_step: All numbers of heads are multiples of this.
+        width_step: All numbers of neurons are multiples of this, for weights that are quantized in blocks.
+    """
+    first_width = _FIRST_WIDTH if width_step == 1 else 3  # wide blocks make wide layers
+    first, second = (
+        [
+            (heads_step * (_FIRST_HEADS + layer + more), width_step * (first_width + 2 * (layer + more)))
+            for layer in range(layers)
+        ]
+        for more in (0, 1)
+    )
+    return first, second
+
+
+@dataclass(frozen=True)
+class _Number:
+    """Tell what a number of the graph is at given sizes."""
+
+    layer: int
+    part: int
+    """0: the number counts heads, 1: it counts neurons."""
+    share: Fraction
+    """The number for each head or neuron; 0: it is `rest` at any size."""
+    rest: int = 0
+
+    def at(self, sizes: Sizes) -> int:
+        """Compute the number. Of blocks of weights, the last may not be full."""
+        return ceil(self.share * sizes[self.layer][self.part]) + self.rest
+
+
+class SizeTemplate:
+    """Make graphs of one model at any sizes above 0.
+
+    Args:
+        first: The model's graph at the first sizes.
+        second: The same graph at the second sizes.
+        sizes: Both sizes, as `template_sizes` gives them. A size that doesn't occur in the graphs is never read.
+
+    Raises:
+        IntegrityError: The graphs differ in more than sizes.
+    """
+
+    def __init__(self, first: Path, second: Path, sizes: tuple[Sizes, Sizes]) -> None:
+        self._units = {
+            Fraction(one[part], other[part]): (layer, part, one[part])
+            for layer, (one, other) in enumerate(zip(*sizes, strict=True))
+            for part in (0, 1)
+        }
+        self._model = onnx.load(first)
+        self._edits = list(self._compared(self._model.graph, onnx.load(second).graph))
+
+    def make(self, sizes: Sizes, path: Path) -> None:
+        """Write the graph at these sizes to `path`."""
+        for edit in self._edits:
+            edit(sizes)
+        write_onnx(onnx_ir.from_proto(self._model), path)
+
+    def _compared(self, one: GraphProto, other: GraphProto) -> Iterator[_Edit]:
+        """Yield an edit for each number that differs between two graphs."""
+        for node, its_node in _pairs(one.node, other.node, "the number of nodes"):
+            yield from self._of_node(node, its_node)
+        for tensor, its_tensor in _pairs(one.initializer, other.initializer, "the number of initializers"):
+            yield from self._of_tensor(tensor, its_tensor)
+        values, its_values = ([*graph.value_info, *graph.output] for graph in (one, other))
+        for value, its_value in _pairs(values, its_values, "the number of values"):
+            where = f"a dimension of {value.name}"
+            dims, its_dims = (each.type.tensor_type.shape.dim for each in (value, its_value))
+            for dim, its_dim in _pairs(dims, its_dims, where):
+                if dim.dim_value != its_dim.dim_value:
+                    yield partial(_set, dim, "dim_value", self._number(dim.dim_value, its_dim.dim_value, where))
+
+    def _of_node(self, node: NodeProto, other: NodeProto) -> Iterator[_Edit]:
+        kinds, its_kinds = ((each.op_type, each.domain, [*each.input], [*each.output]) for each in (node, other))
+        if kinds != its_kinds:
+            raise _unequal(f"the node {node.name}")
+        for attribute, its_attribute in _pairs(node.attribute, other.attribute, f"the attributes of {node.name}"):
+            where = f"{node.name}.{attribute.name}"
+            if attribute == its_attribute:
+                continue
+            if attribute.type != AttributeProto.INT or its_attribute.type != AttributeProto.INT:
+                raise _unequal(where)
+            yield partial(_set, attribute, "i", self._number(attribute.i, its_attribute.i, where))
+
+    def _of_tensor(self, tensor: TensorProto, other: TensorProto) -> Iterator[_Edit]:
+        """Yield an edit for a tensor of another shape, or with other whole numbers."""
+        where = f"the initializer {tensor.name}"
+        if (tensor.name, tensor.data_type) != (other.name, other.data_type):
+            raise _unequal(where)
+        values, its_values = numpy_helper.to_array(tensor), numpy_helper.to_array(other)
+        if values.shape != its_values.shape:
+            shape = [self._number(*sizes, where) for sizes in _pairs(values.shape, its_values.shape, where)]
+            yield partial(_repeat, tensor, values, shape)
+        elif values.dtype == np.int64 and not np.array_equal(values, its_values):
+            numbers = [self._number(*both, where) for both in zip(values.flat, its_values.flat, strict=True)]
+            yield partial(_fill, tensor, numbers, values.shape)
+
+    def _number(self, one: int, other: int, where: str) -> _Number:
+        """Tell from a number's values in both graphs how it follows from the sizes."""
+        if one == other:
+            return _Number(0, 0, Fraction(0), int(one))
+        found = self._units.get(Fraction(int(one), int(other))) if other else None
+        if found is None:
+            raise IntegrityError(
+                f"{where} is {one} in one graph and {other} in the other, which no layer's number of heads or neurons "
+                f"explains, so that graphs of other sizes can't be made"
+            )
+        layer, part, size = found
+        return _Number(layer, part, Fraction(int(one), size))
+
+
+def _pairs(ones: Sequence[_T], others: Sequence[_T], what: str) -> Iterator[tuple[_T, _T]]:
+    if len(ones) != len(others):
+        raise _unequal(what)
+    return zip(ones, others, strict=True)
+
+
+def _unequal(what: str) -> IntegrityError:
+    return IntegrityError(
+        f"two graphs of one model at other sizes should differ in sizes only, but {what} differs, so that graphs of "
+        f"other sizes can't be made"
+    )
+
+
+def _set(owner: Any, field: str, number: _Number, sizes: Sizes) -> None:
+    setattr(owner, field, number.at(sizes))
+
+
+def _repeat(tensor: TensorProto, values: npt.NDArray[Any], shape: Sequence[_Number], sizes: Sizes) -> None:
+    """Give a tensor another shape, filled with its own values again and again."""
+    made = np.resize(values, [number.at(sizes) for number in shape])
+    tensor.CopyFrom(numpy_helper.from_array(made, tensor.name))
+
+
+def _fill(tensor: TensorProto, numbers: Sequence[_Number], shape: tuple[int, ...], sizes: Sizes) -> None:
+    made = np.array([number.at(sizes) for number in numbers], np.int64).reshape(shape)
+    tensor.CopyFrom(numpy_helper.from_array(made, tensor.name))
