@@ -54,7 +54,6 @@ def check_pipeline(pipeline: Pipeline, task: TaskName, model: ModelSource) -> No
     _check_augmentation(pipeline, task)
     _check_layers(pipeline, model)
     if pipeline.stages.search is not None:
-        _check_search(pipeline, model)
 
 
 def check_workload(target: Target, pipeline: Pipeline, task: TaskName) -> None:
@@ -77,7 +76,7 @@ def check_workload(target: Target, pipeline: Pipeline, task: TaskName) -> None:
 
 
 def check_search(pipeline: Pipeline, target: Target, model: ModelSource, *, is_measured: bool) -> None:
-    """Refuse a search for a target without the budget that its objective needs, or of a model whose layers are one.
+    """Refuse a search for a target without the budget that its objective needs, or of a model that can't be searched.
 
     Args:
         pipeline: The pipeline; without an objective there is nothing to check.
@@ -86,7 +85,7 @@ def check_search(pipeline: Pipeline, target: Target, model: ModelSource, *, is_m
         is_measured: Whether the target can be measured from here.
 
     Raises:
-        UsageError: There is no such budget, or the model can't have layers of different sizes.
+        UsageError: There is no such budget, or the search's models would have to be what this model's layers can't be.
     """
     if pipeline.objective is None:
         return
@@ -96,11 +95,7 @@ def check_search(pipeline: Pipeline, target: Target, model: ModelSource, *, is_m
             f"objective is {pipeline.objective}, for which {target.name} needs {lacking}; give it in the profile, or with "
             f"--set target.budget.…"
         )
-    if "num_hidden_groups" in model.config:
-        raise UsageError(
-            f"a search gives every layer a size of its own, but the layers of a {model.config.get('model_type')!r} model "
-            f"share their weights; use the pipeline structured"
-        )
+    _require_searchable(pipeline, model)
 
 
 def require_single_texts(subject: Subject, *, what: str, instead: str) -> None:
@@ -222,7 +217,7 @@ def _check_layers(pipeline: Pipeline, model: ModelSource) -> None:
             check_one_a_layer(getattr(step, name, None), f"{where}.{name}", len(numbers))
 
 
-def _check_search(pipeline: Pipeline, model: ModelSource) -> None:
+def _require_searchable(pipeline: Pipeline, model: ModelSource) -> None:
     """Raise UsageError for a search whose models would have to be what this model's layers can't be."""
     if "num_hidden_groups" in model.config:
         raise UsageError(

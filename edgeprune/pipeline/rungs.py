@@ -18,11 +18,15 @@ from edgeprune.pipeline.stages.table import Table
 from edgeprune.pipeline.subject import Subject
 from edgeprune.profiles.pipeline import Pipeline
 from edgeprune.profiles.search import SearchConfig
+from edgeprune.profiles.steps import ReconstructStep
 from edgeprune.profiles.target import Target
 from edgeprune.profiles.variant import Variant
 from edgeprune.search.costs import Costs
 
 __all__ = ["RungNodes", "Rungs", "add_before_rungs"]
+
+_RECONSTRUCT = ReconstructStep(method="reconstruct")
+"""How a rung's projections are solved again, and how losses are estimated after the same repair."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,9 @@ class Rungs:
     def losses(self, parent: Node) -> Node:
         """Add the node that estimates the losses of a checkpoint's layers by their sizes."""
         number = parent.stage.round
-        stage = Losses(samples=self.config.samples, align=self.config.align, round_number=number)
+        stage = Losses(
+            samples=self.config.samples, align=self.config.align, reconstruct=_RECONSTRUCT, round_number=number
+        )
         return self.nodes.add(f"losses-{parent.id}", stage, {"dense": self.dense, "checkpoint": parent})
 
     def below(self, parent: Node, *, number: int, budget: float) -> RungNodes:
@@ -113,7 +119,7 @@ class Rungs:
             number: The number of the rung, from 1, in the order in which rungs are made.
             budget: The most that the rung may cost, in the unit of the costs.
         """
-        shrink = Shrink(budget, costs=self.costs, round_number=number)
+        shrink = Shrink(budget, costs=self.costs, reconstruct=_RECONSTRUCT, round_number=number)
         roles = {"dense": self.dense, "checkpoint": parent, "losses": self.losses(parent)}
         table = {} if self.runner is None else {"table": self._named("table")}
         shrunk = self.nodes.add(f"shrink-{number}", shrink, {**roles, **table})

@@ -185,7 +185,7 @@ def test_a_model_whose_layers_share_their_weights_is_refused(folder: Path, tiny_
     (folder / "tiny-model").unlink()
     (folder / "tiny-model").symlink_to(tiny_model_folder("albert"))
     done = call(*arguments(folder), "--set", "target.budget.metric_drop=0.1")
-    assert "share their weights; use the pipeline structured" in refused_untrained(done, folder)
+    assert "share their weights; use a pipeline without a search, such as structured" in refused_untrained(done, folder)
 
 
 def test_a_budget_that_no_model_reaches_is_refused_with_the_least(folder: Path):
