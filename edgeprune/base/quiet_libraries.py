@@ -25,6 +25,7 @@ _LOGGERS = (
 @contextlib.contextmanager
 def quiet_libraries() -> Iterator[None]:
     """Silence libraries inside the block: they print nothing and log only errors. Afterwards they talk as before."""
+    import torch  # noqa: F401 (it sets levels of loggers when it is imported, so that must be over)
     import transformers
 
     verbosity = transformers.logging.get_verbosity()

@@ -53,7 +53,6 @@ def check_pipeline(pipeline: Pipeline, task: TaskName, model: ModelSource) -> No
     _check_signals(pipeline, task)
     _check_augmentation(pipeline, task)
     _check_layers(pipeline, model)
-    if pipeline.stages.search is not None:
 
 
 def check_workload(target: Target, pipeline: Pipeline, task: TaskName) -> None:

@@ -173,7 +173,9 @@ def folder(tmp_path: Path, tiny_model_folder: ModelFactory) -> Path:
     ],
 )
 def test_what_cannot_be_searched_is_refused_before_anything_is_trained(folder: Path, flags: list[str], sentence: str):
-    assert sentence in refused_untrained(call(*arguments(folder), *flags), folder)
+    done = call(*arguments(folder), *flags)
+    refused_untrained(done, folder)
+    assert sentence in done.err
 
 
 def test_a_rung_of_a_pipeline_without_a_search_cannot_be_asked_for(folder: Path):
