@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, Self
 
+import numpy as np
 from pydantic import NonNegativeFloat, ValidationError, model_validator
 
 from edgeprune.base.errors import IntegrityError
@@ -89,11 +90,11 @@ class Costs(Frozen):
         """Give the cost of one layer.
 
         Args:
-            size: The layer's heads, and its neurons: one of `widths`.
+            size: The layer's heads, and its neurons. A width between two of `widths` costs something between.
             top: Whether no layer above it has heads.
         """
         costs = self.top if top and self.top is not None else self
-        return costs.attention[size[0]] + costs.ffn[self.widths.index(size[1])]
+        return costs.attention[size[0]] + float(np.interp(size[1], self.widths, costs.ffn))
 
     def of(self, layers: Sequence[LayerSize]) -> float:
         """Predict what a model costs with these layers, from the bottom up. A layer that was dropped isn't listed."""

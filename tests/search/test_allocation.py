@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from edgeprune.base.errors import UnreachableBudgetError
 from edgeprune.pruning.loss_table import LayerLosses, LossTable
 from edgeprune.search.allocation import allocate
-from edgeprune.search.costs import Costs, LayerSize
+from edgeprune.search.costs import Costs, LayerSize, TopCosts
 
 WIDTHS = (0, 64, 128)
 
@@ -33,8 +33,15 @@ def table(*layers: tuple[list[float], list[float], float | None]) -> LossTable:
     )
 
 
-def whole_units(attention: list[int], ffn: list[int], base: int = 5) -> Costs:
-    return Costs(unit="ms", base=base, attention=tuple(attention), widths=WIDTHS, ffn=tuple(ffn))
+def whole_units(attention: list[int], ffn: list[int], top: tuple[list[int], list[int]] | None = None) -> Costs:
+    return Costs(
+        unit="ms",
+        base=5,
+        attention=tuple(attention),
+        widths=WIDTHS,
+        ffn=tuple(ffn),
+        top=None if top is None else TopCosts(attention=tuple(top[0]), ffn=tuple(top[1])),
+    )
 
 
 def brute_force(costs: Costs, losses: LossTable, budget: float) -> float:
@@ -61,11 +68,17 @@ layer = st.tuples(falling, falling.map(lambda found: found[-3:]), st.none() | st
 growing = st.lists(st.integers(0, 9), min_size=4, max_size=4).map(lambda found: list(itertools.accumulate(found)))
 
 
-@given(layers=st.lists(layer, min_size=1, max_size=3), attention=growing, ffn=growing, budget=st.integers(1, 80))
+parts = st.tuples(growing, growing.map(lambda found: found[:3]))
+
+
+@given(layers=st.lists(layer, min_size=1, max_size=3), cost=parts, top=st.none() | parts, budget=st.integers(1, 80))
 def test_no_model_within_the_budget_loses_less(
-    layers: list[tuple[list[float], list[float], float | None]], attention: list[int], ffn: list[int], budget: int
+    layers: list[tuple[list[float], list[float], float | None]],
+    cost: tuple[list[int], list[int]],
+    top: tuple[list[int], list[int]] | None,
+    budget: int,
 ):
-    costs, losses = whole_units(attention, ffn[:3]), table(*layers)
+    costs, losses = whole_units(*cost, top=top), table(*layers)
     wanted = brute_force(costs, losses, budget)
     if math.isinf(wanted):
         with pytest.raises(UnreachableBudgetError) as refused:
