@@ -234,9 +234,7 @@ def held_out(options, folder: Path, stage: Table, table: CostTable, work: Work, 
     errors = []
     for name in names:
         measured = [percentile(samples[name], q) for q in (50, 90)]
-        cells = [
-            f"{of:.3f} | {ms:.3f} | {of / ms - 1:+.1%}" for of, ms in zip(predicted[name], measured, strict=True)
-        ]
+        cells = [f"{of:.3f} | {ms:.3f} | {of / ms - 1:+.1%}" for of, ms in zip(predicted[name], measured, strict=True)]
         errors.append(abs(predicted[name][0] / measured[0] - 1))
         print(f"| {layers[name]} | {' | '.join(cells)} |")
     print(f"\nwithin 10%: {statistics.mean(error <= 0.1 for error in errors):.0%}; largest error {max(errors):.1%}")
