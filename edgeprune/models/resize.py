@@ -112,7 +112,7 @@ def set_heads(model: PreTrainedModel, position: int, heads: Sequence[int], head_
         hooks = attention._forward_pre_hooks  # noqa: SLF001 (a handle would have to be kept somewhere)
         for number in [number for number, hook in hooks.items() if isinstance(hook, _OwnHeads)]:
             del hooks[number]
-        if len(heads) < model.config.num_attention_heads:
+        if list(heads) != list(range(model.config.num_attention_heads)):
             attention.register_forward_pre_hook(_OwnHeads(argument, heads))
 
 

@@ -25,7 +25,7 @@ from edgeprune.models.reference import resolve_model
 from edgeprune.store.checkpoints import checkpoint_artifact
 from edgeprune.store.store import Store
 
-__all__ = ["Inspection", "PartRow", "checkpoint_of", "inspect_model"]
+__all__ = ["Count", "Inspection", "PartRow", "checkpoint_of", "count_parts", "inspect_model"]
 
 
 _TOKENS = 128
@@ -82,8 +82,8 @@ def inspect_model(reference: str, *, tokens: int | None, store: Store, offline: 
             f"--tokens is the length of a text, but {reference} reads images of {of_image} tokens each; leave it out"
         )
     tokens = of_image or tokens or _TOKENS
-    dense = _parts(empty_model(config, None), tokens, None)
-    parts = _parts(empty_model(config, record), tokens, record) if record else dense
+    dense = count_parts(empty_model(config, None), tokens, None)
+    parts = count_parts(empty_model(config, record), tokens, record) if record else dense
     kept = _kept(record)
     rows = [
         PartRow(
@@ -124,15 +124,17 @@ def checkpoint_of(reference: str, store: Store, *, offline: bool = False) -> Pat
     return resolve_model(reference, offline=offline).folder if artifact is None else artifact.file("checkpoint")
 
 
-class _Count(Frozen):
+class Count(Frozen):
+    """Hold what one part of a model has."""
+
     parameters: int
     multiply_adds: int
     heads: int | None = None
     neurons: int | None = None
 
-    def gone(self) -> "_Count":
+    def gone(self) -> "Count":
         """Make the count of the same part after it was dropped."""
-        return _Count(
+        return Count(
             parameters=0,
             multiply_adds=0,
             heads=None if self.heads is None else 0,
@@ -148,7 +150,7 @@ def _kept(record: PruningRecord | None) -> dict[str, tuple[int, ...]]:
     }
 
 
-def _parts(model: PreTrainedModel, tokens: int, record: PruningRecord | None) -> dict[str, _Count]:
+def count_parts(model: PreTrainedModel, tokens: int, record: PruningRecord | None) -> dict[str, Count]:
     """Count the embeddings, each layer's attention and FFN by its number in the dense model, and the rest."""
     architecture = architecture_of(model.config)
     base = model.base_model
@@ -156,7 +158,7 @@ def _parts(model: PreTrainedModel, tokens: int, record: PruningRecord | None) ->
     embeddings = count_parameters(embedding)
     # Looking up tokens costs no multiply-adds. Patches are projected: every token but the one that classifies.
     patches = [module.weight.numel() for module in embedding.modules() if isinstance(module, nn.Conv2d)]
-    rows = {"embeddings": _Count(parameters=embeddings, multiply_adds=(tokens - 1) * sum(patches))}
+    rows = {"embeddings": Count(parameters=embeddings, multiply_adds=(tokens - 1) * sum(patches))}
     counted = embeddings
     head_dim, depth = head_dim_of(model.config), depth_of(model.config)
     layers = zip(base.get_submodule(architecture.layers), layers_of(model), strict=True)
@@ -166,12 +168,10 @@ def _parts(model: PreTrainedModel, tokens: int, record: PruningRecord | None) ->
         attention = count_parameters(layer) - ffn  # norms are counted with the attention
         heads, neurons = parts.attention_output.linear.in_features // head_dim, parts.ffn_out.linear.in_features
         head_cost, neuron_cost = unit_multiply_adds(model.config, parts, head_dim, tokens)
-        rows[f"layer {index} attention"] = _Count(
+        rows[f"layer {index} attention"] = Count(
             parameters=attention, multiply_adds=depth * heads * head_cost, heads=heads
         )
-        rows[f"layer {index} ffn"] = _Count(
-            parameters=ffn, multiply_adds=depth * neurons * neuron_cost, neurons=neurons
-        )
+        rows[f"layer {index} ffn"] = Count(parameters=ffn, multiply_adds=depth * neurons * neuron_cost, neurons=neurons)
         counted += attention + ffn
     done = {id(module) for module in base.get_submodule(architecture.layers).modules()}
     pooler = getattr(base, architecture.pooler or "", None)
@@ -184,4 +184,4 @@ def _parts(model: PreTrainedModel, tokens: int, record: PruningRecord | None) ->
         for module in model.modules()
         if isinstance(module, nn.Linear) and id(module) not in done
     )
-    return rows | {"head": _Count(parameters=count_parameters(model) - counted, multiply_adds=multiply_adds)}
+    return rows | {"head": Count(parameters=count_parameters(model) - counted, multiply_adds=multiply_adds)}

@@ -25,12 +25,12 @@ from edgeprune.profiles.precision import PrecisionSettings
 from edgeprune.profiles.target import Target
 from edgeprune.profiles.variant import RewriteName, RewriteRules, Variant
 
-__all__ = ["SAMPLES", "Entrant", "Found", "find_variant"]
+__all__ = ["MOST_HEATS", "SAMPLES", "Entrant", "Found", "find_variant"]
 
 SAMPLES = "samples.jsonl"
 """The file in which a race keeps every line that the device said."""
 
-_MOST_HEATS = 5
+MOST_HEATS = 5
 """The largest number of heats. Most often the third or the fourth heat has no new winner."""
 
 
@@ -73,6 +73,7 @@ def find_variant(
     runner: Runner,
     folder: Path,
     progress: Callable[[int, int, str], None],
+    most_heats: int = MOST_HEATS,
 ) -> Found:
     """Race the variants of a graph on a target.
 
@@ -85,13 +86,14 @@ def find_variant(
         runner: How the target is reached.
         folder: Where `samples.jsonl` is written; the graphs are made there and deleted again.
         progress: A function that is called with (done, total, unit).
+        most_heats: The largest number of heats. After the first one, no other precision and no neighbour has raced.
 
     Raises:
         TargetError: The target refuses every variant.
     """
     settings, threads = target.precision_settings, target.runtime.threads
     sets = rewrite_sets(rules)
-    steps = len(sets) + _MOST_HEATS
+    steps = len(sets) + most_heats
     with GraphCache(
         entrant.graph, folder / "graphs", entrant.references, entrant.tolerance, entrant.calibration
     ) as graphs:
@@ -113,13 +115,14 @@ def find_variant(
         progress(len(sets) + 1, steps, "steps")
 
         # Later heats: the winner against other precisions and its neighbours.
-        precisions, untimed = other_precisions(
-            first.winner, graphs, entrant.evaluation, reader=entrant.reader, limit_bytes=target.size_limit_bytes
-        )
-        heats = [first]
+        heats, precisions, untimed = [first], list[Variant](), dict[Variant, str]()
+        if most_heats > 1:
+            precisions, untimed = other_precisions(
+                first.winner, graphs, entrant.evaluation, reader=entrant.reader, limit_bytes=target.size_limit_bytes
+            )
         spinning = target.device.arch != "wasm32"
         beside = partial(neighbours, graphs=graphs, rules=rules, threads=threads, spinning=spinning)
-        for found in local_search(first, precisions, neighbours=beside, heat=heat, most=_MOST_HEATS - 1):
+        for found in local_search(first, precisions, neighbours=beside, heat=heat, most=most_heats - 1):
             heats.append(found)
             progress(len(sets) + len(heats), steps, "steps")
         progress(steps, steps, "steps")

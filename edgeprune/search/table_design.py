@@ -6,7 +6,7 @@
 | widths in all layers, with a middle number of heads | a neuron's cost |
 | extremes: dense, quarter, tiny, many heads with few neurons, … | that costs add up |
 | fewer layers | what a layer costs beside its heads and neurons, and the base |
-| two layers, of which the upper one varies | the topmost layer, where one token is computed in it |
+| one or two layers, of which the upper one varies | the topmost layer, where one token is computed in it |
 
 Some models more have layers of different sizes. The table isn't made from them: they tell how far its predictions are
 off.
@@ -22,7 +22,9 @@ from edgeprune.search.costs import LayerSize
 __all__ = ["Design", "Layers", "Shape", "design_for", "ffn_widths"]
 
 _WIDTHS = 12
-"""About how many widths are timed. Costs between them are interpolated."""
+"""About how many widths are timed."""
+_SHARES = (1, 0.75, 0.5, 0.25, 0.125, 0)
+"""Shares of the largest sizes, in models whose layers are all equal, and in the topmost layer."""
 _VALIDATION = 8
 
 Layers = tuple[LayerSize, ...]
@@ -48,11 +50,23 @@ class Shape:
     @property
     def middle(self) -> LayerSize:
         """A layer of about half the size."""
-        return (self.heads + 1) // 2, self.part(0.5)
+        return self.near(0.5)
 
-    def part(self, share: float) -> int:
-        """Give the possible width that is nearest to a share of all neurons, but not 0."""
-        return min(ffn_widths(self)[1:], key=lambda width: abs(width - share * self.width))
+    @property
+    def small(self) -> LayerSize:
+        """The smallest layer that has both parts."""
+        return self.near(0)
+
+    @property
+    def timed_widths(self) -> tuple[int, ...]:
+        """The widths that are timed. Costs between them are interpolated."""
+        widths = ffn_widths(self)
+        return tuple(sorted({*widths[:2], *widths[:: -(-len(widths) // _WIDTHS)], self.width}))
+
+    def near(self, share: float) -> LayerSize:
+        """Give the layer with both parts whose sizes are nearest to a share of the largest, among those that are timed."""
+        width = min(self.timed_widths[1:], key=lambda one: abs(one - share * self.width))
+        return max(1, round(share * self.heads)), width
 
 
 @dataclass(frozen=True)
@@ -90,20 +104,18 @@ def design_for(shape: Shape, *, narrowed: bool, seed: int) -> Design:
 
 
 def _fitted(shape: Shape, *, narrowed: bool) -> Iterator[Layers]:
-    (heads, width), small, widths = shape.middle, (1, shape.part(0)), ffn_widths(shape)
-    top: Layers = ((heads, width),) if narrowed else ()
+    (heads, width), small = shape.middle, shape.small
+    top: Layers = (shape.middle,) if narrowed else ()
     below = shape.layers - len(top)
     for number in range(shape.heads + 1):
         yield ((number, width),) * below + top
-    for one in widths[:: -(-len(widths) // _WIDTHS)]:
+    for one in shape.timed_widths:
         yield ((heads, one),) * below + top
-    for share in (1, 0.75, 0.25, 0.125):
-        yield ((max(1, round(share * shape.heads)), shape.part(share)),) * shape.layers
-    for extreme in (small, (shape.heads, small[1]), (1, shape.width)):
-        yield (extreme,) * shape.layers
-    for empty in ((0, 0), (shape.heads, 0), (0, shape.width)):
-        yield (empty,) * below + top
-    for fewer in sorted({min(2, shape.layers), (shape.layers + 2) // 2, shape.layers - 1} - {0, 1}):
+    for share in _SHARES:
+        yield (shape.near(share),) * shape.layers
+    for extreme in ((shape.heads, small[1]), (1, shape.width), (0, 0), (shape.heads, 0), (0, shape.width)):
+        yield (extreme,) * below + top
+    for fewer in sorted({1, (shape.layers + 1) // 2, shape.layers - 1} & set(range(1, shape.layers))):
         yield from ((shape.middle,) * fewer, (small,) * fewer, ((0, 0),) * (fewer - len(top)) + top)
     if narrowed:
         yield from _tops(shape)
@@ -111,14 +123,10 @@ def _fitted(shape: Shape, *, narrowed: bool) -> Iterator[Layers]:
 
 def _tops(shape: Shape) -> Iterator[Layers]:
     """Vary the topmost layer of models that have little below it."""
-    (heads, width), small = shape.middle, (1, shape.part(0))
-    for number in sorted({0, 1, 2, heads, (heads + shape.heads) // 2, shape.heads}):
-        yield (small, (number, width))
-    for one in sorted({0, small[1], shape.part(0.25), width, shape.width}):
-        yield (small, (heads, one))
-    yield ((0, 0), (0, 0))
-    if shape.layers > 2:
-        yield (small, (heads, width), (0, 0))
+    (heads, width), small = shape.middle, shape.small
+    for share in _SHARES:
+        yield from ((small, (shape.near(share)[0], width)), (small, (heads, shape.near(share)[1])))
+    yield from (((0, 0),), ((0, width),), (small, (heads, 0)), (shape.middle, (0, 0)))
 
 
 def _mixed(shape: Shape, generator: np.random.Generator, *, fewer: bool) -> Layers:

@@ -11,6 +11,7 @@ A table is a measurement that is made once for its inputs and then kept, as a ra
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, cast
 
 from pydantic import JsonValue
@@ -21,6 +22,7 @@ from edgeprune.devices import Runner
 from edgeprune.pipeline.stages.base import Stage, Work
 from edgeprune.pipeline.stages.given import read_given
 from edgeprune.profiles.pipeline import ExportConfig, RaceConfig
+from edgeprune.profiles.precision import PrecisionSettings
 from edgeprune.profiles.session_options import SessionOptions
 from edgeprune.profiles.target import Target
 from edgeprune.profiles.variant import RewriteRules, Variant
@@ -36,6 +38,9 @@ __all__ = ["Table"]
 _PROCESSES = 4
 _SAMPLES = 40
 """Timed runs of each graph in each process: as many as a benchmark makes, so that both see the same mix of lengths."""
+_RACE = RaceConfig(processes=2)
+"""How the form is raced: it is the same for all sizes, so that a short race will do."""
+_FP32 = PrecisionSettings(mode="fp32")
 _BEFORE_TIMING = 4
 """Steps before graphs are timed: two exports, a race, and the graphs."""
 _STEPS = _BEFORE_TIMING + _PROCESSES
@@ -89,15 +94,13 @@ class Table(Stage):
         self._max_length = None if task in IMAGE_TASKS else max_length
         self._model_digest = model_digest
         self._data_digest = data_digest
-        self._settings = target.precision_settings
-        self._runtime = target.runtime
-        self._workload = target.workload
+        self._target = target
         self._rules = rules
         self._runner = runner
         self._place = place
 
     def fingerprint(self) -> dict[str, JsonValue]:
-        from_data = self._workload.lengths == "data" and self._task not in IMAGE_TASKS
+        from_data = self._target.workload.lengths == "data" and self._task not in IMAGE_TASKS
         return {
             "race": None if self._race is None else self._race.model_dump(mode="json"),
             "align": self._align,
@@ -107,25 +110,30 @@ class Table(Stage):
             "max_length": self._max_length,
             "model": self._model_digest,
             "data": self._data_digest if from_data else None,
-            "precision": self._settings.model_dump(mode="json"),
-            "runtime": self._runtime.model_dump(mode="json"),
-            "workload": self._workload.model_dump(mode="json", include={"batch_size", "lengths"}),
+            "precision": self._target.precision_settings.model_dump(mode="json"),
+            "runtime": self._target.runtime.model_dump(mode="json"),
+            "workload": self._target.workload.model_dump(mode="json", include={"batch_size", "lengths"}),
             "rules": self._rules.model_dump(mode="json"),
             "measured_on": self._place,
         }
 
     def run(self, work: Work) -> StageMetrics:
+        import numpy as np
+
         from edgeprune.benchmark.workload import batches_of
         from edgeprune.graph.calibration_rows import feeds_of
+        from edgeprune.graph.references import Reference, answered_by
         from edgeprune.graph.serialization import remove_graph
+        from edgeprune.graph.session import onnx_session
         from edgeprune.graph.sized_exports import export_sizes
         from edgeprune.graph.sized_graphs import SizedGraphs, is_narrowed
-        from edgeprune.models.architectures import architecture_of, layer_sizes
+        from edgeprune.models.architectures import architecture_of, layer_sizes, longest_text
         from edgeprune.models.checkpoint import empty_model
+        from edgeprune.pipeline.find_variant import Entrant, find_variant
         from edgeprune.tasks.prepared import Split, select
 
         given = read_given(work, self._task, problem_type=self._problem_type, max_length=self._max_length)
-        config, task, reader = given.config, given.task, given.reader
+        config, task, reader, settings = given.config, given.task, given.reader, self._target.precision_settings
         contents = select(given.tables, {"selection": given.rows["selection"]})["selection"].contents
         selection = Split(contents, task.encode(reader, contents), None)
         for name, value in task.config_overrides().items():
@@ -144,26 +152,45 @@ class Table(Stage):
             selection.inputs,
             work.folder,
             opset=self._export.opset,
-            settings=self._settings,
+            settings=settings,
             progress=progress,
         )
-        calibration, _ = feeds_of(selection, reader)
-        batches, _ = batches_of(selection, reader, self._workload, _SAMPLES, seed=work.seed)
+        form = partial(SizedGraphs, exports.files, exports.sizes, architecture_of(config))
+        calibration = [exports.known(feed) for feed in feeds_of(selection, reader)[0]]
+        batches, _ = batches_of(selection, reader, self._target.workload, _SAMPLES, seed=work.seed)
+        batches = [exports.known(cast("dict[str, Any]", batch)) for batch in batches]
+
+        # The form that is shipped, raced at middle sizes.
         variant = Variant(
             rewrites=self._rules.plain,
-            precision=self._settings,
-            session=SessionOptions(threads=self._runtime.threads),
+            precision=settings,
+            session=SessionOptions(threads=self._target.runtime.threads),
         )
+        if self._race is not None:
+            with form(rewrites=(), settings=_FP32, calibration=(), folder=work.folder / "exported") as graphs:
+                graph = graphs.make([shape.middle] * shape.layers)
+                rows = map(exports.known, reader.varied(selection.inputs, task.max_batch_tokens, longest_text(config)))
+                asked = [Reference(batch, np.empty(0)) for batch in rows]
+                references = answered_by(onnx_session(graph), asked, with_padding=True)
+                variant = find_variant(
+                    Entrant(graph, work.model.folder, references, self._export.tolerance, calibration, (), batches),
+                    self._target,
+                    self._rules,
+                    config=_RACE,
+                    runner=self._runner,
+                    folder=work.folder,
+                    progress=lambda *_: None,
+                    most_heats=1,
+                ).winner
         progress(_BEFORE_TIMING - 1)
+
+        # The models' times.
         narrowed = shape.layers > 1 and is_narrowed(exports.files[0], variant.rewrites)
         design = design_for(shape, narrowed=narrowed, seed=work.seed)
-        with SizedGraphs(
-            exports.files,
-            exports.sizes,
-            architecture_of(config),
+        with form(
             rewrites=variant.rewrites,
             settings=variant.precision,
-            calibration=[exports.known(feed) for feed in calibration],
+            calibration=calibration,
             folder=work.folder / "graphs",
         ) as graphs:
             paths = {_words(layers): graphs.make(layers) for layers in design.all}
@@ -171,9 +198,9 @@ class Table(Stage):
             samples_ms = time_graphs(
                 self._runner,
                 paths,
-                provider=self._runtime.provider,
+                provider=self._target.runtime.provider,
                 session=variant.raced_session,
-                batches=[exports.known(cast("dict[str, Any]", batch)) for batch in batches],
+                batches=batches,
                 processes=_PROCESSES,
                 seed=work.seed,
                 samples_file=work.folder / "samples.jsonl",
