@@ -55,6 +55,12 @@ def test_the_wheel_has_what_packages_carry(installed: Path) -> None:
         assert (installed / "edgeprune" / name).read_bytes() == (CHECKOUT / "edgeprune" / name).read_bytes()
 
 
+def test_the_wheel_has_what_the_page_about_a_build_is_made_of(installed: Path) -> None:
+    folder = Path("edgeprune", "report", "templates")
+    for path in (CHECKOUT / folder).iterdir():
+        assert (installed / folder / path.name).read_bytes() == path.read_bytes()
+
+
 def test_the_wheel_has_the_examples(installed: Path) -> None:
     folder = Path("edgeprune", "ondevice", "examples")
     files = [path.relative_to(CHECKOUT) for path in (CHECKOUT / folder).rglob("*") if path.is_file()]

@@ -13,6 +13,7 @@ from edgeprune.cli.options import Json, refuse_unread, with_build_options
 from edgeprune.cli.progress import EventRenderer
 from edgeprune.cli.render import err, misses, out, print_comparison, print_plan, print_report
 from edgeprune.pipeline.options import BuildOptions
+from edgeprune.report.records import PAGE_SUFFIX
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -54,7 +55,7 @@ def build(
         sys.stdout.write(report.model_dump_json(indent=2) + "\n")
     else:
         out.print()
-        print_report(out, report)
+        print_report(out, report, Path(f"{report.package.path}.{PAGE_SUFFIX}") if options["report"] else None)
     _say_misses([report])
     return report.exit_code
 
@@ -74,7 +75,7 @@ def compare(
 ) -> int:
     """Build for several targets and show the results side by side.
 
-    With build.json files in the model's place, show these builds side by side.
+    With build.json files in the model's place, show these builds side by side. A page about all of them is written too.
     """
     from edgeprune.report.records import read_report
 
@@ -84,20 +85,23 @@ def compare(
             f"compare takes one model and any number of build.json files, but got the models {', '.join(models)}"
         )
     if not models:
-        unread = ["targets", "data", "events", *options]
+        unread = ["targets", "data", "events", *(name for name in options if name != "report")]
         refuse_unread(
             context, unread, "build.json files are compared as they are; name a model to build, or leave this out"
         )
-    reports = [read_report(Path(one)) for one in model if one.endswith(".json")]
+    files = [Path(one) for one in model if one.endswith(".json")]
+    reports = [read_report(path) for path in files]
     if models:
         if not targets or data is None:
             raise UsageError("to compare a model on targets, give --targets a,b,… and --data")
         asked = [BuildOptions(models[0], data=data, target=target.strip(), **options) for target in targets.split(",")]
-        reports += _run_all([_planned(one) for one in asked], events)
+        reports += (made := _run_all([_planned(one) for one in asked], events))
+        files += [Path(f"{report.package.path}.build.json") for report in made]
+    page = _compared_page(files, Path(options["output"]) if models else None) if options["report"] else None
     if as_json:
         sys.stdout.write("[" + ",\n".join(report.model_dump_json(indent=2) for report in reports) + "]\n")
     else:
-        print_comparison(out, reports)
+        print_comparison(out, reports, page)
     _say_misses(reports)
     return first_exit_code({report.exit_code for report in reports} - {0})
 
@@ -122,6 +126,15 @@ def _run_all(builds: "Sequence[tuple[Plan, BuildRequest]]", events: Path | None)
         with EventRenderer(err, stages=stages) as renderer:
             reports.append(run(plan, request, emit=EventLog(events, renderer) if events else renderer))
     return reports
+
+
+def _compared_page(files: Sequence[Path], folder: Path | None) -> Path:
+    """Write the page about builds into a folder; None: beside the first one."""
+    from edgeprune.report.files import page_beside, read_build, write_page
+
+    page = page_beside(files) if folder is None else folder / page_beside(files).name
+    write_page([read_build(path) for path in files], page)
+    return page
 
 
 def _plan_rows(plan: "Plan") -> "list[dict[str, JsonValue]]":

@@ -5,6 +5,7 @@ Results go to standard output; progress, notes and errors go to standard error. 
 
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
@@ -14,6 +15,7 @@ from rich.table import Table
 from edgeprune.benchmark.records import EmulationRow, LatencyRow
 from edgeprune.benchmark.statistics import FEWEST_PROCESSES
 from edgeprune.benchmark.verdicts import BudgetRow
+from edgeprune.report.headline import headline, try_commands
 from edgeprune.report.records import BuildReport
 from edgeprune.search.frontier import Frontier
 
@@ -83,8 +85,14 @@ def print_plan(console: Console, rows: Sequence[Mapping[str, JsonValue]], not_me
         console.print(f"benchmark: not measured, {not_measured}")
 
 
-def print_report(console: Console, report: BuildReport) -> None:
-    """Print the report of a build: stages, latency, budgets, and where the package is."""
+def print_report(console: Console, report: BuildReport, page: Path | None = None) -> None:
+    """Print the report of a build: stages, what was gained, how the package is tried, budgets, and the other files.
+
+    Args:
+        console: Where it is printed.
+        report: The build's report.
+        page: The file of the page about the build; None: there is none.
+    """
     shipped = None if report.frontier is None else report.frontier.shipped
     last = next((row.round for row in report.stages if row.stage == "package"), 0)
     measured = {row.artifact: row for row in report.latency}
@@ -117,6 +125,8 @@ def print_report(console: Console, report: BuildReport) -> None:
         rows.append([f"{features} + linear model", "", "", f"{report.linear.value:.4f}", "", "", "", "", "", ""])
     columns = ["stage", "parameters", "MB", name, "drop", "95% interval", "p50 ms", "p90 ms", "seconds", "peak MB"]
     print_table(console, f"{report.name} {report.release} for {report.target} ({report.pipeline})", columns, rows)
+    console.print()
+    _print_gain(console, report)
     _print_findings(console, report)
     if report.variant is not None:
         timed = sum(row.p50_ms is not None for row in report.race)
@@ -129,14 +139,23 @@ def print_report(console: Console, report: BuildReport) -> None:
     for note in report.notes:
         console.print()
         console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
-    console.print()
-    made = [(report.package.path, report.package.size_bytes)]
-    made += [(report.package.archive, report.package.archive_bytes)] if report.package.archive_bytes else []
+    made = [(report.package.archive, report.package.archive_bytes)] if report.package.archive_bytes else []
     made += [(one.path, one.size_bytes) for one in (report.mobile, report.text_graph, report.page) if one]
-    for path, size_bytes in made:
-        console.print(f"{path}  {size_bytes / 1e6:.1f} MB", highlight=False, markup=False, soft_wrap=True)
-    for example in report.examples:
-        console.print(f"{example.path}  {example.checked}", highlight=False, markup=False, soft_wrap=True)
+    lines = [f"{path}  {size_bytes / 1e6:.1f} MB" for path, size_bytes in made]
+    lines += [f"{example.path}  {example.checked}" for example in report.examples]
+    lines += [] if page is None else [f"{page}  what was found, as a page to read"]
+    if lines:
+        console.print()
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _print_gain(console: Console, report: BuildReport) -> None:
+    """Print what a build gained, where its package is, and how it is tried."""
+    package = report.package
+    console.print(headline(report), highlight=False, markup=False)
+    for line in (f"{package.path}  {package.size_bytes / 1e6:.1f} MB", *try_commands(report)):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def _print_findings(console: Console, report: BuildReport) -> None:
@@ -193,8 +212,8 @@ def _emulation_words(row: EmulationRow) -> str:
     return f"emulated {row.core}: {same}; not timed"
 
 
-def print_comparison(console: Console, reports: Sequence[BuildReport]) -> None:
-    """Print one row for each build."""
+def print_comparison(console: Console, reports: Sequence[BuildReport], page: Path | None = None) -> None:
+    """Print one row for each build, and the file of the page about them if there is one."""
     rows = []
     for report in reports:
         metric = next((stage.metric for stage in report.stages if stage.stage == "package"), None)
@@ -237,6 +256,9 @@ def print_comparison(console: Console, reports: Sequence[BuildReport]) -> None:
             console.print()
             console.print(f"{report.target}:", style="bold")
             _print_choice(console, report.frontier)
+    if page is not None:
+        console.print()
+        console.print(f"{page}  what was found, as a page to read", highlight=False, markup=False, soft_wrap=True)
 
 
 def _shipped_words(frontier: Frontier) -> str:

@@ -25,7 +25,7 @@ from edgeprune.models.reference import resolve_model
 from edgeprune.store.checkpoints import checkpoint_artifact
 from edgeprune.store.store import Store
 
-__all__ = ["Count", "Inspection", "PartRow", "checkpoint_of", "count_parts", "inspect_model"]
+__all__ = ["Count", "Inspection", "PartRow", "checkpoint_of", "count_parts", "inspect_checkpoint", "inspect_model"]
 
 
 _TOKENS = 128
@@ -73,7 +73,20 @@ def inspect_model(reference: str, *, tokens: int | None, store: Store, offline: 
         ModelError: There is no checkpoint.
         UsageError: `tokens` is given for a model that reads images.
     """
-    folder = checkpoint_of(reference, store, offline=offline)
+    return inspect_checkpoint(checkpoint_of(reference, store, offline=offline), reference=reference, tokens=tokens)
+
+
+def inspect_checkpoint(folder: Path, *, reference: str, tokens: int | None = None) -> Inspection:
+    """Count the parts of a checkpoint.
+
+    Args:
+        folder: The checkpoint's folder.
+        reference: What the model is called.
+        tokens: As for `inspect_model`.
+
+    Raises:
+        UsageError: `tokens` is given for a model that reads images.
+    """
     config = load_config(folder)
     record = read_pruning(folder)
     of_image = image_tokens(config)

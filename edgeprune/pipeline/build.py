@@ -5,16 +5,18 @@ report = build(make_plan(request), request, emit=print)
 """
 
 import contextlib
+from collections.abc import Mapping
 
 from edgeprune.base.errors import TargetError, UsageError
 from edgeprune.base.events import Emit, Note, ignore
+from edgeprune.benchmark.samples import read_samples
 from edgeprune.devices.protocol import ProbeRequest
 from edgeprune.pipeline.fit import require_reachable, search
 from edgeprune.pipeline.judge import make_report
 from edgeprune.pipeline.plan import Plan, with_package
 from edgeprune.pipeline.publish import check_output, publish
 from edgeprune.pipeline.request import BuildRequest, command_on_device
-from edgeprune.pipeline.run import NodeRunner
+from edgeprune.pipeline.run import Done, NodeRunner
 from edgeprune.profiles.runners import LocalConfig
 from edgeprune.profiles.target import Target
 from edgeprune.report.records import BuildReport
@@ -59,7 +61,8 @@ def build(plan: Plan, request: BuildRequest, *, emit: Emit = ignore) -> BuildRep
             emit(
                 Note(f"{emulated or f'not measured: {plan.unreachable}'}; on the device: {command_on_device(request)}")
             )
-        publish(report, request, plan, run.done)
+        page = _page(report, run.done) if request.options.report else None
+        publish(report, request, plan, run.done, page=page)
     return report
 
 
@@ -71,6 +74,15 @@ def _run_all(plan: Plan, request: BuildRequest, run: NodeRunner) -> None:
             require_reachable(plan, request, artifact)
         elif node.id == "prepare":
             _check_labels(request.target, artifact.manifest.metrics)
+
+
+def _page(report: BuildReport, done: Mapping[str, Done]) -> str:
+    """Write the page about the build. What draws its pictures is imported for that alone."""
+    from edgeprune.report.page import MeasuredBuild, render_page
+
+    measured = done.get("benchmark")
+    samples = {} if measured is None else read_samples(measured.artifact.file("samples.jsonl"))
+    return render_page([MeasuredBuild(report, samples)])
 
 
 def _check_device(plan: Plan, request: BuildRequest) -> None:

@@ -65,7 +65,7 @@ def draw_importance(
         The paths of the two files.
 
     Raises:
-        UsageError: There are neither scores nor data, the criterion doesn't exist, or matplotlib isn't installed.
+        UsageError: There are neither scores nor data, or the criterion doesn't exist.
     """
     if data is None:
         if criterion is not None:

@@ -5,14 +5,16 @@ from pathlib import Path
 
 from edgeprune.base.events import Emit, Note, ignore
 from edgeprune.benchmark.records import LatencyRow
+from edgeprune.benchmark.samples import read_samples
 from edgeprune.benchmark.statistics import process_ratio
 from edgeprune.benchmark.verdicts import BudgetRow, exit_code, judge, overall
 from edgeprune.pipeline.fit import Found
 from edgeprune.pipeline.nodes import Node, ancestors
 from edgeprune.pipeline.plan import Plan
+from edgeprune.pipeline.report_facts import checkpoint_of, gather_facts
 from edgeprune.pipeline.request import BuildRequest
 from edgeprune.pipeline.run import Done
-from edgeprune.pipeline.stages.benchmark import read_device, read_latency, read_samples
+from edgeprune.pipeline.stages.benchmark import read_device, read_latency
 from edgeprune.pipeline.stages.emulate import read_emulation
 from edgeprune.pipeline.stages.examples import CHECKED
 from edgeprune.pipeline.stages.mobile import ORT_MODEL
@@ -56,8 +58,16 @@ def make_report(
     size_bytes = total_bytes([package.file(name)])
     latency = [] if benchmark is None else read_latency(benchmark)
     assert plan.shipped is not None  # noqa: S101 (a search has chosen by now)
-    variant = read_variant(artifacts[plan.shipped.id])
+    shipped = artifacts[plan.shipped.id]
+    variant = read_variant(shipped)
     budget = _budget_rows(request, package, size_bytes, latency, artifacts.get("regression"))
+    facts = gather_facts(
+        artifacts["prepare"],
+        checkpoint_of(plan.shipped, artifacts),
+        shipped,
+        plan.subject.data,
+        texts=request.options.report,
+    )
     rung_of = {} if found is None else found.rung_of
     notes = _notes(plan, artifacts, rung_of)
     if no_gain := _no_gain(plan, done):
@@ -77,6 +87,7 @@ def make_report(
             archive_bytes=package.file(f"{name}.tar.gz").stat().st_size,
             size_bytes=size_bytes,
             sha256=package.digest(f"{name}.tar.gz"),
+            try_with=facts.try_with,
         ),
         mobile=_mobile_row(path, artifacts.get("mobile")),
         text_graph=_text_graph_row(path, artifacts.get("text-graph")),
@@ -96,6 +107,9 @@ def make_report(
         frontier=found and found.frontier,
         budget=budget,
         notes=list(dict.fromkeys(notes)),
+        layers=facts.layers,
+        parts=facts.parts,
+        changed=facts.changed,
     )
 
 
@@ -163,7 +177,7 @@ def _no_gain(plan: Plan, done: Mapping[str, Done]) -> str | None:
         (isinstance(node.stage, Prune) and node.stage.removes_units) or isinstance(node.stage, Shrink)
         for node in plan.nodes
     )
-    samples = read_samples(done["benchmark"].artifact) if "benchmark" in done else {}
+    samples = read_samples(done["benchmark"].artifact.file("samples.jsonl")) if "benchmark" in done else {}
     if not removes or not {"dense", "final"} <= samples.keys():
         return None
     ratio, interval = process_ratio(samples["final"], samples["dense"], block=BLOCK)

@@ -3,6 +3,7 @@
 <output>/<name>/                      the package
 <output>/<name>.tar.gz                the package in one file
 <output>/<name>.build.json            the report
+<output>/<name>.report.html           the report as a page to read, unless it isn't wanted
 <output>/<name>.benchmark.jsonl       every latency sample, if the target was measured
 <output>/<name>.regression.jsonl      every sample of the comparison with the baseline, if there is one
 <output>/<name>.ort, .ort.config      the model in ORT format, if the profile asks for it
@@ -25,7 +26,7 @@ from edgeprune.pipeline.stages.examples import EXAMPLES
 from edgeprune.pipeline.stages.mobile import OPERATORS, ORT_MODEL
 from edgeprune.pipeline.stages.page import PAGE, PAGE_FILE
 from edgeprune.pipeline.stages.text_graph import TEXT_MODEL
-from edgeprune.report.records import BuildReport
+from edgeprune.report.records import PAGE_SUFFIX, BuildReport
 from edgeprune.store.files import file_digest, sync, sync_tree, write_text
 from edgeprune.store.package import DIGESTS
 from edgeprune.store.ready import made_ready, replace_folder
@@ -73,10 +74,19 @@ def check_output(output: Path, name: str) -> None:
             raise UsageError(f"{file} is a folder, but should be a file; move it, or choose another --output")
 
 
-def publish(report: BuildReport, request: BuildRequest, plan: Plan, done: Mapping[str, Done]) -> None:
+def publish(
+    report: BuildReport, request: BuildRequest, plan: Plan, done: Mapping[str, Done], *, page: str | None = None
+) -> None:
     """Put a build's package, its archive, its report and the other files into the output folder.
 
     Files of an older build that this build doesn't have are removed.
+
+    Args:
+        report: The build's report.
+        request: What was asked for.
+        plan: The build's plan.
+        done: The result of every node, by the node's id.
+        page: The HTML of the page about the build; None: no page is wanted.
 
     Raises:
         StorageError: The folder can't be written.
@@ -89,6 +99,8 @@ def publish(report: BuildReport, request: BuildRequest, plan: Plan, done: Mappin
         shutil.copytree(package.file(name), new / name, copy_function=shutil.copyfile)
         shutil.copyfile(package.file(f"{name}.tar.gz"), new / f"{name}.tar.gz")
         write_text(new / f"{name}.build.json", report.model_dump_json(indent=2) + "\n")
+        if page is not None:
+            write_text(new / f"{name}.{PAGE_SUFFIX}", page)
         for suffix, (node, file) in _BESIDE.items():
             if node in done:
                 shutil.copyfile(done[node].artifact.file(file), new / f"{name}.{suffix}")
@@ -129,4 +141,4 @@ def _edited(folder: Path) -> Path | None:
 
 def _files(name: str) -> list[str]:
     """Return the names of the files that may lie beside a package's folder."""
-    return [f"{name}.{suffix}" for suffix in ("tar.gz", "build.json", *_BESIDE)]
+    return [f"{name}.{suffix}" for suffix in ("tar.gz", "build.json", PAGE_SUFFIX, *_BESIDE)]

@@ -1,6 +1,6 @@
 """Draw pictures of a model: how much its heads and neurons matter, and where its attention goes.
 
-The pictures need matplotlib (extra `report`) and bertviz (extra `viz`). No other module imports these.
+The pictures of attention need bertviz (extra `viz`), which no other module imports.
 """
 
 import base64
@@ -62,11 +62,7 @@ def importance_map(steps: Sequence[Scores], dense: PruningRecord, kept: PruningR
 
 
 def write_importance(found: ImportanceMap, title: str, folder: Path) -> tuple[Path, Path]:
-    """Write `importance.png` and `importance.html`. The page has the picture, and says what each layer kept.
-
-    Raises:
-        UsageError: matplotlib isn't installed.
-    """
+    """Write `importance.png` and `importance.html`. The page has the picture, and says what each layer kept."""
     figure = _figure(found, title)
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=150, bbox_inches="tight")
@@ -127,7 +123,6 @@ def write_attention(
 
 
 def _figure(found: ImportanceMap, title: str) -> Any:
-    from_extra("matplotlib", "report", "this picture")
     from matplotlib.colors import LogNorm
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle

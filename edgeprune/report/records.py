@@ -19,6 +19,7 @@ from edgeprune.search.frontier import Frontier
 from edgeprune.store.records import Metric
 
 __all__ = [
+    "PAGE_SUFFIX",
     "BuildReport",
     "ChangedRow",
     "ExampleRow",
@@ -31,6 +32,10 @@ __all__ = [
     "TextGraphRow",
     "read_report",
 ]
+
+
+PAGE_SUFFIX = "report.html"
+"""What the file ends in that has a report as a page to read."""
 
 
 class PackageRow(Frozen):

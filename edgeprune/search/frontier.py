@@ -1,6 +1,8 @@
 """Hold what a search found: a row for each model that was made, and which one is shipped."""
 
-from typing import Literal
+from typing import Literal, Self
+
+from pydantic import model_validator
 
 from edgeprune.base.strict_yaml import Frozen
 from edgeprune.profiles.search import Objective
@@ -77,3 +79,10 @@ class Frontier(Frozen):
     """A sentence that says what the next faster rung costs; None: there is no faster one."""
     more_accurate: str | None
     """A sentence that says what the next more accurate rung costs; None: there is no such rung."""
+
+    @model_validator(mode="after")
+    def _ships_a_rung(self) -> Self:
+        names = [rung.name for rung in self.rungs]
+        if len(set(names)) < len(names) or self.shipped not in names:
+            raise ValueError(f"shipped should name one of the rungs, whose names differ; it is {self.shipped!r}")
+        return self

@@ -32,6 +32,7 @@ __all__ = [
     "load_outputs",
     "open_prepared",
     "read_spec",
+    "read_tables",
     "save_outputs",
     "select",
     "write_rows",
@@ -119,6 +120,14 @@ def read_spec(artifact: Artifact) -> TaskSpec:
     return TaskSpec.model_validate_json(artifact.file("task.json").read_text(encoding="utf-8"))
 
 
+def read_tables(
+    artifact: Artifact, data: DataSource, splits: tuple[SplitName, ...] = ("train", "selection", "test")
+) -> dict[SplitName, Table]:
+    """Read the rows of some splits, as the prepare artifact divided them, from the user's data."""
+    rows = _ROWS.validate_json(artifact.file("splits.json").read_text(encoding="utf-8"))
+    return select(data.load(), {name: where for name, where in rows.items() if name in splits})
+
+
 def open_prepared(
     artifact: Artifact,
     data: DataSource,
@@ -136,12 +145,10 @@ def open_prepared(
     """
     spec = read_spec(artifact)
     task = task_for(spec)
-    rows = _ROWS.validate_json(artifact.file("splits.json").read_text(encoding="utf-8"))
     used = load_reader(spec.task, reader or artifact.file("checkpoint"), spec.max_length)
     dense = load_outputs(artifact.file(OUTPUTS))
     found: dict[SplitName, Split] = {}
-    wanted = {name: where for name, where in rows.items() if name in splits}
-    for name, table in select(data.load(), wanted).items():
+    for name, table in read_tables(artifact, data, splits).items():
         references = task.references(table, where=f"the {name} split") or dense.get(name)
         found[name] = Split(table.contents, task.encode(used, table.contents, references), references)
     return Prepared(task, used, found, dense)

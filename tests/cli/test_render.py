@@ -1,17 +1,15 @@
 import io
-from typing import Any
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from edgeprune.base import events
-from edgeprune.benchmark.records import DeviceRow, EmulationRow, LatencyRow
-from edgeprune.benchmark.verdicts import BudgetRow, Verdict
+from edgeprune.benchmark.records import EmulationRow
 from edgeprune.cli.progress import EventRenderer
 from edgeprune.cli.render import misses, print_comparison, print_inspection, print_report
 from edgeprune.models.sizes import Inspection, PartRow
-from edgeprune.report.records import BuildReport, PackageRow, StageRow
-from edgeprune.store.records import Metric
+from tests.support.reports import budget, report
 
 
 def console(*, terminal: bool = False) -> Console:
@@ -29,76 +27,6 @@ def rendered(*sequence: events.Event, stages: int = 8, terminal: bool = False) -
         for event in sequence:
             renderer(event)
     return text_of(shown)
-
-
-def latency(artifact: str, p50: float | None) -> LatencyRow:
-    return LatencyRow(
-        artifact=artifact,
-        provider="CPUExecutionProvider",
-        threads=1,
-        batch_size=1,
-        lengths="data",
-        samples=100,
-        p50_ms=p50,
-        p90_ms=p50 and 2 * p50,
-        p50_interval_ms=None,
-        p90_interval_ms=None,
-        peak_memory_mb=120.0,
-    )
-
-
-def stage(name: str, round_number: int, value: float = 0, drop: float | None = None, **changes: Any) -> StageRow:
-    metric = Metric(
-        name="accuracy",
-        value=value,
-        samples=100,
-        drop=drop,
-        drop_interval=None if drop is None else (drop - 0.01, drop + 0.01),
-    )
-    values: dict[str, Any] = {
-        "key": "ab" * 32,
-        "cached": False,
-        "duration_s": 12.34,
-        "peak_memory_mb": 512.0,
-        "parameters": 22_713_986,
-        "size_bytes": 90_000_000,
-        "metric": metric,
-    }
-    return StageRow(stage=name, round=round_number, **values | changes)
-
-
-def budget(name: str, verdict: Verdict, value: float | None) -> BudgetRow:
-    return BudgetRow(name=name, limit=25, value=value, interval=None, verdict=verdict)
-
-
-def report(**changes: Any) -> BuildReport:
-    values: dict[str, Any] = {
-        "name": "reviews",
-        "release": "1.4.0",
-        "target": "cpu-x86-avx2",
-        "pipeline": "structured",
-        "task": "text-classification",
-        "verdict": "fail",
-        "exit_code": 3,
-        "package": PackageRow(
-            path="dist/reviews", archive="dist/reviews.tar.gz", size_bytes=11_250_000, sha256="0" * 64
-        ),
-        "stages": [
-            stage("prepare", 0, 0.91, cached=True),
-            stage("export", 0, metric=None),
-            stage("finetune", 1, 0.9, 0.01),
-            stage("quantize", 1, 0.895, 0.015, size_bytes=11_200_000),
-            stage("package", 1, 0.895, 0.015, parameters=None),
-        ],
-        "linear": Metric(name="accuracy", value=0.71, samples=100),
-        "device": DeviceRow(
-            arch="x86_64", isa=("avx2",), cpu="Some CPU", cores=4, system="Linux", python="3.11.2", onnxruntime="1.31.1"
-        ),
-        "latency": [latency("dense-fp32", 8.0), latency("final", 2.0)],
-        "budget": [budget("size_mb", "pass", 11.25), budget("latency_p90_ms", "fail", 26.0)],
-        "notes": [],
-    }
-    return BuildReport(**values | changes)
 
 
 STARTED = events.StageStarted("prune", 1, "abc")
@@ -161,7 +89,21 @@ def test_the_report_has_a_row_a_stage():
     assert rows["TF-IDF + linear model"][-1] == "0.7100"
     assert rows["size_mb"] == ["size_mb", "25", "11.25", "pass"]
     assert rows["latency_p90_ms"] == ["latency_p90_ms", "25", "26", "fail"]
-    assert lines[-1] == "dist/reviews  11.2 MB"
+    last = next(place for place, line in enumerate(lines) if line.startswith("TF-IDF"))
+    assert lines[last + 1 : last + 6] == [
+        "",
+        "4 times as fast (8 → 2 ms), 8 times as small (90 → 11.2 MB), accuracy -1.5 points [-2.5, -0.5], on Some CPU",
+        "dist/reviews  11.2 MB",
+        "python dist/reviews/run.py",
+        "edgeprune verify dist/reviews",
+    ]
+
+
+def test_the_page_is_named_last_where_there_is_one():
+    for show in (print_report, lambda shown, made, page: print_comparison(shown, [made], page)):
+        shown = console()
+        show(shown, report(), Path("dist/reviews.report.html"))
+        assert text_of(shown).splitlines()[-1] == "dist/reviews.report.html  what was found, as a page to read"
 
 
 def test_a_report_without_measurement_linear_model_or_budget_is_shown_too():

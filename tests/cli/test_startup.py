@@ -6,7 +6,18 @@ import pytest
 
 from tests.support.e2e import MAIN
 
-HEAVY = ("torch", "transformers", "datasets", "onnx", "onnxruntime", "sklearn", "scipy", "pandas", "pyarrow")
+HEAVY = (
+    "torch",
+    "transformers",
+    "datasets",
+    "onnx",
+    "onnxruntime",
+    "matplotlib",
+    "sklearn",
+    "scipy",
+    "pandas",
+    "pyarrow",
+)
 COMMANDS = [
     ["--help"],
     ["build", "--help"],

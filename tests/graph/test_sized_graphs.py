@@ -43,5 +43,3 @@ class Exported:
     task: Task
     reader: Reader
     rows: list
-
-

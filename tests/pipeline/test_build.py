@@ -61,6 +61,14 @@ def test_build_json_beside_the_package_is_the_document(built: Built) -> None:
     assert beside.read_text(encoding="utf-8") == built.stdout
 
 
+def test_a_page_about_the_build_lies_beside_its_report(built: Built, tmp_path: Path) -> None:
+    page = built.package.with_name(f"{built.package.name}.report.html")
+    again = tmp_path / "again.html"
+    assert call("report", page.with_name(f"{built.package.name}.build.json"), "--output", again).code == 0
+    assert again.read_text(encoding="utf-8") == page.read_text(encoding="utf-8"), "the same, with the same samples"
+    assert f"edgeprune verify {built.package}" in page.read_text(encoding="utf-8")
+
+
 def test_every_stage_runs_once_and_in_its_order(built: Built) -> None:
     rows = built.report["stages"]
     assert [(row["stage"], row["round"]) for row in rows] == STAGES

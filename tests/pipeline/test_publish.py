@@ -65,12 +65,18 @@ def package(store: Store, content: str) -> Done:
     return Done(store.commit(draft, store.folder("package", KEY), manifest_of(draft, "package")), cached=False)
 
 
-def put(store: Path, output: Path, **more: Done) -> None:
+def put(store: Path, output: Path, *, page: str | None = None, **more: Done) -> None:
     """Publish a package whose every file says the name of its store."""
     place = Store(store)
     found = place.find("package", KEY)
     made = package(place, store.name) if found is None else Done(found, cached=True)
-    publish(Report(store.name), Has(output=output, store=store), Has(name=Has(folder=NAME)), {"package": made, **more})  # type: ignore[arg-type]
+    publish(
+        Report(store.name),
+        Has(output=output, store=store),
+        Has(name=Has(folder=NAME)),
+        {"package": made, **more},
+        page=page,
+    )  # type: ignore[arg-type]
 
 
 def visible(output: Path) -> list[str]:
@@ -91,8 +97,11 @@ def test_what_an_older_build_left_is_replaced_or_removed(tmp_path: Path) -> None
     draft = store.draft("benchmark", KEY)
     (draft / "samples.jsonl").write_text("{}")
     measured = Done(store.commit(draft, store.folder("benchmark", KEY), manifest_of(draft, "benchmark")), cached=False)
-    put(tmp_path / "one", output, benchmark=measured)
-    assert visible(output) == [NAME, f"{NAME}.benchmark.jsonl", f"{NAME}.build.json", f"{NAME}.tar.gz"]
+    put(tmp_path / "one", output, page="<!doctype html>", benchmark=measured)
+    assert visible(output) == [
+        NAME, *(f"{NAME}.{suffix}" for suffix in ("benchmark.jsonl", "build.json", "report.html", "tar.gz"))
+    ]  # fmt: skip
+    assert (output / f"{NAME}.report.html").read_text() == "<!doctype html>"
     (output / NAME / "extra").write_text("")
     put(tmp_path / "two", output)
     assert visible(output) == [NAME, f"{NAME}.build.json", f"{NAME}.tar.gz"]
@@ -178,7 +187,9 @@ def test_an_empty_folder_is_in_nobodys_way(tmp_path: Path) -> None:
     assert (tmp_path / "dist" / NAME / "SHA256SUMS").is_file()
 
 
-@pytest.mark.parametrize("name", [NAME, f"{NAME}.tar.gz", f"{NAME}.build.json", f"{NAME}.benchmark.jsonl"])
+@pytest.mark.parametrize(
+    "name", [NAME, f"{NAME}.tar.gz", f"{NAME}.build.json", f"{NAME}.report.html", f"{NAME}.benchmark.jsonl"]
+)
 def test_what_is_not_edgeprunes_is_neither_replaced_nor_half_replaced(tmp_path: Path, name: str) -> None:
     output = tmp_path / "dist"
     put(tmp_path / "one", output)

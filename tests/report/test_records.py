@@ -6,7 +6,7 @@ import pytest
 
 from edgeprune.base.errors import SchemaVersionError, UsageError
 from edgeprune.report.records import read_report
-from tests.cli.test_render import report
+from tests.support.reports import report
 
 
 def written(folder: Path, **changes: Any) -> Path:

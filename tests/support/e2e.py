@@ -201,7 +201,7 @@ def build_structured(folder: Path, model: Path, *more: object, task: str = "text
         write_data(data)
     return call(
         "build", model, "--task", task, "--data", data, "--pipeline", "structured", "--target", "host", "--store", folder / "store",
-        "--output", folder / "dist", *more,
+        "--output", folder / "dist", "--no-report", *more,
     )  # fmt: skip
 
 
@@ -284,8 +284,8 @@ class Built:
         ]  # fmt: skip
 
     def again(self, *arguments: object, output: Path) -> Ran:
-        """The same build, with more flags, in this process: what is in the store comes from there."""
-        return call(*self.arguments, "--store", self.store, "--output", output, *arguments)
+        """The same build, with more flags, in this process: what is in the store comes from there. No page is written."""
+        return call(*self.arguments, "--no-report", "--store", self.store, "--output", output, *arguments)
 
     def artifact(self, stage: str, round_number: int = 1) -> Artifact:
         """One of the build's artifacts."""

@@ -8,7 +8,6 @@ latency budget lies inside the result's interval, as many processes again are ru
 A search measures its rungs in the same way, on rows of the selection split, and keeps what it measured: `MeasureRung`.
 """
 
-import json
 from dataclasses import replace
 
 from pydantic import JsonValue, TypeAdapter
@@ -29,7 +28,7 @@ from edgeprune.profiles.variant import read_variant
 from edgeprune.store.records import Artifact, StageMetrics
 from edgeprune.tasks.registry import ondevice_modules
 
-__all__ = ["Benchmark", "MeasureRung", "read_device", "read_latency", "read_samples"]
+__all__ = ["Benchmark", "MeasureRung", "read_device", "read_latency"]
 
 _ROWS = TypeAdapter(list[LatencyRow])
 
@@ -187,16 +186,6 @@ def read_device(run: Artifact) -> DeviceRow:
 def read_latency(run: Artifact) -> list[LatencyRow]:
     """Read the latencies that a benchmark found."""
     return _ROWS.validate_json(run.file("latency.json").read_bytes())
-
-
-def read_samples(run: Artifact) -> dict[str, list[list[float]]]:
-    """Read a benchmark's samples in ms, by model, one list for each process."""
-    taken: dict[str, list[list[float]]] = {}
-    for line in run.file("samples.jsonl").read_text(encoding="utf-8").splitlines():
-        record = json.loads(line)
-        if record["kind"] == "samples":
-            taken.setdefault(record["name"], []).append([ns / 1e6 for ns in record["ns"]])
-    return taken
 
 
 def _answered_rows(work: Work, baseline: Artifact, count: int) -> list[JsonValue]:

@@ -1,0 +1,96 @@
+"""Say in a sentence what a build gained and what that cost, and how its package is tried.
+
+6.7 times as fast (8.3 → 1.24 ms), 5 times as small (90.9 → 18.2 MB), accuracy -0.3 points [-1.5, +0.9], on AMD EPYC
+
+The time is the median of a run: the dense fp32 model's against the package's. The size is the dense checkpoint's weights
+in fp32 against all files of the package. The metric's change is on the test rows, with its paired 95% interval.
+"""
+
+import shlex
+from collections.abc import Sequence
+
+from edgeprune.report.records import BuildReport
+from edgeprune.report.words import amount, change_interval, change_words, metric_title, times
+from edgeprune.store.records import Metric
+
+__all__ = ["build_labels", "device_name", "headline", "headline_parts", "shipped_metric", "try_commands"]
+
+_SAME = 0.02
+"""The share by which two figures may differ and still be called the same."""
+
+
+def headline(report: BuildReport) -> str:
+    """Say how much faster and smaller the package is than the dense model, how its metric changed, and on which device.
+
+    What was not measured is left out.
+    """
+    return ", ".join(headline_parts(report))
+
+
+def headline_parts(report: BuildReport) -> list[str]:
+    """Give the parts of the headline, which are joined by commas."""
+    speed = _speed(report)
+    place = f"for {report.target} (no time was measured)" if speed is None else f"on {device_name(report)}"
+    return [part for part in (speed, _size(report), _metric(report), place) if part]
+
+
+def shipped_metric(report: BuildReport) -> Metric | None:
+    """Find the package's metric on the test rows."""
+    return next((row.metric for row in report.stages if row.stage == "package"), None)
+
+
+def device_name(report: BuildReport) -> str:
+    """Name the device that was measured: its CPU, or else the target."""
+    return (report.device.cpu if report.device else None) or report.target
+
+
+def build_labels(reports: Sequence[BuildReport]) -> list[str]:
+    """Name builds so that they can be told apart: by their targets, or else by everything that packages are named by."""
+    targets = [report.target for report in reports]
+    if len(set(targets)) == len(targets):
+        return targets
+    names = [f"{report.name} {report.release}, {report.target}" for report in reports]
+    return [name if names.count(name) == 1 else f"{name} ({place})" for place, name in enumerate(names, start=1)]
+
+
+def try_commands(report: BuildReport) -> tuple[str, ...]:
+    """Write the commands that try a package: one that answers, and one that checks it."""
+    folder = shlex.quote(report.package.path)
+    given = shlex.join(report.package.try_with)
+    return (f"python {folder}/run.py {given}".rstrip(), f"edgeprune verify {folder}")
+
+
+def _speed(report: BuildReport) -> str | None:
+    rows = {row.artifact: row.p50_ms for row in report.latency}
+    dense, final = rows.get("dense-fp32"), rows.get("final")
+    if not dense or not final:
+        return None
+    if abs(dense / final - 1) <= _SAME:
+        words = "as fast as before"
+    elif final < dense:
+        words = f"{times(dense / final)} times as fast"
+    else:
+        words = f"slower: it takes {times(final / dense)} times as long"
+    return f"{words} ({amount(dense)} → {amount(final)} ms)"
+
+
+def _size(report: BuildReport) -> str | None:
+    dense = next((row.size_bytes for row in report.stages if row.stage == "prepare"), None)
+    final = report.package.size_bytes
+    if not dense or not final:
+        return None
+    if abs(dense / final - 1) <= _SAME:
+        words = "as large as before"
+    elif final < dense:
+        words = f"{times(dense / final)} times as small"
+    else:
+        words = f"{times(final / dense)} times as large"
+    return f"{words} ({amount(dense / 1e6)} → {amount(final / 1e6)} MB)"
+
+
+def _metric(report: BuildReport) -> str | None:
+    metric = shipped_metric(report)
+    if metric is None or metric.drop is None:
+        return None
+    words = f"{metric_title(metric.name)} {change_words(metric.name, -metric.drop)}"
+    return f"{words} {change_interval(metric.name, metric.drop_interval)}".rstrip()

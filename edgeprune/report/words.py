@@ -1,0 +1,93 @@
+"""Write figures as people read them: three digits, points for shares, and the terms that a reader knows."""
+
+import math
+from collections.abc import Sequence
+
+__all__ = [
+    "amount",
+    "change_interval",
+    "change_words",
+    "is_share",
+    "megabytes",
+    "metric_title",
+    "milliseconds",
+    "span",
+    "times",
+    "value_words",
+]
+
+_TITLES = {
+    "accuracy": "accuracy",
+    "masked_accuracy": "accuracy of masked words",
+    "f1": "F1",
+    "micro_f1": "micro-F1",
+    "spearman": "Spearman's rho",
+    "cosine_to_dense": "cosine to the dense model",
+}
+_SHARES = ("accuracy", "masked_accuracy", "f1", "micro_f1")
+"""Metrics that are shares: their changes are told in points, hundredths of the whole."""
+
+
+def amount(value: float) -> str:
+    """Write a number with three digits that count, and without zeros at its end: 8.3, 90.9, 1,240."""
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    places = max(0, 2 - math.floor(math.log10(abs(value))))
+    text = f"{value:,.{places}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def milliseconds(value: float | None) -> str:
+    """Write a time in ms; a time that wasn't measured is a dash."""
+    return "–" if value is None else f"{amount(value)} ms"
+
+
+def megabytes(count: float) -> str:
+    """Write a number of bytes in MB, which are 10^6 bytes."""
+    size = count / 1e6
+    return f"{size:,.1f} MB" if size >= 1 else f"{amount(size)} MB"
+
+
+def times(ratio: float) -> str:
+    """Write how many times one figure is another, at least 1: 1.25, 6.7, 5, 12."""
+    text = f"{ratio:.2f}" if ratio < 1.95 else f"{ratio:.1f}" if ratio < 9.95 else f"{ratio:.0f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def is_share(name: str) -> bool:
+    """Tell whether a metric is a share of the rows, so that its changes are told in points."""
+    return name in _SHARES
+
+
+def metric_title(name: str) -> str:
+    """Give a metric's name as it is written in a sentence."""
+    return _TITLES.get(name, name.replace("_", " "))
+
+
+def value_words(name: str, value: float) -> str:
+    """Write a metric's value: a share in percent, another metric as it is."""
+    return f"{100 * value:.1f}%" if is_share(name) else f"{value:.4f}"
+
+
+def change_words(name: str, change: float) -> str:
+    """Write by how much a metric changed, with its sign: points of a share, another metric's own unit."""
+    return f"{_signed(name, change)} points" if is_share(name) else _signed(name, change)
+
+
+def change_interval(name: str, drop_interval: Sequence[float] | None) -> str:
+    """Write the interval of a metric's change in brackets, from the interval of its drop; empty if there is none."""
+    if drop_interval is None:
+        return ""
+    low, high = drop_interval
+    return f"[{_signed(name, -high)}, {_signed(name, -low)}]"
+
+
+def span(interval: Sequence[float] | None, unit: str = "") -> str:
+    """Write an interval in brackets; empty if there is none."""
+    return f"[{amount(interval[0])}, {amount(interval[1])}]{unit}" if interval else ""
+
+
+def _signed(name: str, change: float) -> str:
+    """Write a change with its sign. A change of nothing is +0, not -0."""
+    scaled, places = (100 * change, 1) if is_share(name) else (change, 4)
+    return f"{round(scaled, places) + 0.0:+.{places}f}"
