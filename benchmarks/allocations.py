@@ -20,13 +20,14 @@ import statistics
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgeprune.pipeline.report import BuildReport
+
 import edgeprune
 from edgeprune.base.events import ignore
 from edgeprune.data.table import DataSpec
 from edgeprune.models.architectures import layers_of, unit_multiply_adds
 from edgeprune.models.record import LayerRecord
 from edgeprune.pipeline.plan import Node, plan_checkpoints
-from edgeprune.pipeline.report import BuildReport
 from edgeprune.pipeline.run import run_nodes
 from edgeprune.pipeline.stages.base import Work
 from edgeprune.pipeline.stages.losses import LOSSES, Losses
