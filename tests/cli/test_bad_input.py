@@ -50,7 +50,7 @@ def build(built: Built, place: Path, *flags: object, model: Path | None = None, 
     return call(
         "build", model or built.model, "--task", "text-classification", "--data", data or built.data, "--offline",
         "--pipeline", built.pipeline, "--target", built.target, "--store", place / "store", "--output",
-        place / "dist", *flags,
+        place / "dist", "--no-report", *flags,
     )  # fmt: skip
 
 

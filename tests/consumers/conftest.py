@@ -137,7 +137,7 @@ def packaged(tiny_model_folder: ModelFactory, tmp_path_factory: pytest.TempPathF
         done = call(
             "build", model, "--task", case.task, "--offline", "--name", "tiny", *kind,
             "--data", write_rows(place / "data.jsonl", rows), "--pipeline", place / "tiny.yaml",
-            "--target", place / "here.yaml", "--store", place / "store", "--output", place / "dist",
+            "--target", place / "here.yaml", "--store", place / "store", "--output", place / "dist", "--no-report",
         )  # fmt: skip
         assert done.code == 0, done.err
         folder = place / "dist" / "tiny-0-here"

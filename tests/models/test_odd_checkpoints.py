@@ -39,7 +39,7 @@ def build(model: Path, place: Path, task: str, pipeline: dict[str, Any], precisi
     data = write_data(place / "data.jsonl", rows=60)
     done = call(
         "build", model, "--task", task, "--data", data, "--pipeline", place / "pipeline.yaml", "--offline", "--json",
-        "--target", place / "here.yaml", "--store", place / "store", "--output", place / "dist", "--name", "odd",
+        "--target", place / "here.yaml", "--store", place / "store", "--output", place / "dist", "--name", "odd", "--no-report",
     )  # fmt: skip
     assert done.code == 0, done.err
     return place / "dist" / "odd-0-here"

@@ -83,7 +83,7 @@ def test_a_family_goes_the_whole_way(
     store = tmp_path / "store"
     done = call(
         "build", model, "--task", task, "--data", data, "--pipeline", pipeline, "--target", target, "--offline", "--json",
-        "--store", store, "--output", tmp_path / "dist", "--name", "tiny",
+        "--store", store, "--output", tmp_path / "dist", "--name", "tiny", "--no-report",
     )  # fmt: skip
     assert done.code == 0, done.err
     stages = {row["stage"]: row for row in done.document["stages"] if row["round"]}

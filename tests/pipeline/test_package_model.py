@@ -72,7 +72,7 @@ def packages(tiny_model_folder: ModelFactory, tmp_path_factory: pytest.TempPathF
         done = call(
             "build", tiny_model_folder(FAMILIES[task], "Model"), "--task", task, "--offline", "--name", "tiny", "--data",
             write_rows(place / "data.jsonl", rows), "--pipeline", place / "tiny.yaml", "--target", place / "here.yaml",
-            "--store", place / "store", "--output", place / "dist", "--set", "stages.prepare.epochs=1",
+            "--store", place / "store", "--output", place / "dist", "--set", "stages.prepare.epochs=1", "--no-report",
         )  # fmt: skip
         assert done.code == 0, done.err
         pairs = [("the film was", row["context"]) for row in rows[:5] if "context" in row]

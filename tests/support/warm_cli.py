@@ -63,6 +63,7 @@ def import_everything() -> None:
     """What a build imports, so that the children needn't."""
     import accelerate  # noqa: F401
     import datasets  # noqa: F401
+    import matplotlib.backends.backend_svg  # noqa: F401
     import onnxruntime.quantization  # noqa: F401
     import sklearn.svm  # noqa: F401
     import transformers.exporters.exporter_onnx  # noqa: F401
