@@ -122,9 +122,9 @@ def _draw_rung(axes: "Axes", rung: RungRow, place: tuple[float, float], *, shipp
     axes.annotate(
         f"{rung.name}, shipped" if shipped else rung.name,
         place,
-        (-6, 6),
+        (6, -12) if rung.speedup == 1 else (-6, 6),  # rungs are less accurate to the left, so there is place above
         textcoords="offset points",
-        ha="right",
+        ha="left" if rung.speedup == 1 else "right",
         color=COLOURS["ink" if shipped else "quiet"],
         fontweight="bold" if shipped else "normal",
         zorder=6,

@@ -96,6 +96,7 @@ def _build_values(build: MeasuredBuild) -> dict[str, Any]:
         "timed": timed,
         "columns": [column for column in _COLUMNS if any(getattr(row, column[1]) is not None for row in timed)],
         "race": sorted(report.race, key=lambda row: (not row.why.startswith("won"), row.p50_ms is None, row.p50_ms)),
+        "to_p90": any(row.name == "latency_p90_ms" for row in report.budget),
         "sampled": bool(build.samples),
         "names": graph_names(report),
         "metric": metric,

@@ -31,6 +31,8 @@ def test_compare_of_reports_alone_reads_nothing_else(built: Built, tmp_path: Pat
     done = call("compare", report, *typed(option))
     if option.opts[0] == "--json":
         assert (done.code, done.document[0]["target"]) == (0, "here")
+    elif option.opts[0] == "--report":  # its --no-report is tried in tests/report/test_files.py
+        assert (done.code, (tmp_path / "x.report.html").is_file()) == (0, True)
     else:
         assert done.code == 2
         (complaint,) = done.complaints
