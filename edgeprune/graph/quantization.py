@@ -15,15 +15,16 @@ fp32: it is small beside the rest. `edgeprune.profiles.precision` says which set
 ONNX Runtime's `quantize_dynamic` is called without transformers' `OnnxRuntimeQuantizer` around it. That wrapper exists
 to drop stale shapes, which our export doesn't write, and it holds another copy of the model: for BERT-base the peak is
 4.2 times the fp32 file with the wrapper, and 3.2 times without it. `quantize_dynamic` would also take memory of about
-six times an embedding's size. It is therefore given two rows in the table's place, with the same extremes and so the
-same scale. The table itself is quantized some rows at a time.
+six times an embedding's size, and quantizes the weights of a product column by column in Python. It is therefore given
+two rows in the place of a table or of a product's weights, with the same extremes and so the same scale. The values
+themselves are quantized here, some rows at a time, to the same numbers.
 """
 
 import math
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,11 @@ import numpy.typing as npt
 import onnx
 import onnx_ir
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
-from onnxruntime.quantization.quant_utils import TENSOR_NAME_QUANT_SUFFIX, quantize_nparray
+from onnxruntime.quantization.quant_utils import (
+    TENSOR_NAME_QUANT_SUFFIX,
+    get_qmin_qmax_for_qType,
+    quantize_nparray,
+)
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from edgeprune.base.quiet_libraries import logging_kept
@@ -53,6 +58,8 @@ _ROWS_AT_ONCE = 4096
 """How many rows of a table are quantized together."""
 _INT8_ACTIVATIONS = 4
 """The `accuracy_level` of MatMulNBits that computes products in int8."""
+
+Weights = npt.NDArray[Any]
 
 Feed = Mapping[str, npt.NDArray[Any]]
 """One batch: by the name of an input, the array that a graph is given."""
@@ -130,67 +137,133 @@ def _quantize_dynamic(
     source: Path, destination: Path, settings: PrecisionSettings, op_types: Sequence[str], *, but: Sequence[str]
 ) -> None:
     model = onnx_ir.load(source)
+    shapes = {value.name: value.shape for value in _computed(model)}
+    excluded = {name for node in but for name in (node, f"{node}_MatMul")}  # the quantizer splits a Gemm into two nodes
     tables = _take_tables(model, but) if "Gather" in op_types else {}
+    products = _take_products(model, excluded) if "MatMul" in op_types else {}
     with tempfile.TemporaryDirectory(dir=destination.parent) as folder:
-        without_tables = Path(folder) / source.name
-        write_onnx(model, without_tables)
+        without_weights = Path(folder) / source.name
+        write_onnx(model, without_weights)
         quantize_dynamic(
-            without_tables,
+            without_weights,
             destination,
             op_types_to_quantize=list(op_types),
             weight_type=_WEIGHT_TYPES[settings.weight_type or "int8"],
             reduce_range=bool(settings.reduce_range),
             per_channel=bool(settings.per_channel),
-            # The quantizer splits a Gemm into two nodes before it looks at names.
-            nodes_to_exclude=[name for node in but for name in (node, f"{node}_MatMul")],
+            nodes_to_exclude=list(excluded),
+            # The library infers shapes and types. With stand-ins it can't infer those that the graph doesn't name.
+            extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
         )
-    _put_tables(destination, tables)
+    quantized = onnx_ir.load(destination)
+    for value in _computed(quantized):
+        value.shape = shapes.get(value.name)  # not what was inferred from a stand-in
+    _put_weights(quantized, tables, products, settings)
+    write_onnx(quantized, destination)
 
 
-def _take_tables(model: onnx_ir.Model, but: Sequence[str]) -> dict[str, npt.NDArray[np.float32]]:
+def _computed(model: onnx_ir.Model) -> list[onnx_ir.Value]:
+    """List the values that nodes compute on the way to the outputs."""
+    return [value for node in model.graph for value in node.outputs if not value.is_graph_output()]
+
+
+def _take_tables(model: onnx_ir.Model, but: Sequence[str]) -> dict[str, Weights]:
     """Replace tables by their extremes, and return the tables by name.
 
     Only tables are replaced from which a node that isn't in `but` takes rows. A decoder may read such a table too,
     transposed; it then reads the values that the quantized table stands for.
     """
     tables = {}
-    for name, value in model.graph.initializers.items():
-        tensor, users = value.const_value, [use.node for use in value.uses()]
-        if tensor is None or tensor.dtype != onnx_ir.DataType.FLOAT or tensor.size == 0:
-            continue
-        taken = [
-            node for node in users if node.op_type == "Gather" and node.inputs[0] is value and node.name not in but
-        ]
-        others = [node for node in users if node not in taken]
-        if taken and all(node.op_type == "Transpose" for node in others):
-            values = tensor.numpy()
-            extremes = np.full((2, *values.shape[1:]), values.min(), values.dtype)
-            extremes[1] = values.max()
-            value.const_value = onnx_ir.tensor(extremes, name=name)
-            value.shape = value.const_value.shape
-            tables[name] = values  # the tensor would keep the whole model's message alive
+    for value, values in _float_weights(model):
+        taken = [node for node in _users(value) if node.op_type == "Gather" and node.name not in but]
+        if taken and all(node in taken or node.op_type == "Transpose" for node in _users(value)):
+            tables[value.name] = _stand_in(value, values, values.shape[1:])
     return tables
 
 
-def _put_tables(path: Path, tables: Mapping[str, npt.NDArray[np.float32]]) -> None:
-    """Put the tables into a graph that was quantized without them."""
-    model = onnx_ir.load(path)
+def _take_products(model: onnx_ir.Model, excluded: Collection[str]) -> dict[str, Weights]:
+    """Replace the weights of MatMul nodes that aren't excluded by their extremes, and return the weights by name."""
+    products = {}
+    for value, values in _float_weights(model):
+        users = _users(value)
+        if values.ndim == 2 and all(
+            node.op_type == "MatMul" and node.inputs[1] is value and node.name not in excluded for node in users
+        ):
+            products[value.name] = _stand_in(value, values, (1,))
+    return products
+
+
+def _float_weights(model: onnx_ir.Model) -> Iterator[tuple[onnx_ir.Value, Weights]]:
+    """Give the initializers that nodes read, in floating point, with their values."""
+    for value in model.graph.initializers.values():
+        tensor = value.const_value
+        if tensor is not None and tensor.dtype == onnx_ir.DataType.FLOAT and tensor.size and value.uses():
+            yield value, tensor.numpy()
+
+
+def _users(value: onnx_ir.Value) -> list[onnx_ir.Node]:
+    return [use.node for use in value.uses()]
+
+
+def _stand_in(value: onnx_ir.Value, values: Weights, shape: tuple[int, ...]) -> Weights:
+    """Put the extremes of weights in the weights' place: two rows of this shape. Return the weights."""
+    extremes = np.full((2, *shape), values.min(), values.dtype)
+    extremes[1] = values.max()
+    value.const_value = onnx_ir.tensor(extremes, name=value.name)
+    value.shape = value.const_value.shape
+    return values  # the tensor would keep the whole model's message alive
+
+
+def _put_weights(
+    model: onnx_ir.Model, tables: Mapping[str, Weights], products: Mapping[str, Weights], settings: PrecisionSettings
+) -> None:
+    """Put the weights, quantized, into a graph that was quantized without them."""
     known = model.graph.initializers
-    for name, values in tables.items():
+    for name, values in (*tables.items(), *products.items()):
         scale, zero_point = (_values(known[f"{name}_{what}"]) for what in ("scale", "zero_point"))
-        place = known[f"{name}{TENSOR_NAME_QUANT_SUFFIX}"]
-        table = np.empty(values.shape, zero_point.dtype)
+        if settings.per_channel and name in products:
+            scale, zero_point = _scales_by_column(values, zero_point.dtype, reduce_range=bool(settings.reduce_range))
+            _set(known[f"{name}_scale"], scale)
+            _set(known[f"{name}_zero_point"], zero_point)
+        quantized = np.empty(values.shape, zero_point.dtype)
         for first in range(0, len(values), _ROWS_AT_ONCE):
             rows = slice(first, first + _ROWS_AT_ONCE)
-            table[rows] = quantize_nparray(
-                onnx.helper.np_dtype_to_tensor_dtype(table.dtype), values[rows], scale, zero_point
-            )
-        place.const_value = onnx_ir.tensor(table, name=place.name)
-        place.shape = place.const_value.shape
-    write_onnx(model, path)
+            quantized[rows] = quantize_nparray(_onnx_type(quantized.dtype), values[rows], scale, zero_point)
+        _set(known[f"{name}{TENSOR_NAME_QUANT_SUFFIX}"], quantized)
 
 
-def _values(initializer: onnx_ir.Value) -> npt.NDArray[Any]:
+def _scales_by_column(values: Weights, dtype: np.dtype[Any], *, reduce_range: bool) -> tuple[Weights, Weights]:
+    """Compute a scale and a zero point for each column, as the quantizer does in a loop over the columns.
+
+    Args:
+        values: The weights of a product, [inputs, outputs].
+        dtype: int8 or uint8. A range of int8 lies around 0.
+        reduce_range: Whether only seven bits are used.
+    """
+    symmetric = dtype == np.int8
+    least, most = get_qmin_qmax_for_qType(_onnx_type(dtype), reduce_range=reduce_range, symmetric=symmetric)
+    low, high = np.minimum(values.min(0), 0), np.maximum(values.max(0), 0)
+    if symmetric:
+        high = np.maximum(-low, high)
+        low = -high
+    scale = (high.astype(np.float64) - low) / (np.float64(most) - least)
+    empty = scale < np.finfo(values.dtype).tiny
+    scale[empty] = 1
+    zero_point = np.zeros(scale.shape) if symmetric else np.round(least - low / scale)
+    zero_point[empty] = 0
+    return scale.astype(values.dtype), zero_point.astype(dtype)
+
+
+def _onnx_type(dtype: np.dtype[Any]) -> int:
+    return int(onnx.helper.np_dtype_to_tensor_dtype(dtype))
+
+
+def _set(initializer: onnx_ir.Value, values: Weights) -> None:
+    initializer.const_value = onnx_ir.tensor(values, name=initializer.name)
+    initializer.shape = initializer.const_value.shape
+
+
+def _values(initializer: onnx_ir.Value) -> Weights:
     assert initializer.const_value is not None  # noqa: S101 (an initializer has values)
     return np.asarray(initializer.const_value.numpy())
 

@@ -159,7 +159,7 @@ def require_what_the_library_makes(exact: Path, folder: Path, settings: Precisio
     assert list(folder.iterdir()) == [ours]
     quantize_dynamic(
         exact, theirs, op_types_to_quantize=["MatMul", "Gather"], weight_type=_WEIGHT_TYPES[settings.weight_type or ""],
-        per_channel=True, reduce_range=bool(settings.reduce_range), nodes_to_exclude=list(settings.keep_fp32),
+        per_channel=bool(settings.per_channel), reduce_range=bool(settings.reduce_range), nodes_to_exclude=list(settings.keep_fp32),
     )  # fmt: skip
     found, expected = (onnx.load(path).graph for path in (ours, theirs))
     assert list(found.node) == list(expected.node)
@@ -204,6 +204,31 @@ def test_a_matrix_that_is_no_table_alone_gets_the_values_that_the_library_gives_
     model.graph.initializer.append(onnx.numpy_helper.from_array(values, "table"))
     write_onnx(onnx_ir.from_proto(model), tmp_path / "exact.onnx")
     require_what_the_library_makes(tmp_path / "exact.onnx", tmp_path / "made", settings_of("int8-dynamic"))
+
+
+@pytest.mark.parametrize("per_channel", [True, False])
+@pytest.mark.parametrize("reduce_range", [True, False])
+@pytest.mark.parametrize("weight_type", ["int8", "uint8"])
+def test_products_get_the_values_that_the_library_gives_them(
+    tmp_path: Path, weight_type: str, reduce_range: bool, per_channel: bool
+) -> None:
+    model = onnx.parser.parse_model(
+        '<ir_version: 10, opset_import: ["": 20]>'
+        "one (float[n, 6] states) => (float[n, 4] found) { hidden = MatMul(states, first) found = MatMul(hidden, second) }"
+    )
+    generator = np.random.default_rng(0)
+    first, second = (generator.standard_normal(shape, dtype=np.float32) for shape in ((6, 8), (8, 4)))
+    first[:, 0] = 0  # as pruning leaves a neuron
+    first[:, 1] = 1e-40
+    first[:, 2] = abs(first[:, 2])
+    second[:] = -abs(second)
+    for name, values in (("first", first), ("second", second)):
+        model.graph.initializer.append(onnx.numpy_helper.from_array(values, name))
+    write_onnx(onnx_ir.from_proto(model), tmp_path / "exact.onnx")
+    changes = {"weight_type": weight_type, "reduce_range": reduce_range, "per_channel": per_channel}
+    settings = settings_of("int8-dynamic").model_copy(update=changes)
+    made = require_what_the_library_makes(tmp_path / "exact.onnx", tmp_path / "made", settings)
+    assert {"first_quantized", "second_quantized"} <= made
 
 
 def test_a_table_is_not_held_several_times_over(tmp_path: Path) -> None:
