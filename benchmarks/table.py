@@ -54,18 +54,14 @@ SAMPLES, PROCESSES, TOGETHER = 40, 4, 4
 
 
 def bert_base(folder: Path) -> None:
-    """Write the config and the tokenizer of a BERT-base. A table needs no weights."""
+    """Save a BERT-base-sized model with random weights and MiniLM's tokenizer."""
     import transformers
 
     from edgeprune.models.reference import resolve_model
 
     labels = {0: "neg", 1: "pos"}
-    config = transformers.BertConfig(
-        architectures=["BertForSequenceClassification"],
-        id2label=labels,
-        label2id={name: number for number, name in labels.items()},
-    )
-    config.save_pretrained(folder)
+    config = transformers.BertConfig(id2label=labels, label2id={name: number for number, name in labels.items()})
+    transformers.BertForSequenceClassification(config).save_pretrained(folder)
     transformers.AutoTokenizer.from_pretrained(resolve_model(MODEL).folder).save_pretrained(folder)
 
 
@@ -87,7 +83,7 @@ def mixed(generator: np.random.Generator, layers: int, heads: int, width: int) -
         )
         for _ in range(layers)
     ]
-    return found if any(found) else [(1, ALIGN), *found[1:]]
+    return found if any(one is not None and one[0] for one in found) else [(1, ALIGN), *found[1:]]
 
 
 def main() -> None:

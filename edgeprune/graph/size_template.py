@@ -108,22 +108,29 @@ class SizeTemplate:
         write_onnx(onnx_ir.from_proto(self._model), path)
 
     def _compared(self, one: GraphProto, other: GraphProto) -> Iterator[_Edit]:
-        """Yield an edit for each number that differs between two graphs."""
+        """Yield an edit for each number that differs between two graphs. Values may have other names."""
+        names = _Names()
         for node, its_node in _pairs(one.node, other.node, "the number of nodes"):
+            names.match(node.input, its_node.input, node.name)
+            names.match(node.output, its_node.output, node.name)
             yield from self._of_node(node, its_node)
-        for tensor, its_tensor in _pairs(one.initializer, other.initializer, "the number of initializers"):
-            yield from self._of_tensor(tensor, its_tensor)
-        values, its_values = ([*graph.value_info, *graph.output] for graph in (one, other))
-        for value, its_value in _pairs(values, its_values, "the number of values"):
+        tensors = {names.of(tensor.name): tensor for tensor in other.initializer}
+        for tensor in one.initializer:
+            if tensor.name not in tensors:
+                raise _unequal(f"the initializer {tensor.name}")
+            yield from self._of_tensor(tensor, tensors[tensor.name])
+        values = {names.of(value.name): value for value in [*other.value_info, *other.output]}
+        for value in [*one.value_info, *one.output]:
             where = f"a dimension of {value.name}"
-            dims, its_dims = (each.type.tensor_type.shape.dim for each in (value, its_value))
+            if value.name not in values:
+                raise _unequal(where)
+            dims, its_dims = (each.type.tensor_type.shape.dim for each in (value, values[value.name]))
             for dim, its_dim in _pairs(dims, its_dims, where):
                 if dim.dim_value != its_dim.dim_value:
                     yield partial(_set, dim, "dim_value", self._number(dim.dim_value, its_dim.dim_value, where))
 
     def _of_node(self, node: NodeProto, other: NodeProto) -> Iterator[_Edit]:
-        kinds, its_kinds = ((each.op_type, each.domain, [*each.input], [*each.output]) for each in (node, other))
-        if kinds != its_kinds:
+        if (node.op_type, node.domain) != (other.op_type, other.domain):
             raise _unequal(f"the node {node.name}")
         for attribute, its_attribute in _pairs(node.attribute, other.attribute, f"the attributes of {node.name}"):
             where = f"{node.name}.{attribute.name}"
@@ -136,7 +143,7 @@ class SizeTemplate:
     def _of_tensor(self, tensor: TensorProto, other: TensorProto) -> Iterator[_Edit]:
         """Yield an edit for a tensor of another shape, or with other whole numbers."""
         where = f"the initializer {tensor.name}"
-        if (tensor.name, tensor.data_type) != (other.name, other.data_type):
+        if tensor.data_type != other.data_type:
             raise _unequal(where)
         values, its_values = numpy_helper.to_array(tensor), numpy_helper.to_array(other)
         if values.shape != its_values.shape:
@@ -158,6 +165,23 @@ class SizeTemplate:
             )
         layer, part, size = found
         return _Number(layer, part, Fraction(int(one), size))
+
+
+class _Names:
+    """Match the names of values in one graph with those in another."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, str] = {}
+
+    def match(self, ones: Sequence[str], others: Sequence[str], where: str) -> None:
+        """Match names that stand in the same place of both graphs. Raise IntegrityError if they are others elsewhere."""
+        for one, other in _pairs(ones, others, f"the node {where}"):
+            if self._known.setdefault(other, one) != one:
+                raise _unequal(f"the node {where}")
+
+    def of(self, other: str) -> str:
+        """Give the name in the first graph."""
+        return self._known.get(other, other)
 
 
 def _pairs(ones: Sequence[_T], others: Sequence[_T], what: str) -> Iterator[tuple[_T, _T]]:

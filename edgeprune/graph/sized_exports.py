@@ -87,10 +87,11 @@ def export_sizes(
             base_digest="",
             head_dim=head_dim,
             layers=tuple(
-                # A family may need to know which of the dense model's heads they are; it may be the same one twice.
+                # A family may need to know which of the dense model's heads they are. It may be the same one twice, but
+                # never all of them in their order, for which a graph needs nothing.
                 LayerRecord(
                     index=index,
-                    heads=tuple(head % config.num_attention_heads for head in range(heads)),
+                    heads=tuple((head + 1) % config.num_attention_heads for head in range(heads)),
                     neurons=tuple(range(width)),
                 )
                 for index, (heads, width) in zip(positions, layers, strict=True)

@@ -102,7 +102,11 @@ class Costs(Frozen):
 
     @property
     def least(self) -> float:
-        """What a model costs that has one layer, without heads and neurons: no model of the family costs less."""
+        """The cost of a model with one layer that has as good as nothing: no useful model of the family costs less.
+
+        A model whose layers have no heads at all might cost less where one token is read, but its answer is always the
+        same: the token never meets another one.
+        """
         return self.of([(0, 0)])
 
 

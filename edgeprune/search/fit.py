@@ -57,8 +57,13 @@ class _Curve:
         self.knots = [size for size in sizes if part == 0 or size > 0]
 
     def steps(self, model: Layers) -> npt.NDArray[np.float64]:
-        """Count for each step how many of a model's layers are at its end or beyond."""
-        return np.array([sum(size >= knot for size in self._sizes(model)) for knot in self.knots], np.float64)
+        """Count for each step how many of a model's layers are at its end or beyond.
+
+        The first head of the topmost layers is left to the base: every useful model has one.
+        """
+        counts = [sum(size >= knot for size in self._sizes(model)) for knot in self.knots]
+        is_base = [self._top is True and self._part == 0 and knot == 1 for knot in self.knots]
+        return np.where(is_base, 0.0, counts)
 
     def between(self, steps: npt.NDArray[np.float64], shape: Shape) -> tuple[float, ...]:
         """Give the cost of every possible number of units, from the steps."""

@@ -122,11 +122,14 @@ def _fitted(shape: Shape, *, narrowed: bool) -> Iterator[Layers]:
 
 
 def _tops(shape: Shape) -> Iterator[Layers]:
-    """Vary the topmost layer of models that have little below it."""
+    """Vary the topmost layer of models that have little below it.
+
+    No model is without any heads: all of it, embeddings too, would be computed for one token, which is no use.
+    """
     (heads, width), small = shape.middle, shape.small
     for share in _SHARES:
         yield from ((small, (shape.near(share)[0], width)), (small, (heads, shape.near(share)[1])))
-    yield from (((0, 0),), ((0, width),), (small, (heads, 0)), (shape.middle, (0, 0)))
+    yield from ((small, (heads, 0)), (small, (0, 0)), (small, (0, width)), (shape.middle, (0, 0)))
 
 
 def _mixed(shape: Shape, generator: np.random.Generator, *, fewer: bool) -> Layers:
@@ -141,4 +144,5 @@ def _mixed(shape: Shape, generator: np.random.Generator, *, fewer: bool) -> Laye
                 widths[max(int(not fewer), round(of_neurons * (len(widths) - 1)))],
             )
         )
-    return tuple(layers[: shape.layers])
+    (heads, width), *others = layers[: shape.layers]
+    return (max(1, heads), width), *others

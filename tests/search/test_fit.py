@@ -56,8 +56,9 @@ def test_costs_are_found_again(shape: Shape, narrowed: bool) -> None:
     true, design = true_costs(shape, narrowed=narrowed), design_for(shape, narrowed=narrowed, seed=0)
     found = fit_costs({layers: true.of(layers) for layers in design.fitted}, shape, narrowed=narrowed)
     assert (found.top is not None) == narrowed
-    assert found.least == pytest.approx(true.least, rel=0.01)
-    for layers in others(shape, design):
+    # Where one token is read, a model without any heads always says the same.
+    assert found.least == pytest.approx(true.of([(int(narrowed), 0)]), rel=0.01)
+    for layers in (one for one in others(shape, design) if any(heads for heads, _ in one) or not narrowed):
         assert found.of(layers) == pytest.approx(true.of(layers), rel=0.01), layers
 
 

@@ -50,7 +50,8 @@ class Table(Stage):
     """Measure the costs of layers by their sizes.
 
     Args:
-        race: The pipeline's `stages.race`; None: graphs get only the rewrites that need no measurement.
+        race: The pipeline's `stages.race`; None: graphs get only the rewrites that need no measurement. A table's own
+            race is always as short.
         align: FFN widths are multiples of this.
         export: The pipeline's `stages.export`.
         task: The task's name.
@@ -102,7 +103,7 @@ class Table(Stage):
     def fingerprint(self) -> dict[str, JsonValue]:
         from_data = self._target.workload.lengths == "data" and self._task not in IMAGE_TASKS
         return {
-            "race": None if self._race is None else self._race.model_dump(mode="json"),
+            "raced": self._race is not None,
             "align": self._align,
             "export": self._export.model_dump(mode="json"),
             "task": self._task,
