@@ -142,7 +142,8 @@ def test_a_graph_of_other_sizes_is_like_its_own_export(
     lacking = any(0 in size for size in layers)
     assert operators - own[0] == (Counter({"Shape": 2}) if lacking else Counter()), "zeros have a shape of their own"
     assert own[0] - operators == Counter()
-    assert (shapes, constants) == own[1:]
+    # Of equal constants, an export keeps one, unless they are large.
+    assert (set(shapes), set(constants)) == tuple(map(set, own[1:]))
     assert not (tmp_path / "graphs").exists()
 
 
@@ -172,7 +173,7 @@ def test_the_top_is_narrow_where_one_token_is_read(family: Callable[[str], Famil
 
 @pytest.mark.parametrize(("heads_step", "width_step"), [(1, 1), (4, 128)])
 def test_the_ratio_of_two_sizes_is_no_other_ones(heads_step: int, width_step: int) -> None:
-    first, second = template_sizes(48, heads_step=heads_step, width_step=width_step)
+    first, second = template_sizes(48, first_heads=17, heads_step=heads_step, width_step=width_step)
     ratios = [
         one / other for ones, others in zip(first, second, strict=True) for one, other in zip(ones, others, strict=True)
     ]
