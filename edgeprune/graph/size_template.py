@@ -38,11 +38,12 @@ _Edit = Callable[[Sizes], None]
 """Sets a number of the graph that is made to what the sizes ask for."""
 _T = TypeVar("_T")
 
-_FIRST_HEADS = 3
 _FIRST_WIDTH = 101
 
 
-def template_sizes(layers: int, *, heads_step: int = 1, width_step: int = 1) -> tuple[Sizes, Sizes]:
+def template_sizes(
+    layers: int, *, first_heads: int = 3, heads_step: int = 1, width_step: int = 1
+) -> tuple[Sizes, Sizes]:
     """Choose the sizes of the two graphs that a template is made from.
 
     Heads have the ratio n : n + 1 and neurons the ratio n : n + 2 with an odd n, each with another n. In a graph no two
@@ -50,13 +51,14 @@ def template_sizes(layers: int, *, heads_step: int = 1, width_step: int = 1) -> 
 
     Args:
         layers: The number of layers.
+        first_heads: The smallest number of heads, in steps. It is to be no constant of the graph.
         heads_step: All numbers of heads are multiples of this.
         width_step: All numbers of neurons are multiples of this, for weights that are quantized in blocks.
     """
     first_width = _FIRST_WIDTH if width_step == 1 else 3  # wide blocks make wide layers
     first, second = (
         [
-            (heads_step * (_FIRST_HEADS + layer + more), width_step * (first_width + 2 * (layer + more)))
+            (heads_step * (first_heads + layer + more), width_step * (first_width + 2 * (layer + more)))
             for layer in range(layers)
         ]
         for more in (0, 1)

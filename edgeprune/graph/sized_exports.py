@@ -12,7 +12,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from edgeprune.base.memory import release_memory
 from edgeprune.graph.export import export_onnx
 from edgeprune.graph.size_template import Sizes, template_sizes
-from edgeprune.models.architectures import head_dim_of, longest_text
+from edgeprune.models.architectures import architecture_of, head_dim_of, longest_text
 from edgeprune.models.checkpoint import empty_model
 from edgeprune.models.random_weights import random_model
 from edgeprune.models.reader import Inputs, Reader
@@ -77,6 +77,8 @@ def export_sizes(
     in_blocks, head_dim = settings.mode in ("int8-weights", "int4-weights"), head_dim_of(config)
     sizes = template_sizes(
         len(positions),
+        # Graphs of a family that is told its number of heads hold it as a constant, among many small ones.
+        first_heads=3 if architecture_of(config).head_count is None else 17,
         heads_step=_BLOCK // math.gcd(_BLOCK, head_dim) if in_blocks else 1,
         width_step=_BLOCK if in_blocks else 1,
     )
