@@ -11,7 +11,7 @@ from torch import nn
 
 from edgeprune.base.errors import UsageError
 
-__all__ = ["NestedRidge", "gram_size", "ridge", "with_ones"]
+__all__ = ["NestedRidge", "errors_without", "gram_size", "ridge", "with_ones"]
 
 
 def gram_size(linear: nn.Linear) -> int:
@@ -43,6 +43,36 @@ def ridge(gram: torch.Tensor, cross: torch.Tensor, strength: float) -> torch.Ten
     """
     solution: torch.Tensor = torch.cholesky_solve(cross, _factor(gram, strength))
     return solution
+
+
+def errors_without(
+    gram: torch.Tensor, weights: torch.Tensor, strength: float, *, units: int, width: int
+) -> torch.Tensor:
+    """Compute for each unit the squared error that is left if it alone goes and all other inputs make up for it.
+
+    It is vᵀ (H⁻¹)ᵤᵤ⁻¹ v, with H = G + λI and the unit's weights v, as in the Optimal Brain Surgeon (Hassibi and Stork,
+    1993) and, for whole units, in ZipLM (https://arxiv.org/abs/2302.04089).
+
+    Args:
+        gram: G = XᵀX, [inputs, inputs]. The units' inputs come first, in their order.
+        weights: The projection's weights, and its bias if there is one, [inputs, outputs].
+        strength: Relative weight of the penalty, above 0.
+        units: The number of units.
+        width: The number of inputs that a unit has.
+
+    Returns:
+        By unit, [units].
+
+    Raises:
+        UsageError: The penalty is too weak for sums of so few rows.
+    """
+    inverse = torch.cholesky_inverse(_factor(gram.clone(), strength))
+    blocks = torch.stack(
+        [inverse[first : first + width, first : first + width] for first in range(0, units * width, width)]
+    )
+    of_units = weights[: units * width].reshape(units, width, -1)
+    errors: torch.Tensor = (of_units * torch.linalg.solve(blocks, of_units)).sum((1, 2))
+    return errors
 
 
 class NestedRidge:

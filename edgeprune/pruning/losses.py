@@ -1,14 +1,19 @@
 """Estimate what each layer of a model loses at each size: by how far the outputs move, after repair.
 
-A sublayer keeps its n most important units by mask Fisher scores. Its output projection is solved again by least
-squares, as `reconstruct` does, so that it gives what it gave with all units. The model's outputs are then compared with
-its present outputs, on rows that the projection wasn't solved on. ZipLM (https://arxiv.org/abs/2302.04089) and SPDY
+A sublayer keeps its n most important units. Its output projection is solved again by least squares, as `reconstruct`
+does, so that it gives what it gave with all units. The model's outputs are then compared with its present outputs, on
+rows that the projection wasn't solved on. ZipLM (https://arxiv.org/abs/2302.04089) and SPDY
 (https://arxiv.org/abs/2201.13096) add up such losses of single layers to tell what many of them lose together.
+
+A unit's importance is its share of all mask Fisher scores, which say what the outputs depend on, and its share of the
+errors that are left when a unit goes and the others make up for it. Fisher scores alone say how the outputs change at
+first, and miss the few neurons without which a layer's states are elsewhere altogether.
 """
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import count
 
 import numpy as np
 import numpy.typing as npt
@@ -19,9 +24,10 @@ from torch import nn
 from edgeprune.models.architectures import depth_of, layers_of
 from edgeprune.models.resize import without_layer
 from edgeprune.pruning import importance
+from edgeprune.pruning.allocation import FloatArray
 from edgeprune.pruning.context import Context, Pruned
 from edgeprune.pruning.importance import Batch
-from edgeprune.pruning.least_squares import NestedRidge, gram_size, with_ones
+from edgeprune.pruning.least_squares import NestedRidge, errors_without, gram_size, with_ones
 from edgeprune.pruning.loss_table import LayerLosses, LossTable
 from edgeprune.pruning.sublayers import FromBelow, sublayers
 
@@ -45,35 +51,33 @@ def estimate_losses(pruned: Pruned, context: Context, *, samples: int, align: in
         model, record.head_dim, context.batches(samples), lambda batch: context.loss(batch, "auto")
     )
     rows = max(2, min(samples, len(context.contents)))
-    solved, judged = list(context.batches(rows // 2)), list(context.batches(rows, skip=rows // 2))
-    run = partial(context.run, model)
-    solving, judge = FromBelow(solved, run), _Judge(judged, context, pruned)
-    layers, times = layers_of(model), depth_of(model.config)
-    tried = [(list(range(len(layer.heads) + 1)), _widths(len(layer.neurons), align)) for layer in record.layers]
-    total, done = sum(len(heads) + len(widths) - 2 for heads, widths in tried), 0
-    found = []
-    for position, (layer, parts, counts) in enumerate(zip(record.layers, layers, tried, strict=True)):
-        solving.keep_below(layers[:position])
-        judge.keep_below(position)
+    solver = _Solver(list(context.batches(rows // 2)), context, pruned, ridge)
+    judge = _Judge(list(context.batches(rows, skip=rows // 2)), context, pruned)
+    sizes = [(list(range(len(layer.heads) + 1)), _widths(len(layer.neurons), align)) for layer in record.layers]
+    total, found = sum(len(_tried(counts)) - 1 for layer in sizes for counts in layer), []
+    done = count(1)
+    for position, (layer, parts, (heads, widths)) in enumerate(
+        zip(record.layers, layers_of(model), sizes, strict=True)
+    ):
+        for passes in (solver.passes, judge.passes):
+            passes.keep_below(layers_of(model)[:position])
         orders, losses = [], []
-        units = ((scores.heads[position], record.head_dim), (scores.neurons[position], 1))
-        for (residual, linear), (values, width), sizes in zip(sublayers(parts), units, counts, strict=True):
-            order = np.argsort(-values, kind="stable")
+        kinds = ((scores.heads[position], record.head_dim, heads), (scores.neurons[position], 1, widths))
+        for sublayer, (values, width, counts) in zip(sublayers(parts), kinds, strict=True):
+            order, ridges = solver.ordered(*sublayer, values, width)
             columns = (order[:, None] * width + np.arange(width)).flatten()
-            ridges = _nested(solving, len(solved), residual, linear, columns, ridge, times)
-            by_size = [0.0]
-            for count in reversed(sizes[:-1]):
-                with _solved(linear, columns[: count * width], ridges):
-                    by_size.append(judge.loss())
-                done += 1
-                context.progress(done, total, "sizes")
+            tried, moved = _tried(counts), [0.0]
+            for kept in reversed(tried[:-1]):
+                with _solved(sublayer[1], columns[: kept * width], ridges):
+                    moved.append(judge.loss())
+                context.progress(next(done), total, "sizes")
             orders.append(order)
-            losses.append(_never_less(by_size[::-1]))
+            losses.append(_by_count(counts, tried, moved[::-1]))
         found.append(
             LayerLosses(
                 index=layer.index,
                 attention=losses[0],
-                widths=tuple(counts[1]),
+                widths=tuple(widths),
                 ffn=losses[1],
                 dropped=judge.without(position),
                 heads=tuple(layer.heads[unit] for unit in orders[0]),
@@ -81,6 +85,41 @@ def estimate_losses(pruned: Pruned, context: Context, *, samples: int, align: in
             )
         )
     return LossTable(samples=rows, layers=tuple(found))
+
+
+class _Solver:
+    """Order a projection's units by importance, and solve it again for the first of them."""
+
+    def __init__(self, batches: Sequence[Batch], context: Context, pruned: Pruned, strength: float) -> None:
+        self.passes = FromBelow(batches, partial(context.run, pruned.model))
+        self._batches = len(batches)
+        self._times = depth_of(pruned.model.config)
+        self._strength = strength
+
+    def ordered(
+        self, residual: nn.Module, linear: nn.Linear, scores: FloatArray, width: int
+    ) -> tuple[IntArray, NestedRidge | None]:
+        """Return the units, the most important first, and the solver for the bias and the first of their columns.
+
+        There is no solver for a projection without units.
+        """
+        if not len(scores):
+            return np.arange(0), None
+        size = gram_size(linear)
+        gram = torch.zeros(size, size, dtype=torch.float64)
+        for number in range(self._batches):
+            inputs = with_ones(self.passes.inputs(number, residual, linear, self._times)[1], linear)
+            gram.add_(inputs.T @ inputs)  # one batch is summed in fp32, all batches in fp64
+        weights = linear.weight.detach().T.double()
+        if linear.bias is not None:
+            weights = torch.cat([weights, linear.bias.detach()[None].double()])
+        errors = errors_without(gram, weights, self._strength, units=len(scores), width=width).numpy()
+        order = np.argsort(-(_shares(scores) + _shares(errors)), kind="stable")
+        columns = np.concatenate(
+            [np.arange(linear.in_features, size), (order[:, None] * width + np.arange(width)).flatten()]
+        )
+        by_importance = torch.from_numpy(columns)
+        return order, NestedRidge(gram[by_importance][:, by_importance], weights[by_importance], self._strength)
 
 
 class _Judge:
@@ -91,18 +130,14 @@ class _Judge:
         self._context = context
         self._model = pruned.model
         self._can_drop = len(pruned.record.layers) > 1 and depth_of(pruned.model.config) == 1
-        self._passes = FromBelow(batches, partial(context.run, pruned.model))
-        self._wanted = [self._passes.outputs(number) for number in range(len(batches))]
-
-    def keep_below(self, position: int) -> None:
-        """Compute the layers below this position no more."""
-        self._passes.keep_below(layers_of(self._model)[:position])
+        self.passes = FromBelow(batches, partial(context.run, pruned.model))
+        self._wanted = [self.passes.outputs(number) for number in range(len(batches))]
 
     def loss(self) -> float:
         """Compute the mean distance over all rows."""
         distances, rows = [], []
         for number, (batch, wanted) in enumerate(zip(self._batches, self._wanted, strict=True)):
-            distances.append(self._context.divergence(batch, self._passes.outputs(number), wanted))
+            distances.append(self._context.divergence(batch, self.passes.outputs(number), wanted))
             rows.append(len(next(iter(batch.values()))))
         return max(0.0, float(np.average(distances, weights=rows)))
 
@@ -118,28 +153,26 @@ def _widths(neurons: int, align: int) -> list[int]:
     return sorted({*range(0, neurons, align), neurons})
 
 
-def _nested(
-    passes: FromBelow,
-    batches: int,
-    residual: nn.Module,
-    linear: nn.Linear,
-    columns: IntArray,
-    strength: float,
-    times: int,
-) -> NestedRidge | None:
-    """Prepare to solve a projection for the first of its columns, behind its bias; None: it has no weights."""
-    size = gram_size(linear)
-    if not size:
-        return None
-    gram = torch.zeros(size, size, dtype=torch.float64)
-    for number in range(batches):
-        inputs = with_ones(passes.inputs(number, residual, linear, times)[1], linear)
-        gram.add_(inputs.T @ inputs)  # one batch is summed in fp32, all batches in fp64
-    weights, order = linear.weight.detach().T.double(), torch.from_numpy(columns)
-    if linear.bias is not None:
-        weights = torch.cat([weights, linear.bias.detach()[None].double()])
-        order = torch.cat([torch.tensor([size - 1]), order])
-    return NestedRidge(gram[order][:, order], weights[order], strength)
+def _tried(counts: Sequence[int]) -> list[int]:
+    """Choose the counts whose losses are measured: fewer and fewer, for the more units are left, the less one adds.
+
+    They are the first few, then two to an octave, and the last.
+    """
+    places = {1, *(factor << power for factor in (2, 3) for power in range(len(counts).bit_length()))}
+    return [kept for place, kept in enumerate(counts) if place in places or kept in (0, counts[-1])]
+
+
+def _by_count(counts: Sequence[int], tried: Sequence[int], losses: Sequence[float]) -> tuple[float, ...]:
+    """Give a loss for every count: the nearest to those that were measured that never grow with the count.
+
+    The last one is 0, and stays so.
+    """
+    falling = isotonic_regression(losses, increasing=False).x
+    return tuple(np.interp(counts, tried, falling).tolist())
+
+
+def _shares(values: FloatArray) -> FloatArray:
+    return values / (values.sum() or 1.0)
 
 
 @contextmanager
@@ -160,8 +193,3 @@ def _solved(linear: nn.Linear, columns: IntArray, ridges: NestedRidge | None) ->
         with torch.no_grad():
             for parameter, value in zip(linear.parameters(), before, strict=True):
                 parameter.copy_(value)
-
-
-def _never_less(losses: Sequence[float]) -> tuple[float, ...]:
-    """Bring losses by size to the nearest that never grow with the size. The last one is 0, and stays so."""
-    return tuple(isotonic_regression(losses, increasing=False).x.tolist())

@@ -9,7 +9,7 @@ from edgeprune.models.record import LayerRecord
 from edgeprune.profiles.steps import LayersStep, VocabularyStep
 from edgeprune.pruning.layers import prune_layers
 from edgeprune.pruning.loss_table import LossTable
-from edgeprune.pruning.losses import _never_less, estimate_losses
+from edgeprune.pruning.losses import _by_count, _tried, estimate_losses
 from edgeprune.pruning.surgery import cut
 from edgeprune.pruning.vocabulary import prune_vocabulary
 from tests.conftest import MODEL_TYPES, ModelFactory
@@ -113,5 +113,23 @@ def test_a_projection_is_judged_on_rows_that_it_was_not_solved_on(tiny_model_fol
     assert drawn[1:] == [(0, 10), (10, 20)]
 
 
-def test_losses_out_of_order_meet_in_the_middle():
-    assert _never_less([5.0, 1.0, 3.0, 0.0]) == pytest.approx((5, 2, 2, 0))
+def test_the_units_without_which_states_are_elsewhere_come_first_though_outputs_hardly_depend_on_them(
+    tiny_model_folder: ModelFactory,
+):
+    """A large constant in one feature is what the next norm sees most; a little more of it changes nothing."""
+    context = TinyContext(tiny_model_folder())
+    parts = layers_of(context.pruned.model)[0]
+    (first,) = parts.ffn_inputs
+    with torch.no_grad():
+        first.linear.weight[7] *= 3
+        parts.ffn_out.linear.weight[:, 7] = 0
+        parts.ffn_out.linear.weight[0, 7] = 40.0
+    assert table(context).layers[0].neurons[0] == 7
+
+
+def test_few_sizes_are_tried_and_those_between_lie_between():
+    counts = list(range(0, 1537, 64))
+    assert [kept // 64 for kept in _tried(counts)] == [0, 1, 2, 3, 4, 6, 8, 12, 16, 24]
+    assert _tried([0]) == [0]
+    assert _tried([0, 50]) == [0, 50]
+    assert _by_count([0, 1, 2, 3, 4], [0, 1, 2, 4], [5.0, 1.0, 3.0, 0.0]) == pytest.approx((5, 2, 2, 1, 0))
