@@ -4,14 +4,12 @@ Reading is seen by watching the attributes of the models that a build is given. 
 doesn't count: pydantic does that without asking for attributes.
 """
 
-from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import BaseModel
 
-from edgeprune.base.strict_yaml import Frozen
 from edgeprune.pipeline.build import build
 from edgeprune.pipeline.options import BuildOptions
 from edgeprune.pipeline.plan import make_plan
@@ -19,6 +17,7 @@ from edgeprune.pipeline.request import BuildRequest, read_request
 from edgeprune.profiles.pipeline import TrainingConfig
 from tests.conftest import ModelFactory
 from tests.support.e2e import target_text, write_data
+from tests.support.watching import watched
 
 OF_PEOPLE = {
     "Pipeline.schema_version", "Pipeline.description", "Target.schema_version", "Target.description", "Stages.quantize",
@@ -45,20 +44,6 @@ stages:
   benchmark: {processes: 1, samples: 16, warmup: 1}
   package: {goldens: 2}
 """
-
-
-def watched(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
-    """Watch from now on which fields are asked for, by class."""
-    found: dict[str, set[str]] = defaultdict(set)
-    ask = BaseModel.__getattribute__
-
-    def watching(self: Frozen, name: str) -> Any:
-        if name in type(self).model_fields:
-            found[type(self).__name__].add(name)
-        return ask(self, name)
-
-    monkeypatch.setattr(Frozen, "__getattribute__", watching, raising=False)
-    return found
 
 
 def fields_of(model: BaseModel) -> set[str]:

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from edgeprune.profiles.search import SearchConfig
 from tests.conftest import ModelFactory
 from tests.support.e2e import Ran, call, read_events, refused_untrained, starts, target_text, write_data, write_rows
+from tests.support.watching import watched
 
 PIPELINE = """\
 schema_version: 1
@@ -30,6 +32,8 @@ class Search:
 
     root: Path
     ran: Ran
+    read: dict[str, set[str]]
+    """Which fields of the profiles were asked for, by class."""
 
     @property
     def report(self) -> dict[str, Any]:
@@ -60,9 +64,11 @@ def prepared_folder(root: Path, model: Path, *, budget: dict[str, float]) -> Pat
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: ModelFactory) -> Search:
     root = prepared_folder(tmp_path_factory.mktemp("fit"), tiny_model_folder(head="Model"), budget={"metric_drop": 0.9})
-    done = call(*arguments(root), "--events", root / "events.jsonl", "--json")
+    with pytest.MonkeyPatch.context() as patch:
+        read = watched(patch)
+        done = call(*arguments(root), "--events", root / "events.jsonl", "--json")
     assert done.code == 0, done.err
-    return Search(root, done)
+    return Search(root, done, read)
 
 
 def test_a_search_ships_the_fastest_rung_that_keeps_the_budget(searched: Search):
@@ -73,6 +79,10 @@ def test_a_search_ships_the_fastest_rung_that_keeps_the_budget(searched: Search)
     assert frontier["shipped"] == fastest["name"]
     assert (frontier["objective"], frontier["unit"], frontier["decided_by"]) == ("latency", "ms", "objective")
     assert frontier["reason"].startswith(f"{fastest['name']} is the fastest model that keeps the metric's budget")
+
+
+def test_every_key_of_a_search_is_read(searched: Search):
+    assert set(SearchConfig.model_fields) <= searched.read["SearchConfig"]
 
 
 def test_each_rung_is_smaller_than_the_one_before_and_predicted(searched: Search):
