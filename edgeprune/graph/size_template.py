@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
-from math import ceil
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -67,19 +66,33 @@ def template_sizes(
 
 
 @dataclass(frozen=True)
+class _Unit:
+    """Name what a number counts."""
+
+    layers: tuple[int, ...]
+    """The layer, or all of them: a family's layers may have projections that a rewrite packs together."""
+    part: int
+    """0: heads, 1: neurons."""
+
+    def size(self, sizes: Sizes) -> int:
+        """Count the heads or neurons."""
+        return sum(sizes[layer][self.part] for layer in self.layers)
+
+
+@dataclass(frozen=True)
 class _Number:
     """Tell what a number of the graph is at given sizes."""
 
-    layer: int
-    part: int
-    """0: the number counts heads, 1: it counts neurons."""
-    share: Fraction
-    """The number for each head or neuron; 0: it is `rest` at any size."""
-    rest: int = 0
+    unit: _Unit | None
+    """None: the number is the same at all sizes."""
+    value: int
+    """The number in the first graph."""
+    size: int = 1
+    """The unit's size in the first graph."""
 
     def at(self, sizes: Sizes) -> int:
         """Compute the number. Of blocks of weights, the last may not be full."""
-        return ceil(self.share * sizes[self.layer][self.part]) + self.rest
+        return self.value if self.unit is None else -(-self.value * self.unit.size(sizes) // self.size)
 
 
 class SizeTemplate:
@@ -88,17 +101,19 @@ class SizeTemplate:
     Args:
         first: The model's graph at the first sizes.
         second: The same graph at the second sizes.
-        sizes: Both sizes, as `template_sizes` gives them. A size that doesn't occur in the graphs is never read.
+        sizes: Both sizes, as `template_sizes` gives them; 0 where a layer of the graphs lacks heads or neurons.
 
     Raises:
         IntegrityError: The graphs differ in more than sizes.
     """
 
     def __init__(self, first: Path, second: Path, sizes: tuple[Sizes, Sizes]) -> None:
+        every = tuple(range(len(sizes[0])))
+        units = [_Unit(layers, part) for layers in (every, *((layer,) for layer in every)) for part in (0, 1)]
         self._units = {
-            Fraction(one[part], other[part]): (layer, part, one[part])
-            for layer, (one, other) in enumerate(zip(*sizes, strict=True))
-            for part in (0, 1)
+            Fraction(*(unit.size(each) for each in sizes)): (unit, unit.size(sizes[0]))
+            for unit in units
+            if unit.size(sizes[0])
         }
         self._model = onnx.load(first)
         self._edits = list(self._compared(self._model.graph, onnx.load(second).graph))
@@ -158,15 +173,15 @@ class SizeTemplate:
     def _number(self, one: int, other: int, where: str) -> _Number:
         """Tell from a number's values in both graphs how it follows from the sizes."""
         if one == other:
-            return _Number(0, 0, Fraction(0), int(one))
+            return _Number(None, int(one))
         found = self._units.get(Fraction(int(one), int(other))) if other else None
         if found is None:
             raise IntegrityError(
                 f"{where} is {one} in one graph and {other} in the other, which no layer's number of heads or neurons "
                 f"explains, so that graphs of other sizes can't be made"
             )
-        layer, part, size = found
-        return _Number(layer, part, Fraction(int(one), size))
+        unit, size = found
+        return _Number(unit, int(one), size)
 
 
 class _Names:

@@ -68,11 +68,19 @@ class SizedGraphs:
     def make(self, layers: Sizes) -> Path:
         """Make the graph of a model with these layers, from the bottom up, and return its file."""
         left = tuple(Left(heads=heads > 0, neurons=neurons > 0) for heads, neurons in layers)
+        dropped = len(self._sizes[0]) - len(layers)
         if left not in self._templates:
             first, second = (self._form(export, left) for export in self._exports)
-            self._templates[left] = SizeTemplate(first, second, self._sizes)
+            has = [*[(0, 0)] * dropped, *((one.heads, one.neurons) for one in left)]
+            one, other = (
+                [
+                    (heads * has_heads, width * has_neurons)
+                    for (heads, width), (has_heads, has_neurons) in zip(sizes, has, strict=True)
+                ]
+                for sizes in self._sizes
+            )
+            self._templates[left] = SizeTemplate(first, second, (one, other))
         path = self._new()
-        dropped = len(self._sizes[0]) - len(layers)
         self._templates[left].make([*[(0, 0)] * dropped, *layers], path)
         return path
 

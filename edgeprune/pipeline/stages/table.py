@@ -38,8 +38,6 @@ __all__ = ["Table"]
 _PROCESSES = 4
 _SAMPLES = 40
 """Timed runs of each graph in each process: as many as a benchmark makes, so that both see the same mix of lengths."""
-_RACE = RaceConfig(processes=2)
-"""How the form is raced: it is the same for all sizes, so that a short race will do."""
 _FP32 = PrecisionSettings(mode="fp32")
 _BEFORE_TIMING = 4
 """Steps before graphs are timed: two exports, a race, and the graphs."""
@@ -118,19 +116,20 @@ class Table(Stage):
             "measured_on": self._place,
         }
 
-    def run(self, work: Work) -> StageMetrics:
-        import numpy as np
+    @property
+    def _plain(self) -> Variant:
+        session = SessionOptions(threads=self._target.runtime.threads)
+        return Variant(rewrites=self._rules.plain, precision=self._target.precision_settings, session=session)
 
+    def run(self, work: Work) -> StageMetrics:
         from edgeprune.benchmark.workload import batches_of
         from edgeprune.graph.calibration_rows import feeds_of
-        from edgeprune.graph.references import Reference, answered_by
         from edgeprune.graph.serialization import remove_graph
-        from edgeprune.graph.session import onnx_session
         from edgeprune.graph.sized_exports import export_sizes
         from edgeprune.graph.sized_graphs import SizedGraphs, is_narrowed
         from edgeprune.models.architectures import architecture_of, layer_sizes, longest_text
         from edgeprune.models.checkpoint import empty_model
-        from edgeprune.pipeline.find_variant import Entrant, find_variant
+        from edgeprune.pipeline.quick_race import quick_race
         from edgeprune.tasks.prepared import Split, select
 
         given = read_given(work, self._task, problem_type=self._problem_type, max_length=self._max_length)
@@ -161,28 +160,22 @@ class Table(Stage):
         batches, _ = batches_of(selection, reader, self._target.workload, _SAMPLES, seed=work.seed)
         batches = [exports.known(cast("dict[str, Any]", batch)) for batch in batches]
 
-        # The form that is shipped, raced at middle sizes.
-        variant = Variant(
-            rewrites=self._rules.plain,
-            precision=settings,
-            session=SessionOptions(threads=self._target.runtime.threads),
-        )
-        if self._race is not None:
-            with form(rewrites=(), settings=_FP32, calibration=(), folder=work.folder / "exported") as graphs:
-                graph = graphs.make([shape.middle] * shape.layers)
-                rows = map(exports.known, reader.varied(selection.inputs, task.max_batch_tokens, longest_text(config)))
-                asked = [Reference(batch, np.empty(0)) for batch in rows]
-                references = answered_by(onnx_session(graph), asked, with_padding=True)
-                variant = find_variant(
-                    Entrant(graph, work.model.folder, references, self._export.tolerance, calibration, (), batches),
+        with form(rewrites=(), settings=_FP32, calibration=(), folder=work.folder / "exported") as graphs:
+            middle = graphs.make([shape.middle] * shape.layers)
+            asked = reader.varied(selection.inputs, task.max_batch_tokens, longest_text(config))
+            variant = self._plain
+            if self._race is not None:
+                variant = quick_race(
+                    middle,
+                    [exports.known(batch) for batch in asked],
                     self._target,
                     self._rules,
-                    config=_RACE,
+                    tolerance=self._export.tolerance,
+                    calibration=calibration,
+                    batches=batches,
                     runner=self._runner,
                     folder=work.folder,
-                    progress=lambda *_: None,
-                    most_heats=1,
-                ).winner
+                )
         progress(_BEFORE_TIMING - 1)
 
         # The models' times.
