@@ -62,10 +62,12 @@ def search(arguments: argparse.Namespace) -> None:
         )
         print("|---|---|---|---|---|---|---|---|---|---|")
         for rung in frontier.rungs:
-            off = rung.predicted_p50_ms / rung.p50_ms - 1
-            errors += [] if rung.speedup == 1 else [abs(off)]
+            predicted = off = ""
+            if rung.predicted_p50_ms is not None:
+                errors.append(abs(rung.predicted_p50_ms / rung.p50_ms - 1))
+                predicted, off = f"{rung.predicted_p50_ms:.3f}", f"{100 * errors[-1]:.1f}%"
             print(
-                f"| {rung.name} | {rung.predicted_p50_ms:.3f} | {rung.p50_ms:.3f} | {100 * off:+.1f}% | {rung.metric:.4f} | "
+                f"| {rung.name} | {predicted} | {rung.p50_ms:.3f} | {off} | {rung.metric:.4f} | "
                 f"{100 * rung.drop:+.2f} | {rung.size_mb:.1f} | {rung.layers} | {sum(rung.heads)} | {sum(rung.neurons)} |"
             )
         show_times(report)

@@ -57,12 +57,8 @@ class _Rung:
     """The largest share of a budget that it uses; None: nothing was measured."""
     made_s: float
     """How long its stages took in this build."""
-
-    @property
-    def off(self) -> float | None:
-        """How many times as long as predicted it takes; None: it isn't known."""
-        row = self.row
-        return None if row.p50_ms is None or row.predicted_p50_ms is None else row.p50_ms / row.predicted_p50_ms
+    off: float | None
+    """How many times as long as predicted it takes, 1 for the dense model; None: it isn't known."""
 
 
 def search(plan: Plan, request: BuildRequest, run: NodeRunner, *, emit: Emit) -> Found:
@@ -143,7 +139,7 @@ class _Search:
         frontier = Frontier(
             objective=self._objective,
             unit=self._rungs.costs.unit,
-            prediction_error=max((abs(1 / one.off - 1) for one in self._made if one.off is not None), default=None),
+            prediction_error=max((abs(1 / one.off - 1) for one in self._made[1:] if one.off is not None), default=None),
             metric_name=metric.name,
             metric_dense=metric.value + (metric.drop or 0.0),
             samples=metric.samples,
@@ -198,17 +194,29 @@ class _Search:
         rungs = sorted((one for one in self._made if one.off is not None), key=lambda one: one.row.speedup)
         if self._table is None or not rungs:
             return None
-        last, ratios = rungs[-1].row, [one.off for one in rungs if one.off is not None]
+        last, ratios = rungs[-1], [one.off for one in rungs if one.off is not None]
         moved = self._table.prediction_error if len(ratios) == 1 else abs(ratios[-1] / ratios[-2] - 1)
-        dense_ms = self._table.p50.of(sizes_of(self._whole))
+        told_ms, dense_ms = (self._table.p50.of(sizes_of(one)) for one in (last.figures.record, self._whole))
         speedups = []
         for name in PREDICTED:
             limit_ms = getattr(self._request.target.budget, name)
-            measured_ms = getattr(last, name.removeprefix("latency_"))
-            if limit_ms is not None and measured_ms is not None and last.predicted_p50_ms is not None:
-                over = measured_ms / last.predicted_p50_ms
-                speedups.append(dense_ms * over * (1 + max(_CAUTION, moved)) / limit_ms)
+            measured_ms = getattr(last.row, name.removeprefix("latency_"))
+            if limit_ms is not None and measured_ms is not None:
+                speedups.append(dense_ms * (measured_ms / told_ms) * (1 + max(_CAUTION, moved)) / limit_ms)
         return max(speedups, default=None)
+
+    def _predicted_ms(self, figures: Figures) -> float | None:
+        """Predict a rung's median by the table, whose times are scaled by what the dense model took; None: no table.
+
+        A machine may be faster or slower as a whole than when the table was measured.
+        """
+        if self._table is None or not self._made:
+            return None
+        dense_ms = self._made[0].row.p50_ms
+        if dense_ms is None:
+            return None
+        table = self._table.p50
+        return table.of(sizes_of(figures.record)) * dense_ms / table.of(sizes_of(self._whole))
 
     def _make(self, name: str, nodes: RungNodes, *, speedup: float) -> None:
         """Run a rung's nodes, judge the rung, and tell of it."""
@@ -231,11 +239,14 @@ class _Search:
             self._whole,
             speedup=speedup,
             refined=speedup != 1 and speedup not in self._rungs.config.steps,
-            predicted_p50_ms=None if self._table is None else self._table.p50.of(sizes_of(figures.record)),
+            predicted_p50_ms=self._predicted_ms(figures),
             duration_s=sum(one.artifact.manifest.duration_s for one in done),
         )
         made_s = sum(one.artifact.manifest.duration_s for one in done if not one.cached)
-        self._made.append(_Rung(row, nodes, figures, found.used, made_s))
+        off = None if row.p50_ms is None else 1.0
+        if row.p50_ms is not None and row.predicted_p50_ms is not None:
+            off = row.p50_ms / row.predicted_p50_ms
+        self._made.append(_Rung(row, nodes, figures, found.used, made_s, off))
         left = self._most_left()
         paces = [one.made_s for one in self._made if one.made_s and one.row.speedup != 1]
         self._emit(

@@ -21,7 +21,8 @@ class RungRow(Frozen):
     refined: bool
     """Whether the rung isn't a step of the ladder, but lies between two rungs or at a budget."""
     predicted_p50_ms: float | None
-    """Median time that the table predicted, before this rung was made; None: nothing could be measured."""
+    """Median time that the table predicts, scaled by the dense model's measured time; None: it is the dense model, or
+    nothing could be measured."""
     p50_ms: float | None
     """Median time on the target; None: nothing could be measured."""
     p50_interval_ms: tuple[float, float] | None
