@@ -10,6 +10,7 @@ from onnxruntime import InferenceSession
 from safetensors.numpy import load_file, save_file
 from transformers import PreTrainedModel
 
+from edgeprune.base.threads import torch_threads
 from edgeprune.graph.parity import Agreement, agreement
 from edgeprune.graph.session import raw_output
 from edgeprune.models.reader import Array, Inputs, Reader
@@ -53,10 +54,13 @@ def reference_outputs(
 ) -> list[Reference]:
     """Compute a PyTorch model's outputs for real batches that differ as much as inputs can.
 
+    This runs on one thread. For so few batches more threads would mostly wait for each other, and where other programs
+    take the cores they wait busily: six times the CPU time of one thread.
+
     Args:
         longest: The most tokens that the model takes. None: all of its inputs have the same size.
     """
-    with torch.inference_mode():
+    with torch.inference_mode(), torch_threads(1):
         return [
             Reference(batch, _compared(task.forward(model, to_torch(batch))[0].numpy(), batch))
             for batch in reader.varied(rows, task.max_batch_tokens, longest)
