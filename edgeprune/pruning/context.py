@@ -64,7 +64,7 @@ class Context(Protocol):
     def loss(self, batch: Batch, signal: Literal["auto", "labels", "divergence"]) -> torch.Tensor:
         """Compute what gradient criteria differentiate, summed over the batch."""
 
-    def divergence(self, batch: Batch, outputs: torch.Tensor, wanted: torch.Tensor) -> float:
+    def divergence(self, batch: Batch, outputs: torch.Tensor, wanted: torch.Tensor, *, temperature: float) -> float:
         """Compute the mean distance over the batch's rows of raw outputs from those that are wanted."""
 
     def metric(self, samples: int) -> float:

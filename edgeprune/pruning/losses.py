@@ -33,6 +33,10 @@ from edgeprune.pruning.sublayers import FromBelow, sublayers
 
 __all__ = ["estimate_losses"]
 
+_TEMPERATURE = 4.0
+"""Softens the outputs that are compared. At 1, the few texts whose label is in doubt are most of a classifier's
+divergence; the higher it is, the more each text counts alike, as in a squared error of the logits."""
+
 IntArray = npt.NDArray[np.int64]
 
 
@@ -137,7 +141,8 @@ class _Judge:
         """Compute the mean distance over all rows."""
         distances, rows = [], []
         for number, (batch, wanted) in enumerate(zip(self._batches, self._wanted, strict=True)):
-            distances.append(self._context.divergence(batch, self.passes.outputs(number), wanted))
+            moved = self._context.divergence(batch, self.passes.outputs(number), wanted, temperature=_TEMPERATURE)
+            distances.append(moved)
             rows.append(len(next(iter(batch.values()))))
         return max(0.0, float(np.average(distances, weights=rows)))
 

@@ -7,6 +7,8 @@ import torch
 from edgeprune.models.architectures import layers_of
 from edgeprune.models.record import LayerRecord
 from edgeprune.profiles.steps import LayersStep, VocabularyStep
+from edgeprune.pruning import importance
+from edgeprune.pruning.importance import Scores
 from edgeprune.pruning.layers import prune_layers
 from edgeprune.pruning.loss_table import LossTable
 from edgeprune.pruning.losses import _by_count, _tried, estimate_losses
@@ -113,18 +115,22 @@ def test_a_projection_is_judged_on_rows_that_it_was_not_solved_on(tiny_model_fol
     assert drawn[1:] == [(0, 10), (10, 20)]
 
 
-def test_the_units_without_which_states_are_elsewhere_come_first_though_outputs_hardly_depend_on_them(
-    tiny_model_folder: ModelFactory,
+def test_both_what_outputs_depend_on_and_what_can_not_be_made_up_for_is_kept(
+    tiny_model_folder: ModelFactory, monkeypatch: pytest.MonkeyPatch
 ):
-    """A large constant in one feature is what the next norm sees most; a little more of it changes nothing."""
     context = TinyContext(tiny_model_folder())
     parts = layers_of(context.pruned.model)[0]
-    (first,) = parts.ffn_inputs
     with torch.no_grad():
-        first.linear.weight[7] *= 3
-        parts.ffn_out.linear.weight[:, 7] = 0
-        parts.ffn_out.linear.weight[0, 7] = 40.0
-    assert table(context).layers[0].neurons[0] == 7
+        parts.ffn_out.linear.weight[:, 7] *= 100
+
+    def fisher(*_given: object) -> Scores:
+        """Scores by which neuron 5 alone matters, and heads in the order 3, 2, 1, 0."""
+        return Scores([100 * np.arange(4.0)] * 2, [np.eye(128)[5]] * 2)
+
+    monkeypatch.setattr(importance, "fisher", fisher)
+    found = table(context).layers[0]
+    assert set(found.neurons[:2]) == {5, 7}
+    assert found.heads[0] == 3
 
 
 def test_few_sizes_are_tried_and_those_between_lie_between():

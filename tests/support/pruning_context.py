@@ -72,8 +72,8 @@ class TinyContext:
             return self.task.divergence_loss(outputs, self._generator)
         return self.task.label_loss(outputs, batch["targets"]) * len(outputs)
 
-    def divergence(self, batch: Batch, outputs: torch.Tensor, wanted: torch.Tensor) -> float:
-        return float(self.task.distill_loss(outputs, wanted, 1.0, batch.get("targets")))
+    def divergence(self, batch: Batch, outputs: torch.Tensor, wanted: torch.Tensor, *, temperature: float) -> float:
+        return float(self.task.distill_loss(outputs, wanted, temperature, batch.get("targets")))
 
     def metric(self, samples: int) -> float:
         return self.task.metric(list(self.outputs()[:samples]), self.references[:samples])

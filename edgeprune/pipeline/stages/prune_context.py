@@ -101,8 +101,10 @@ class PruneContext:
             return task.divergence_loss(outputs, self._generator, targets)
         return task.label_loss(outputs, targets, "sum")
 
-    def divergence(self, batch: "Batch", outputs: "torch.Tensor", wanted: "torch.Tensor") -> float:
-        return float(self.prepared.task.distill_loss(outputs, wanted, 1.0, batch.get("targets")))
+    def divergence(
+        self, batch: "Batch", outputs: "torch.Tensor", wanted: "torch.Tensor", *, temperature: float
+    ) -> float:
+        return float(self.prepared.task.distill_loss(outputs, wanted, temperature, batch.get("targets")))
 
     def metric(self, samples: int) -> float:
         import numpy as np
