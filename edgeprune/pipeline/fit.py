@@ -206,17 +206,15 @@ class _Search:
         return max(speedups, default=None)
 
     def _predicted_ms(self, figures: Figures) -> float | None:
-        """Predict a rung's median by the table, whose times are scaled by what the dense model took; None: no table.
+        """Predict a rung's median by the table; None: there is no table, or it is the dense model.
 
-        A machine may be faster or slower as a whole than when the table was measured.
+        A machine may be slower as a whole than when the table was measured, so its times are scaled by what the dense model
+        took by turns with the rung.
         """
-        if self._table is None or not self._made:
-            return None
-        dense_ms = self._made[0].row.p50_ms
-        if dense_ms is None:
+        if self._table is None or not self._made or figures.dense_p50_ms is None:
             return None
         table = self._table.p50
-        return table.of(sizes_of(figures.record)) * dense_ms / table.of(sizes_of(self._whole))
+        return table.of(sizes_of(figures.record)) * figures.dense_p50_ms / table.of(sizes_of(self._whole))
 
     def _make(self, name: str, nodes: RungNodes, *, speedup: float) -> None:
         """Run a rung's nodes, judge the rung, and tell of it."""

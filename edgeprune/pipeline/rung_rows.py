@@ -33,6 +33,8 @@ class Figures:
     """About the size of its package."""
     latency: LatencyRow | None
     """None: the target can't be measured."""
+    dense_p50_ms: float | None
+    """The dense model's median in the same turns."""
     checkpoint: str
     """Key of the checkpoint's artifact."""
 
@@ -48,13 +50,15 @@ class Figures:
         checkpoint, graph = done[nodes.checkpoint.id].artifact, done[nodes.graph.id].artifact
         metrics = graph.manifest.metrics
         assert metrics.metric is not None and metrics.parameters is not None  # noqa: S101, PT018 (quantize measures both)
+        rows = [] if nodes.measured is None else read_latency(done[nodes.measured.id].artifact)
         size_bytes = total_bytes([graph.file("model.onnx"), graph.file("reader")])
         return cls(
             record=read_pruning(checkpoint.file("checkpoint")) or whole,
             metric=metrics.metric,
             parameters=metrics.parameters,
             size_mb=size_bytes / 1e6 + _BESIDE_MB,
-            latency=None if nodes.measured is None else read_latency(done[nodes.measured.id].artifact)[-1],
+            latency=rows[-1] if rows else None,
+            dense_p50_ms=rows[0].p50_ms if rows else None,
             checkpoint=checkpoint.manifest.key,
         )
 
@@ -79,6 +83,7 @@ def row_of(
         speedup=speedup,
         refined=refined,
         predicted_p50_ms=predicted_p50_ms,
+        dense_p50_ms=figures.dense_p50_ms,
         p50_ms=latency and latency.p50_ms,
         p50_interval_ms=latency and latency.p50_interval_ms,
         p90_ms=latency and latency.p90_ms,

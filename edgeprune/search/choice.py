@@ -73,11 +73,11 @@ def asked_rung(asked: Asked, rungs: Sequence[RungRow]) -> Choice:
             rung=rung, reason=f"{rung.name} is the most accurate model of at most {asked.value:g} ms, as asked"
         )
     if asked.kind == "times":
-        rung = min(rungs, key=lambda one: abs(math.log(_times(one, rungs) / asked.value)))
+        rung = min(rungs, key=lambda one: abs(math.log(_pace(one) * asked.value)))
         return Choice(
             rung=rung,
             reason=f"{rung.name} is the model nearest to {asked.value:g} times as fast as the dense one, as asked: it is "
-            f"{_times(rung, rungs):.2f} times as fast",
+            f"{1 / _pace(rung):.2f} times as fast",
         )
     fits = [one for one in rungs if one.drop <= asked.value + _EXACT]
     if not fits:
@@ -113,14 +113,14 @@ def more_accurate_than(shipped: RungRow, rungs: Sequence[RungRow]) -> str | None
 
 
 def _pace(one: RungRow) -> float:
-    """Give what rungs are ordered by: the measured time, or where nothing was measured the part that is left."""
-    return one.p50_ms if one.p50_ms is not None else 1 / one.speedup
+    """Give what rungs are ordered by: the time relative to the dense model's, which took turns with the rung.
 
-
-def _times(one: RungRow, rungs: Sequence[RungRow]) -> float:
-    """Compute how many times as fast as the dense model a rung is, as measured where it was."""
-    dense = next(rung for rung in rungs if rung.speedup == 1)
-    return one.speedup if one.p50_ms is None or dense.p50_ms is None else dense.p50_ms / one.p50_ms
+    A machine may be slower as a whole when another rung is measured. Where nothing was measured, it is what was asked
+    for.
+    """
+    if one.p50_ms is None or one.dense_p50_ms is None:
+        return 1 / one.speedup
+    return one.p50_ms / one.dense_p50_ms
 
 
 def _time_words(one: RungRow, than: RungRow) -> str:

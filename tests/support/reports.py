@@ -84,6 +84,7 @@ def rung(name: str, speedup: float, drop: float, p50_ms: float | None, **changes
     left = round(6 / speedup**0.5)
     values: dict[str, Any] = {
         "refined": False,
+        "dense_p50_ms": 2.4,
         "predicted_p50_ms": p50_ms and 1.05 * p50_ms,
         "p50_interval_ms": p50_ms and (0.96 * p50_ms, 1.05 * p50_ms),
         "p90_ms": p50_ms and 1.7 * p50_ms,

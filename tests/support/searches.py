@@ -30,6 +30,7 @@ def rung_row(
         speedup=speedup,
         refined=False,
         predicted_p50_ms=p50_ms,
+        dense_p50_ms=p50_ms and 4.0,
         p50_ms=p50_ms,
         p50_interval_ms=None,
         p90_ms=None,
