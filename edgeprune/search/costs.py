@@ -10,11 +10,11 @@ A classifier reads one token. The rewrite narrow-reads then computes for this to
 topmost layer that has heads all but keys and values, and all of the layers above it. These layers cost `top`.
 """
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, Self
 
-import numpy as np
 from pydantic import NonNegativeFloat, ValidationError, model_validator
 
 from edgeprune.base.errors import IntegrityError
@@ -94,7 +94,12 @@ class Costs(Frozen):
             top: Whether no layer above it has heads.
         """
         costs = self.top if top and self.top is not None else self
-        return costs.attention[size[0]] + float(np.interp(size[1], self.widths, costs.ffn))
+        heads, width = size
+        above = bisect_left(self.widths, width)
+        if self.widths[above] == width:
+            return costs.attention[heads] + costs.ffn[above]
+        share = (width - self.widths[above - 1]) / (self.widths[above] - self.widths[above - 1])
+        return costs.attention[heads] + (1 - share) * costs.ffn[above - 1] + share * costs.ffn[above]
 
     def of(self, layers: Sequence[LayerSize]) -> float:
         """Predict what a model costs with these layers, from the bottom up. A layer that was dropped isn't listed."""
