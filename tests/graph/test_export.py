@@ -1,4 +1,5 @@
 import dataclasses
+import gc
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ import onnxruntime
 import pytest
 import torch
 from onnx import numpy_helper
+from torch._dynamo import config as tracing
 from transformers import AutoModelForSequenceClassification
 
 from edgeprune.base.errors import ParityError
@@ -17,7 +19,7 @@ from edgeprune.base.memory import discard_weights
 from edgeprune.base.quiet_libraries import quiet_libraries
 from edgeprune.data.source import DataSource
 from edgeprune.data.table import DataSpec
-from edgeprune.graph.export import export_onnx
+from edgeprune.graph.export import _traced_once, export_onnx
 from edgeprune.graph.parity import require_parity
 from edgeprune.graph.quantization import convert
 from edgeprune.graph.references import REFERENCES, load_references, worst_agreement
@@ -129,6 +131,21 @@ def test_a_build_with_a_faulty_exporter_ends_with_exit_5_and_ships_nothing(built
     assert contents(request.store) == before
     assert not list(request.store.glob("export/.tmp-*"))
     assert not (tmp_path / "dist").exists()
+
+
+def test_a_trace_that_fails_leaves_the_collector_and_torchs_cache_as_they_were() -> None:
+    inside: list[tuple[bool, bool]] = []
+
+    @_traced_once()
+    def fails() -> None:
+        inside.append((gc.isenabled(), tracing.fake_tensor_cache_enabled))
+        raise ZeroDivisionError
+
+    before = (gc.isenabled(), tracing.fake_tensor_cache_enabled)
+    with pytest.raises(ZeroDivisionError):
+        fails()
+    assert (inside, before) == ([(False, False)], (True, True))
+    assert (gc.isenabled(), tracing.fake_tensor_cache_enabled) == before
 
 
 def test_a_tolerance_nothing_meets_is_exit_5(built: Built, tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def distant(source: Source, tmp_path: Path) -> Distant:  # noqa: F811
     exact.parent.mkdir()
     exact.write_bytes(source.path.read_bytes())
     variant = Variant(rewrites=(), precision=settings_of("int4-weights", "fp32"))
-    return Distant(exact, variant, None, [], source.calibration, source.judged)  # type: ignore[arg-type]
+    return Distant(exact, variant, None, source.calibration, source.judged)  # type: ignore[arg-type]
 
 
 def ignored(*_: object) -> None:
