@@ -9,7 +9,13 @@ import typer.main
 from edgeprune.cli.main import app
 from tests.support.e2e import Built, call
 
-VALUES = {"--max-rows": "50", "--max-regression": "5%", "--output": "somewhere", "--set": "stages.race=null"}
+VALUES = {
+    "--max-rows": "50",
+    "--max-regression": "5%",
+    "--at-drop": "1%",
+    "--output": "somewhere",
+    "--set": "stages.race=null",
+}
 """What an option is given where not any text will do."""
 
 
