@@ -29,7 +29,7 @@ class SearchConfig(Frozen):
     confidence: float = Field(default=0.8, ge=0.5, lt=1)
     """A rung keeps the metric's budget if its drop on the selection split is within it with this confidence, one-sided,
     by the paired bootstrap."""
-    samples: PositiveInt = 256
+    samples: PositiveInt = 512
     """Training texts on which the loss of every size of every layer is estimated."""
     align: PositiveInt = 64
     """FFN widths are multiples of this."""
