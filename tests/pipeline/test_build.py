@@ -30,7 +30,7 @@ DOCUMENT = {
     "frontier", "layers", "parts", "changed",
 }  # fmt: skip
 STAGE_ROW = {
-    "stage", "round", "key", "cached", "duration_s", "peak_memory_mb", "parameters", "size_bytes", "metric",
+    "stage", "round", "rung", "key", "cached", "duration_s", "peak_memory_mb", "parameters", "size_bytes", "metric",
 }  # fmt: skip
 METRIC = {"name", "value", "samples", "drop", "drop_interval", "others"}
 LATENCY_ROW = {
