@@ -11,12 +11,13 @@ from edgeprune.base.errors import TargetError, UsageError
 from edgeprune.base.events import Emit, Note, ignore
 from edgeprune.benchmark.samples import read_samples
 from edgeprune.devices.protocol import ProbeRequest
-from edgeprune.pipeline.fit import require_reachable, search
+from edgeprune.pipeline.fit import search
 from edgeprune.pipeline.judge import make_report
 from edgeprune.pipeline.plan import Plan, with_package
 from edgeprune.pipeline.publish import check_output, publish
 from edgeprune.pipeline.request import BuildRequest, command_on_device
 from edgeprune.pipeline.run import Done, NodeRunner
+from edgeprune.pipeline.search_inputs import require_reachable
 from edgeprune.profiles.runners import LocalConfig
 from edgeprune.profiles.target import Target
 from edgeprune.report.records import BuildReport

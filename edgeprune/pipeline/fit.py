@@ -9,10 +9,9 @@ killed goes on where it was, and a search with other budgets finds the rungs tha
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from edgeprune.base.errors import DataError, UnreachableBudgetError
+from edgeprune.base.errors import UnreachableBudgetError
 from edgeprune.base.events import Emit, Note, RungFinished
-from edgeprune.data.source import DataSource
-from edgeprune.models.record import PruningRecord, read_pruning
+from edgeprune.models.record import PruningRecord
 from edgeprune.pipeline.checkpoint_nodes import plain_variant
 from edgeprune.pipeline.nodes import Checkpoints
 from edgeprune.pipeline.plan import Plan
@@ -20,20 +19,18 @@ from edgeprune.pipeline.request import BuildRequest
 from edgeprune.pipeline.run import NodeRunner
 from edgeprune.pipeline.rung_rows import Figures, row_of, sizes_of, what_is_left
 from edgeprune.pipeline.rungs import RungNodes, Rungs
+from edgeprune.pipeline.search_inputs import costs_for, read_table, require_telling_selection, whole_record
 from edgeprune.profiles.search import Objective
 from edgeprune.search.choice import asked_rung, best_rung, faster_than, more_accurate_than
-from edgeprune.search.costs import COSTS, Costs, CostTable, read_costs
+from edgeprune.search.costs import CostTable
 from edgeprune.search.frontier import Frontier, RungRow
 from edgeprune.search.ladder import Tried, least_that_keeps, most_that_keeps
 from edgeprune.search.limits import PREDICTED, held
-from edgeprune.store.records import Artifact
 
-__all__ = ["Found", "require_reachable", "search"]
+__all__ = ["Found", "search"]
 
 _CAUTION = 0.03
 """Smallest share by which a prediction is taken to be off."""
-_TOKENS = 128
-"""Tokens of the text whose multiply-adds are counted where the workload names no length."""
 
 
 @dataclass(frozen=True)
@@ -76,10 +73,10 @@ def search(plan: Plan, request: BuildRequest, run: NodeRunner, *, emit: Emit) ->
         UsageError: No rung is as `--at` or `--at-drop` asks.
     """
     dense = run.done["prepare"].artifact
-    _require_telling(dense, plan.subject.data)
-    whole = _whole(plan)
-    table = _read_table(run.done["table"].artifact, whole) if "table" in run.done else None
-    costs = _costs(plan, request, table)
+    require_telling_selection(dense, plan.subject.data)
+    whole = whole_record(plan)
+    table = read_table(run.done["table"].artifact, whole) if "table" in run.done else None
+    costs = costs_for(plan, request, table)
     if costs.unit == "multiply-adds":
         emit(Note("the target can't be measured from here, so multiply-adds stand in for times in the search"))
     variant = table.variant if table else plain_variant(plan.pipeline, request.target)
@@ -127,7 +124,11 @@ class _Search:
             slower = [one for one in self._made if 1 < one.row.speedup < speedup]
             parent = max(slower, key=lambda one: one.row.speedup).nodes.checkpoint if slower else start
             nodes = self._rungs.below(parent, number=len(self._made), budget=self._budget(speedup))
-            self._make(f"{speedup:g}x", nodes, speedup=speedup)
+            try:
+                self._make(f"{speedup:g}x", nodes, speedup=speedup)
+            except UnreachableBudgetError as error:
+                self._emit(Note(f"the search ends before {speedup:g}x: {error}"))
+                return
 
     def found(self) -> Found:
         """Choose the rung that is shipped, and report the search."""
@@ -161,10 +162,8 @@ class _Search:
 
     def _next(self) -> float | None:
         """Give the speed-up of the rung that is made next; None: the objective is decided."""
-        refine, tried = (
-            self._rungs.config.refine,
-            [Tried(one.row.speedup, one.row.keeps, one.used) for one in self._made],
-        )
+        refine = self._rungs.config.refine
+        tried = [Tried(one.row.speedup, one.row.keeps, one.used) for one in self._made]
         if self._objective != "metric":
             return most_that_keeps(self._steps, tried, refine=refine)
         wanted = self._wanted()
@@ -269,60 +268,3 @@ class _Search:
         known = {one.row.speedup for one in self._made}
         beside = sum(one.row.refined for one in self._made)
         return sum(step not in known for step in self._steps) + max(0, self._rungs.config.refine - beside)
-
-
-def require_reachable(plan: Plan, request: BuildRequest, table: Artifact) -> None:
-    """Refuse a latency budget that is below what the smallest model takes, before anything is trained for it.
-
-    Raises:
-        UnreachableBudgetError: There is such a budget.
-    """
-    least_ms = _read_table(table, _whole(plan)).p50.least
-    for name in PREDICTED:
-        limit_ms = getattr(request.target.budget, name)
-        if limit_ms is not None and limit_ms < least_ms:
-            raise UnreachableBudgetError(limit_ms, least=least_ms, unit="ms", name=f"budget.{name}")
-
-
-def _read_table(table: Artifact, whole: PruningRecord) -> CostTable:
-    heads, width = (max(counts) for counts in zip(*sizes_of(whole), strict=True))
-    return read_costs(table.file(COSTS), layers=len(whole.layers), heads=heads, width=width)
-
-
-def _require_telling(dense: Artifact, data: DataSource) -> None:
-    """Refuse a selection split on which no metric tells models apart.
-
-    Raises:
-        DataError: All of its rows have one label.
-    """
-    from edgeprune.tasks.prepared import open_prepared
-
-    references = open_prepared(dense, data, splits=("selection",)).splits["selection"].references or ()
-    if len({str(one) for one in references}) == 1:
-        raise DataError(
-            f"a search chooses by the selection split, but all of its {len(references)} rows have the label "
-            f"{references[0]}, so that no metric tells models apart there; give other rows with --selection-data"
-        )
-
-
-def _whole(plan: Plan) -> PruningRecord:
-    """Give the record of the dense model, which has what the given model has."""
-    from edgeprune.models.checkpoint import empty_model, load_config
-
-    folder = plan.subject.model.folder
-    return read_pruning(folder) or PruningRecord.dense(empty_model(load_config(folder), None), "")
-
-
-def _costs(plan: Plan, request: BuildRequest, table: CostTable | None) -> Costs:
-    """Give what the search counts: bytes for the objective size, else the table's times, else multiply-adds."""
-    from edgeprune.models.checkpoint import load_config
-    from edgeprune.search.counted_costs import byte_costs, multiply_add_costs
-
-    assert plan.pipeline.stages.search is not None  # noqa: S101 (a pipeline with an objective has it)
-    align, config = plan.pipeline.stages.search.align, load_config(plan.subject.model.folder)
-    if plan.pipeline.objective == "size":
-        return byte_costs(config, request.target.precision_settings, align=align)
-    if table is not None:
-        return table.p50
-    length = request.target.workload.lengths
-    return multiply_add_costs(config, tokens=length if isinstance(length, int) else _TOKENS, align=align)

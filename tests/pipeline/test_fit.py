@@ -215,7 +215,7 @@ def test_a_selection_split_of_one_label_tells_no_models_apart(folder: Path):
         folder / "selection.jsonl",
     )  # fmt: skip
     assert done.code == 2
-    assert f"all of its {len(same)} rows have the label" in done.err
+    assert f"all of its {len(same)} rows have the label {same[0]['label']!r}" in done.err
 
 
 def test_without_a_runner_multiply_adds_stand_in_and_the_build_says_so(folder: Path):
