@@ -30,9 +30,11 @@ SOLVED = ReconstructStep(method="reconstruct", samples=64)
 DENSE = 10 + 2 * (33 + 65)
 
 
-def ladder(built: Built, store: Path, budgets: list[float], steps: str = "") -> dict[str, Artifact]:
+def ladder(
+    built: Built, store: Path, budgets: list[float], steps: str = "", task: str = "text-classification"
+) -> dict[str, Artifact]:
     """Run prepare, the steps, and then losses and shrink for each budget; the artifacts by the node's id."""
-    subject = find_subject(str(built.model), DataSpec(train=str(built.data)), task="text-classification", offline=True)
+    subject = find_subject(str(built.model), DataSpec(train=str(built.data)), task=task, offline=True)
     prune = f"stages.prune.steps=[{steps}]" if steps else "stages.prune=null"
     pipeline = load_pipeline(str(built.pipeline), [prune, "stages.finetune=null"])
     nodes = plan_checkpoints(subject, pipeline, Store(store))
@@ -97,6 +99,14 @@ def test_a_rung_says_what_it_is_predicted_to_cost_and_reads_no_test_split(built:
     assert not found["shrink-1"].file("outputs.safetensors").exists()
     config = json.loads(found["shrink-1"].file("manifest.json").read_text(encoding="utf-8"))["config"]
     assert config["budget"] == 0.7 * DENSE
+
+
+def test_embeddings_have_losses_without_labels(built: Built, tmp_path: Path) -> None:
+    found = ladder(built, tmp_path / "store", [0.7 * DENSE], task="feature-extraction")
+    table, _ = of(found["losses-1"])
+    assert table is not None
+    for layer in table.layers:
+        assert layer.attention[-1] == layer.ffn[-1] == 0 < min(layer.attention[0], layer.ffn[0])
 
 
 def test_a_budget_below_an_empty_layer_leaves_nothing(built: Built, tmp_path: Path) -> None:
