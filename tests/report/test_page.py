@@ -134,7 +134,7 @@ def test_a_page_about_a_build_has_everything_that_was_found() -> None:
         "Measured on Some CPU (x86_64, 2 cores, avx2, avx512f) under Linux with ONNX Runtime 1.31.1 and Python 3.11.2.",
         "governor performance; clock: 2,450 MHz; load: 0.2 → 1.1; never throttled meanwhile.",
         "4x is the fastest rung whose drop is within 1 point",
-        "Next faster: 6x takes 0.48 ms",
+        "6x takes 0.48 ms",
         "latency_p90_ms 2 2.48 [1.9, 2.3] ✗ fail",
         "dropped",
         "1024 of 1536",
