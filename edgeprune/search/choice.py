@@ -126,9 +126,7 @@ def _pace(one: RungRow) -> float:
 def _time_words(one: RungRow, than: RungRow) -> str:
     ratio = _pace(one) / _pace(than)
     change = f"{100 * (1 - ratio):.0f}% less" if ratio < 1 else f"{100 * (ratio - 1):.0f}% more"
-    if one.p50_ms is None:
-        return f"costs {change}"
-    return f"takes {one.p50_ms:.2f} ms ({change})"
+    return f"costs {change}" if one.p50_ms is None else f"takes {change} time"
 
 
 def _metric_words(one: RungRow, than: RungRow) -> str:
