@@ -72,9 +72,9 @@ def least_that_keeps(
     exhausted = _beside(steps, tried) >= refine + (wanted is not None)
     if keeping is None:
         above = [step for step in steps if step > most * _NARROW]
-        if wanted is None or (above and above[0] <= wanted / _NARROW):
+        if wanted is None or exhausted or (above and above[0] <= wanted / _NARROW):
             return above[0] if above else None
-        return None if exhausted else round(max(wanted, most * 1.02), 3)
+        return round(max(wanted, most * 1.02), 3)
     missing = max((one.speedup for one in tried if not one.keeps and one.speedup < keeping.speedup), default=None)
     if missing is None or exhausted or keeping.speedup / missing < _NARROW:
         return None

@@ -109,7 +109,15 @@ def _within(rows: Sequence[BudgetRow]) -> Held:
     used = max(shares.values(), default=None)
     missed = [row for row in rows if row.verdict != "pass"]
     if missed:
-        words = [f"{row.name} is {row.value:.4g}, but the budget is {row.limit:g}" for row in missed]
-        return Held(False, "; ".join(words), used)
+        return Held(False, "; ".join(map(_missed_words, missed)), used)
     names = [f"{share:.0%} of {name}" for name, share in shares.items()]
     return Held(True, f"uses {' and '.join(names)}", used)
+
+
+def _missed_words(row: BudgetRow) -> str:
+    if row.verdict == "fail":
+        return f"{row.name} is {row.value:.4g}, but the budget is {row.limit:g}"
+    if row.interval is None:
+        return f"{row.name} is {row.value:.4g}, but too little was measured to judge it"
+    low, high = row.interval
+    return f"{row.name} is between {low:.4g} and {high:.4g}, too close to the budget of {row.limit:g}"

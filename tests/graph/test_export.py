@@ -126,7 +126,7 @@ def test_a_build_with_a_faulty_exporter_ends_with_exit_5_and_ships_nothing(built
     nodes = [dataclasses.replace(node, stage=stage) if node.id == "export-1" else node for node in plan.nodes]
     before = contents(request.store)
     with pytest.raises(ParityError) as caught:
-        build(dataclasses.replace(plan, nodes=nodes), request)
+        build(dataclasses.replace(plan, collected=dataclasses.replace(plan.collected, all=nodes)), request)
     assert caught.value.exit_code == 5
     assert contents(request.store) == before
     assert not list(request.store.glob("export/.tmp-*"))

@@ -92,3 +92,8 @@ def test_budgets_that_nothing_predicts_are_found_by_the_ladder_and_halving():
 def test_budgets_that_no_step_keeps_end_the_search():
     tried = [Tried(1.0, keeps=False), *(Tried(step, keeps=False) for step in STEPS)]
     assert least_that_keeps(STEPS, tried, wanted=None, refine=2) is None
+
+
+def test_where_predictions_miss_again_and_again_the_ladder_goes_on():
+    tried = [Tried(1.0, keeps=False), Tried(1.5, keeps=False), Tried(1.8, keeps=False), Tried(1.9, keeps=False)]
+    assert least_that_keeps(STEPS, tried, wanted=1.95, refine=1) == 2.0

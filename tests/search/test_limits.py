@@ -46,7 +46,11 @@ def test_other_budgets_are_judged_by_the_whole_interval_and_tell_how_much_is_use
     assert inside.used == pytest.approx(0.9)
     across = held("metric", budget, confidence=0.8, metric=metric(0.0), size_mb=4, latency=latency_row(1.9, (1.8, 2.1)))
     assert not across.keeps
-    assert across.why == "latency_p50_ms is 1.9, but the budget is 2"
+    assert across.why == "latency_p50_ms is between 1.8 and 2.1, too close to the budget of 2"
+    above = held("metric", budget, confidence=0.8, metric=metric(0.0), size_mb=4, latency=latency_row(2.3, (2.2, 2.4)))
+    assert above.why == "latency_p50_ms is 2.3, but the budget is 2"
+    unsure = held("metric", budget, confidence=0.8, metric=metric(0.0), size_mb=4, latency=latency_row(1.0))
+    assert unsure.why == "latency_p50_ms is 1, but too little was measured to judge it"
 
 
 def test_a_size_alone_needs_no_measurement():
