@@ -263,8 +263,11 @@ class _Search:
 
     def _most_left(self) -> int:
         """Count the most rungs that are still to be made."""
-        if self._next() is None:
+        following = self._next()
+        if following is None:
             return 0
         known = {one.row.speedup for one in self._made}
-        beside = sum(one.row.refined for one in self._made)
-        return sum(step not in known for step in self._steps) + max(0, self._rungs.config.refine - beside)
+        beside = max(0, self._rungs.config.refine - sum(one.row.refined for one in self._made))
+        if following not in self._steps:  # the ladder is decided, or a budget is aimed at
+            return max(1, beside)
+        return sum(step not in known for step in self._steps) + beside
