@@ -65,12 +65,9 @@ def _speed(report: BuildReport) -> str | None:
     dense, final = rows.get("dense-fp32"), rows.get("final")
     if not dense or not final:
         return None
-    if abs(dense / final - 1) <= _SAME:
-        words = "as fast as before"
-    elif final < dense:
-        words = f"{times(dense / final)} times as fast"
-    else:
-        words = f"slower: it takes {times(final / dense)} times as long"
+    words = _change(
+        dense, final, same="as fast as before", less="{} times as fast", more="slower: it takes {} times as long"
+    )
     return f"{words} ({amount(dense)} → {amount(final)} ms)"
 
 
@@ -79,13 +76,15 @@ def _size(report: BuildReport) -> str | None:
     final = report.package.size_bytes
     if not dense or not final:
         return None
-    if abs(dense / final - 1) <= _SAME:
-        words = "as large as before"
-    elif final < dense:
-        words = f"{times(dense / final)} times as small"
-    else:
-        words = f"{times(final / dense)} times as large"
+    words = _change(dense, final, same="as large as before", less="{} times as small", more="{} times as large")
     return f"{words} ({amount(dense / 1e6)} → {amount(final / 1e6)} MB)"
+
+
+def _change(dense: float, final: float, *, same: str, less: str, more: str) -> str:
+    """Choose the words for a change, and say in them how many times more or less it is."""
+    if abs(dense / final - 1) <= _SAME:
+        return same
+    return less.format(times(dense / final)) if final < dense else more.format(times(final / dense))
 
 
 def _metric(report: BuildReport) -> str | None:

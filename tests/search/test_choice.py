@@ -3,7 +3,17 @@ import pytest
 from edgeprune.base.errors import UsageError
 from edgeprune.profiles.search import Objective
 from edgeprune.search.choice import Asked, asked_rung, best_rung, faster_than, more_accurate_than
-from tests.support.searches import rung_row
+from edgeprune.search.frontier import RungRow
+from tests.support.reports import rung
+
+
+def rung_row(
+    name: str, *, speedup: float, p50_ms: float | None, metric: float, keeps: bool = True, size_mb: float = 10.0
+) -> RungRow:
+    return rung(
+        name, speedup, 0.9 - metric, p50_ms, metric=metric, keeps=keeps, size_mb=size_mb, dense_p50_ms=4.0, why="reason"
+    )
+
 
 DENSE = rung_row("dense", speedup=1, p50_ms=4.0, metric=0.90, size_mb=22)
 TWICE = rung_row("2x", speedup=2, p50_ms=2.1, metric=0.91, size_mb=17)

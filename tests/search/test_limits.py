@@ -2,11 +2,16 @@ from statistics import NormalDist
 
 import pytest
 
+from edgeprune.benchmark.records import LatencyRow
 from edgeprune.profiles.search import Objective
 from edgeprune.profiles.target import Budget
 from edgeprune.search.limits import drop_bound, held, lacking_budget
 from edgeprune.store.records import Metric
-from tests.support.searches import latency_row
+from tests.support.reports import latency
+
+
+def latency_row(p50_ms: float, interval_ms: tuple[float, float] | None = None) -> LatencyRow:
+    return latency("rung", p50_ms, p50_interval_ms=interval_ms)
 
 
 def metric(drop: float, half: float = 0.0196) -> Metric:

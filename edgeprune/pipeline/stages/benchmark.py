@@ -68,6 +68,7 @@ class Benchmark(Stage):
         round_number: int,
     ) -> None:
         self.round = round_number
+        target = self.timed_for(target)
         self._config = config
         self._names = names
         self._budget = target.budget
@@ -75,6 +76,10 @@ class Benchmark(Stage):
         self._workload = target.workload
         self._runner = runner
         self._place = place
+
+    def timed_for(self, target: Target) -> Target:
+        """Give the target with the budgets and the workload that the graphs are timed for."""
+        return target
 
     def fingerprint(self) -> dict[str, JsonValue]:
         return {
@@ -164,18 +169,9 @@ class MeasureRung(Benchmark):
     measures = False
     split: SplitName = "selection"
 
-    def __init__(
-        self,
-        config: BenchmarkConfig,
-        *,
-        names: tuple[str, ...],
-        target: Target,
-        runner: Runner,
-        place: JsonValue,
-        round_number: int,
-    ) -> None:
-        alone = target.model_copy(update={"budget": Budget(), "workload": target.workload.model_copy(update=_ALONE)})
-        super().__init__(config, names=names, target=alone, runner=runner, place=place, round_number=round_number)
+    def timed_for(self, target: Target) -> Target:
+        alone = target.workload.model_copy(update=_ALONE)
+        return target.model_copy(update={"budget": Budget(), "workload": alone})
 
 
 def read_device(run: Artifact) -> DeviceRow:
