@@ -50,12 +50,12 @@ def build(plan: Plan, request: BuildRequest, *, emit: Emit = ignore) -> BuildRep
             for note in plan.notes:
                 emit(Note(note))
             run = NodeRunner(plan.subject, store, emit)
-            _run_all(plan, request, run)
+            _run_known(plan, request, run)
             found = None
             if plan.shipped is None:
                 found = search(plan, request, run, emit=emit)
                 plan = with_package(plan, request, found.checkpoints)
-                _run_all(plan, request, run)
+                _run_known(plan, request, run)
         report = make_report(request, plan, run.done, found, emit=emit)
         if plan.unreachable is not None:
             emulated = report.emulation and f"verified under emulation ({report.emulation.core}), not timed"
@@ -67,9 +67,9 @@ def build(plan: Plan, request: BuildRequest, *, emit: Emit = ignore) -> BuildRep
     return report
 
 
-def _run_all(plan: Plan, request: BuildRequest, run: NodeRunner) -> None:
-    """Run the nodes that are known so far, and refuse what the first of them show to be impossible."""
-    for node in plan.nodes:
+def _run_known(plan: Plan, request: BuildRequest, run: NodeRunner) -> None:
+    """Run the nodes that are known so far and weren't run yet. Refuse what the first of them show to be impossible."""
+    for node in [node for node in plan.nodes if node.id not in run.done]:
         artifact = run(node).artifact
         if node.id == "table":
             require_reachable(plan, request, artifact)
