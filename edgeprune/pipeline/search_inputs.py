@@ -71,10 +71,11 @@ def costs_for(plan: Plan, request: BuildRequest, table: CostTable | None) -> Cos
     from edgeprune.search.counted_costs import byte_costs, multiply_add_costs
 
     assert plan.pipeline.stages.search is not None  # noqa: S101 (a pipeline with an objective has it)
-    align, config = plan.pipeline.stages.search.align, load_config(plan.subject.model.folder)
+    align, folder = plan.pipeline.stages.search.align, plan.subject.model.folder
+    config, record = load_config(folder), read_pruning(folder)
     if plan.pipeline.objective == "size":
-        return byte_costs(config, request.target.precision_settings, align=align)
+        return byte_costs(config, request.target.precision_settings, record, align=align)
     if table is not None:
         return table.p50
     length = request.target.workload.lengths
-    return multiply_add_costs(config, tokens=length if isinstance(length, int) else _TOKENS, align=align)
+    return multiply_add_costs(config, record, tokens=length if isinstance(length, int) else _TOKENS, align=align)
