@@ -67,6 +67,7 @@ def whole_record(plan: Plan) -> PruningRecord:
 
 def costs_for(plan: Plan, request: BuildRequest, table: CostTable | None) -> Costs:
     """Give what the search counts: bytes for the objective size, else the table's times, else multiply-adds."""
+    from edgeprune.models.architectures import image_tokens
     from edgeprune.models.checkpoint import load_config
     from edgeprune.search.counted_costs import byte_costs, multiply_add_costs
 
@@ -78,4 +79,5 @@ def costs_for(plan: Plan, request: BuildRequest, table: CostTable | None) -> Cos
     if table is not None:
         return table.p50
     length = request.target.workload.lengths
-    return multiply_add_costs(config, record, tokens=length if isinstance(length, int) else _TOKENS, align=align)
+    tokens = image_tokens(config) or (length if isinstance(length, int) else _TOKENS)
+    return multiply_add_costs(config, record, tokens=tokens, align=align)
