@@ -93,7 +93,7 @@ class RungFinished(Event):
     why: str
     """Whether the rung keeps what the search holds fixed, in words."""
     rungs_left: int
-    """The most rungs that are still to be made."""
+    """How many rungs are still to be made, by what is known; more if predictions miss."""
     left_s: float | None
     """The time that these take at the pace so far; None: there is no pace yet."""
 

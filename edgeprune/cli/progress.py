@@ -109,4 +109,4 @@ def _rung_words(rung: events.RungFinished) -> str:
     if not rung.rungs_left:
         return f"{line}; the search is decided"
     pace = "" if rung.left_s is None else f", about {max(1, rung.left_s / 60):.0f} min"
-    return f"{line}; at most {rung.rungs_left} more models{pace}"
+    return f"{line}; up to {rung.rungs_left} more models{pace}"

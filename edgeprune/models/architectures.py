@@ -21,6 +21,7 @@ __all__ = [
     "Place",
     "Projection",
     "architecture_of",
+    "counted_tokens",
     "depth_of",
     "head_dim_of",
     "image_shape",
@@ -32,6 +33,10 @@ __all__ = [
     "state_positions",
     "unit_multiply_adds",
 ]
+
+
+_COUNTED_TOKENS = 128
+"""The tokens of a text whose multiply-adds are counted, if nobody names a length."""
 
 
 @dataclass(frozen=True)
@@ -269,6 +274,11 @@ def image_tokens(config: PreTrainedConfig) -> int | None:
         return None
     (height, width), (down, across) = image_shape(config.image_size), image_shape(config.patch_size)
     return (height // down) * (width // across) + 1
+
+
+def counted_tokens(config: PreTrainedConfig, asked: int | None = None) -> int:
+    """Give the number of tokens whose multiply-adds are counted: an image's own, else what is asked for, else 128."""
+    return image_tokens(config) or asked or _COUNTED_TOKENS
 
 
 def image_shape(size: int | Sequence[int]) -> tuple[int, int]:

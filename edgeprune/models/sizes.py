@@ -13,6 +13,7 @@ from edgeprune.base.errors import UsageError
 from edgeprune.base.strict_yaml import Frozen
 from edgeprune.models.architectures import (
     architecture_of,
+    counted_tokens,
     depth_of,
     head_dim_of,
     image_tokens,
@@ -26,9 +27,6 @@ from edgeprune.store.checkpoints import checkpoint_artifact
 from edgeprune.store.store import Store
 
 __all__ = ["Count", "Inspection", "PartRow", "checkpoint_of", "count_parts", "inspect_checkpoint", "inspect_model"]
-
-
-_TOKENS = 128
 
 
 class PartRow(Frozen):
@@ -94,7 +92,7 @@ def inspect_checkpoint(folder: Path, *, reference: str, tokens: int | None = Non
         raise UsageError(
             f"--tokens is the length of a text, but {reference} reads images of {of_image} tokens each; leave it out"
         )
-    tokens = of_image or tokens or _TOKENS
+    tokens = counted_tokens(config, tokens)
     dense = count_parts(empty_model(config, None), tokens, None)
     parts = count_parts(empty_model(config, record), tokens, record) if record else dense
     kept = _kept(record)

@@ -128,6 +128,7 @@ class _Search:
                 self._make(f"{speedup:g}x", nodes, speedup=speedup)
             except UnreachableBudgetError as error:
                 self._emit(Note(f"the search ends before {speedup:g}x: {error}"))
+                self._rungs.nodes.keep(self._run.done)
                 return
 
     def found(self) -> Found:
@@ -262,7 +263,7 @@ class _Search:
         )
 
     def _most_left(self) -> int:
-        """Count the most rungs that are still to be made."""
+        """Count how many rungs are still to be made, if each is as it should be by what is known."""
         following = self._next()
         if following is None:
             return 0

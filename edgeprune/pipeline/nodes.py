@@ -1,6 +1,6 @@
 """Place stages in a plan: a node says which artifacts a stage reads, and where its own artifact is kept."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from edgeprune.pipeline.stages.base import Stage
@@ -19,10 +19,26 @@ class Node:
     """The nodes whose artifacts the stage reads, by role."""
     store: Store
     seed: int
+    _known: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
+    """What `key` and `identity` are, once that is known: the rungs of a search are many generations, and each asks all
+    before it."""
 
     @property
     def key(self) -> str | None:
         """The artifact's content address; None as long as it depends on a verdict that isn't there yet."""
+        return self._remembered("key", self._made_key)
+
+    @property
+    def identity(self) -> str | None:
+        """What enters the keys of artifacts made from this one: its key, or the digest of its stage's verdict."""
+        return self._remembered("identity", self._made_identity)
+
+    def _remembered(self, what: str, made: Callable[[], str | None]) -> str | None:
+        if what not in self._known and (value := made()) is not None:
+            self._known[what] = value
+        return self._known.get(what)
+
+    def _made_key(self) -> str | None:
         parents: dict[str, str] = {}
         for role, node in self.parents.items():
             identity = node.identity
@@ -31,9 +47,7 @@ class Node:
             parents[role] = identity
         return self.stage.key(parents, self.seed)
 
-    @property
-    def identity(self) -> str | None:
-        """What enters the keys of artifacts made from this one: its key, or the digest of its stage's verdict."""
+    def _made_identity(self) -> str | None:
         key, verdict = self.key, self.stage.verdict
         if key is None or verdict is None:
             return key
@@ -55,6 +69,10 @@ class Nodes:
             node = Node(node_id, stage, parents, self.store, self.seed)
             self.all.append(node)
         return node
+
+    def keep(self, node_ids: Container[str]) -> None:
+        """Forget the nodes whose ids aren't among these."""
+        self.all[:] = [node for node in self.all if node.id in node_ids]
 
 
 @dataclass(frozen=True)

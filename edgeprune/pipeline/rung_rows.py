@@ -49,9 +49,10 @@ class Figures:
         """
         checkpoint, graph = done[nodes.checkpoint.id].artifact, done[nodes.graph.id].artifact
         metrics = graph.manifest.metrics
-        assert metrics.metric is not None and metrics.parameters is not None  # noqa: S101, PT018 (quantize measures both)
+        assert metrics.metric is not None and metrics.parameters is not None  # noqa: S101, PT018 (quantize measures all)
+        assert metrics.model_bytes is not None  # noqa: S101
         rows = [] if nodes.measured is None else read_latency(done[nodes.measured.id].artifact)
-        size_bytes = total_bytes([graph.file("model.onnx"), graph.file("reader")])
+        size_bytes = metrics.model_bytes + total_bytes([graph.file("reader")])
         return cls(
             record=read_pruning(checkpoint.file("checkpoint")) or whole,
             metric=metrics.metric,

@@ -121,7 +121,7 @@ class Rungs:
         """
         shrink = Shrink(budget, costs=self.costs, reconstruct=_RECONSTRUCT, round_number=number)
         roles = {"dense": self.dense, "checkpoint": parent, "losses": self.losses(parent)}
-        table = {} if self.runner is None else {"table": self._named("table")}
+        table = {"table": self._named("table")} if self.costs.unit == "ms" else {}
         shrunk = self.nodes.add(f"shrink-{number}", shrink, {**roles, **table})
         return self._made(add_finetune(self.nodes, self.pipeline, self.dense, shrunk, round_number=number))
 

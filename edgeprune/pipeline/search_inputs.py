@@ -12,9 +12,6 @@ from edgeprune.store.records import Artifact
 
 __all__ = ["costs_for", "read_table", "require_reachable", "require_telling_selection", "whole_record"]
 
-_TOKENS = 128
-"""Tokens of the text whose multiply-adds are counted where the workload names no length."""
-
 
 def require_reachable(plan: Plan, request: BuildRequest, table: Artifact) -> None:
     """Refuse a latency budget that is below what the smallest model takes, before anything is trained for it.
@@ -22,8 +19,8 @@ def require_reachable(plan: Plan, request: BuildRequest, table: Artifact) -> Non
     Raises:
         UnreachableBudgetError: There is such a budget.
     """
-    least_ms = read_table(table, whole_record(plan)).p50.least
-    for name in PREDICTED:
+    costs = read_table(table, whole_record(plan))
+    for name, least_ms in zip(PREDICTED, (costs.p50.least, costs.p90.least), strict=True):
         limit_ms = getattr(request.target.budget, name)
         if limit_ms is not None and limit_ms < least_ms:
             raise UnreachableBudgetError(limit_ms, least=least_ms, unit="ms", name=f"budget.{name}")
@@ -45,12 +42,15 @@ def require_telling_selection(dense: Artifact, data: DataSource) -> None:
     Raises:
         DataError: All of its rows have one label.
     """
-    from edgeprune.tasks.prepared import open_prepared
+    from edgeprune.tasks.prepared import read_spec, read_tables
+    from edgeprune.tasks.registry import task_for
 
-    prepared = open_prepared(dense, data, splits=("selection",))
-    references, labels = prepared.splits["selection"].references or (), prepared.task.spec.labels
-    if len({str(one) for one in references}) == 1:
-        label = labels[int(references[0])] if labels and str(references[0]).isdigit() else references[0]
+    spec = read_spec(dense)
+    table = read_tables(dense, data, ("selection",))["selection"]
+    references = task_for(spec).references(table, where="the selection split")
+    if references is not None and len({str(one) for one in references}) == 1:
+        is_number = spec.labels and str(references[0]).isdigit()
+        label = spec.labels[int(references[0])] if is_number else references[0]
         raise DataError(
             f"a search chooses by the selection split, but all of its {len(references)} rows have the label {label!r}, so "
             f"that no metric tells models apart there; give other rows with --selection-data"
@@ -67,7 +67,7 @@ def whole_record(plan: Plan) -> PruningRecord:
 
 def costs_for(plan: Plan, request: BuildRequest, table: CostTable | None) -> Costs:
     """Give what the search counts: bytes for the objective size, else the table's times, else multiply-adds."""
-    from edgeprune.models.architectures import image_tokens
+    from edgeprune.models.architectures import counted_tokens
     from edgeprune.models.checkpoint import load_config
     from edgeprune.search.counted_costs import byte_costs, multiply_add_costs
 
@@ -79,5 +79,5 @@ def costs_for(plan: Plan, request: BuildRequest, table: CostTable | None) -> Cos
     if table is not None:
         return table.p50
     length = request.target.workload.lengths
-    tokens = image_tokens(config) or (length if isinstance(length, int) else _TOKENS)
+    tokens = counted_tokens(config, length if isinstance(length, int) else None)
     return multiply_add_costs(config, record, tokens=tokens, align=align)

@@ -6,7 +6,12 @@ from pydantic import model_validator
 
 from edgeprune.base.strict_yaml import Frozen
 
-__all__ = ["LayerLosses", "LossTable"]
+__all__ = ["LayerLosses", "LossTable", "ffn_widths"]
+
+
+def ffn_widths(width: int, align: int) -> tuple[int, ...]:
+    """List the widths that an FFN of a width can have: multiples of `align` from 0, and its own."""
+    return (*range(0, width, align), width)
 
 
 class LayerLosses(Frozen):

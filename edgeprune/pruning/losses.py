@@ -28,7 +28,7 @@ from edgeprune.pruning.allocation import FloatArray
 from edgeprune.pruning.context import Context, Pruned
 from edgeprune.pruning.importance import Batch
 from edgeprune.pruning.least_squares import NestedRidge, errors_without, gram_size, with_ones
-from edgeprune.pruning.loss_table import LayerLosses, LossTable
+from edgeprune.pruning.loss_table import LayerLosses, LossTable, ffn_widths
 from edgeprune.pruning.sublayers import FromBelow, sublayers
 
 __all__ = ["estimate_losses"]
@@ -57,7 +57,7 @@ def estimate_losses(pruned: Pruned, context: Context, *, samples: int, align: in
     rows = max(2, min(samples, len(context.contents)))
     solver = _Solver(list(context.batches(rows // 2)), context, pruned, ridge)
     judge = _Judge(list(context.batches(rows, skip=rows // 2)), context, pruned)
-    sizes = [(list(range(len(layer.heads) + 1)), _widths(len(layer.neurons), align)) for layer in record.layers]
+    sizes = [(list(range(len(layer.heads) + 1)), ffn_widths(len(layer.neurons), align)) for layer in record.layers]
     total, found = sum(len(_tried(counts)) - 1 for layer in sizes for counts in layer), []
     done = count(1)
     for position, (layer, parts, (heads, widths)) in enumerate(
@@ -72,6 +72,7 @@ def estimate_losses(pruned: Pruned, context: Context, *, samples: int, align: in
             columns = (order[:, None] * width + np.arange(width)).flatten()
             tried, moved = _tried(counts), [0.0]
             for kept in reversed(tried[:-1]):
+                assert ridges is not None  # noqa: S101 (without units nothing is tried)
                 with _solved(sublayer[1], columns[: kept * width], ridges):
                     moved.append(judge.loss())
                 context.progress(next(done), total, "sizes")
@@ -81,7 +82,7 @@ def estimate_losses(pruned: Pruned, context: Context, *, samples: int, align: in
             LayerLosses(
                 index=layer.index,
                 attention=losses[0],
-                widths=tuple(widths),
+                widths=widths,
                 ffn=losses[1],
                 dropped=judge.without(position),
                 heads=tuple(layer.heads[unit] for unit in orders[0]),
@@ -154,10 +155,6 @@ class _Judge:
             return self.loss()
 
 
-def _widths(neurons: int, align: int) -> list[int]:
-    return sorted({*range(0, neurons, align), neurons})
-
-
 def _tried(counts: Sequence[int]) -> list[int]:
     """Choose the counts whose losses are measured: fewer and fewer, for the more units are left, the less one adds.
 
@@ -181,18 +178,17 @@ def _shares(values: FloatArray) -> FloatArray:
 
 
 @contextmanager
-def _solved(linear: nn.Linear, columns: IntArray, ridges: NestedRidge | None) -> Iterator[None]:
+def _solved(linear: nn.Linear, columns: IntArray, ridges: NestedRidge) -> Iterator[None]:
     """Let a projection read only some columns inside the block, with weights that make up for the others."""
     before = [parameter.detach().clone() for parameter in linear.parameters()]
     try:
         with torch.no_grad():
             linear.weight.zero_()
-            if ridges is not None:
-                biases = int(linear.bias is not None)
-                weights = ridges.weights(biases + len(columns)).to(linear.weight.dtype)
-                linear.weight[:, torch.from_numpy(columns)] = weights[biases:].T
-                if linear.bias is not None:
-                    linear.bias.copy_(weights[0])
+            biases = int(linear.bias is not None)
+            weights = ridges.weights(biases + len(columns)).to(linear.weight.dtype)
+            linear.weight[:, torch.from_numpy(columns)] = weights[biases:].T
+            if linear.bias is not None:
+                linear.bias.copy_(weights[0])
         yield
     finally:
         with torch.no_grad():

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from edgeprune.base.errors import UsageError
-from edgeprune.models.architectures import image_tokens, layers_of, unit_multiply_adds
+from edgeprune.models.architectures import counted_tokens, layers_of, unit_multiply_adds
 from edgeprune.models.record import LayerRecord, dense_layers
 from edgeprune.profiles.steps import MasksStep, StructuredStep
 from edgeprune.pruning import importance
@@ -14,9 +14,6 @@ from edgeprune.pruning.masks import read_masks
 from edgeprune.pruning.surgery import cut
 
 __all__ = ["prune_masks", "prune_structured"]
-
-_TOKENS = 128
-"""The tokens of the text whose multiply-adds `allocation: multiply_adds` counts; an image has its own number."""
 
 
 def prune_structured(step: StructuredStep, number: int, pruned: Pruned, context: Context) -> None:
@@ -126,7 +123,7 @@ def _by_cost(
     assert isinstance(step.keep_heads, float)  # noqa: S101 (the step's model demands fractions)
     assert isinstance(step.keep_ffn, float)  # noqa: S101
     config, parts = pruned.model.config, layers_of(pruned.model)[0]
-    head, neuron = unit_multiply_adds(config, parts, pruned.record.head_dim, image_tokens(config) or _TOKENS)
+    head, neuron = unit_multiply_adds(config, parts, pruned.record.head_dim, counted_tokens(config))
     budget = sum(
         step.keep_heads * len(layer.heads) * head + step.keep_ffn * len(layer.neurons) * neuron for layer in dense
     )

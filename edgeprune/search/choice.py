@@ -34,11 +34,15 @@ class Choice(Frozen):
 
 
 def best_rung(objective: Objective, rungs: Sequence[RungRow]) -> Choice:
-    """Choose the best rung of a search. If no rung keeps the limit, the one that comes nearest is chosen."""
+    """Choose the best rung of a search.
+
+    If no rung keeps the limit, the fastest one or, where the metric is held, the most accurate one is chosen.
+    """
     keeping = [one for one in rungs if one.keeps]
     if not keeping:
         nearest = min(rungs, key=_pace) if objective == "metric" else max(rungs, key=lambda one: one.metric)
-        return Choice(rung=nearest, reason=f"no model keeps the limit; {nearest.name} comes nearest: {nearest.why}")
+        how = "is the fastest" if objective == "metric" else "is the most accurate"
+        return Choice(rung=nearest, reason=f"no model keeps the limit; {nearest.name} {how}: {nearest.why}")
     if objective == "metric":
         rung = max(keeping, key=lambda one: (one.metric, -_pace(one)))
         return Choice(rung=rung, reason=f"{rung.name} is the most accurate model that keeps the budgets: it {rung.why}")
@@ -65,8 +69,8 @@ def asked_rung(asked: Asked, rungs: Sequence[RungRow]) -> Choice:
         if not fits:
             p50_ms, one = min(timed, key=lambda pair: pair[0])
             raise UsageError(
-                f"--at is {asked.value:g}ms, but the fastest model of this search, {one.name}, takes {p50_ms:.2f} ms; "
-                f"give at least that"
+                f"--at is {asked.value:g}ms, but the fastest model of this search, {one.name}, takes {p50_ms:.3f} ms; give "
+                f"--at {math.ceil(100 * p50_ms) / 100:g}ms or more"
             )
         rung = max(fits, key=lambda one: (one.metric, -_pace(one)))
         return Choice(
@@ -84,7 +88,7 @@ def asked_rung(asked: Asked, rungs: Sequence[RungRow]) -> Choice:
         one = min(rungs, key=lambda one: one.drop)
         raise UsageError(
             f"--at-drop is {100 * asked.value:g}%, but the most accurate model of this search, {one.name}, drops "
-            f"{100 * one.drop:+.1f} points; give at least that"
+            f"{100 * one.drop:+.1f} points; give --at-drop {math.ceil(1000 * one.drop) / 10:g}% or more"
         )
     rung = min(fits, key=_pace)
     return Choice(

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from edgeprune.profiles.precision import PrecisionSettings
 from edgeprune.search.costs import Costs
-from edgeprune.search.table_design import Shape, ffn_widths
+from edgeprune.search.table_design import Shape
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -43,8 +43,8 @@ def multiply_add_costs(
         unit="multiply-adds",
         base=base,
         attention=tuple(head * number for number in range(shape.heads + 1)),
-        widths=ffn_widths(shape),
-        ffn=tuple(neuron * width for width in ffn_widths(shape)),
+        widths=shape.widths,
+        ffn=tuple(neuron * width for width in shape.widths),
     )
 
 
@@ -84,6 +84,6 @@ def byte_costs(
         unit="bytes",
         base=rows * _TABLE_BYTES.get(settings.embeddings or "", plain) + rest * weight,
         attention=tuple(norms + units["head"] * number for number in range(shape.heads + 1)),
-        widths=ffn_widths(shape),
-        ffn=tuple(units["neuron"] * width for width in ffn_widths(shape)),
+        widths=shape.widths,
+        ffn=tuple(units["neuron"] * width for width in shape.widths),
     )

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeprune.search.costs import Costs, TopCosts, top_flags
-from edgeprune.search.table_design import Layers, Shape, ffn_widths
+from edgeprune.search.table_design import Layers, Shape
 
 __all__ = ["fit_costs"]
 
@@ -37,7 +37,7 @@ def fit_costs(times_ms: Mapping[Layers, float], shape: Shape, *, narrowed: bool)
         curve.between(part, shape) for curve, part in zip(curves, np.split(np.array(steps), ends[:-1]), strict=True)
     ]
     top = TopCosts(attention=found[2], ffn=found[3]) if narrowed else None
-    return Costs(unit="ms", base=base, attention=found[0], widths=ffn_widths(shape), ffn=found[1], top=top)
+    return Costs(unit="ms", base=base, attention=found[0], widths=shape.widths, ffn=found[1], top=top)
 
 
 class _Curve:
@@ -67,7 +67,7 @@ class _Curve:
 
     def between(self, steps: npt.NDArray[np.float64], shape: Shape) -> tuple[float, ...]:
         """Give the cost of every possible number of units, from the steps."""
-        wanted = ffn_widths(shape) if self._part else range(shape.heads + 1)
+        wanted = shape.widths if self._part else range(shape.heads + 1)
         knots, costs = ([0, *self.knots], [0.0, *np.cumsum(steps)]) if self._part else (self.knots, np.cumsum(steps))
         return tuple(float(cost) for cost in np.interp(wanted, knots, costs))
 

@@ -17,9 +17,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgeprune.pruning.loss_table import ffn_widths
 from edgeprune.search.costs import LayerSize
 
-__all__ = ["Design", "Layers", "Shape", "design_for", "ffn_widths"]
+__all__ = ["Design", "Layers", "Shape", "design_for"]
 
 _WIDTHS = 12
 """About how many widths are timed."""
@@ -48,6 +49,11 @@ class Shape:
         return cls(len(sizes), max(heads for heads, _ in sizes), max(width for _, width in sizes), align)
 
     @property
+    def widths(self) -> tuple[int, ...]:
+        """The widths that a layer can have, ascending from 0."""
+        return ffn_widths(self.width, self.align)
+
+    @property
     def middle(self) -> LayerSize:
         """A layer of about half the size."""
         return self.near(0.5)
@@ -60,7 +66,7 @@ class Shape:
     @property
     def timed_widths(self) -> tuple[int, ...]:
         """The widths that are timed. Costs between them are interpolated."""
-        widths = ffn_widths(self)
+        widths = self.widths
         return tuple(sorted({*widths[:2], *widths[:: -(-len(widths) // _WIDTHS)], self.width}))
 
     def near(self, share: float) -> LayerSize:
@@ -82,11 +88,6 @@ class Design:
     def all(self) -> tuple[Layers, ...]:
         """All models that are timed."""
         return self.fitted + self.validation
-
-
-def ffn_widths(shape: Shape) -> tuple[int, ...]:
-    """List the possible widths: multiples of `align` from 0, and all neurons."""
-    return (*range(0, shape.width, shape.align), shape.width)
 
 
 def design_for(shape: Shape, *, narrowed: bool, seed: int) -> Design:
@@ -134,7 +135,7 @@ def _tops(shape: Shape) -> Iterator[Layers]:
 
 def _mixed(shape: Shape, generator: np.random.Generator, *, fewer: bool) -> Layers:
     """Draw a model with layers of different sizes around one share; with `fewer`, some layers are left out or empty."""
-    share, widths = generator.uniform(0.1, 0.9), ffn_widths(shape)
+    share, widths = generator.uniform(0.1, 0.9), shape.widths
     layers: list[LayerSize] = []
     for _ in range(max(2, shape.layers - fewer * int(generator.integers(shape.layers)))):
         of_heads, of_neurons = (min(1, share * generator.uniform(0.3, 1.7)) for _ in range(2))

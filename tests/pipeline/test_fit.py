@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from edgeprune.profiles.search import SearchConfig
+from edgeprune.search.costs import Costs
 from tests.conftest import ModelFactory
 from tests.support.e2e import Ran, call, read_events, refused_untrained, starts, target_text, write_data, write_rows
 from tests.support.watching import watched
@@ -217,14 +218,37 @@ def test_a_selection_split_of_one_label_tells_no_models_apart(folder: Path):
     assert f"all of its {len(same)} rows have the label {same[0]['label']!r}" in done.err
 
 
-def test_without_a_runner_multiply_adds_stand_in_and_the_build_says_so(folder: Path):
+def test_without_a_runner_multiply_adds_stand_in_and_bytes_and_sizes_are_searched_by(folder: Path):
+    here = [*arguments(folder), "--set", "target.runner=null", "--json"]
+
+    def searched(*flags: str) -> tuple[Ran, dict[str, Any]]:
+        done = call(*here, *(word for flag in flags for word in ("--set", flag)))
+        return done, json.loads(done.out)["frontier"]
+
+    done, counted = searched("target.budget.metric_drop=0.9", "stages.search.steps=[1.3]")
+    assert done.code == 0, done.err
+    assert (counted["unit"], counted["shipped"]) == ("multiply-adds", "1.3x")
+    assert [rung["p50_ms"] for rung in counted["rungs"]] == [None, None]
+    assert "multiply-adds stand in for times" in done.err
+
+    _, smaller = searched("target.budget.metric_drop=0.9", "stages.search.steps=[1.5]", "objective=size")
+    assert (smaller["unit"], smaller["shipped"]) == ("bytes", "1.5x")
+    dense, small = smaller["rungs"]
+    assert small["size_mb"] < dense["size_mb"]
+    assert small["parameters"] < dense["parameters"]
+
+    limit_mb = (dense["size_mb"] + counted["rungs"][1]["size_mb"]) / 2
+    done, kept = searched(f"target.budget.size_mb={limit_mb}", "stages.search.steps=[1.3]", "objective=metric")
+    assert done.code == 0, done.err
+    assert (kept["shipped"], [rung["keeps"] for rung in kept["rungs"]]) == ("1.3x", [False, True])
+
+
+def test_a_rung_that_no_sizes_can_be_ends_the_search_and_the_others_stay(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Costs, "least", property(lambda _: 0.0))
     done = call(
         *arguments(folder), "--set", "target.budget.metric_drop=0.9", "--set", "target.runner=null",
-        "--set", "stages.search.steps=[1.3]", "--json",
+        "--set", "stages.search.steps=[1.3, 100000]", "--json",
     )  # fmt: skip
     assert done.code == 0, done.err
-    frontier = json.loads(done.out)["frontier"]
-    assert frontier["unit"] == "multiply-adds"
-    assert [rung["p50_ms"] for rung in frontier["rungs"]] == [None, None]
-    assert frontier["shipped"] == "1.3x"
-    assert "multiply-adds stand in for times" in done.err
+    assert json.loads(done.out)["frontier"]["shipped"] == "1.3x"
+    assert "the search ends before 100000x: a budget of" in done.err

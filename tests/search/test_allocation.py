@@ -3,7 +3,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from edgeprune.base.errors import UnreachableBudgetError
@@ -71,6 +71,7 @@ growing = st.lists(st.integers(0, 9), min_size=4, max_size=4).map(lambda found: 
 parts = st.tuples(growing, growing.map(lambda found: found[:3]))
 
 
+@example(layers=[([0, 0], [0, 0], 1), ([1, 0], [1, 0], None)], cost=([0, 1, 1, 1], [4, 7, 7]), top=None, budget=17)
 @given(layers=st.lists(layer, min_size=1, max_size=3), cost=parts, top=st.none() | parts, budget=st.integers(1, 80))
 def test_no_model_within_the_budget_loses_less(
     layers: list[tuple[list[float], list[float], float | None]],
@@ -166,3 +167,23 @@ def test_a_large_model_is_solved_as_well_as_its_relaxation():
     found = allocate(costs, losses, 1 + 400)
     assert found.cost == 1 + 400
     assert found.loss == pytest.approx(np.sort(np.concatenate(gains))[: 12 * 60 - 400].sum())
+
+
+def test_the_most_important_units_are_those_that_stay():
+    losses = LossTable(
+        samples=8,
+        layers=(
+            LayerLosses(
+                index=4,
+                attention=(90, 50, 1, 0),
+                widths=(0, 1, 3),
+                ffn=(90, 1, 0),
+                dropped=None,
+                heads=(3, 0, 2),
+                neurons=(5, 1, 3),
+            ),
+        ),
+    )
+    costs = Costs(unit="ms", base=0, attention=(0, 2, 4, 9), widths=(0, 1, 3), ffn=(0, 1, 9))
+    (kept,) = allocate(costs, losses, 5).records(losses)
+    assert (kept.index, kept.heads, kept.neurons) == (4, (0, 3), (5,))

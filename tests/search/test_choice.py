@@ -52,9 +52,13 @@ def test_another_rung_can_be_asked_for(asked: Asked, name: str):
 
 
 def test_what_no_rung_reaches_is_refused_with_what_is_reached():
-    with pytest.raises(UsageError, match=r"the fastest model of this search, 4x, takes 1\.00 ms"):
+    with pytest.raises(
+        UsageError, match=r"the fastest model of this search, 4x, takes 1\.000 ms; give --at 1ms or more"
+    ):
         asked_rung(Asked(kind="ms", value=0.5), ALL)
-    with pytest.raises(UsageError, match=r"the most accurate model of this search, 2x, drops -1\.0 points"):
+    with pytest.raises(
+        UsageError, match=r"the most accurate model of this search, 2x, drops -1\.0 points; give --at-drop -1% or more"
+    ):
         asked_rung(Asked(kind="drop", value=-0.05), ALL)
     unmeasured = [one.model_copy(update={"p50_ms": None}) for one in ALL]
     with pytest.raises(UsageError, match="can't be measured from here; give --at 4x"):
@@ -71,3 +75,13 @@ def test_the_neighbours_say_what_they_cost():
     )
     assert faster_than(FOUR, ALL) is None
     assert more_accurate_than(TWICE, ALL) is None
+
+
+def test_what_a_refusal_suggests_is_not_refused():
+    slow = [one.model_copy(update={"p50_ms": 1.004, "drop": 0.0123}) for one in ALL]
+    with pytest.raises(UsageError, match=r"give --at 1\.01ms or more"):
+        asked_rung(Asked(kind="ms", value=1.0), slow)
+    assert asked_rung(Asked(kind="ms", value=1.01), slow)
+    with pytest.raises(UsageError, match=r"give --at-drop 1\.3% or more"):
+        asked_rung(Asked(kind="drop", value=0.012), slow)
+    assert asked_rung(Asked(kind="drop", value=0.013), slow)

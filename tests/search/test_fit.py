@@ -5,7 +5,7 @@ import pytest
 
 from edgeprune.search.costs import Costs, TopCosts
 from edgeprune.search.fit import fit_costs
-from edgeprune.search.table_design import Design, Layers, Shape, design_for, ffn_widths
+from edgeprune.search.table_design import Design, Layers, Shape, design_for
 
 MINILM = Shape(6, 12, 1536, 64)
 SHAPES = [
@@ -20,7 +20,7 @@ SHAPES = [
 
 def true_costs(shape: Shape, *, narrowed: bool) -> Costs:
     """Costs as a CPU has them: steps where a part begins, and then lines."""
-    widths = ffn_widths(shape)
+    widths = shape.widths
     return Costs(
         unit="ms",
         base=0.02,
@@ -38,7 +38,7 @@ def true_costs(shape: Shape, *, narrowed: bool) -> Costs:
 
 def others(shape: Shape, design: Design) -> list[Layers]:
     """Models of random sizes, empty layers among them."""
-    generator, widths = np.random.default_rng(7), ffn_widths(shape)
+    generator, widths = np.random.default_rng(7), shape.widths
     drawn = [
         tuple(
             (int(generator.integers(shape.heads + 1)), int(generator.choice(widths)))
@@ -88,11 +88,11 @@ def test_a_design_is_small_and_holds_possible_models(shape: Shape, narrowed: boo
     assert not set(design.fitted) & set(design.validation)
     for layers in design.all:
         assert 1 <= len(layers) <= shape.layers
-        assert all(0 <= heads <= shape.heads and width in ffn_widths(shape) for heads, width in layers)
+        assert all(0 <= heads <= shape.heads and width in shape.widths for heads, width in layers)
     assert ((shape.heads, shape.width),) * shape.layers in design.fitted
 
 
 def test_widths_are_multiples_and_the_dense_one() -> None:
-    assert ffn_widths(Shape(1, 1, 20, 8)) == (0, 8, 16, 20)
-    assert ffn_widths(Shape(1, 1, 16, 8)) == (0, 8, 16)
+    assert Shape(1, 1, 20, 8).widths == (0, 8, 16, 20)
+    assert Shape(1, 1, 16, 8).widths == (0, 8, 16)
     assert Shape.of([(1, 8), (2, 20)], align=8) == Shape(2, 2, 20, 8)

@@ -22,7 +22,7 @@ class Losses(Stage):
         samples: How many training rows they are estimated on.
         align: FFN widths are multiples of this.
         reconstruct: The step that follows when the checkpoint is cut; its `ridge` solves projections here too.
-        round_number: The round that cuts the checkpoint, from 1.
+        round_number: The round of the checkpoint; 0 is the dense model.
     """
 
     name = "losses"
