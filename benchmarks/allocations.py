@@ -20,14 +20,13 @@ import statistics
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgeprune.pipeline.report import BuildReport
-
 import edgeprune
 from edgeprune.base.events import ignore
 from edgeprune.data.table import DataSpec
 from edgeprune.models.architectures import layers_of, unit_multiply_adds
 from edgeprune.models.record import LayerRecord
-from edgeprune.pipeline.plan import Node, plan_checkpoints
+from edgeprune.pipeline.nodes import Node
+from edgeprune.pipeline.plan import plan_checkpoints
 from edgeprune.pipeline.run import run_nodes
 from edgeprune.pipeline.stages.base import Work
 from edgeprune.pipeline.stages.losses import LOSSES, Losses
@@ -39,6 +38,7 @@ from edgeprune.profiles.steps import ReconstructStep
 from edgeprune.pruning import importance
 from edgeprune.pruning.allocation import FloatArray, keep_by_cost, keep_counts, strongest
 from edgeprune.pruning.loss_table import LossTable
+from edgeprune.report.records import BuildReport
 from edgeprune.search.allocation import allocate
 from edgeprune.search.costs import Costs, CostTable
 from edgeprune.store.files import artifact_key

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from edgeprune.base import events
+from edgeprune.base.metric_words import change_words
 
 __all__ = ["EventRenderer"]
 
@@ -103,10 +104,10 @@ def _rung_words(rung: events.RungFinished) -> str:
         predicted = "" if rung.predicted_p50_ms is None else f" ({rung.predicted_p50_ms:.2f} predicted)"
         time_words = f"{rung.p50_ms:.2f} ms{predicted}, "
     line = (
-        f"{rung.rung}: {time_words}{rung.metric_name} {rung.metric:.4f} on selection ({-100 * rung.drop:+.1f} points), "
+        f"{rung.rung}: {time_words}{rung.metric_name} {rung.metric:.4f} on selection ({change_words(rung.metric_name, -rung.drop)}), "
         f"{rung.left}: {rung.why}"
     )
     if not rung.rungs_left:
         return f"{line}; the search is decided"
     pace = "" if rung.left_s is None else f", about {max(1, rung.left_s / 60):.0f} min"
-    return f"{line}; up to {rung.rungs_left} more models{pace}"
+    return f"{line}; up to {rung.rungs_left} more model{'s' if rung.rungs_left > 1 else ''}{pace}"

@@ -15,7 +15,7 @@ from rich.table import Table
 from edgeprune.benchmark.records import EmulationRow, LatencyRow
 from edgeprune.benchmark.statistics import FEWEST_PROCESSES
 from edgeprune.benchmark.verdicts import BudgetRow
-from edgeprune.report.headline import headline, try_commands
+from edgeprune.report.headline import headline, shipped_metric, try_commands
 from edgeprune.report.records import BuildReport
 from edgeprune.search.frontier import Frontier
 
@@ -216,7 +216,7 @@ def print_comparison(console: Console, reports: Sequence[BuildReport], page: Pat
     """Print one row for each build, and the file of the page about them if there is one."""
     rows = []
     for report in reports:
-        metric = next((stage.metric for stage in report.stages if stage.stage == "package"), None)
+        metric = shipped_metric(report)
         final = next((row for row in report.latency if row.artifact == "final"), None)
         dense = next((row for row in report.latency if row.artifact == "dense-fp32"), None)
         rows.append(

@@ -46,7 +46,8 @@ def template_sizes(
     """Choose the sizes of the two graphs that a template is made from.
 
     Heads have the ratio n : n + 1 and neurons the ratio n : n + 2 with an odd n, each with another n. In a graph no two
-    layers have the same size, because an export keeps equal constants once.
+    layers have the same size, because an export keeps equal constants once. The topmost layer has one head more, so that the
+    heads of all layers together have a ratio of their own.
 
     Args:
         layers: The number of layers.
@@ -57,7 +58,10 @@ def template_sizes(
     first_width = _FIRST_WIDTH if width_step == 1 else 3  # wide blocks make wide layers
     first, second = (
         [
-            (heads_step * (first_heads + layer + more), width_step * (first_width + 2 * (layer + more)))
+            (
+                heads_step * (first_heads + layer + (layer == layers - 1) + more),
+                width_step * (first_width + 2 * (layer + more)),
+            )
             for layer in range(layers)
         ]
         for more in (0, 1)

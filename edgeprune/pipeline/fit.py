@@ -134,10 +134,9 @@ class _Search:
     def found(self) -> Found:
         """Choose the rung that is shipped, and report the search."""
         rows = sorted((one.row for one in self._made), key=lambda row: row.speedup)
-        asked = self._request.asked
-        choice = best_rung(self._objective, rows) if asked is None else asked_rung(asked, rows)
+        asked, metric = self._request.asked, self._made[0].figures.metric
+        choice = best_rung(self._objective, rows) if asked is None else asked_rung(asked, rows, metric.name)
         chosen = next(one for one in self._made if one.row is choice.rung)
-        metric = self._made[0].figures.metric
         frontier = Frontier(
             objective=self._objective,
             unit=self._rungs.costs.unit,
@@ -149,8 +148,8 @@ class _Search:
             shipped=choice.rung.name,
             decided_by="objective" if asked is None else "asked",
             reason=choice.reason,
-            faster=faster_than(choice.rung, rows),
-            more_accurate=more_accurate_than(choice.rung, rows),
+            faster=faster_than(choice.rung, rows, metric.name),
+            more_accurate=more_accurate_than(choice.rung, rows, metric.name),
         )
         checkpoint = chosen.nodes.checkpoint
         return Found(Checkpoints(self._rungs.dense, checkpoint, checkpoint.stage.round), frontier, self._rung_of)

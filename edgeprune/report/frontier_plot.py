@@ -5,18 +5,18 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
+from edgeprune.base.metric_words import is_share
 from edgeprune.base.wording import cut
-from edgeprune.report.headline import build_labels
 from edgeprune.report.latency_plot import latency_budgets
 from edgeprune.report.records import BuildReport
 from edgeprune.report.svg import COLOURS, LONGEST_LABEL, MARKERS, SERIES, as_svg, new_figure, styled, use_log_axis
-from edgeprune.report.words import amount, is_share, metric_title
+from edgeprune.report.words import amount, metric_title
 from edgeprune.search.frontier import Frontier, RungRow
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["frontier_plot", "frontiers_plot"]
+__all__ = ["frontier_plot", "frontiers_plot", "level_lines"]
 
 _DASHES = (0, (4, 3))
 
@@ -61,20 +61,31 @@ def frontier_plot(report: BuildReport) -> Markup | None:
         return as_svg(figure, "frontier", f"{label} and {metric_title(frontier.metric_name)} of every rung: {said}")
 
 
-def frontiers_plot(reports: Sequence[BuildReport]) -> Markup | None:
-    """Draw the searches of several builds: what each model's time costs of the metric, device by device.
+def level_lines(report: BuildReport) -> str | None:
+    """Say what the level lines of a search's plot are; None: it has none."""
+    if report.frontier is None or _across(report.frontier)[0] != _TIME:
+        return None
+    to_p90 = any(row.name == "latency_p90_ms" for row in report.budget)
+    return "Level lines end at p90." if to_p90 else "Level lines are 95% intervals of the median."
+
+
+def frontiers_plot(builds: Sequence[tuple[str, BuildReport]]) -> Markup | None:
+    """Draw the searches of several labelled builds: what each model's time costs of the metric, device by device.
 
     None: there are no two searches whose models were timed and have the same metric.
     """
-    found = [(one, one.frontier) for one in reports if one.frontier is not None and _across(one.frontier)[0] == _TIME]
-    if len({frontier.metric_name for _, frontier in found}) != 1 or len(found) < 2:
+    found = [
+        (cut(label, LONGEST_LABEL), one, one.frontier)
+        for label, one in builds
+        if one.frontier is not None and _across(one.frontier)[0] == _TIME
+    ]
+    if len({frontier.metric_name for *_, frontier in found}) != 1 or len(found) < 2:
         return None
-    name = found[0][1].metric_name
+    name = found[0][-1].metric_name
     scale = 100 if is_share(name) else 1
     with styled():
         figure, axes = new_figure(3.4 + 0.17 * len(found))
-        labels = [cut(label, LONGEST_LABEL) for label in build_labels([report for report, _ in found])]
-        for number, ((report, frontier), label) in enumerate(zip(found, labels, strict=True)):
+        for number, (label, report, frontier) in enumerate(found):
             colour, marker = SERIES[number % len(SERIES)], MARKERS[number % len(MARKERS)]
             places = _across(frontier)[1]
             heights = {rung.name: -scale * rung.drop for rung in frontier.rungs}
@@ -94,13 +105,13 @@ def frontiers_plot(reports: Sequence[BuildReport]) -> Markup | None:
         axes.set_xlabel(_TIME)
         axes.set_ylabel(f"{metric_title(name)} against dense{', points' if scale == 100 else ''}")
         figure.legend(loc="outside lower left", ncols=1, labelcolor=COLOURS["ink"])
-        said = "; ".join(f"{label} ships {one.shipped}" for label, (_, one) in zip(labels, found, strict=True))
+        said = "; ".join(f"{label} ships {frontier.shipped}" for label, _, frontier in found)
         return as_svg(figure, "frontiers", f"What each model's time costs of the metric, by device: {said}")
 
 
 _TIME = "median time of a run, ms"
 _SIZE = "size of the package, MB"
-_COUNTED = "multiply-adds of the layers, dense is 1"
+_COUNTED = "multiply-adds asked for, dense is 1"
 
 
 def _across(frontier: Frontier) -> tuple[str, dict[str, float]]:

@@ -9,11 +9,12 @@ in fp32 against all files of the package. The metric's change is on the test row
 import shlex
 from collections.abc import Sequence
 
+from edgeprune.base.metric_words import change_words
 from edgeprune.report.records import BuildReport
-from edgeprune.report.words import amount, change_interval, change_words, metric_title, times
+from edgeprune.report.words import amount, change_interval, metric_title, times
 from edgeprune.store.records import Metric
 
-__all__ = ["build_labels", "device_name", "headline", "headline_parts", "shipped_metric", "try_commands"]
+__all__ = ["build_labels", "headline", "headline_parts", "shipped_metric", "try_commands"]
 
 _SAME = 0.02
 """The share by which two figures may differ and still be called the same."""
@@ -30,7 +31,7 @@ def headline(report: BuildReport) -> str:
 def headline_parts(report: BuildReport) -> list[str]:
     """Give the parts of the headline, which are joined by commas."""
     speed = _speed(report)
-    place = f"for {report.target} (no time was measured)" if speed is None else f"on {device_name(report)}"
+    place = f"for {report.target} (no time was measured)" if speed is None else f"on {_device_name(report)}"
     return [part for part in (speed, _size(report), _metric(report), place) if part]
 
 
@@ -39,18 +40,21 @@ def shipped_metric(report: BuildReport) -> Metric | None:
     return next((row.metric for row in report.stages if row.stage == "package"), None)
 
 
-def device_name(report: BuildReport) -> str:
+def _device_name(report: BuildReport) -> str:
     """Name the device that was measured: its CPU, or else the target."""
     return (report.device.cpu if report.device else None) or report.target
 
 
 def build_labels(reports: Sequence[BuildReport]) -> list[str]:
-    """Name builds so that they can be told apart: by their targets, or else by everything that packages are named by."""
+    """Name builds so that they can be told apart: by their targets, or else by everything that packages are named by.
+
+    Where that isn't enough either, a number comes first, so that a plot that cuts long names doesn't lose it.
+    """
     targets = [report.target for report in reports]
     if len(set(targets)) == len(targets):
         return targets
     names = [f"{report.name} {report.release}, {report.target}" for report in reports]
-    return [name if names.count(name) == 1 else f"{name} ({place})" for place, name in enumerate(names, start=1)]
+    return [name if names.count(name) == 1 else f"({place}) {name}" for place, name in enumerate(names, start=1)]
 
 
 def try_commands(report: BuildReport) -> tuple[str, ...]:

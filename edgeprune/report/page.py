@@ -1,6 +1,6 @@
 """Write the page to read: one HTML file about a build or about several, which needs no network and no JavaScript.
 
-page = render_page([MeasuredBuild(read_report(path), read_samples(path))])
+page = render_page([read_build(path)])    # edgeprune.report.files
 
 The pictures are drawn by matplotlib, which is imported only when a page is written. Everything that comes from users is
 escaped. The same builds give the same bytes.
@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgeprune.base.metric_words import change_words
 from edgeprune.benchmark.verdicts import BudgetRow
 from edgeprune.report.device_words import conditions_words, device_words, workload_words
 from edgeprune.report.headline import build_labels, headline_parts, shipped_metric, try_commands
@@ -20,7 +21,6 @@ from edgeprune.report.records import BuildReport
 from edgeprune.report.words import (
     amount,
     change_interval,
-    change_words,
     megabytes,
     metric_title,
     span,
@@ -67,18 +67,19 @@ def render_page(builds: Sequence[MeasuredBuild]) -> str:
         (build,) = builds
         plots = {"latency": latency_plot(build.report, build.samples), "frontier": frontier_plot(build.report)}
         return _render("build.html.j2", {"plots": plots, **_build_values(build)})
+    labelled = list(zip(build_labels(reports), reports, strict=True))
     return _render(
         "comparison.html.j2",
         {
             "plots": {
-                "latencies": latencies_plot(reports),
-                "changes": changes_plots(reports),
-                "sizes": sizes_plot(reports),
-                "frontiers": frontiers_plot(reports),
+                "latencies": latencies_plot(labelled),
+                "changes": changes_plots(labelled),
+                "sizes": sizes_plot(labelled),
+                "frontiers": frontiers_plot(labelled),
             },
             "reports": reports,
-            "labelled": list(zip(build_labels(reports), reports, strict=True)),
-            "rows": [_compared(label, one) for label, one in zip(build_labels(reports), reports, strict=True)],
+            "labelled": labelled,
+            "rows": [_compared(label, one) for label, one in labelled],
             "searched": any(report.frontier for report in reports),
             "budgets": _budgets(reports),
         },
@@ -86,6 +87,8 @@ def render_page(builds: Sequence[MeasuredBuild]) -> str:
 
 
 def _build_values(build: MeasuredBuild) -> dict[str, Any]:
+    from edgeprune.report.frontier_plot import level_lines
+
     report, metric = build.report, shipped_metric(build.report)
     dense = next((row.metric for row in report.stages if row.stage == "prepare"), None)
     recalls = _recalls(dense, metric)
@@ -96,7 +99,7 @@ def _build_values(build: MeasuredBuild) -> dict[str, Any]:
         "timed": timed,
         "columns": [column for column in _COLUMNS if any(getattr(row, column[1]) is not None for row in timed)],
         "race": sorted(report.race, key=lambda row: (not row.why.startswith("won"), row.p50_ms is None, row.p50_ms)),
-        "to_p90": any(row.name == "latency_p90_ms" for row in report.budget),
+        "level_lines": level_lines(report),
         "sampled": bool(build.samples),
         "names": graph_names(report),
         "metric": metric,

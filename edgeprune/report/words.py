@@ -3,11 +3,11 @@
 import math
 from collections.abc import Sequence
 
+from edgeprune.base.metric_words import is_share, signed_change
+
 __all__ = [
     "amount",
     "change_interval",
-    "change_words",
-    "is_share",
     "megabytes",
     "metric_title",
     "milliseconds",
@@ -24,8 +24,6 @@ _TITLES = {
     "spearman": "Spearman's rho",
     "cosine_to_dense": "cosine to the dense model",
 }
-_SHARES = ("accuracy", "masked_accuracy", "f1", "micro_f1")
-"""Metrics that are shares: their changes are told in points, hundredths of the whole."""
 
 
 def amount(value: float) -> str:
@@ -54,11 +52,6 @@ def times(ratio: float) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def is_share(name: str) -> bool:
-    """Tell whether a metric is a share of the rows, so that its changes are told in points."""
-    return name in _SHARES
-
-
 def metric_title(name: str) -> str:
     """Give a metric's name as it is written in a sentence."""
     return _TITLES.get(name, name.replace("_", " "))
@@ -69,25 +62,14 @@ def value_words(name: str, value: float) -> str:
     return f"{100 * value:.1f}%" if is_share(name) else f"{value:.4f}"
 
 
-def change_words(name: str, change: float) -> str:
-    """Write by how much a metric changed, with its sign: points of a share, another metric's own unit."""
-    return f"{_signed(name, change)} points" if is_share(name) else _signed(name, change)
-
-
 def change_interval(name: str, drop_interval: Sequence[float] | None) -> str:
     """Write the interval of a metric's change in brackets, from the interval of its drop; empty if there is none."""
     if drop_interval is None:
         return ""
     low, high = drop_interval
-    return f"[{_signed(name, -high)}, {_signed(name, -low)}]"
+    return f"[{signed_change(name, -high)}, {signed_change(name, -low)}]"
 
 
-def span(interval: Sequence[float] | None, unit: str = "") -> str:
+def span(interval: Sequence[float] | None) -> str:
     """Write an interval in brackets; empty if there is none."""
-    return f"[{amount(interval[0])}, {amount(interval[1])}]{unit}" if interval else ""
-
-
-def _signed(name: str, change: float) -> str:
-    """Write a change with its sign. A change of nothing is +0, not -0."""
-    scaled, places = (100 * change, 1) if is_share(name) else (change, 4)
-    return f"{round(scaled, places) + 0.0:+.{places}f}"
+    return f"[{amount(interval[0])}, {amount(interval[1])}]" if interval else ""

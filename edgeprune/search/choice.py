@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from edgeprune.base.errors import UsageError
+from edgeprune.base.metric_words import change_words
 from edgeprune.base.strict_yaml import Frozen
 from edgeprune.profiles.search import Objective
 from edgeprune.search.frontier import RungRow
@@ -53,8 +54,8 @@ def best_rung(objective: Objective, rungs: Sequence[RungRow]) -> Choice:
     return Choice(rung=rung, reason=f"{rung.name} is the fastest model that keeps the metric's budget: {rung.why}")
 
 
-def asked_rung(asked: Asked, rungs: Sequence[RungRow]) -> Choice:
-    """Choose the rung that the user asked for.
+def asked_rung(asked: Asked, rungs: Sequence[RungRow], metric: str) -> Choice:
+    """Choose the rung that the user asked for. `metric` is the name of the task's metric.
 
     Raises:
         UsageError: No rung of the search is as asked, or no latency was measured.
@@ -88,32 +89,32 @@ def asked_rung(asked: Asked, rungs: Sequence[RungRow]) -> Choice:
         one = min(rungs, key=lambda one: one.drop)
         raise UsageError(
             f"--at-drop is {100 * asked.value:g}%, but the most accurate model of this search, {one.name}, drops "
-            f"{100 * one.drop:+.1f} points; give --at-drop {math.ceil(1000 * one.drop) / 10:g}% or more"
+            f"{change_words(metric, one.drop)}; give --at-drop {math.ceil(1000 * one.drop) / 10:g}% or more"
         )
     rung = min(fits, key=_pace)
     return Choice(
         rung=rung,
-        reason=f"{rung.name} is the fastest model that drops at most {100 * asked.value:g} points on the selection split, "
+        reason=f"{rung.name} is the fastest model that drops at most {change_words(metric, asked.value)} on the selection split, "
         f"as asked",
     )
 
 
-def faster_than(shipped: RungRow, rungs: Sequence[RungRow]) -> str | None:
+def faster_than(shipped: RungRow, rungs: Sequence[RungRow], metric: str) -> str | None:
     """Say what the next faster rung costs; None: there is no faster one."""
     faster = [one for one in rungs if _pace(one) < _pace(shipped)]
     if not faster:
         return None
     one = max(faster, key=_pace)
-    return f"the next faster, {one.name}, {_time_words(one, shipped)}, {_metric_words(one, shipped)}: {one.why}"
+    return f"the next faster, {one.name}, {_time_words(one, shipped)}, {_metric_words(one, shipped, metric)}: {one.why}"
 
 
-def more_accurate_than(shipped: RungRow, rungs: Sequence[RungRow]) -> str | None:
+def more_accurate_than(shipped: RungRow, rungs: Sequence[RungRow], metric: str) -> str | None:
     """Say what the next more accurate rung costs; None: there is no more accurate one."""
     better = [one for one in rungs if one.metric > shipped.metric]
     if not better:
         return None
     one = min(better, key=lambda one: (one.metric, _pace(one)))
-    return f"the next more accurate, {one.name}, {_time_words(one, shipped)}, {_metric_words(one, shipped)}: {one.why}"
+    return f"the next more accurate, {one.name}, {_time_words(one, shipped)}, {_metric_words(one, shipped, metric)}: {one.why}"
 
 
 def _pace(one: RungRow) -> float:
@@ -133,6 +134,5 @@ def _time_words(one: RungRow, than: RungRow) -> str:
     return f"costs {change}" if one.p50_ms is None else f"takes {change} time"
 
 
-def _metric_words(one: RungRow, than: RungRow) -> str:
-    points = 100 * (one.metric - than.metric)
-    return f"{abs(points):.1f} points {'better' if points >= 0 else 'worse'} on the selection split"
+def _metric_words(one: RungRow, than: RungRow, metric: str) -> str:
+    return f"{change_words(metric, one.metric - than.metric)} on the selection split"

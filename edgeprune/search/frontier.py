@@ -71,7 +71,7 @@ class Frontier(Frozen):
     samples: int
     """Rows of the selection split."""
     rungs: tuple[RungRow, ...]
-    """From the slowest to the fastest."""
+    """By the speed-up that was asked for, increasing."""
     shipped: str
     """The name of the rung that is shipped."""
     decided_by: Literal["objective", "asked"]

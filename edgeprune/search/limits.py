@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
+from edgeprune.base.metric_words import change_words
 from edgeprune.benchmark.records import LatencyRow
 from edgeprune.benchmark.verdicts import BudgetRow, judge
 from edgeprune.profiles.search import Objective
@@ -93,14 +94,15 @@ def held(
         return _within(rows)
     assert budget.metric_drop is not None  # noqa: S101 (planning refuses a profile without it)
     bound = drop_bound(metric, confidence)
-    words = f"drop {100 * (metric.drop or 0):+.1f} points, at most {100 * bound:+.1f} with {confidence:.0%} confidence"
+    drop, most, limit = (change_words(metric.name, one) for one in (metric.drop or 0.0, bound, budget.metric_drop))
+    words = f"drop {drop}, at most {most} with {confidence:.0%} confidence"
     if bound > budget.metric_drop:
-        return Held(False, f"{words}, more than the budget of {100 * budget.metric_drop:g}", None)
+        return Held(False, f"{words}, more than the budget of {limit}", None)
     floors = [row for row in rows if row.name.startswith("min_recall") and row.verdict == "fail"]
     if floors:
         row = floors[0]
         return Held(False, f"{row.name} is {row.value:.3g}, less than {row.limit:g}", None)
-    return Held(True, f"{words}, within the budget of {100 * budget.metric_drop:g}", None)
+    return Held(True, f"{words}, within the budget of {limit}", None)
 
 
 def _within(rows: Sequence[BudgetRow]) -> Held:

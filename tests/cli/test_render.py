@@ -1,3 +1,4 @@
+import dataclasses
 import io
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from edgeprune.benchmark.records import EmulationRow
 from edgeprune.cli.progress import EventRenderer
 from edgeprune.cli.render import misses, print_comparison, print_inspection, print_report
 from edgeprune.models.sizes import Inspection, PartRow
-from tests.support.reports import budget, report
+from tests.support.reports import budget, frontier, full_report, report
 
 
 def console(*, terminal: bool = False) -> Console:
@@ -223,3 +224,38 @@ def test_an_emulated_core_has_a_line_and_no_latency():
     print_report(shown, report(emulation=found))
     line = "emulated cortex-a72: 88% of 8 answers the same, largest difference 1.2e-03; not timed"
     assert line in text_of(shown).splitlines()
+
+
+def test_a_search_is_shown_with_the_rung_that_is_shipped_and_its_stages_alone():
+    made = full_report(frontier=frontier())
+    others = [row.model_copy(update={"rung": "6x", "stage": "losses"}) for row in made.stages[:1]]
+    ours = [row.model_copy(update={"rung": "4x", "stage": "shrink"}) for row in made.stages[:1]]
+    made = made.model_copy(update={"stages": [*made.stages, *others, *ours]})
+    shown = console()
+    print_report(shown, made)
+    text = text_of(shown)
+    assert "shrink" in text
+    assert "losses" not in text
+    found = made.frontier
+    assert found is not None
+    for words in (found.reason, found.faster, found.more_accurate, "4x *"):
+        assert words is not None
+        assert words in text
+    shown = console()
+    print_comparison(shown, [made, report(target="web")])
+    assert "4x: 3 layers, 36 heads, 1,536 neurons" in text_of(shown)
+    assert found.reason in text_of(shown)
+
+
+@pytest.mark.parametrize(("metric", "change"), [("accuracy", "(+0.5 points)"), ("cosine_to_dense", "(+0.0050)")])
+def test_a_rung_has_a_line_with_what_is_left_to_do(metric: str, change: str):
+    rung = events.RungFinished(
+        rung="3x", predicted_p50_ms=0.42, p50_ms=0.4, metric_name=metric, metric=0.91, drop=-0.005, left="9 of 12 heads",
+        why="kept", rungs_left=2, left_s=300,
+    )  # fmt: skip
+    assert rendered(rung).rstrip() == (
+        f"3x: 0.40 ms (0.42 predicted), {metric} 0.9100 on selection {change}, 9 of 12 heads: kept; up to 2 more models, about "
+        f"5 min"
+    )
+    last = dataclasses.replace(rung, rungs_left=0, p50_ms=None)
+    assert rendered(last).rstrip().endswith("9 of 12 heads: kept; the search is decided")

@@ -24,6 +24,7 @@ COMMANDS = [
     ["targets", "list"],
     ["targets", "show", "raspberry-pi-4"],
     ["pipelines", "list"],
+    ["report", "--help"],
 ]
 
 

@@ -165,6 +165,15 @@ def test_graphs_are_made_in_the_form_that_is_shipped(
             assert heads == [heads for heads, _ in layers if heads]
 
 
+def test_projections_that_are_packed_over_layers_have_the_width_of_all_layers(
+    family: Callable[[str], Family], tmp_path: Path
+) -> None:
+    given = family("deberta-v2")
+    with given.graphs(tmp_path, rewrites=("packed-projections",)) as graphs:
+        made = graphs.make(((2, 24), (4, 40), (3, 128)))
+        assert np.isfinite(given.run(made)).all()
+
+
 def test_the_top_is_narrow_where_one_token_is_read(family: Callable[[str], Family]) -> None:
     export = family("bert").exports.files[0]
     assert is_narrowed(export, ("narrow-reads",))
@@ -178,6 +187,11 @@ def test_the_ratio_of_two_sizes_is_no_other_ones(heads_step: int, width_step: in
         one / other for ones, others in zip(first, second, strict=True) for one, other in zip(ones, others, strict=True)
     ]
     assert len(set(ratios)) == 96
+    for layers in (1, 3, 6, 12, 47, 48):
+        one, other = template_sizes(layers, first_heads=17, heads_step=heads_step, width_step=width_step)
+        of_layers = {ones[0] / others[0] for ones, others in zip(one, other, strict=True)}
+        of_all = sum(heads for heads, _ in one) / sum(heads for heads, _ in other)
+        assert layers == 1 or of_all not in of_layers
     assert all(heads % heads_step == 0 and width % width_step == 0 for heads, width in (*first, *second))
 
 

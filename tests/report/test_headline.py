@@ -67,4 +67,4 @@ def test_builds_of_one_target_are_told_apart() -> None:
     assert build_labels([report(), report(target="web")]) == ["cpu-x86-avx2", "web"]
     again = report(release="2")
     assert build_labels([report(), again]) == ["reviews 1.4.0, cpu-x86-avx2", "reviews 2, cpu-x86-avx2"]
-    assert build_labels([again, again]) == ["reviews 2, cpu-x86-avx2 (1)", "reviews 2, cpu-x86-avx2 (2)"]
+    assert build_labels([again, again]) == ["(1) reviews 2, cpu-x86-avx2", "(2) reviews 2, cpu-x86-avx2"]

@@ -173,7 +173,7 @@ def test_without_samples_the_page_says_so_and_draws_percentiles() -> None:
 
 def test_a_search_that_measured_nothing_is_drawn_by_what_it_counted() -> None:
     page = page_of(full_report(frontier=frontier(dense_ms=None), latency=[], device=None))
-    assert "multiply-adds of the layers, dense is 1" in page
+    assert "multiply-adds asked for, dense is 1" in page
     by_size = page_of(full_report(frontier=frontier(objective="size", unit="bytes")))
     assert "size of the package, MB" in by_size
 

@@ -1,6 +1,7 @@
 import pytest
 
-from edgeprune.report.words import amount, change_interval, change_words, megabytes, span, times, value_words
+from edgeprune.base.metric_words import change_words
+from edgeprune.report.words import amount, change_interval, megabytes, span, times, value_words
 
 
 @pytest.mark.parametrize(
@@ -30,6 +31,6 @@ def test_the_interval_of_a_change_is_that_of_the_drop_turned_round() -> None:
 
 
 def test_intervals_and_sizes() -> None:
-    assert span((1.2, 1.31), " ms") == "[1.2, 1.31] ms"
+    assert span((1.2, 1.31)) == "[1.2, 1.31]"
     assert span(None) == ""
     assert (megabytes(18_234_000), megabytes(52_340)) == ("18.2 MB", "0.0523 MB")

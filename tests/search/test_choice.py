@@ -48,40 +48,40 @@ def test_where_no_rung_keeps_the_limit_the_nearest_is_shipped_and_the_reason_say
     ],
 )
 def test_another_rung_can_be_asked_for(asked: Asked, name: str):
-    assert asked_rung(asked, ALL).rung.name == name
+    assert asked_rung(asked, ALL, "accuracy").rung.name == name
 
 
 def test_what_no_rung_reaches_is_refused_with_what_is_reached():
     with pytest.raises(
         UsageError, match=r"the fastest model of this search, 4x, takes 1\.000 ms; give --at 1ms or more"
     ):
-        asked_rung(Asked(kind="ms", value=0.5), ALL)
+        asked_rung(Asked(kind="ms", value=0.5), ALL, "accuracy")
     with pytest.raises(
         UsageError, match=r"the most accurate model of this search, 2x, drops -1\.0 points; give --at-drop -1% or more"
     ):
-        asked_rung(Asked(kind="drop", value=-0.05), ALL)
+        asked_rung(Asked(kind="drop", value=-0.05), ALL, "accuracy")
     unmeasured = [one.model_copy(update={"p50_ms": None}) for one in ALL]
     with pytest.raises(UsageError, match="can't be measured from here; give --at 4x"):
-        asked_rung(Asked(kind="ms", value=5), unmeasured)
-    assert asked_rung(Asked(kind="times", value=3.1), unmeasured).rung.name == "3x"
+        asked_rung(Asked(kind="ms", value=5), unmeasured, "accuracy")
+    assert asked_rung(Asked(kind="times", value=3.1), unmeasured, "accuracy").rung.name == "3x"
 
 
 def test_the_neighbours_say_what_they_cost():
-    assert faster_than(THRICE, ALL) == (
-        "the next faster, 4x, takes 29% less time, 2.5 points worse on the selection split: reason"
+    assert faster_than(THRICE, ALL, "accuracy") == (
+        "the next faster, 4x, takes 29% less time, -2.5 points on the selection split: reason"
     )
-    assert more_accurate_than(THRICE, ALL) == (
-        "the next more accurate, dense, takes 186% more time, 0.5 points better on the selection split: reason"
+    assert more_accurate_than(THRICE, ALL, "accuracy") == (
+        "the next more accurate, dense, takes 186% more time, +0.5 points on the selection split: reason"
     )
-    assert faster_than(FOUR, ALL) is None
-    assert more_accurate_than(TWICE, ALL) is None
+    assert faster_than(FOUR, ALL, "accuracy") is None
+    assert more_accurate_than(TWICE, ALL, "accuracy") is None
 
 
 def test_what_a_refusal_suggests_is_not_refused():
     slow = [one.model_copy(update={"p50_ms": 1.004, "drop": 0.0123}) for one in ALL]
     with pytest.raises(UsageError, match=r"give --at 1\.01ms or more"):
-        asked_rung(Asked(kind="ms", value=1.0), slow)
-    assert asked_rung(Asked(kind="ms", value=1.01), slow)
+        asked_rung(Asked(kind="ms", value=1.0), slow, "accuracy")
+    assert asked_rung(Asked(kind="ms", value=1.01), slow, "accuracy")
     with pytest.raises(UsageError, match=r"give --at-drop 1\.3% or more"):
-        asked_rung(Asked(kind="drop", value=0.012), slow)
-    assert asked_rung(Asked(kind="drop", value=0.013), slow)
+        asked_rung(Asked(kind="drop", value=0.012), slow, "accuracy")
+    assert asked_rung(Asked(kind="drop", value=0.013), slow, "accuracy")
