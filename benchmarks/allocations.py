@@ -7,7 +7,7 @@ For every seed, the dense model is trained, and what its layers lose by size is 
 allocation then gets the same budget: the search's is the solution of `search.allocation`, the others keep the largest
 fraction that is within the budget. Each is cut from the dense model at once, solved again, fine-tuned for --epochs (0:
 not at all) and packaged, in int8 unless --epochs is 0. Costs are multiply-adds for texts of 128 tokens, or a table that was measured on the target
-(--costs, the file of the stage `table`). With --target, p50 is measured too.
+(--costs, the file of the stage `table`). With --target, p50 is measured too, on --threads threads.
 
 Prints a Markdown table with a row for each speed-up and allocation: drops are from the dense model on the test split,
 in points, the median over the seeds and their range; the interval is the first seed's. Builds go through --store, so
@@ -218,10 +218,11 @@ def main() -> None:
     )
     parser.add_argument("--costs", type=Path, help="costs.json of a target; without it, multiply-adds are counted")
     parser.add_argument("--target", help="the target that p50 is measured on; without it, nothing is measured")
+    parser.add_argument("--threads", type=int, default=1, help="threads that p50 is measured on")
     parser.add_argument("--store", type=Path, default=Path(".edgeprune"))
     arguments = parser.parse_args()
     tuned = f"stages.finetune.epochs={arguments.epochs}" if arguments.epochs else "stages.finetune=null"
-    timed = [] if arguments.target else ["target.runner=null"]
+    timed = [f"target.runtime.threads={arguments.threads}" if arguments.target else "target.runner=null"]
     if not arguments.epochs:  # a model that isn't recovered may be too far off in int8 to be shipped
         timed.append("target.precision.mode=fp32")
     for item in arguments.data:

@@ -7,8 +7,8 @@ Everything runs on one thread with batch 1, at lengths from the data.
 
 search: the objective latency with a metric_drop of 0.01, for each seed. It prints every rung with its predicted and its
 measured p50, how the time divides by stage, the result beside the pipeline `structured`, and how long `--at` takes. A
-rung's prediction is the table's, scaled by what the dense model took in the rung's turns; it knows no time of a model of
-the rung's size.
+rung's prediction is the table's, scaled by what the dense model took in the rung's turns, and by how much longer than
+that the next slower rung took; it knows no time of the rung itself.
 
 budgets: the objective metric with random budgets for p50 (log-uniform between two limits). It prints whether the final
 benchmark kept each budget, how much of it the model uses, and what the metric is.

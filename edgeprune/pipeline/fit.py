@@ -54,8 +54,8 @@ class _Rung:
     """The largest share of a budget that it uses; None: nothing was measured."""
     made_s: float
     """How long its stages took in this build."""
-    off: float | None
-    """How many times as long as predicted it takes, 1 for the dense model; None: it isn't known."""
+    slower_than_told: float | None
+    """How many times as long it takes as the table says, relative to the dense model; None: it isn't known."""
 
 
 def search(plan: Plan, request: BuildRequest, run: NodeRunner, *, emit: Emit) -> Found:
@@ -140,7 +140,7 @@ class _Search:
         frontier = Frontier(
             objective=self._objective,
             unit=self._rungs.costs.unit,
-            prediction_error=max((abs(1 / one.off - 1) for one in self._made[1:] if one.off is not None), default=None),
+            prediction_error=max((error for row in rows if (error := _error(row)) is not None), default=None),
             metric_name=metric.name,
             metric_dense=metric.value + (metric.drop or 0.0),
             samples=metric.samples,
@@ -187,25 +187,26 @@ class _Search:
     def _wanted(self) -> float | None:
         """Compute the speed-up that should keep all latency budgets; None: there is no such budget, or no table.
 
-        A percentile is predicted by what the table says, times what the fastest rung so far took over its prediction.
-        How much that ratio changed from the rung before narrows the budget.
+        A percentile is predicted by what the table says, times what the fastest rung so far took over it. By how much
+        that rung's own prediction was off narrows the budget.
         """
-        rungs = sorted((one for one in self._made if one.off is not None), key=lambda one: one.row.speedup)
+        rungs = [one for one in self._made if one.slower_than_told is not None]
         if self._table is None or not rungs:
             return None
-        last, ratios = rungs[-1], [one.off for one in rungs if one.off is not None]
-        moved = self._table.prediction_error if len(ratios) == 1 else abs(ratios[-1] / ratios[-2] - 1)
+        last = max(rungs, key=lambda one: one.row.speedup)
+        error = _error(last.row)
+        off = self._table.prediction_error if error is None else error
         told_ms, dense_ms = (self._table.p50.of(sizes_of(one)) for one in (last.figures.record, self._whole))
         speedups = []
         for name in PREDICTED:
             limit_ms = getattr(self._request.target.budget, name)
             measured_ms = getattr(last.row, name.removeprefix("latency_"))
             if limit_ms is not None and measured_ms is not None:
-                speedups.append(dense_ms * (measured_ms / told_ms) * (1 + max(_CAUTION, moved)) / limit_ms)
+                speedups.append(dense_ms * (measured_ms / told_ms) * (1 + max(_CAUTION, off)) / limit_ms)
         return max(speedups, default=None)
 
-    def _predicted_ms(self, figures: Figures) -> float | None:
-        """Predict a rung's median by the table; None: there is no table, or it is the dense model.
+    def _told_ms(self, figures: Figures) -> float | None:
+        """Compute a rung's median by the table alone; None: there is no table, or it is the dense model.
 
         A machine may be slower as a whole than when the table was measured, so its times are scaled by what the dense model
         took by turns with the rung.
@@ -221,6 +222,10 @@ class _Search:
         self._rung_of |= {node.id: name for node in new}
         done = [self._run(node) for node in new]
         figures = Figures.read(nodes, self._run.done, self._whole)
+        told_ms = self._told_ms(figures)
+        # What the table leaves out grows with the speed-up, so the next slower rung's share of it is counted on.
+        slower = [one for one in self._made if one.row.speedup < speedup]
+        share = max(slower, key=lambda one: one.row.speedup).slower_than_told if slower else None
         found = held(
             self._objective,
             self._request.target.budget,
@@ -236,14 +241,12 @@ class _Search:
             self._whole,
             speedup=speedup,
             refined=speedup != 1 and speedup not in self._rungs.config.steps,
-            predicted_p50_ms=self._predicted_ms(figures),
+            predicted_p50_ms=None if told_ms is None or share is None else told_ms * share,
             duration_s=sum(one.artifact.manifest.duration_s for one in done),
         )
         made_s = sum(one.artifact.manifest.duration_s for one in done if not one.cached)
-        off = None if row.p50_ms is None else 1.0
-        if row.p50_ms is not None and row.predicted_p50_ms is not None:
-            off = row.p50_ms / row.predicted_p50_ms
-        self._made.append(_Rung(row, nodes, figures, found.used, made_s, off))
+        slower_than_told = None if row.p50_ms is None else row.p50_ms / (told_ms or row.p50_ms)
+        self._made.append(_Rung(row, nodes, figures, found.used, made_s, slower_than_told))
         left = self._most_left()
         paces = [one.made_s for one in self._made if one.made_s and one.row.speedup != 1]
         self._emit(
@@ -271,3 +274,10 @@ class _Search:
         if following not in self._steps:  # the ladder is decided, or a budget is aimed at
             return max(1, beside)
         return sum(step not in known for step in self._steps) + beside
+
+
+def _error(row: RungRow) -> float | None:
+    """Compute by which share of its median a rung's prediction was off; None: it isn't known."""
+    if row.p50_ms is None or row.predicted_p50_ms is None:
+        return None
+    return abs(row.predicted_p50_ms / row.p50_ms - 1)

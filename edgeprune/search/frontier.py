@@ -21,8 +21,8 @@ class RungRow(Frozen):
     refined: bool
     """Whether the rung isn't a step of the ladder, but lies between two rungs or at a budget."""
     predicted_p50_ms: float | None
-    """Median time that the table predicts, scaled by `dense_p50_ms`; None: it is the dense model, or nothing could be
-    measured."""
+    """Median time that the table predicts, scaled by `dense_p50_ms` and by how much longer the next slower rung took than
+    the table says; None: it is the dense model, or nothing could be measured."""
     dense_p50_ms: float | None
     """Median time of the dense model in the target's precision, by turns with the rung; None: nothing could be measured."""
     p50_ms: float | None

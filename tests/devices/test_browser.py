@@ -3,6 +3,7 @@
 import re
 import shutil
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from edgeprune.devices.protocol import (
 from edgeprune.devices.runner import runner_of, why_unreachable
 from edgeprune.devices.web_modules import RUNTIME, WebModules
 from edgeprune.ondevice.agent import STATES_OUTPUT
+from edgeprune.pipeline.find_variant import find_variant
 from edgeprune.profiles.precision import tolerance_elsewhere
 from edgeprune.profiles.runners import BrowserConfig
 from edgeprune.profiles.shipped import load_target
@@ -235,7 +237,8 @@ def test_a_program_that_closes_the_pipe_and_runs_on_is_said_and_ended(tmp_path: 
 
 
 def test_a_build_is_raced_and_measured_in_a_page(built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("edgeprune.pipeline.stages.race._MOST_HEATS", 1)  # later heats ask nothing else of a runner
+    one_heat = partial(find_variant, most_heats=1)  # later heats ask nothing else of a runner
+    monkeypatch.setattr("edgeprune.pipeline.find_variant.find_variant", one_heat)
     monkeypatch.setattr("edgeprune.benchmark.measure._ALONE", 1)
     target = tmp_path / "page.yaml"
     target.write_text(
