@@ -50,6 +50,8 @@ class _Rung:
     row: RungRow
     nodes: RungNodes
     figures: Figures
+    beyond: bool
+    """Whether it lies beyond what the search holds fixed."""
     used: float | None
     """The largest share of a budget that it uses; None: nothing was measured."""
     made_s: float
@@ -163,7 +165,7 @@ class _Search:
     def _next(self) -> float | None:
         """Give the speed-up of the rung that is made next; None: the objective is decided."""
         refine = self._rungs.config.refine
-        tried = [Tried(one.row.speedup, one.row.keeps, one.used) for one in self._made]
+        tried = [Tried(one.row.speedup, one.row.keeps, one.beyond, one.used) for one in self._made]
         if self._objective != "metric":
             return most_that_keeps(self._steps, tried, refine=refine)
         wanted = self._wanted()
@@ -246,7 +248,7 @@ class _Search:
         )
         made_s = sum(one.artifact.manifest.duration_s for one in done if not one.cached)
         slower_than_told = None if row.p50_ms is None else row.p50_ms / (told_ms or row.p50_ms)
-        self._made.append(_Rung(row, nodes, figures, found.used, made_s, slower_than_told))
+        self._made.append(_Rung(row, nodes, figures, found.beyond, found.used, made_s, slower_than_told))
         left = self._most_left()
         paces = [one.made_s for one in self._made if one.made_s and one.row.speedup != 1]
         self._emit(

@@ -26,7 +26,9 @@ class Tried:
     speedup: float
     """How many times cheaper it was asked to be; 1 is the dense model."""
     keeps: bool
-    """Whether it keeps what the search holds fixed."""
+    """Whether it keeps what the search holds fixed, as surely as it must."""
+    beyond: bool
+    """Whether it lies beyond that by what was measured. One that neither keeps it nor lies beyond it may do either."""
     used: float | None = None
     """The largest share of a budget that it uses; None: no budget was measured."""
 
@@ -34,8 +36,8 @@ class Tried:
 def most_that_keeps(steps: Sequence[float], tried: Sequence[Tried], *, refine: int) -> float | None:
     """Give the next speed-up of a search for the largest one that keeps the metric's budget; None: it is decided.
 
-    The ladder ends after two steps in a row that don't keep it, because one may miss it by chance. Then the gap between
-    the largest speed-up that keeps it and the next one that doesn't is halved (on a logarithmic scale).
+    The ladder ends after two steps in a row beyond the budget, because one may be there by chance. Then the gap between
+    the largest speed-up that keeps the budget and the next one that doesn't is halved (on a logarithmic scale).
 
     Args:
         steps: The ladder's speed-ups, increasing.
@@ -44,7 +46,7 @@ def most_that_keeps(steps: Sequence[float], tried: Sequence[Tried], *, refine: i
     """
     known = {one.speedup: one for one in tried}
     climbed = [known[step] for step in steps if step in known]
-    decided = len(climbed) > 1 and not any(one.keeps for one in climbed[-2:])
+    decided = len(climbed) > 1 and all(one.beyond for one in climbed[-2:])
     left = [step for step in steps if step not in known]
     if left and not decided:
         return left[0]

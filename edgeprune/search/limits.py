@@ -31,6 +31,8 @@ class Held:
     """Say whether a rung keeps what is held fixed."""
 
     keeps: bool
+    beyond: bool
+    """Whether it lies beyond that by what was measured, apart from how sure this is."""
     why: str
     """Words that follow the rung's name and a colon."""
     used: float | None
@@ -97,12 +99,13 @@ def held(
     drop, most, limit = (change_words(metric.name, one) for one in (metric.drop or 0.0, bound, budget.metric_drop))
     words = f"drop {drop}, at most {most} with {confidence:.0%} confidence"
     if bound > budget.metric_drop:
-        return Held(False, f"{words}, more than the budget of {limit}", None)
+        beyond = metric.drop is None or metric.drop > budget.metric_drop
+        return Held(False, beyond, f"{words}, more than the budget of {limit}", None)
     floors = [row for row in rows if row.name.startswith("min_recall") and row.verdict == "fail"]
     if floors:
         row = floors[0]
-        return Held(False, f"{row.name} is {row.value:.3g}, less than {row.limit:g}", None)
-    return Held(True, f"{words}, within the budget of {limit}", None)
+        return Held(False, True, f"{row.name} is {row.value:.3g}, less than {row.limit:g}", None)
+    return Held(True, False, f"{words}, within the budget of {limit}", None)
 
 
 def _within(rows: Sequence[BudgetRow]) -> Held:
@@ -111,9 +114,10 @@ def _within(rows: Sequence[BudgetRow]) -> Held:
     used = max(shares.values(), default=None)
     missed = [row for row in rows if row.verdict != "pass"]
     if missed:
-        return Held(False, "; ".join(map(_missed_words, missed)), used)
+        beyond = any(row.verdict == "fail" for row in missed)
+        return Held(False, beyond, "; ".join(map(_missed_words, missed)), used)
     names = [f"{share:.0%} of {name}" for name, share in shares.items()]
-    return Held(True, f"uses {' and '.join(names)}", used)
+    return Held(True, False, f"uses {' and '.join(names)}", used)
 
 
 def _missed_words(row: BudgetRow) -> str:

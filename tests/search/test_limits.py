@@ -25,13 +25,15 @@ def test_the_bound_of_a_drop_is_a_normal_quantile():
 
 @pytest.mark.parametrize("objective", ["latency", "size"])
 def test_a_rung_keeps_the_metrics_budget_with_a_margin(objective: Objective):
-    def keeps(drop: float) -> bool:
-        return held(
-            objective, Budget(metric_drop=0.01), confidence=0.8, metric=metric(drop), size_mb=1, latency=None
-        ).keeps
+    def judged(drop: float) -> tuple[bool, bool]:
+        budget = Budget(metric_drop=0.01)
+        found = held(objective, budget, confidence=0.8, metric=metric(drop), size_mb=1, latency=None)
+        return found.keeps, found.beyond
 
-    assert keeps(0.0015)
-    assert not keeps(0.0019)  # 0.0019 + 0.84 · 0.01 is above 0.01
+    assert judged(0.0015) == (True, False)
+    assert judged(0.0019) == (False, False)  # 0.0019 + 0.84 · 0.01 is above 0.01
+    assert judged(0.0099) == (False, False)
+    assert judged(0.0101) == (False, True)
 
 
 def test_a_recall_below_its_floor_is_not_kept():
