@@ -189,8 +189,9 @@ class _Search:
     def _wanted(self) -> float | None:
         """Compute the speed-up that should keep all latency budgets; None: there is no such budget, or no table.
 
-        A percentile is predicted by what the table says, times what the fastest rung so far took over it. By how much
-        that rung's own prediction was off narrows the budget.
+        A percentile is predicted by what the table says, times what the fastest rung so far took over it: the upper end of
+        its interval, because the whole interval must be within a budget. By how much that rung's own prediction was off
+        narrows the budget.
         """
         rungs = [one for one in self._made if one.slower_than_told is not None]
         if self._table is None or not rungs:
@@ -201,10 +202,12 @@ class _Search:
         told_ms, dense_ms = (self._table.p50.of(sizes_of(one)) for one in (last.figures.record, self._whole))
         speedups = []
         for name in PREDICTED:
+            percentile = name.removeprefix("latency_").removesuffix("_ms")
             limit_ms = getattr(self._request.target.budget, name)
-            measured_ms = getattr(last.row, name.removeprefix("latency_"))
+            measured_ms = getattr(last.row, f"{percentile}_ms")
             if limit_ms is not None and measured_ms is not None:
-                speedups.append(dense_ms * (measured_ms / told_ms) * (1 + max(_CAUTION, off)) / limit_ms)
+                _, most_ms = getattr(last.row, f"{percentile}_interval_ms") or (None, measured_ms)
+                speedups.append(dense_ms * (most_ms / told_ms) * (1 + max(_CAUTION, off)) / limit_ms)
         return max(speedups, default=None)
 
     def _told_ms(self, figures: Figures) -> float | None:
