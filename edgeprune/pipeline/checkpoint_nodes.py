@@ -46,12 +46,19 @@ def add_prune(nodes: Nodes, pipeline: Pipeline, dense: Node, checkpoint: Node, *
     return nodes.add(f"prune-{round_number}", stage, {"dense": dense, "checkpoint": checkpoint})
 
 
-def add_finetune(nodes: Nodes, pipeline: Pipeline, dense: Node, checkpoint: Node, *, round_number: int) -> Node:
+def add_finetune(
+    nodes: Nodes, subject: Subject, pipeline: Pipeline, dense: Node, checkpoint: Node, *, round_number: int
+) -> Node:
     """Add the node that recovers a checkpoint; without a finetune stage the checkpoint stays as it is."""
     config = pipeline.stages.finetune
     if config is None:
         return checkpoint
-    stage = Finetune(config, numeric=numeric_mode(config.precision), round_number=round_number)
+    stage = Finetune(
+        config,
+        unlabelled_digest=None if subject.unlabelled is None else subject.unlabelled.digest,
+        numeric=numeric_mode(config.precision),
+        round_number=round_number,
+    )
     return nodes.add(f"finetune-{round_number}", stage, {"dense": dense, "checkpoint": checkpoint})
 
 
@@ -60,7 +67,7 @@ def add_rounds(nodes: Nodes, subject: Subject, pipeline: Pipeline) -> Checkpoint
     dense = final = add_dense(nodes, subject, pipeline)
     for number in range(1, pipeline.rounds + 1):
         final = add_prune(nodes, pipeline, dense, final, round_number=number)
-        final = add_finetune(nodes, pipeline, dense, final, round_number=number)
+        final = add_finetune(nodes, subject, pipeline, dense, final, round_number=number)
     return Checkpoints(dense, final, last_round=final.stage.round)
 
 

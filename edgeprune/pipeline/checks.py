@@ -26,13 +26,14 @@ from edgeprune.pruning.layer_checks import check_dropped, check_one_a_layer
 from edgeprune.pruning.masks import read_masks
 from edgeprune.search.limits import lacking_budget
 from edgeprune.store.package import check_digests, description, opened
-from edgeprune.tasks.registry import IMAGE_TASKS, TAUGHT_ONLY, WHOLE_TEXTS, TaskName
+from edgeprune.tasks.registry import IMAGE_TASKS, NEEDS_LABELS, TAUGHT_ONLY, WHOLE_TEXTS, TaskName
 
 __all__ = [
     "check_baseline",
     "check_page",
     "check_pipeline",
     "check_search",
+    "check_unlabelled",
     "check_workload",
     "require_single_texts",
 ]
@@ -72,6 +73,33 @@ def check_workload(target: Target, pipeline: Pipeline, task: TaskName) -> None:
             f"{target.name} times texts of {length} tokens (workload.lengths), but the pipeline cuts every text to "
             f"{limit} (stages.prepare.max_length); raise the latter or lower the former"
         )
+
+
+def check_unlabelled(pipeline: Pipeline, subject: Subject) -> None:
+    """Read the rows without labels, and refuse them where no model would learn from them.
+
+    Raises:
+        UsageError: The pipeline or the task can't learn from such rows. The message says what to change.
+        DataError: The rows can't be read.
+    """
+    if subject.unlabelled is None:
+        return
+    finetune = pipeline.stages.finetune
+    if finetune is None:
+        raise UsageError(
+            f"--unlabelled has rows for the finetune of a pruned model, and the pipeline {pipeline.name} has none; leave "
+            f"--unlabelled out, or use a pipeline with a finetune, such as structured"
+        )
+    if not finetune.distill.logits + finetune.distill.hidden:
+        raise UsageError(
+            "--unlabelled needs the dense model's answers, but stages.finetune.distill.logits and .hidden are 0; raise one"
+        )
+    if subject.task in NEEDS_LABELS:
+        raise UsageError(
+            f"--unlabelled has rows without labels, but the labels of {subject.task} say which of the model's outputs are "
+            f"read; leave it out"
+        )
+    subject.unlabelled.load()
 
 
 def check_search(pipeline: Pipeline, target: Target, model: ModelSource, *, is_measured: bool) -> None:

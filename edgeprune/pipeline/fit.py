@@ -82,7 +82,7 @@ def search(plan: Plan, request: BuildRequest, run: NodeRunner, *, emit: Emit) ->
     if costs.unit == "multiply-adds":
         emit(Note("the target can't be measured from here, so multiply-adds stand in for times in the search"))
     variant = table.variant if table else plain_variant(plan.pipeline, request.target)
-    rungs = Rungs(plan.collected, plan.pipeline, request.target, plan.runner, variant, costs)
+    rungs = Rungs(plan.collected, plan.subject, plan.pipeline, request.target, plan.runner, variant, costs)
     driver = _Search(rungs, request, run, emit, table, whole)
     driver.climb()
     return driver.found()

@@ -108,6 +108,13 @@ class BuildOptions:
     test_data: Annotated[
         str | None, Doc("File with the rows for the reported figures and the budgets.  [default: 15% of --data]")
     ] = None
+    unlabelled: Annotated[
+        str | None,
+        Doc(
+            "File, or name or folder of a dataset, with rows like those of --data, whose labels are not read if there are any. "
+            "The pruned model learns the dense model's answers on them."
+        ),
+    ] = None
     text_column: Annotated[
         str | None,
         Doc("Column with the text, the words, the question or the image."),
@@ -117,7 +124,9 @@ class BuildOptions:
         str | None, Doc("Column with the second text of a row, or with the context of a question.")
     ] = None
     label_column: Annotated[str | None, Doc("Column with the label, the labels of the words, or the answers.")] = None
-    max_rows: Annotated[int | None, Doc("Use a seeded subset of at most this many rows."), Flag(minimum=20)] = None
+    max_rows: Annotated[
+        int | None, Doc("Use a seeded subset of at most this many rows; of --unlabelled, too."), Flag(minimum=20)
+    ] = None
     task: Annotated[
         str | None,
         Doc(

@@ -18,7 +18,14 @@ from edgeprune.devices.match import measured_on
 from edgeprune.devices.runner import runner_of, why_unreachable
 from edgeprune.devices.web_modules import WebModules
 from edgeprune.pipeline.checkpoint_nodes import add_export, add_rounds, plain_variant, rewrite_rules
-from edgeprune.pipeline.checks import check_baseline, check_page, check_pipeline, check_search, check_workload
+from edgeprune.pipeline.checks import (
+    check_baseline,
+    check_page,
+    check_pipeline,
+    check_search,
+    check_unlabelled,
+    check_workload,
+)
 from edgeprune.pipeline.example_languages import check_examples
 from edgeprune.pipeline.graph_tokenizer import check_graph_tokenizer
 from edgeprune.pipeline.naming import checked_name, name_after
@@ -93,9 +100,15 @@ def make_plan(request: BuildRequest) -> Plan:
     """
     options, target = request.options, request.target
     subject = find_subject(
-        options.model, request.data, task=options.task, problem_type=options.problem_type, offline=options.offline
+        options.model,
+        request.data,
+        unlabelled=request.unlabelled,
+        task=options.task,
+        problem_type=options.problem_type,
+        offline=options.offline,
     )
     check_pipeline(request.pipeline, subject.task, subject.model)
+    check_unlabelled(request.pipeline, subject)
     check_workload(target, request.pipeline, subject.task)
     check_examples(request.pipeline, subject)
     check_graph_tokenizer(request.pipeline, subject)

@@ -42,6 +42,19 @@ class BuildRequest:
         )
 
     @property
+    def unlabelled(self) -> DataSpec | None:
+        """The rows without labels that the pruned model learns from; None: there are none."""
+        options = self.options
+        if options.unlabelled is None:
+            return None
+        return DataSpec(
+            train=options.unlabelled,
+            text_column=options.text_column,
+            pair_column=options.pair_column,
+            max_rows=options.max_rows,
+        )
+
+    @property
     def has_own_pipeline(self) -> bool:
         """Whether the pipeline is a file of the user, not a shipped pipeline."""
         return is_path(self.options.pipeline)

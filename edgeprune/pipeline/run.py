@@ -176,6 +176,7 @@ class _Run:
         return Work(
             model=self.subject.model,
             data=self.subject.data,
+            unlabelled=self.subject.unlabelled,
             parents={role: self.artifacts[parent.id] for role, parent in self.node.parents.items()},
             folder=draft,
             partial=self.store.partial(self.key),

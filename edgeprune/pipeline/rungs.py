@@ -69,6 +69,7 @@ class Rungs:
 
     Args:
         nodes: Where the nodes are added. Those of `add_before_rungs` are there.
+        subject: The model and the data.
         pipeline: The pipeline, with a search.
         target: The target's profile.
         runner: How the target is reached; None: it can't be measured.
@@ -77,6 +78,7 @@ class Rungs:
     """
 
     nodes: Nodes
+    subject: Subject
     pipeline: Pipeline
     target: Target
     runner: Runner | None
@@ -123,7 +125,8 @@ class Rungs:
         roles = {"dense": self.dense, "checkpoint": parent, "losses": self.losses(parent)}
         table = {"table": self._named("table")} if self.costs.unit == "ms" else {}
         shrunk = self.nodes.add(f"shrink-{number}", shrink, {**roles, **table})
-        return self._made(add_finetune(self.nodes, self.pipeline, self.dense, shrunk, round_number=number))
+        tuned = add_finetune(self.nodes, self.subject, self.pipeline, self.dense, shrunk, round_number=number)
+        return self._made(tuned)
 
     def _made(self, checkpoint: Node) -> RungNodes:
         dense, number = self.dense, checkpoint.stage.round

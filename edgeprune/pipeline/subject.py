@@ -1,6 +1,6 @@
 """Find the subject of a build: the model, its task, and the data. Light: no torch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edgeprune.data.source import DataSource
 from edgeprune.data.table import DataSpec
@@ -22,6 +22,8 @@ class Subject:
     task: TaskName
     problem_type: ProblemType | None
     """The kind of a classification; None: the checkpoint or the labels decide it, or the task has none."""
+    unlabelled: DataSource | None = None
+    """Rows without labels that a pruned model learns from; None: there are none."""
 
     @property
     def has_head(self) -> bool:
@@ -30,13 +32,20 @@ class Subject:
 
 
 def find_subject(
-    model: str, data: DataSpec, *, task: str | None = None, problem_type: str | None = None, offline: bool = False
+    model: str,
+    data: DataSpec,
+    *,
+    unlabelled: DataSpec | None = None,
+    task: str | None = None,
+    problem_type: str | None = None,
+    offline: bool = False,
 ) -> Subject:
     """Resolve a model's reference, its task, and the columns that the task reads.
 
     Args:
         model: A local folder, a hub id with @revision, or package:NAME/FOLDER.
         data: Where the rows are.
+        unlabelled: Where more rows are, whose labels aren't read.
         task: One of optimum's task names; None: the checkpoint's architecture says the task.
         problem_type: The kind of a text or image classification; None: the checkpoint or the labels decide it.
         offline: Whether the network is never asked for the model or the data.
@@ -47,7 +56,11 @@ def find_subject(
     source = resolve_model(model, offline=offline)
     name = resolve_task(task, source.config)
     kind = resolve_problem_type(problem_type, name)
-    subject = Subject(source, DataSource(data, columns=COLUMNS[name], offline=offline), name, kind)
+    columns = COLUMNS[name]
+    more = None
+    if unlabelled is not None:
+        more = DataSource(unlabelled, columns=replace(columns, label=()), offline=offline)
+    subject = Subject(source, DataSource(data, columns=columns, offline=offline), name, kind, more)
     if subject.has_head and TASKS[name].head.endswith("Classification"):
         require_label_names(source.config, source.folder / "config.json")
     return subject

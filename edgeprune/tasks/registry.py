@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "COLUMNS",
     "IMAGE_TASKS",
+    "NEEDS_LABELS",
     "TASKS",
     "TAUGHT_ONLY",
     "WHOLE_TEXTS",
@@ -69,6 +70,8 @@ class TaskEntry:
     """Whether the task has no loss of its own, and learns from the dense model alone."""
     whole_texts: bool = False
     """Whether the task gives one answer for any text, so that pieces of two texts make another valid text."""
+    needs_labels: bool = False
+    """Whether a row's label says which of the model's outputs are read, so that rows without labels teach nothing."""
 
     @property
     def preprocess(self) -> str:
@@ -94,12 +97,14 @@ TASKS: dict[TaskName, TaskEntry] = {
         columns=Columns(content=("tokens", "words"), label=("ner_tags", "tags", *_LABEL), words=True),
         postprocess="postprocess_token_classification",
         head="ForTokenClassification",
+        needs_labels=True,
     ),
     "question-answering": TaskEntry(
         code="question_answering:QuestionAnswering",
         columns=Columns(content=("question",), pair=("context", "passage"), label=("answers", "answer")),
         postprocess="postprocess_question_answering",
         head="ForQuestionAnswering",
+        needs_labels=True,
     ),
     "fill-mask": TaskEntry(
         code="fill_mask:FillMask",
@@ -135,6 +140,7 @@ TASKS: dict[TaskName, TaskEntry] = {
 COLUMNS = {name: entry.columns for name, entry in TASKS.items()}
 IMAGE_TASKS = frozenset(name for name, entry in TASKS.items() if entry.columns.images)
 TAUGHT_ONLY = frozenset(name for name, entry in TASKS.items() if entry.taught_only)
+NEEDS_LABELS = frozenset(name for name, entry in TASKS.items() if entry.needs_labels)
 WHOLE_TEXTS = frozenset(name for name, entry in TASKS.items() if entry.whole_texts)
 
 

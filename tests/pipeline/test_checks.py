@@ -1,16 +1,18 @@
-"""edgeprune/pipeline/checks.py: searches of models that can't be searched."""
+"""edgeprune/pipeline/checks.py: searches of models that can't be searched, and rows that nothing could learn from."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 
-from edgeprune.base.errors import UsageError
+from edgeprune.base.errors import DataError, UsageError
 from edgeprune.pipeline.options import BuildOptions
-from edgeprune.pipeline.plan import make_plan
+from edgeprune.pipeline.plan import Plan, make_plan
 from edgeprune.pipeline.request import read_request
 from tests.conftest import DataFactory, ModelFactory
+from tests.support.e2e import task_rows, write_rows
 
 SPARSE = {
     "schema_version": 1, "base_digest": "d", "head_dim": 8, "sparse": True,
@@ -51,3 +53,59 @@ def test_a_step_that_sets_weights_to_zero_does_not_go_with_a_search(
         UsageError, match=r"stages\.prune\.steps\.1 sets single weights to zero, which stages\.search would"
     ):
         plan(tiny_model_folder(), tiny_data(), steps)
+
+
+def build_plan(folder: Path, data: Path, unlabelled: Path, *overrides: str, task: str = "text-classification") -> Plan:
+    options = BuildOptions(
+        model=str(folder), data=str(data), task=task, unlabelled=str(unlabelled),
+        set_=["stages.prepare.max_length=16", *overrides],
+    )  # fmt: skip
+    return make_plan(read_request(options))
+
+
+def test_rows_without_labels_change_what_is_learned_after_the_dense_model(
+    tiny_model_folder: ModelFactory, tiny_data: DataFactory, tmp_path: Path
+):
+    folder, keys = tiny_model_folder(), list[dict[str, str | None]]()
+    for number, text in enumerate(("one text", "one text", "another text")):
+        # A label that the model doesn't have is not read.
+        rows = write_rows(tmp_path / f"{number}.jsonl", [{"text": text, "label": "unheard of"}])
+        keys.append({node.id: node.key for node in build_plan(folder, tiny_data(), rows).nodes})
+    first, same, other = keys
+    assert first == same
+    changed = {name for name in first if first[name] != other[name]}
+    assert "finetune-1" in changed
+    assert not changed & {"prepare", "prune-1"}
+
+
+@pytest.mark.parametrize(
+    ("override", "complaint"),
+    [
+        ("stages.finetune=null", "the pipeline structured has none; leave --unlabelled out"),
+        (
+            "stages.finetune.distill={logits: 0, hidden: 0}",
+            "needs the dense model's answers, but stages.finetune.distill",
+        ),
+    ],
+)
+def test_rows_without_labels_need_a_teacher(
+    tiny_model_folder: ModelFactory, tiny_data: DataFactory, override: str, complaint: str
+):
+    with pytest.raises(UsageError, match=re.escape(complaint)):
+        build_plan(tiny_model_folder(), tiny_data(), tiny_data(), override)
+
+
+def test_labels_by_word_say_what_is_read(tiny_model_folder: ModelFactory, tmp_path: Path):
+    words = write_rows(tmp_path / "words.jsonl", task_rows("token-classification"))
+    with pytest.raises(
+        UsageError, match="the labels of token-classification say which of the model's outputs are read"
+    ):
+        build_plan(tiny_model_folder(), words, words, task="token-classification")
+
+
+def test_rows_without_labels_are_read_before_anything_is_trained(
+    tiny_model_folder: ModelFactory, tiny_data: DataFactory, tmp_path: Path
+):
+    rows = write_rows(tmp_path / "rows.jsonl", [{"words": "a"}, {"words": "b"}])
+    with pytest.raises(DataError, match=r"rows\.jsonl has the columns words: none called 'text' or the like"):
+        build_plan(tiny_model_folder(), tiny_data(), rows)

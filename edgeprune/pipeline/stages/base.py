@@ -44,6 +44,8 @@ class Work:
     emit: Emit
     progress: Callable[[int, int, str], None]
     """A function that is called with (done, total, unit)."""
+    unlabelled: DataSource | None = None
+    """Rows without labels that a pruned model learns from; None: there are none."""
 
 
 class Stage(ABC):

@@ -1,11 +1,20 @@
 """finetune: train a pruned checkpoint, with the dense model as its teacher, until it has recovered."""
 
+from typing import TYPE_CHECKING
+
 from pydantic import JsonValue
 
+from edgeprune.base.events import Note
 from edgeprune.pipeline.stages.base import Stage, Work
 from edgeprune.profiles.pipeline import FinetuneConfig
 from edgeprune.store.environment import NumericMode
 from edgeprune.store.records import StageMetrics
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from edgeprune.data.table import Content
+    from edgeprune.tasks.prepared import Prepared
 
 __all__ = ["Finetune"]
 
@@ -15,23 +24,31 @@ class Finetune(Stage):
 
     Args:
         config: The pipeline's `stages.finetune`.
+        unlabelled_digest: Digest of the rows without labels; None: there are none.
         numeric: The numeric mode of training on this machine.
         round_number: The round, from 1.
     """
 
     name = "finetune"
-    version = 1
+    version = 2
     libraries = ("torch", "transformers", "accelerate")
     roles = ("dense", "checkpoint")
     produces = ("checkpoint/model.safetensors", "outputs.safetensors")
 
-    def __init__(self, config: FinetuneConfig, *, numeric: NumericMode, round_number: int) -> None:
+    def __init__(
+        self, config: FinetuneConfig, *, unlabelled_digest: str | None, numeric: NumericMode, round_number: int
+    ) -> None:
         self.round = round_number
         self._config = config
+        self._unlabelled_digest = unlabelled_digest
         self._numeric = numeric
 
     def fingerprint(self) -> dict[str, JsonValue]:
-        return {"config": self._config.model_dump(mode="json"), "numeric": self._numeric.model_dump(mode="json")}
+        return {
+            "config": self._config.model_dump(mode="json"),
+            "unlabelled": self._unlabelled_digest,
+            "numeric": self._numeric.model_dump(mode="json"),
+        }
 
     def run(self, work: Work) -> StageMetrics:
         from transformers import set_seed
@@ -53,11 +70,14 @@ class Finetune(Stage):
         model = load_checkpoint(pruned, task.auto_class)
         teacher = load_checkpoint(dense, task.auto_class).requires_grad_(requires_grad=False)
         learned, selection = prepared.splits["train"], prepared.splits["selection"]
+        contents, examples = list(learned.contents), list(learned.examples)
+        if work.unlabelled is not None:
+            unlabelled = _read_unlabelled(work, prepared)
+            contents += unlabelled
+            examples += task.encode(prepared.reader, unlabelled)
         augmentation = None
         if self._config.augment:
-            augmentation = Augmentation(
-                task, prepared.reader, learned.contents, share=self._config.augment, seed=work.seed
-            )
+            augmentation = Augmentation(task, prepared.reader, contents, share=self._config.augment, seed=work.seed)
         set_seed(work.seed)
         train(
             model,
@@ -69,7 +89,7 @@ class Finetune(Stage):
                 layers=dense_layers(record, dense_record, len(layers_of(teacher))),
                 tokens=dense_tokens(record, dense_record),
             ),
-            examples=learned.examples,
+            examples=examples,
             selection=Rows(selection.examples, selection.references),
             reader=prepared.reader,
             numeric=self._numeric,
@@ -86,3 +106,20 @@ class Finetune(Stage):
             model_bytes=(work.folder / "checkpoint/model.safetensors").stat().st_size,
             metric=prepared.report(outputs, work.folder, seed=work.seed),
         )
+
+
+def _read_unlabelled(work: Work, prepared: "Prepared") -> "Sequence[Content]":
+    """Read the rows without labels, and tell how many of them the metric is computed on."""
+    assert work.unlabelled is not None  # noqa: S101 (the caller has looked)
+    contents = work.unlabelled.load()["train"].contents
+    for note in work.unlabelled.notes:
+        work.emit(Note(note))
+    tested = prepared.test.contents
+    seen = len(set(tested) & set(contents))
+    if seen:
+        work.emit(
+            Note(
+                f"{seen} of {len(tested)} test {prepared.task.kind}s are also among the unlabelled ones; the metric flatters"
+            )
+        )
+    return contents

@@ -1,15 +1,22 @@
 """edgeprune/pipeline/stages/finetune.py: what the stage does with its settings."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from edgeprune.base.events import Event, Note
+from edgeprune.data.source import DataSource
+from edgeprune.data.table import Columns, DataSpec
 from edgeprune.pipeline.stages.finetune import Finetune
 from edgeprune.profiles.pipeline import FinetuneConfig
 from edgeprune.store.environment import NumericMode
 from edgeprune.tasks.example import Example
+from edgeprune.tasks.prepared import open_prepared
+from edgeprune.training import trainer
 from edgeprune.training.augmentation import Augmentation
-from tests.support.e2e import Built, work_of
+from tests.support.e2e import Built, work_of, write_rows
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
@@ -25,9 +32,75 @@ def test_so_large_a_share_of_the_texts_is_altered_as_is_asked_for(
 
     monkeypatch.setattr(Augmentation, "draw", watched)
     stage = Finetune(
-        FinetuneConfig(epochs=1, augment=share), numeric=NumericMode(bf16=False, threads=1), round_number=1
+        FinetuneConfig(epochs=1, augment=share),
+        unlabelled_digest=None,
+        numeric=NumericMode(bf16=False, threads=1),
+        round_number=1,
     )
     stage.run(work_of(built, tmp_path, dense=("prepare", 0), checkpoint=("prune", 1)))
     altered = [one for one in drawn if one is not None]
     assert len(altered) == pytest.approx(share * len(drawn), abs=0.2 * len(drawn))
     assert bool(drawn) is (share > 0)
+
+
+def finetuned(
+    built: Built, folder: Path, monkeypatch: pytest.MonkeyPatch, texts: list[str], **settings: Any
+) -> tuple[dict[str, Any], list[str]]:
+    """Run the stage with rows without labels; return what the trainer was given, and the notes."""
+    given: dict[str, Any] = {}
+    train, told = trainer.train, list[Event]()
+
+    def watched(*arguments: Any, **keywords: Any) -> None:
+        given.update(keywords)
+        train(*arguments, **keywords)
+
+    monkeypatch.setattr(trainer, "train", watched)
+    rows = write_rows(folder / "unlabelled.jsonl", [{"text": text} for text in texts])
+    unlabelled = DataSource(DataSpec(train=str(rows)), columns=Columns(content=("text",)), offline=True)
+    stage = Finetune(
+        FinetuneConfig(epochs=1, **settings),
+        unlabelled_digest=unlabelled.digest,
+        numeric=NumericMode(bf16=False, threads=1),
+        round_number=1,
+    )
+    work = work_of(built, folder, dense=("prepare", 0), checkpoint=("prune", 1))
+    stage.run(replace(work, unlabelled=unlabelled, emit=told.append))
+    return given, [event.message for event in told if isinstance(event, Note)]
+
+
+def test_rows_without_labels_are_learned_from_beside_the_training_rows(
+    built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given, notes = finetuned(built, tmp_path, monkeypatch, ["one more text", "another text", "one more text"])
+    targets = [example.target is not None for example in given["examples"]]
+    assert targets[-3:] == [False] * 3
+    assert all(targets[:-3])
+    first, second, third = (example.inputs["input_ids"] for example in given["examples"][-3:])
+    assert first == third != second
+    assert notes == []
+
+
+def test_pieces_of_texts_without_labels_are_put_together_too(
+    built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: set[int] = set()
+    draw = Augmentation.draw
+
+    def watched(self: Augmentation, row: int, epoch: int) -> Example | None:
+        seen.add(row)
+        return draw(self, row, epoch)
+
+    monkeypatch.setattr(Augmentation, "draw", watched)
+    given, _ = finetuned(built, tmp_path, monkeypatch, ["one more text"] * 5, augment=1)
+    assert seen == set(range(len(given["examples"])))
+
+
+def test_it_is_told_if_the_metric_is_computed_on_texts_that_were_learned_from(
+    built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = work_of(built, tmp_path, dense=("prepare", 0))
+    tested = list(open_prepared(work.parents["dense"], work.data).test.contents)
+    _, notes = finetuned(built, tmp_path, monkeypatch, [str(tested[0]), "another text"])
+    (note,) = notes
+    assert note.endswith(f"of {len(tested)} test texts are also among the unlabelled ones; the metric flatters")
+    assert note.startswith("1 of")
