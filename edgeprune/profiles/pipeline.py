@@ -43,6 +43,10 @@ class TrainingConfig(Frozen):
     """Hold the settings that dense training and distillation share."""
 
     epochs: PositiveInt = 2
+    """Epochs that are trained; with `patience`, the most of them. The learning rate falls to 0 over all of them."""
+    patience: PositiveInt | None = None
+    """Evaluations in a row without a better metric on the selection split, after which the training stops; null: all epochs
+    are trained."""
     learning_rate: float = Field(default=1e-4, gt=0, lt=1)
     batch_size: PositiveInt = 32
     warmup_ratio: float = Field(default=0.1, ge=0, lt=1)

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel, TrainerCallback, TrainerControl, Train
 from edgeprune.base.errors import IntegrityError
 from edgeprune.store.files import file_records, sync_tree, write_text
 
-__all__ = ["Checkpoints", "best_checkpoint", "last_whole_checkpoint", "load_weights"]
+__all__ = ["Checkpoints", "best_checkpoint", "is_over", "last_whole_checkpoint", "load_weights", "state_of"]
 
 
 _COMPLETE = "COMPLETE"
@@ -27,16 +27,24 @@ class Checkpoints(TrainerCallback):  # type: ignore[misc] # transformers' own ty
         folder: The folder of the checkpoints.
         moments: The steps after which the model is evaluated and saved.
         on_step: Called with (steps done, steps in all).
+        patience: Evaluations in a row without a better metric after which the training stops; None: it doesn't.
         resumed: The checkpoint that the training is resumed from, which is compared with what was loaded. None: the
             training begins.
     """
 
     def __init__(
-        self, folder: Path, moments: set[int], on_step: Callable[[int, int], None], *, resumed: Path | None
+        self,
+        folder: Path,
+        moments: set[int],
+        on_step: Callable[[int, int], None],
+        *,
+        patience: int | None,
+        resumed: Path | None,
     ) -> None:
         self._folder = folder
         self._moments = moments
         self._on_step = on_step
+        self._patience = patience
         self._resumed = resumed
 
     def on_train_begin(
@@ -62,6 +70,7 @@ class Checkpoints(TrainerCallback):  # type: ignore[misc] # transformers' own ty
         for checkpoint in self._folder.glob("checkpoint-*"):
             if checkpoint not in kept:
                 shutil.rmtree(checkpoint)
+        control.should_training_stop = is_over(state, self._patience)
 
 
 def _digests(checkpoint: Path) -> dict[str, JsonValue]:
@@ -84,18 +93,30 @@ def last_whole_checkpoint(folder: Path) -> Path | None:
         else:
             shutil.rmtree(checkpoint)
     whole.sort(key=lambda path: int(path.name.removeprefix("checkpoint-")), reverse=True)
-    return next((path for path in whole if best_checkpoint(folder, _state_of(path)) in whole), None)
+    return next((path for path in whole if best_checkpoint(folder, state_of(path)) in whole), None)
 
 
-def _state_of(checkpoint: Path) -> TrainerState:
+def state_of(checkpoint: Path) -> TrainerState:
+    """Read how far a checkpoint's training had come."""
     state: TrainerState = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
     return state
 
 
 def best_checkpoint(folder: Path, state: TrainerState) -> Path:
     """Return the checkpoint with the highest metric. Of equal ones, the later is better: it has trained longer."""
-    scored = [(entry["eval_metric"], entry["step"]) for entry in state.log_history if "eval_metric" in entry]
-    return folder / f"checkpoint-{max(scored)[1]}"
+    return folder / f"checkpoint-{max(_scored(state))[1]}"
+
+
+def is_over(state: TrainerState, patience: int | None) -> bool:
+    """Say whether all steps are done, or so many evaluations in a row brought no better metric."""
+    metrics = [metric for metric, _ in _scored(state)]
+    waited = len(metrics) - 1 - metrics.index(max(metrics))
+    return bool(state.global_step >= state.max_steps or (patience is not None and waited >= patience))
+
+
+def _scored(state: TrainerState) -> list[tuple[float, int]]:
+    """List the metric and the step of every evaluation, in their order."""
+    return [(entry["eval_metric"], entry["step"]) for entry in state.log_history if "eval_metric" in entry]
 
 
 def load_weights(model: PreTrainedModel, checkpoint: Path) -> None:

@@ -26,7 +26,14 @@ from edgeprune.tasks.example import Example
 from edgeprune.tasks.roles import Task
 from edgeprune.training.augmentation import Augmentation
 from edgeprune.training.distillation import Teacher, distillation_loss
-from edgeprune.training.resume import Checkpoints, best_checkpoint, last_whole_checkpoint, load_weights
+from edgeprune.training.resume import (
+    Checkpoints,
+    best_checkpoint,
+    is_over,
+    last_whole_checkpoint,
+    load_weights,
+    state_of,
+)
 from edgeprune.training.rows import LengthGrouped, Rows, TrainingRows
 
 __all__ = ["train"]
@@ -97,13 +104,16 @@ def train(
         augmentation=augmentation,
     )
     checkpoint = last_whole_checkpoint(folder)
-    trainer.add_callback(Checkpoints(folder, moments, on_step, resumed=checkpoint))
+    trainer.add_callback(Checkpoints(folder, moments, on_step, patience=config.patience, resumed=checkpoint))
     if hold_zeros:
         trainer.add_callback(_HoldZeros(model))
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    # accelerate leaves the model's forward inside a bf16 autocast.
-    trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
-    load_weights(model, best_checkpoint(folder, trainer.state))
+    state = None if checkpoint is None else state_of(checkpoint)
+    if state is None or not is_over(state, config.patience):
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        # accelerate leaves the model's forward inside a bf16 autocast.
+        trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
+        state = trainer.state
+    load_weights(model, best_checkpoint(folder, state))
     model.requires_grad_(requires_grad=True)
     model.eval()
 

@@ -233,6 +233,31 @@ def test_the_best_moment_by_the_selection_rows_is_kept(case: Case, tmp_path: Pat
     )
 
 
+@pytest.mark.parametrize("patience", [1, 2])
+def test_a_training_stops_when_the_selection_rows_stop_improving(case: Case, tmp_path: Path, patience: int):
+    """The selection rows have the opposite labels: the more is learnt, the worse."""
+    opposite, steps = 1 - case.references[ROWS:], list[int]()
+    asked: dict[str, Any] = {"epochs": 8, "learning_rate": 1e-2, "selection": opposite, "patience": patience}
+    model = case.train(tmp_path, on_step=lambda done, _total: steps.append(done), **asked)
+    newest = max(tmp_path.glob("checkpoint-*"), key=lambda path: int(path.name.removeprefix("checkpoint-")))
+    history = json.loads((newest / "trainer_state.json").read_text())["log_history"]
+    evaluated = [entry["eval_metric"] for entry in history if "eval_metric" in entry]
+    assert len(evaluated) == len(steps) // STEPS < 8
+    assert evaluated.index(max(evaluated)) == len(evaluated) - 1 - patience
+    # Started again after its end, it takes no step, and gives the same model.
+    again = case.train(tmp_path, stop_at=1, **asked)
+    assert same(again.state_dict(), model.state_dict())
+
+
+@pytest.mark.parametrize("stop_at", [STEPS, STEPS + 2])
+def test_patience_counts_across_an_interruption(case: Case, tmp_path: Path, stop_at: int):
+    asked: dict[str, Any] = {"epochs": 8, "learning_rate": 1e-2, "selection": 1 - case.references[ROWS:], "patience": 2}
+    expected = case.train(tmp_path / "whole", **asked).state_dict()
+    with pytest.raises(Interrupted):
+        case.train(tmp_path / "state", stop_at=stop_at, **asked)
+    assert same(case.train(tmp_path / "state", **asked).state_dict(), expected)
+
+
 @pytest.mark.parametrize(
     ("config", "total"),
     [
