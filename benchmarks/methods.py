@@ -6,14 +6,17 @@ Prints a Markdown table with one row for each case: the drop from the dense mode
 range) and the paired 95% interval of the first seed. Cost is the encoder's multiply-adds for a text of 128 tokens, as a
 fraction of the dense model's. All cases of a seed share its dense model, which is trained for --dense-epochs and taken
 at its best epoch by the selection split, so that no pruned model wins by longer training. `--set` changes the pipeline
-of every case. An override of the fine-tune applies where the case has a fine-tune. Builds go through --store, so that a
-second run is read from there.
+of every case. An override of the fine-tune applies where the case has a fine-tune. With --hide, this share of the training
+rows has no labels for anybody; every case with a fine-tune is then built without and with these rows as --unlabelled.
+Builds go through --store, so that a second run is read from there.
 """
 
 import argparse
 import statistics
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 import edgeprune
 from edgeprune.models.sizes import inspect_model
@@ -30,6 +33,7 @@ def steps(*texts: str) -> str:
 
 
 HALF = "method: structured, keep_heads: 0.5, keep_ffn: 0.5"
+QUARTER = "method: structured, keep_heads: 0.25, keep_ffn: 0.25"
 BY_COST = "allocation: multiply_adds"
 SOLVED = "method: reconstruct"
 CASES: dict[str, tuple[str, list[str]]] = {
@@ -38,6 +42,10 @@ CASES: dict[str, tuple[str, list[str]]] = {
     "three layers, half width": (
         "structured",
         [steps("method: layers, drop: [1, 3, 5]", f"{HALF}, {BY_COST}", SOLVED)],
+    ),
+    "three layers, quarter width": (
+        "structured",
+        [steps("method: layers, drop: [1, 3, 5]", f"{QUARTER}, {BY_COST}", SOLVED)],
     ),
     "three layers greedily, half width": (
         "structured",
@@ -103,6 +111,25 @@ def outcome(report: BuildReport, store: Path) -> Outcome:
     )
 
 
+def hidden(train: str, share: float, folder: Path) -> tuple[str, str]:
+    """Divide the lines of a JSONL file at random into rows that keep their labels and rows whose labels nobody reads.
+
+    Returns:
+        The paths of the two files, which are written to a folder.
+    """
+    text = Path(train).read_text(encoding="utf-8")
+    lines = [line for line in text.split("\n") if line]
+    order, count = np.random.default_rng(0).permutation(len(lines)).tolist(), round(share * len(lines))
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for name, rows in (("labelled", order[count:]), ("unlabelled", order[:count])):
+        path = folder / f"{Path(train).stem}-{share:g}-{name}.jsonl"
+        path.write_text("".join(f"{lines[row]}\n" for row in rows), encoding="utf-8")
+        paths.append(str(path))
+    labelled, unlabelled = paths
+    return labelled, unlabelled
+
+
 def spread(values: list[float]) -> str:
     """Write the median and the range of values."""
     middle = f"{statistics.median(values):+.2f}"
@@ -125,6 +152,39 @@ def row(name: str, found: list[Outcome]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
+def is_tuned(case: str) -> bool:
+    """Say whether a case has a fine-tune."""
+    return load_pipeline(CASES[case][0]).stages.finetune is not None
+
+
+def built(
+    arguments: argparse.Namespace, case: str, seed: int, *, name: str, files: tuple[str, str], unlabelled: str | None
+) -> Outcome:
+    """Build one case with one seed."""
+    pipeline, overrides = CASES[case]
+    tuned = is_tuned(case)
+    train, test = files
+    flags = [f"seed={seed}", f"stages.prepare.epochs={arguments.dense_epochs}", *overrides]
+    if tuned:
+        flags.append(f"stages.finetune.epochs={arguments.epochs}" if arguments.epochs else "stages.finetune=null")
+    others = [
+        one for one in arguments.overrides if (tuned and arguments.epochs) or not one.startswith("stages.finetune.")
+    ]
+    report = edgeprune.build(
+        MODEL,
+        data=train,
+        test_data=test,
+        unlabelled=unlabelled,
+        task="text-classification",
+        pipeline=pipeline,
+        set_=[*flags, *others, "target.runner=null"],
+        name=name,
+        store=arguments.store,
+        output=arguments.store / "dist",
+    )
+    return outcome(report, arguments.store)
+
+
 def main() -> None:
     """Build every case and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -133,6 +193,7 @@ def main() -> None:
     parser.add_argument("--cases", default=";".join(CASES), help="names, separated by semicolons")
     parser.add_argument("--epochs", type=int, default=2, help="of every fine-tune; 0: none")
     parser.add_argument("--dense-epochs", type=int, default=5)
+    parser.add_argument("--hide", type=float, help="share of the training rows whose labels are hidden")
     parser.add_argument("--set", action="append", default=[], dest="overrides", metavar="KEY=VALUE")
     parser.add_argument("--store", type=Path, default=Path(".edgeprune"))
     arguments = parser.parse_args()
@@ -143,37 +204,21 @@ def main() -> None:
         name, _, files = item.partition("=")
         train, _, test = files.partition(",")
         settings = f" ({', '.join(arguments.overrides)})" if arguments.overrides else ""
+        taught: dict[str, str | None] = {"": None}
+        if arguments.hide is not None:
+            train, taught[", unlabelled rows"] = hidden(train, arguments.hide, arguments.store / "rows")
         print(f"\n{name}: points below the dense model{settings}\n")
         print("| case | cost | pruned | recovered | int8 | 95% interval (int8) | package MB | seconds |")
         print("|---|---|---|---|---|---|---|---|", flush=True)
         for case in arguments.cases.split(";"):
-            pipeline, overrides = CASES[case]
-            tuned = load_pipeline(pipeline).stages.finetune is not None
-            found = []
-            for seed in arguments.seeds.split(","):
-                flags = [f"seed={seed}", f"stages.prepare.epochs={arguments.dense_epochs}", *overrides]
-                others = [
-                    one
-                    for one in arguments.overrides
-                    if (tuned and arguments.epochs) or not one.startswith("stages.finetune.")
+            for words, unlabelled in taught.items():
+                if unlabelled is not None and not (arguments.epochs and is_tuned(case)):
+                    continue
+                found = [
+                    built(arguments, case, int(seed), name=name, files=(train, test), unlabelled=unlabelled)
+                    for seed in arguments.seeds.split(",")
                 ]
-                if tuned:
-                    flags.append(
-                        f"stages.finetune.epochs={arguments.epochs}" if arguments.epochs else "stages.finetune=null"
-                    )
-                report = edgeprune.build(
-                    MODEL,
-                    data=train,
-                    test_data=test,
-                    task="text-classification",
-                    pipeline=pipeline,
-                    set_=[*flags, *others, "target.runner=null"],
-                    name=name,
-                    store=arguments.store,
-                    output=arguments.store / "dist",
-                )
-                found.append(outcome(report, arguments.store))
-            print(row(case, found), flush=True)
+                print(row(f"{case}{words}", found), flush=True)
 
 
 if __name__ == "__main__":

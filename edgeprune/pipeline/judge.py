@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from edgeprune.base.events import Emit, Note, ignore
+from edgeprune.base.metric_words import change_words
 from edgeprune.benchmark.records import LatencyRow
 from edgeprune.benchmark.samples import read_samples
 from edgeprune.benchmark.statistics import process_ratio
@@ -34,8 +35,9 @@ from edgeprune.report.records import (
     StageRow,
     TextGraphRow,
 )
+from edgeprune.report.words import change_interval, metric_title
 from edgeprune.store.files import total_bytes
-from edgeprune.store.records import Artifact
+from edgeprune.store.records import Artifact, Metric
 
 __all__ = ["make_report"]
 
@@ -50,7 +52,7 @@ def make_report(
         plan: The build's plan.
         done: The result of every node, by the node's id.
         found: What a search found; None: there was no search.
-        emit: A function that is handed a note if pruning gained no latency.
+        emit: A function that is handed a note if pruning gained no latency, or if its result is better than the dense model.
     """
     artifacts = {node_id: one.artifact for node_id, one in done.items()}
     benchmark, emulate, package = artifacts.get("benchmark"), artifacts.get("emulate"), artifacts["package"]
@@ -70,9 +72,11 @@ def make_report(
     )
     rung_of = {} if found is None else found.rung_of
     notes = _notes(plan, artifacts, rung_of)
-    if no_gain := _no_gain(plan, done):
-        emit(Note(no_gain))
-        notes.append(no_gain)
+    metric = _shipped_metric(package)
+    for remark in (_no_gain(plan, done), _above_dense(metric, is_trained=not plan.subject.has_head)):
+        if remark is not None:
+            emit(Note(remark))
+            notes.append(remark)
     return BuildReport(
         name=plan.name.name,
         release=plan.name.release,
@@ -125,8 +129,7 @@ def _budget_rows(
     request: BuildRequest, package: Artifact, size_bytes: int, latency: list[LatencyRow], regression: Artifact | None
 ) -> list[BudgetRow]:
     """Judge the profile's budgets and, if there is a baseline, the limit against it."""
-    metric = package.manifest.metrics.metric
-    assert metric is not None  # noqa: S101 (the package stage always carries its model's metric)
+    metric = _shipped_metric(package)
     shipped = next((row for row in latency if row.artifact == "final"), None)
     rows = judge(request.target.budget, size_mb=size_bytes / 1e6, metric=metric, latency=shipped)
     if regression is not None:
@@ -187,6 +190,29 @@ def _no_gain(plan: Plan, done: Mapping[str, Done]) -> str | None:
     return (
         f"pruning bought no latency here that can be told: the result takes {ratio:.2f} times ({within}) as long as the dense "
         f"model in the same precision"
+    )
+
+
+def _shipped_metric(package: Artifact) -> Metric:
+    metric = package.manifest.metrics.metric
+    assert metric is not None  # noqa: S101 (the package stage always carries its model's metric)
+    return metric
+
+
+def _above_dense(metric: Metric, *, is_trained: bool) -> str | None:
+    """Say that the result is better than the dense model by more than noise; None if it isn't.
+
+    Args:
+        metric: The result's metric on the test split.
+        is_trained: Whether the build trained the dense model.
+    """
+    if metric.drop is None or metric.drop_interval is None or metric.drop_interval[1] >= 0:
+        return None
+    change = f"{change_words(metric.name, -metric.drop)} {change_interval(metric.name, metric.drop_interval)}"
+    longer = "raise stages.prepare.epochs" if is_trained else "train it longer before it is pruned"
+    return (
+        f"the result's {metric_title(metric.name)} is {change} against the dense model's, which is more than noise: the dense "
+        f"model isn't trained to its best, and flatters what is compared with it; {longer}"
     )
 
 

@@ -220,6 +220,26 @@ def test_a_step_that_bought_no_latency_is_said(
     assert all(note in done.err and f"takes {ratio:.2f} times ([" in note for note in notes)
 
 
+def test_a_result_above_the_dense_model_is_told_as_a_dense_model_that_is_not_at_its_best(
+    built: Built, tmp_path: Path
+) -> None:
+    """The dense model hardly learns, and the pruned model learns from labels alone."""
+    done = built.again(
+        "--json",
+        "--set", "stages.prepare.learning_rate=1e-9",
+        "--set", "stages.finetune={epochs: 4, learning_rate: 5.0e-3, batch_size: 8, distill: {logits: 0, hidden: 0, labels: 1}}",
+        "--set", "target.runner=null",
+        output=tmp_path,
+    )  # fmt: skip
+    (note,) = (note for note in done.document["notes"] if "isn't trained to its best" in note)
+    assert note.startswith("the result's accuracy is +")
+    assert note.endswith("; raise stages.prepare.epochs")
+    assert note in done.err
+    assert not any(
+        "isn't trained to its best" in note for note in built.again("--json", output=tmp_path).document["notes"]
+    )
+
+
 def test_what_a_file_is_called_says_how_it_is_read_so_it_is_in_the_key(built: Built, tmp_path: Path) -> None:
     keys = set()
     for name in ("corpus.txt", "corpus.jsonl", "other.jsonl"):
