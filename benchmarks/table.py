@@ -41,7 +41,7 @@ from edgeprune.pipeline.stages.base import Work
 from edgeprune.pipeline.stages.given import Given, read_given
 from edgeprune.pipeline.stages.table import Table
 from edgeprune.pipeline.subject import Subject, find_subject
-from edgeprune.profiles.pipeline import ExportConfig, RaceConfig
+from edgeprune.profiles.pipeline import ExportConfig, PrepareConfig, RaceConfig
 from edgeprune.profiles.target import Target
 from edgeprune.profiles.variant import RewriteRules, Variant
 from edgeprune.search.costs import COSTS, CostTable
@@ -121,6 +121,7 @@ def run(options: argparse.Namespace, folder: Path) -> None:
         task=subject.task,
         problem_type=subject.problem_type,
         max_length=MAX_LENGTH,
+        selection_share=PrepareConfig().selection_share,
         model_digest=subject.model.structure_digest,
         data_digest=subject.data.digest,
         target=target,
@@ -170,7 +171,13 @@ def held_out(
     options: argparse.Namespace, folder: Path, subject: Subject, table: CostTable, work: Work, target: Target
 ) -> None:
     """Export models one by one, time them, and print how far the table's predictions are off."""
-    given = read_given(work, subject.task, problem_type=None, max_length=MAX_LENGTH)
+    given = read_given(
+        work,
+        subject.task,
+        problem_type=None,
+        max_length=MAX_LENGTH,
+        selection_share=PrepareConfig().selection_share,
+    )
     contents = select(given.tables, {"selection": given.rows["selection"]})["selection"].contents
     selection = Split(contents, given.task.encode(given.reader, contents), None)
     for name, value in given.task.config_overrides().items():

@@ -49,7 +49,7 @@ class DataSpec(Frozen):
     train: str
     """A file, or a dataset's name (or folder) whose train, validation and test splits are used."""
     selection: str | None = None
-    """A file with the rows that choices are made by; None splits a tenth off train."""
+    """A file with the rows that choices are made by; None splits a share off train."""
     test: str | None = None
     """A file with the rows that reported figures and the gate use; None splits 15% off train."""
     text_column: str | None = None

@@ -51,6 +51,7 @@ def add_before_rungs(nodes: Nodes, subject: Subject, pipeline: Pipeline, target:
             task=subject.task,
             problem_type=subject.problem_type,
             max_length=stages.prepare.max_length,
+            selection_share=stages.prepare.selection_share,
             model_digest=subject.model.structure_digest,
             data_digest=subject.data.digest,
             target=target,

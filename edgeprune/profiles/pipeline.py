@@ -64,6 +64,9 @@ class PrepareConfig(TrainingConfig):
 
     max_length: int = Field(default=128, ge=4)
     """Tokens that a text is cut to, in every stage and in the package. Refused for images, which aren't cut."""
+    selection_share: float = Field(default=0.1, gt=0, le=0.5)
+    """Share of the training rows that every choice is made by, where no file has such rows. More rows tell more models apart,
+    and leave fewer to learn from."""
 
 
 class PruneConfig(Frozen):

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Given", "read_given"]
 
-_SELECTION_SHARE = 0.1
 _TEST_SHARE = 0.15
 _FEWEST_ROWS = 4
 
@@ -47,7 +46,14 @@ class Given:
     """What was assumed, for the user."""
 
 
-def read_given(work: Work, name: TaskName, *, problem_type: ProblemType | None, max_length: int | None) -> Given:
+def read_given(
+    work: Work,
+    name: TaskName,
+    *,
+    problem_type: ProblemType | None,
+    max_length: int | None,
+    selection_share: float,
+) -> Given:
     """Read what a build is given.
 
     Args:
@@ -55,6 +61,7 @@ def read_given(work: Work, name: TaskName, *, problem_type: ProblemType | None, 
         name: The task's name.
         problem_type: The kind of a classification; None: the checkpoint or the labels decide it, or the task has none.
         max_length: Tokens that a text is cut to; None: the model reads images.
+        selection_share: Share of the training rows that the selection split takes if it isn't given.
 
     Raises:
         UsageError: The model or the data can't be used.
@@ -82,14 +89,16 @@ def read_given(work: Work, name: TaskName, *, problem_type: ProblemType | None, 
         note=lambda message: notes.append(Note(message, level="info")),
     )
     task = task_for(resolve_spec(source))
-    rows = _split(tables, task.spec, work.seed)
+    rows = _split(tables, task.spec, work.seed, selection_share)
     return Given(config, record, reader, task, tables, rows, tuple(notes))
 
 
-def _split(tables: dict[SplitName, Table], spec: TaskSpec, seed: int) -> dict[SplitName, tuple[SplitName, list[int]]]:
+def _split(
+    tables: dict[SplitName, Table], spec: TaskSpec, seed: int, selection_share: float
+) -> dict[SplitName, tuple[SplitName, list[int]]]:
     """Keep the splits that are given, and split the missing ones off train with a seed.
 
-    A missing test split takes 15% of train. Then a missing selection split takes a tenth of the rest. A split has each
+    A missing test split takes 15% of train. Then a missing selection split takes its share of the rest. A split has each
     label about as often as the rest has it, and train keeps a row of each label.
 
     Raises:
@@ -110,7 +119,7 @@ def _split(tables: dict[SplitName, Table], spec: TaskSpec, seed: int) -> dict[Sp
         if name in tables:
             result[name] = (name, list(range(len(tables[name].contents))))
             continue
-        count = max(1, round((_TEST_SHARE if name == "test" else _SELECTION_SHARE) * len(order)))
+        count = max(1, round((_TEST_SHARE if name == "test" else selection_share) * len(order)))
         free = [row for row in order if row not in kept]
         if count > len(free):
             raise DataError(

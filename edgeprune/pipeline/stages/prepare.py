@@ -93,7 +93,13 @@ class Prepare(Stage):
         from edgeprune.training.rows import Rows
         from edgeprune.training.trainer import train
 
-        given = read_given(work, self._task, problem_type=self._problem_type, max_length=self._max_length)
+        given = read_given(
+            work,
+            self._task,
+            problem_type=self._problem_type,
+            max_length=self._max_length,
+            selection_share=self._config.selection_share,
+        )
         config, record, reader, task, rows = given.config, given.record, given.reader, given.task, given.rows
         for note in given.notes:
             work.emit(note)

@@ -55,6 +55,7 @@ class Table(Stage):
         task: The task's name.
         problem_type: The kind of a classification; None: the checkpoint or the labels decide it, or the task has none.
         max_length: Tokens that a text is cut to.
+        selection_share: Share of the training rows that the selection split takes if it isn't given.
         model_digest: Digest of the model's files without its weights (`ModelSource.structure_digest`).
         data_digest: Digest of the data.
         target: The target's profile. Its precision, runtime and workload are read.
@@ -78,6 +79,7 @@ class Table(Stage):
         task: TaskName,
         problem_type: ProblemType | None,
         max_length: int,
+        selection_share: float,
         model_digest: str,
         data_digest: str,
         target: Target,
@@ -91,6 +93,7 @@ class Table(Stage):
         self._task = task
         self._problem_type = problem_type
         self._max_length = None if task in IMAGE_TASKS else max_length
+        self._selection_share = selection_share
         self._model_digest = model_digest
         self._data_digest = data_digest
         self._target = target
@@ -108,7 +111,7 @@ class Table(Stage):
             "problem_type": self._problem_type,
             "max_length": self._max_length,
             "model": self._model_digest,
-            "data": self._data_digest if from_data else None,
+            "data": [self._data_digest, self._selection_share] if from_data else None,
             "precision": self._target.precision_settings.model_dump(mode="json"),
             "runtime": self._target.runtime.model_dump(mode="json"),
             "workload": self._target.workload.model_dump(mode="json", include={"batch_size", "lengths"}),
@@ -132,7 +135,13 @@ class Table(Stage):
         from edgeprune.pipeline.quick_race import quick_race
         from edgeprune.tasks.prepared import Split, select
 
-        given = read_given(work, self._task, problem_type=self._problem_type, max_length=self._max_length)
+        given = read_given(
+            work,
+            self._task,
+            problem_type=self._problem_type,
+            max_length=self._max_length,
+            selection_share=self._selection_share,
+        )
         config, task, reader, settings = given.config, given.task, given.reader, self._target.precision_settings
         contents = select(given.tables, {"selection": given.rows["selection"]})["selection"].contents
         selection = Split(contents, task.encode(reader, contents), None)

@@ -156,8 +156,10 @@ def table(labels: list[Any] | None, rows: int = 0) -> Table:
     return Table([f"text {row}" for row in range(rows if labels is None else len(labels))], labels)
 
 
-def rows_of(labels: list[Any] | None, found: TaskSpec, seed: int = 0, rows: int = 0) -> dict[str, list[int]]:
-    return {name: taken for name, (_, taken) in _split({"train": table(labels, rows)}, found, seed).items()}
+def rows_of(
+    labels: list[Any] | None, found: TaskSpec, seed: int = 0, rows: int = 0, share: float = 0.1
+) -> dict[str, list[int]]:
+    return {name: taken for name, (_, taken) in _split({"train": table(labels, rows)}, found, seed, share).items()}
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -199,9 +201,16 @@ def test_a_split_is_the_seeds(labels: list[Any] | None, found: TaskSpec):
     assert {name: len(rows) for name, rows in first.items()} == {"train": 77, "selection": 8, "test": 15}
 
 
+def test_a_larger_share_may_be_selected_by():
+    labels = ["a", "b"] * 50
+    few, many = (rows_of(labels, spec(("a", "b"), SINGLE), share=share) for share in (0.1, 0.4))
+    assert {name: len(rows) for name, rows in many.items()} == {"train": 51, "selection": 34, "test": 15}
+    assert few["test"] == many["test"]
+
+
 def test_given_splits_are_taken_as_they_are():
     tables = {"train": table(["a", "b"] * 10), "test": table(["b"] * 3)}
-    found = _split(tables, spec(("a", "b"), SINGLE), 0)  # type: ignore[arg-type]
+    found = _split(tables, spec(("a", "b"), SINGLE), 0, 0.1)  # type: ignore[arg-type]
     assert found["test"] == ("test", [0, 1, 2])
     assert (len(found["train"][1]), len(found["selection"][1])) == (18, 2)
 

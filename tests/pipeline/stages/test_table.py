@@ -45,7 +45,13 @@ def time_ms(name: str, _process: int) -> float:
 
 
 def table_for(runner: FakeRunner, *, race: RaceConfig | None = None, place: str = "here", **changes: Any) -> Table:
-    arguments: dict[str, Any] = {"model_digest": "m", "data_digest": "d", "max_length": 16, "align": 16}
+    arguments: dict[str, Any] = {
+        "model_digest": "m",
+        "data_digest": "d",
+        "max_length": 16,
+        "align": 16,
+        "selection_share": 0.1,
+    }
     workload = changes.pop("workload", Workload())
     return Table(
         race,
@@ -97,7 +103,7 @@ def test_costs_are_those_of_the_device(work: Work) -> None:
     assert table.variant.rewrites == ("narrow-reads", "packed-projections", "right-padding")
     timed = [request for request in runner.asked(LatencyRequest) if re.match(r"\d+x", next(iter(request.batches)))]
     assert {session.threads for request in timed for session in request.sessions.values()} == {1}
-    given = read_given(work, "text-classification", problem_type=None, max_length=16)
+    given = read_given(work, "text-classification", problem_type=None, max_length=16, selection_share=0.1)
     source, rows = given.rows["selection"]
     selected = {
         tuple(example.inputs["input_ids"])
@@ -112,11 +118,23 @@ def test_a_table_holds_for_one_place_and_workload() -> None:
         return table_for(FakeRunner(), **changes).key({}, 0)
 
     assert key() == key()
-    assert len({key(), key(place="there"), key(model_digest="n"), key(data_digest="e"), key(align=32)}) == 5
+    assert (
+        len(
+            {
+                key(),
+                key(place="there"),
+                key(model_digest="n"),
+                key(data_digest="e"),
+                key(align=32),
+                key(selection_share=0.2),
+            }
+        )
+        == 6
+    )
     assert key(workload=Workload(batch_size=2)) != key()
     assert key(workload=Workload(text=True, sessions=2)) == key(), "what else is timed doesn't change what layers cost"
     fixed = Workload(lengths=32)
-    assert key(workload=fixed, data_digest="e") == key(workload=fixed) != key()
+    assert key(workload=fixed, data_digest="e", selection_share=0.2) == key(workload=fixed) != key()
 
 
 def test_weights_are_no_part_of_a_models_structure(tiny_model_folder: ModelFactory) -> None:
