@@ -35,8 +35,8 @@ stages:
   prune:
     schedule: {shape: linear, start: 0.1}
     steps:
-      - {method: structured, keep_heads: 0.5, keep_ffn: 0.5, align: 8, samples: 16}
-      - {method: layers, remove: 1, shortlist: 2, samples: 16}
+      - {method: structured, keep_heads: 0.5, keep_ffn: 0.5, allocation: multiply_adds, align: 8, samples: 16}
+      - {method: layers, remove: 1, choose: metric, shortlist: 2, samples: 16}
       - {method: vocabulary}
       - {method: magnitude, sparsity: 0.5}
   finetune: {epochs: 1, batch_size: 8, augment: 0.2}

@@ -67,7 +67,7 @@ class PruneConfig(Frozen):
 
     steps: tuple[Step, ...] = Field(min_length=1)
     schedule: Schedule = Schedule()
-    """How the amounts grow over the pipeline's rounds."""
+    """How the amounts grow over the pipeline's rounds, or which step is done in which of them."""
 
 
 _TEMPERATURE = 2.0
@@ -236,7 +236,8 @@ class Pipeline(Frozen):
 
     @model_validator(mode="after")
     def _steps_can_follow(self) -> Self:
-        fault = order_fault(self.stages.prune.steps, self.rounds) if self.stages.prune else None
+        prune = self.stages.prune
+        fault = order_fault(prune.steps, prune.schedule, self.rounds) if prune else None
         if fault:
             raise ValueError(fault)
         return self

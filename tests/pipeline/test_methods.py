@@ -36,7 +36,7 @@ UNSTRUCTURED = [
 STRUCTURED: list[list[dict[str, Any]]] = [
     [HALF | {"importance": "activation"}, {"method": "reconstruct", "samples": 64}],
     [HALF | {"signal": "divergence", "allocation": "global", "allow_empty": True}],
-    [{"method": "layers", "remove": 1, "samples": 32}],
+    [{"method": "layers", "remove": 1, "choose": "metric", "samples": 32}],
     [{"method": "vocabulary", "floor": 1}],
     [
         {"method": "vocabulary", "floor": 1},
@@ -128,6 +128,28 @@ def test_rounds_follow_the_schedule(built: Built, tmp_path: Path) -> None:
     sparsity = [Store.open(path).manifest.metrics.scores["sparsity"] for path in artifacts(store, report, "prune")]
     assert sparsity == pytest.approx([0.6 * (1 - 0.5**3), 0.6], abs=0.002)
     assert sum("no latency gain" in note for note in report["notes"]) == 2
+
+
+def test_steps_take_turns(built: Built, tmp_path: Path) -> None:
+    """What one round doesn't do stays as the round before left it; what is done once is not done again."""
+    store = built.copied_store(tmp_path)
+    steps = [
+        {"method": "magnitude", "sparsity": 0.5},
+        HALF | {"importance": "magnitude"},
+        {"method": "layers", "remove": 1},
+    ]
+    flags = ["--set", "rounds=3", "--set", "stages.prune.schedule.shape=stepwise", "--set", "stages.finetune=null"]
+    done = build(built, store, steps, *flags)
+    assert done.code == 0, done.err
+    rounds = artifacts(store, done.document, "prune")
+    records = [read_pruning(path / "checkpoint") for path in rounds]
+    assert [[(len(layer.heads), len(layer.neurons)) for layer in record.layers] for record in records if record] == [
+        [(4, 128), (4, 128)], [(2, 64), (2, 64)], [(2, 64)],
+    ]  # fmt: skip
+    assert [sorted(load_file(path / "scores.safetensors")) for path in rounds] == [
+        [], ["1.0.heads", "1.0.neurons", "1.1.heads", "1.1.neurons"], [],
+    ]  # fmt: skip
+    assert all("sparsity" in Store.open(path).manifest.metrics.scores for path in rounds)
 
 
 def test_pruning_again_from_saved_scores_does_not_compute_them(built: Built, tmp_path: Path) -> None:
