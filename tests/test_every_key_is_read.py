@@ -39,7 +39,7 @@ stages:
       - {method: layers, remove: 1, choose: metric, shortlist: 2, samples: 16}
       - {method: vocabulary}
       - {method: magnitude, sparsity: 0.5}
-  finetune: {epochs: 1, batch_size: 8, augment: 0.2}
+  finetune: {epochs: 1, batch_size: 8, augment: 0.2, replace: {texts: 0.5, words: 0.5}}
   race: {processes: 1, samples: 60}
   benchmark: {processes: 1, samples: 16, warmup: 1}
   package: {goldens: 2}

@@ -27,6 +27,7 @@ __all__ = [
     "PruneConfig",
     "QuantizeConfig",
     "RaceConfig",
+    "ReplaceConfig",
 ]
 
 BLOCK = 10
@@ -93,6 +94,15 @@ class DistillConfig(Frozen):
         return self
 
 
+class ReplaceConfig(Frozen):
+    """Configure the replacement of words by their neighbours in the dense model's input embedding."""
+
+    texts: float = Field(default=0.5, gt=0, le=1)
+    """Share of an epoch's texts in which words are replaced. Only the dense model teaches on them."""
+    words: float = Field(default=0.4, gt=0, le=1)
+    """Share of such a text's words that are replaced. A word counts if the tokenizer has a token for just this word."""
+
+
 class FinetuneConfig(TrainingConfig):
     """Configure the recovery after pruning."""
 
@@ -101,11 +111,14 @@ class FinetuneConfig(TrainingConfig):
     augment: float = Field(default=0, ge=0, le=1)
     """Share of an epoch's texts that are put together from pieces of training texts. Only the dense model teaches on
     them."""
+    replace: ReplaceConfig | None = None
+    """Texts in which words are replaced, whether they are put together from pieces or not; null: none."""
 
     @model_validator(mode="after")
     def _taught(self) -> Self:
-        if self.augment and not self.distill.logits + self.distill.hidden:
-            raise ValueError("augment needs the dense model's answers, but distill.logits and distill.hidden are 0")
+        for name, is_asked in (("augment", self.augment > 0), ("replace", self.replace is not None)):
+            if is_asked and not self.distill.logits + self.distill.hidden:
+                raise ValueError(f"{name} needs the dense model's answers, but distill.logits and distill.hidden are 0")
         return self
 
 

@@ -190,6 +190,14 @@ def test_texts_are_not_put_together_for_a_task_that_asks_for_their_words(built: 
     assert "set it to 0 for fill-mask" in done.complaints[0]
 
 
+def test_words_are_not_replaced_for_a_task_that_asks_for_them(built: Built, tmp_path: Path) -> None:
+    flags = ("--task", "fill-mask", "--set", "stages.finetune.replace={}")
+    done = build(built, tmp_path / "store", [HALF], *flags)
+    assert done.code == 2
+    assert "stages.finetune.replace puts other words into texts, and only feature-extraction" in done.complaints[0]
+    assert "set it to null for fill-mask" in done.complaints[0]
+
+
 @pytest.mark.parametrize(
     ("step", "sentence"),
     [
