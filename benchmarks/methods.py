@@ -35,6 +35,7 @@ def steps(*texts: str) -> str:
 HALF = "method: structured, keep_heads: 0.5, keep_ffn: 0.5"
 QUARTER = "method: structured, keep_heads: 0.25, keep_ffn: 0.25"
 BY_COST = "allocation: multiply_adds"
+BY_TURNS = "stages.prune.schedule.shape=stepwise"
 SOLVED = "method: reconstruct"
 CASES: dict[str, tuple[str, list[str]]] = {
     "half": ("structured", []),
@@ -43,13 +44,29 @@ CASES: dict[str, tuple[str, list[str]]] = {
         "structured",
         [steps("method: layers, drop: [1, 3, 5]", f"{HALF}, {BY_COST}", SOLVED)],
     ),
-    "three layers, quarter width": (
+    "three layers, a quarter": (
         "structured",
         [steps("method: layers, drop: [1, 3, 5]", f"{QUARTER}, {BY_COST}", SOLVED)],
     ),
     "three layers greedily, half width": (
         "structured",
-        [steps("method: layers, remove: 3", f"{HALF}, {BY_COST}", SOLVED)],
+        [steps("method: layers, remove: 3, choose: metric", f"{HALF}, {BY_COST}", SOLVED)],
+    ),
+    "three layers, half width, by turns": (
+        "structured",
+        [steps(f"{HALF}, {BY_COST}", "method: layers, drop: [1, 3, 5]", SOLVED), "rounds=2", BY_TURNS],
+    ),
+    "three layers, a quarter, three rounds": (
+        "structured",
+        [steps("method: layers, remove: 3", f"{QUARTER}, {BY_COST}", SOLVED), "rounds=3"],
+    ),
+    "three layers, a quarter, by turns": (
+        "structured",
+        [
+            steps(f"{HALF}, {BY_COST}", "method: layers, remove: 3", f"{QUARTER}, {BY_COST}", SOLVED),
+            "rounds=3",
+            BY_TURNS,
+        ],
     ),
     "one shot, 1.5x": ("structured-oneshot", []),
     "one shot, 1.5x, masks alone": (

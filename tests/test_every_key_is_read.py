@@ -35,11 +35,11 @@ stages:
   prune:
     schedule: {shape: linear, start: 0.1}
     steps:
-      - {method: structured, keep_heads: 0.5, keep_ffn: 0.5, align: 8, samples: 16}
-      - {method: layers, remove: 1, shortlist: 2, samples: 16}
+      - {method: structured, keep_heads: 0.5, keep_ffn: 0.5, allocation: multiply_adds, align: 8, samples: 16}
+      - {method: layers, remove: 1, choose: metric, shortlist: 2, samples: 16}
       - {method: vocabulary}
       - {method: magnitude, sparsity: 0.5}
-  finetune: {epochs: 1, batch_size: 8, augment: 0.2}
+  finetune: {epochs: 1, batch_size: 8, augment: 0.2, replace: {texts: 0.5, words: 0.5}}
   race: {processes: 1, samples: 60}
   benchmark: {processes: 1, samples: 16, warmup: 1}
   package: {goldens: 2}

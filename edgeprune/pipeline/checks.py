@@ -211,11 +211,18 @@ def _check_signals(pipeline: Pipeline, task: TaskName) -> None:
 
 
 def _check_augmentation(pipeline: Pipeline, task: TaskName) -> None:
-    finetune = pipeline.stages.finetune
-    if finetune and finetune.augment and task not in WHOLE_TEXTS:
+    finetune, able = pipeline.stages.finetune, " and ".join(sorted(WHOLE_TEXTS))
+    if finetune is None or task in WHOLE_TEXTS:
+        return
+    if finetune.augment:
         raise UsageError(
-            f"stages.finetune.augment puts texts together from pieces, and only {' and '.join(sorted(WHOLE_TEXTS))} "
-            f"can learn from such texts; set it to 0 for {task}"
+            f"stages.finetune.augment puts texts together from pieces, and only {able} can learn from such texts; set it "
+            f"to 0 for {task}"
+        )
+    if finetune.replace is not None:
+        raise UsageError(
+            f"stages.finetune.replace puts other words into texts, and only {able} can learn from such texts; set it to "
+            f"null for {task}"
         )
 
 

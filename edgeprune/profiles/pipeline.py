@@ -27,6 +27,7 @@ __all__ = [
     "PruneConfig",
     "QuantizeConfig",
     "RaceConfig",
+    "ReplaceConfig",
 ]
 
 BLOCK = 10
@@ -74,7 +75,7 @@ class PruneConfig(Frozen):
 
     steps: tuple[Step, ...] = Field(min_length=1)
     schedule: Schedule = Schedule()
-    """How the amounts grow over the pipeline's rounds."""
+    """How the amounts grow over the pipeline's rounds, or which step is done in which of them."""
 
 
 _TEMPERATURE = 2.0
@@ -100,6 +101,15 @@ class DistillConfig(Frozen):
         return self
 
 
+class ReplaceConfig(Frozen):
+    """Configure the replacement of words by their neighbours in the dense model's input embedding."""
+
+    texts: float = Field(default=0.5, gt=0, le=1)
+    """Share of an epoch's texts in which words are replaced. Only the dense model teaches on them."""
+    words: float = Field(default=0.4, gt=0, le=1)
+    """Share of such a text's words that are replaced. A word counts if the tokenizer has a token for just this word."""
+
+
 class FinetuneConfig(TrainingConfig):
     """Configure the recovery after pruning."""
 
@@ -108,11 +118,14 @@ class FinetuneConfig(TrainingConfig):
     augment: float = Field(default=0, ge=0, le=1)
     """Share of an epoch's texts that are put together from pieces of training texts. Only the dense model teaches on
     them."""
+    replace: ReplaceConfig | None = None
+    """Texts in which words are replaced, whether they are put together from pieces or not; null: none."""
 
     @model_validator(mode="after")
     def _taught(self) -> Self:
-        if self.augment and not self.distill.logits + self.distill.hidden:
-            raise ValueError("augment needs the dense model's answers, but distill.logits and distill.hidden are 0")
+        for name, is_asked in (("augment", self.augment > 0), ("replace", self.replace is not None)):
+            if is_asked and not self.distill.logits + self.distill.hidden:
+                raise ValueError(f"{name} needs the dense model's answers, but distill.logits and distill.hidden are 0")
         return self
 
 
@@ -243,7 +256,8 @@ class Pipeline(Frozen):
 
     @model_validator(mode="after")
     def _steps_can_follow(self) -> Self:
-        fault = order_fault(self.stages.prune.steps, self.rounds) if self.stages.prune else None
+        prune = self.stages.prune
+        fault = order_fault(prune.steps, prune.schedule, self.rounds) if prune else None
         if fault:
             raise ValueError(fault)
         return self

@@ -119,11 +119,12 @@ def _counts(
 def _by_cost(
     scores: Scores, dense: list[LayerRecord], step: StructuredStep, pruned: Pruned
 ) -> tuple[list[int], list[int]]:
-    """Compute how many heads and neurons each layer keeps, within the multiply-adds of the uniform fractions."""
+    """Compute how many heads and neurons each layer keeps, within the cost of the uniform fractions."""
     assert isinstance(step.keep_heads, float)  # noqa: S101 (the step's model demands fractions)
     assert isinstance(step.keep_ffn, float)  # noqa: S101
     config, parts = pruned.model.config, layers_of(pruned.model)[0]
-    head, neuron = unit_multiply_adds(config, parts, pruned.record.head_dim, counted_tokens(config))
+    multiply_adds, neuron = unit_multiply_adds(config, parts, pruned.record.head_dim, counted_tokens(config))
+    head = step.head_cost * multiply_adds
     budget = sum(
         step.keep_heads * len(layer.heads) * head + step.keep_ffn * len(layer.neurons) * neuron for layer in dense
     )

@@ -1,10 +1,11 @@
-"""Put texts together from pieces of training texts; a teacher says what is right for them.
+"""Alter training texts: put them together from pieces, or replace words. A teacher says what is right for them.
 
 A pruned model imitates its teacher closely on the texts that it was trained on, and less closely on other texts. New
 texts need no labels if a teacher answers. Pieces of real texts stay close to the texts that the model will be given.
 """
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from edgeprune.data.table import Content, Text
 from edgeprune.models.reader import Reader
 from edgeprune.tasks.example import Example
 from edgeprune.tasks.roles import RowEncoding
+from edgeprune.training.word_replacement import WordReplacement
 
 __all__ = ["Augmentation"]
 
@@ -26,33 +28,47 @@ class Augmentation:
         task: A task on whole texts, or on pairs of whole texts.
         reader: Makes the model's inputs.
         contents: The training texts.
-        share: The share of an epoch's rows that are altered.
+        share: The share of an epoch's rows that are put together from pieces.
         seed: The seed of the draws.
+        replacement: Replaces words in the texts, whether these are put together or not. None: no word is replaced.
     """
 
     def __init__(
-        self, task: RowEncoding, reader: Reader, contents: Sequence[Content], *, share: float, seed: int
+        self,
+        task: RowEncoding,
+        reader: Reader,
+        contents: Sequence[Content],
+        *,
+        share: float,
+        seed: int,
+        replacement: WordReplacement | None = None,
     ) -> None:
         self._task = task
         self._reader = reader
         self._contents = contents
         self._share = share
         self._seed = seed
+        self._replacement = replacement
 
     def draw(self, row: int, epoch: int) -> Example | None:
         """Draw a text without a target to take the place of a row's own text. None: the row stays as it is."""
-        generator = np.random.default_rng((self._seed, epoch, row))
+        own = cast("Text", self._contents[row])
+        text = self._of_pieces(own, np.random.default_rng((self._seed, epoch, row)))
+        if self._replacement is not None:
+            before = own if text is None else text
+            after = self._replacement.draw(before, np.random.default_rng((self._seed, epoch, row, 1)))
+            text = text if after == before else after
+        return None if text is None else self._task.encode(self._reader, [text])[0]
+
+    def _of_pieces(self, own: Text, generator: np.random.Generator) -> Text | None:
+        """Put a text together, if one is drawn for this row."""
         if generator.random() >= self._share:
             return None
-        other = self._contents[int(generator.integers(len(self._contents)))]
-        return self._task.encode(self._reader, [_altered(self._contents[row], other, generator)])[0]
-
-
-def _altered(own: Content, other: Content, generator: np.random.Generator) -> Text:
-    if isinstance(own, tuple) and isinstance(other, tuple):
-        first, second = (_put_together(a, b, generator) for a, b in zip(own, other, strict=True))
-        return first, second
-    return _put_together(str(own), str(other), generator)
+        other = cast("Text", self._contents[int(generator.integers(len(self._contents)))])
+        if isinstance(own, tuple) and isinstance(other, tuple):
+            first, second = (_put_together(a, b, generator) for a, b in zip(own, other, strict=True))
+            return first, second
+        return _put_together(str(own), str(other), generator)
 
 
 def _put_together(own: str, other: str, generator: np.random.Generator) -> str:

@@ -34,6 +34,12 @@ class Teacher:
     tokens: torch.Tensor | None = None
     """For each token of the student, the teacher's id of it. None: the ids are the same."""
 
+    @property
+    def embedding(self) -> torch.Tensor:
+        """The teacher's input embedding, with a row for each token of the student, [tokens, size]."""
+        rows: torch.Tensor = self.model.get_input_embeddings().weight.detach()
+        return rows if self.tokens is None else rows[self.tokens]
+
 
 def distillation_loss(
     student: torch.nn.Module, task: Task, teacher: Teacher, inputs: dict[str, torch.Tensor], *, bf16: bool

@@ -256,7 +256,7 @@ def test_every_method_prunes_a_model_of_images(place: Path) -> None:
         {"method": "structured", "allocation": "multiply_adds", "keep_heads": 0.75, "keep_ffn": 0.75, "align": 8},
         {"method": "structured", "importance": "activation", "keep_heads": 0.5, "keep_ffn": 0.5, "align": 8},
         {"method": "reconstruct", "samples": 16},
-        {"method": "layers", "remove": 1, "shortlist": 2, "samples": 16},
+        {"method": "layers", "remove": 1, "choose": "metric", "shortlist": 2, "samples": 16},
         {"method": "gradient", "sparsity": 0.25, "batches": 2, "batch_size": 4},
         {"method": "magnitude", "sparsity": 0.5},
     ]  # fmt: skip

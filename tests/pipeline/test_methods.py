@@ -36,7 +36,7 @@ UNSTRUCTURED = [
 STRUCTURED: list[list[dict[str, Any]]] = [
     [HALF | {"importance": "activation"}, {"method": "reconstruct", "samples": 64}],
     [HALF | {"signal": "divergence", "allocation": "global", "allow_empty": True}],
-    [{"method": "layers", "remove": 1, "samples": 32}],
+    [{"method": "layers", "remove": 1, "choose": "metric", "samples": 32}],
     [{"method": "vocabulary", "floor": 1}],
     [
         {"method": "vocabulary", "floor": 1},
@@ -130,6 +130,28 @@ def test_rounds_follow_the_schedule(built: Built, tmp_path: Path) -> None:
     assert sum("no latency gain" in note for note in report["notes"]) == 2
 
 
+def test_steps_take_turns(built: Built, tmp_path: Path) -> None:
+    """What one round doesn't do stays as the round before left it; what is done once is not done again."""
+    store = built.copied_store(tmp_path)
+    steps = [
+        {"method": "magnitude", "sparsity": 0.5},
+        HALF | {"importance": "magnitude"},
+        {"method": "layers", "remove": 1},
+    ]
+    flags = ["--set", "rounds=3", "--set", "stages.prune.schedule.shape=stepwise", "--set", "stages.finetune=null"]
+    done = build(built, store, steps, *flags)
+    assert done.code == 0, done.err
+    rounds = artifacts(store, done.document, "prune")
+    records = [read_pruning(path / "checkpoint") for path in rounds]
+    assert [[(len(layer.heads), len(layer.neurons)) for layer in record.layers] for record in records if record] == [
+        [(4, 128), (4, 128)], [(2, 64), (2, 64)], [(2, 64)],
+    ]  # fmt: skip
+    assert [sorted(load_file(path / "scores.safetensors")) for path in rounds] == [
+        [], ["1.0.heads", "1.0.neurons", "1.1.heads", "1.1.neurons"], [],
+    ]  # fmt: skip
+    assert all("sparsity" in Store.open(path).manifest.metrics.scores for path in rounds)
+
+
 def test_pruning_again_from_saved_scores_does_not_compute_them(built: Built, tmp_path: Path) -> None:
     store = built.copied_store(tmp_path)
     first = built.artifact("prune").file("scores.safetensors")
@@ -166,6 +188,14 @@ def test_texts_are_not_put_together_for_a_task_that_asks_for_their_words(built: 
         "stages.finetune.augment puts texts together from pieces, and only feature-extraction and" in done.complaints[0]
     )
     assert "set it to 0 for fill-mask" in done.complaints[0]
+
+
+def test_words_are_not_replaced_for_a_task_that_asks_for_them(built: Built, tmp_path: Path) -> None:
+    flags = ("--task", "fill-mask", "--set", "stages.finetune.replace={}")
+    done = build(built, tmp_path / "store", [HALF], *flags)
+    assert done.code == 2
+    assert "stages.finetune.replace puts other words into texts, and only feature-extraction" in done.complaints[0]
+    assert "set it to null for fill-mask" in done.complaints[0]
 
 
 @pytest.mark.parametrize(

@@ -132,6 +132,13 @@ def test_a_path_that_is_not_there_is_refused(name: str):
         ({"rounds": 0}, "rounds: 0 is not above 0"),
         ({"rounds": 2}, "rounds is 2, but there is no prune stage to repeat"),
         ({"stages": {"prune": {"steps": []}}}, "stages.prune.steps: "),
+        (
+            {
+                "rounds": 2,
+                "stages": {"prune": {"schedule": {"shape": "stepwise"}, "steps": [{"method": "vocabulary"}]}},
+            },
+            "stages.prune.schedule.shape is stepwise, whose steps take turns, but fewer than two steps remove something",
+        ),
         ({"stages": {"prune": {"steps": [{"method": "magic"}]}}}, "stages.prune.steps.0.method: 'magic' is not one of"),
         ({"stages": {"prune": {"steps": [{}]}}}, "stages.prune.steps.0.method: required, but missing"),
         (
@@ -146,6 +153,11 @@ def test_a_path_that_is_not_there_is_refused(name: str):
             {"stages": {"finetune": {"augment": 0.5, "distill": {"logits": 0, "hidden": 0}}}},
             "stages.finetune: augment needs the dense model's answers, but distill.logits and distill.hidden are 0",
         ),
+        (
+            {"stages": {"finetune": {"replace": {}, "distill": {"logits": 0, "hidden": 0}}}},
+            "stages.finetune: replace needs the dense model's answers, but distill.logits and distill.hidden are 0",
+        ),
+        ({"stages": {"finetune": {"replace": {"words": 0}}}}, "stages.finetune.replace.words: 0 is not above 0"),
         ({"stages": {"export": {"opset": 17}}}, "stages.export.opset: 17 is below 18"),
         ({"stages": {"benchmark": {"samples": 15}}}, "stages.benchmark.samples: 15 is below 16"),
         ({"stages": {"quantize": {"mode": "fp16"}}}, "stages.quantize.mode: unknown key"),

@@ -153,22 +153,38 @@ def test_a_layer_loses_its_last_units_only_when_asked(
 
 
 @pytest.mark.parametrize("model_type", ["bert", "modernbert", "albert"])
+@pytest.mark.parametrize("head_cost", [1.0, 3.0])
 def test_by_multiply_adds_heads_and_neurons_cost_what_uniform_ones_would(
-    tiny_model_folder: ModelFactory, model_type: str
+    tiny_model_folder: ModelFactory, model_type: str, head_cost: float
 ):
     context = TinyContext(tiny_model_folder(model_type))
-    prune_structured(
-        StructuredStep(method="structured", keep_heads=0.5, keep_ffn=0.5, allocation="multiply_adds", align=8), 0,
-        context.pruned, context,
-    )  # fmt: skip
+    step = StructuredStep(
+        method="structured", keep_heads=0.5, keep_ffn=0.5, allocation="multiply_adds", head_cost=head_cost, align=8
+    )
+    prune_structured(step, 0, context.pruned, context)
     found = sizes(context.pruned.record)
     inputs = 3 if model_type == "modernbert" else 2  # a gated FFN has two projections in, one out
-    head, neuron = 8 * (4 * 32 + 2 * 128), inputs * 32
+    head, neuron = head_cost * 8 * (4 * 32 + 2 * 128), inputs * 32
     budget = len(found) * (2 * head + 64 * neuron)
     cost = sum(heads * head + neurons * neuron for heads, neurons in found)
     assert budget - max(head, 8 * neuron) < cost <= budget
     assert all(heads >= 1 and neurons >= 8 for heads, neurons in found)
     assert np.isfinite(context.outputs()).all()
+
+
+def test_heads_that_cost_more_are_kept_less_often(tiny_model_folder: ModelFactory, tmp_path: Path):
+    heads = []
+    for head_cost in (0.01, 1.0):
+        context = TinyContext(tiny_model_folder())
+        path = tmp_path / f"{head_cost}.safetensors"
+        saved_scores(context, path, context.checkpoint_digest)
+        step = StructuredStep(
+            method="structured", keep_heads=0.5, keep_ffn=0.5, allocation="multiply_adds", head_cost=head_cost, align=8,
+            scores=path,
+        )  # fmt: skip
+        prune_structured(step, 0, context.pruned, context)
+        heads.append(sum(count for count, _ in sizes(context.pruned.record)))
+    assert heads[1] < heads[0]
 
 
 @pytest.mark.parametrize("kind", ["yaml", "safetensors"])

@@ -10,6 +10,7 @@ from edgeprune.data.table import Content, Text
 from edgeprune.tasks.example import Example
 from edgeprune.tasks.roles import RowEncoding
 from edgeprune.training.augmentation import Augmentation
+from edgeprune.training.word_replacement import WordReplacement
 
 TEXTS = [f"{letter}1 {letter}2 {letter}3 {letter}4 {letter}5" for letter in "abcdefghij"]
 
@@ -21,9 +22,22 @@ class Words(RowEncoding):
         return [Example({"text": content}) for content in contents]  # type: ignore[dict-item]
 
 
-def drawn(contents: Sequence[Text], *, share: float = 1.0, seed: int = 0, epochs: int = 20) -> list[list[Any]]:
+class Capitals(WordReplacement):
+    """Every word is replaced by itself in capital letters, in a share of the texts."""
+
+    def __init__(self, texts: float) -> None:
+        self._texts = texts
+
+    def draw(self, text: Text, generator: np.random.Generator) -> Text:
+        return str(text).upper() if generator.random() < self._texts else text
+
+
+def drawn(
+    contents: Sequence[Text], *, share: float = 1.0, seed: int = 0, epochs: int = 20, capitals: float | None = None
+) -> list[list[Any]]:
     """By epoch, what stands in each row's place; None: itself."""
-    augmentation = Augmentation(Words(), None, contents, share=share, seed=seed)  # type: ignore[arg-type]
+    replacement = None if capitals is None else Capitals(capitals)
+    augmentation = Augmentation(Words(), None, contents, share=share, seed=seed, replacement=replacement)  # type: ignore[arg-type]
     found = [[augmentation.draw(row, epoch) for row in range(len(contents))] for epoch in range(epochs)]
     return [[None if one is None else one.inputs["text"] for one in epoch] for epoch in found]
 
@@ -43,6 +57,19 @@ def test_a_draw_depends_on_seed_epoch_and_row_alone():
 def test_so_many_rows_are_altered(share: float):
     rows = [one for epoch in drawn(TEXTS, share=share, epochs=200) for one in epoch]
     assert np.mean([one is not None for one in rows]) == pytest.approx(share, abs=0.04)
+
+
+def test_words_are_replaced_in_whole_texts_and_in_texts_of_pieces():
+    pieces = drawn(TEXTS, share=0.5)
+    assert drawn(TEXTS, share=0.5, capitals=0.0) == pieces, "the pieces don't depend on the words"
+    together = drawn(TEXTS, share=0.5, capitals=0.5)
+    kinds = set()
+    for epoch, with_capitals in zip(pieces, together, strict=True):
+        for own, piece, text in zip(TEXTS, epoch, with_capitals, strict=True):
+            assert text in {piece, (piece or own).upper()}
+            kinds.add((piece is None, text == piece))
+    assert len(kinds) == 4
+    assert drawn(TEXTS, share=0.0, capitals=1.0) == [[text.upper() for text in TEXTS]] * 20
 
 
 def runs(text: str) -> list[list[str]]:

@@ -1,6 +1,6 @@
 """finetune: train a pruned checkpoint, with the dense model as its teacher, until it has recovered."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from pydantic import JsonValue
 
@@ -13,7 +13,7 @@ from edgeprune.store.records import StageMetrics
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from edgeprune.data.table import Content
+    from edgeprune.data.table import Content, Text
     from edgeprune.tasks.prepared import Prepared
 
 __all__ = ["Finetune"]
@@ -58,37 +58,55 @@ class Finetune(Stage):
         from edgeprune.models.record import dense_layers, dense_tokens, read_pruning
         from edgeprune.tasks.evaluation import predict_torch
         from edgeprune.tasks.prepared import open_prepared
+        from edgeprune.tasks.text import tokenizer_of
         from edgeprune.training.augmentation import Augmentation
         from edgeprune.training.distillation import Teacher
         from edgeprune.training.rows import Rows
         from edgeprune.training.trainer import train
+        from edgeprune.training.word_replacement import WordReplacement
 
         dense, pruned = work.parents["dense"].file("checkpoint"), work.parents["checkpoint"].file("checkpoint")
         prepared = open_prepared(work.parents["dense"], work.data, reader=pruned)
         record, dense_record = read_pruning(pruned), read_pruning(dense)
         task = prepared.task
         model = load_checkpoint(pruned, task.auto_class)
-        teacher = load_checkpoint(dense, task.auto_class).requires_grad_(requires_grad=False)
+        dense_model = load_checkpoint(dense, task.auto_class).requires_grad_(requires_grad=False)
+        teacher = Teacher(
+            dense_model,
+            self._config.distill,
+            layers=dense_layers(record, dense_record, len(layers_of(dense_model))),
+            tokens=dense_tokens(record, dense_record),
+        )
         learned, selection = prepared.splits["train"], prepared.splits["selection"]
         contents, examples = list(learned.contents), list(learned.examples)
         if work.unlabelled is not None:
             unlabelled = _read_unlabelled(work, prepared)
             contents += unlabelled
             examples += task.encode(prepared.reader, unlabelled)
-        augmentation = None
-        if self._config.augment:
-            augmentation = Augmentation(task, prepared.reader, contents, share=self._config.augment, seed=work.seed)
+        augmentation = replacement = None
+        if (replace := self._config.replace) is not None:
+            replacement = WordReplacement(
+                tokenizer_of(prepared.reader),
+                teacher.embedding,
+                cast("Sequence[Text]", contents),
+                texts=replace.texts,
+                words=replace.words,
+            )
+        if self._config.augment or replacement is not None:
+            augmentation = Augmentation(
+                task,
+                prepared.reader,
+                contents,
+                share=self._config.augment,
+                seed=work.seed,
+                replacement=replacement,
+            )
         set_seed(work.seed)
         train(
             model,
             task,
             config=self._config,
-            teacher=Teacher(
-                teacher,
-                self._config.distill,
-                layers=dense_layers(record, dense_record, len(layers_of(teacher))),
-                tokens=dense_tokens(record, dense_record),
-            ),
+            teacher=teacher,
             examples=examples,
             selection=Rows(selection.examples, selection.references),
             reader=prepared.reader,

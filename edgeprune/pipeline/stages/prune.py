@@ -15,15 +15,12 @@ from edgeprune.pipeline.stages.base import Stage, Work
 from edgeprune.pipeline.stages.prune_context import WEIGHTS, PruneContext, own_weights
 from edgeprune.profiles.pipeline import PruneConfig
 from edgeprune.profiles.steps import (
-    GradientStep,
     LayersStep,
-    MagnitudeStep,
     MasksStep,
-    NMStep,
     Step,
     StructuredStep,
     VocabularyStep,
-    after_round,
+    steps_of_round,
 )
 from edgeprune.store.files import file_digest
 from edgeprune.store.records import StageMetrics
@@ -44,15 +41,14 @@ class Prune(Stage):
     """
 
     name = "prune"
-    version = 5
+    version = 6
     libraries = ("torch", "transformers", "tokenizers")
     roles = ("dense", "checkpoint")
     produces = (WEIGHTS, "checkpoint/pruning.json", "scores.safetensors", "outputs.safetensors")
 
     def __init__(self, config: PruneConfig, *, round_number: int, rounds: int) -> None:
         self.round = round_number
-        amount = config.schedule.amount(round_number, rounds)
-        self._steps = tuple(after_round(step, amount) for step in config.steps)
+        self._steps = steps_of_round(config.steps, config.schedule, round_number, rounds)
         self._files = [None if (path := _file(step)) is None else _digest(path) for step in self._steps]
 
     @property
@@ -62,7 +58,10 @@ class Prune(Stage):
 
     def fingerprint(self) -> dict[str, JsonValue]:
         return {
-            "steps": [step.model_dump(mode="json", exclude={"file", "scores", "corpus"}) for step in self._steps],
+            "steps": [
+                None if step is None else step.model_dump(mode="json", exclude={"file", "scores", "corpus"})
+                for step in self._steps
+            ],
             "files": list[JsonValue](self._files),
         }
 
@@ -79,6 +78,8 @@ class Prune(Stage):
         context = PruneContext(work, splits=("train", "selection", "test"))
         pruned = context.pruned
         for number, step in enumerate(self._steps):
+            if step is None:
+                continue
             apply_step(step, number, pruned, context)
             own_weights(pruned.model)
             release_memory()
@@ -88,7 +89,7 @@ class Prune(Stage):
         outputs = predict_torch(pruned.model, prepared.task, prepared.test.examples, prepared.reader)
         weights = work.folder / WEIGHTS
         notes = []
-        if any(isinstance(step, MagnitudeStep | GradientStep | NMStep) for step in self._steps):
+        if pruned.record.sparse:
             compressed, sparsity = _compressed_bytes(weights), sparsity_of(pruned.model)
             dense_compressed = _compressed_bytes(work.parents["dense"].file(WEIGHTS))
             pruned.facts |= {
@@ -118,7 +119,7 @@ def _compressed_bytes(path: "Path") -> int:
     return size + len(packer.flush())
 
 
-def _file(step: Step) -> "Path | None":
+def _file(step: Step | None) -> "Path | None":
     match step:
         case MasksStep(file=path):
             return path

@@ -10,7 +10,7 @@ from edgeprune.base.events import Event, Note
 from edgeprune.data.source import DataSource
 from edgeprune.data.table import Columns, DataSpec
 from edgeprune.pipeline.stages.finetune import Finetune
-from edgeprune.profiles.pipeline import FinetuneConfig
+from edgeprune.profiles.pipeline import FinetuneConfig, ReplaceConfig
 from edgeprune.store.environment import NumericMode
 from edgeprune.tasks.example import Example
 from edgeprune.tasks.prepared import open_prepared
@@ -19,9 +19,9 @@ from edgeprune.training.augmentation import Augmentation
 from tests.support.e2e import Built, work_of, write_rows
 
 
-@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize(("augment", "replace", "share"), [(0, 0, 0.0), (0.5, 0, 0.5), (1, 0, 1.0), (0, 0.5, 0.5)])
 def test_so_large_a_share_of_the_texts_is_altered_as_is_asked_for(
-    built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: float
+    built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, augment: float, replace: float, share: float
 ) -> None:
     drawn: list[Example | None] = []
     draw = Augmentation.draw
@@ -31,8 +31,9 @@ def test_so_large_a_share_of_the_texts_is_altered_as_is_asked_for(
         return drawn[-1]
 
     monkeypatch.setattr(Augmentation, "draw", watched)
+    replaced = ReplaceConfig(texts=replace, words=1.0) if replace else None
     stage = Finetune(
-        FinetuneConfig(epochs=1, augment=share),
+        FinetuneConfig(epochs=1, augment=augment, replace=replaced),
         unlabelled_digest=None,
         numeric=NumericMode(bf16=False, threads=1),
         round_number=1,
