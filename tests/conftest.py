@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from edgeprune.tasks.registry import TaskName
     from tests.support.android import Phone
     from tests.support.e2e import Built
+    from tests.support.graphs import RawExport
     from tests.support.sshd import Board
 from hypothesis import settings
 
@@ -284,6 +285,28 @@ def exported_graph(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], 
             export_uneven(model, path, _tiny_tokenizer(model_type, 0).model_input_names)
             made[model_type] = path
         return made[model_type]
+
+    return export
+
+
+@pytest.fixture(scope="session")
+def raw_export(tmp_path_factory: pytest.TempPathFactory) -> "RawExport":
+    """`raw_export(model_type, inputs)` → the graph of `exported_graph` with these inputs, before anything is made plain."""
+    from edgeprune.graph import export as exporting
+    from tests.support.graphs import export_uneven
+
+    made: dict[tuple[str, tuple[str, ...]], Path] = {}
+
+    def export(model_type: str, inputs: Sequence[str]) -> Path:
+        wanted = (model_type, tuple(inputs))
+        if wanted not in made:
+            model = _tiny_model(model_type, "ForSequenceClassification", labels=2, layers=2, seed=0, spare=0)
+            path = tmp_path_factory.mktemp(f"{model_type}-raw-graph") / "model.onnx"
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(exporting, "_CLEAN_UPS", ())
+                export_uneven(model, path, inputs)
+            made[wanted] = path
+        return made[wanted]
 
     return export
 

@@ -1,4 +1,4 @@
-"""The checkpoint as an fp32 ONNX graph by edgeprune's exporter, with nothing done to it; `model.onnx`."""
+"""The checkpoint as an fp32 ONNX graph by edgeprune's exporter, without any rewrite of the race; `model.onnx`."""
 
 import json
 import sys

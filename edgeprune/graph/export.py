@@ -4,6 +4,9 @@ The graph takes any batch size and, for texts, any sequence length; these axes a
 weights are inside the file, or beside it above 2 GB. The graph names no path of the machine that made it: torch writes
 stack traces with absolute paths into every node's metadata, which would leak these paths and make the files of two
 checkouts differ.
+
+What the exporter computes in a roundabout way is made plain at once: attention masks (`plain_mask`), and the type that all
+tokens of a text have (`folded_embeddings`). The race has no choice here, because both only take nodes away.
 """
 
 import ast
@@ -20,10 +23,14 @@ from torch import nn
 from torch._dynamo import config as tracing
 from transformers.exporters.exporter_onnx import OnnxConfig, OnnxExporter
 
+from edgeprune.graph.folded_embeddings import FoldedEmbeddings
+from edgeprune.graph.plain_mask import PlainMask
+from edgeprune.graph.rewrites.base import Rewrite
 from edgeprune.graph.serialization import write_onnx
 
 __all__ = ["export_onnx"]
 
+_CLEAN_UPS: tuple[Rewrite, ...] = (PlainMask(), FoldedEmbeddings())
 _LONGEST_BATCH = 4096
 _SCOPES = "pkg.torch.onnx.name_scopes"
 """The key of torch's metadata that lists the modules a node lies in, outermost first, and then the call."""
@@ -56,6 +63,8 @@ def export_onnx(
     with torch.no_grad(), _traced_once():
         program = OnnxExporter().export(module, dict(inputs), config=config).program
     _clean(program, output_names)
+    for clean_up in _CLEAN_UPS:
+        clean_up(program)
     program.producer_name, program.producer_version = "edgeprune", None
     write_onnx(program, path)
 

@@ -32,6 +32,10 @@ class Reader(ABC):
     doubt: str | None = None
     """A sentence for the user, where the reader's files may not be meant as they are read."""
 
+    def inputs_of(self, *, pair: bool) -> tuple[str, ...]:
+        """Name the inputs that the model needs for rows of one text or image, or of two texts that belong together."""
+        return self.inputs
+
     @abstractmethod
     def save(self, folder: Path) -> None:
         """Write the reader's files."""

@@ -39,8 +39,20 @@ class TextReader(Reader):
         self.max_length = max_length
         self.inputs = tuple(tokenizer.model_input_names)
 
+    def inputs_of(self, *, pair: bool) -> tuple[str, ...]:
+        """Leave out token types where every token of one text has type 0, which models take for granted.
+
+        The export then folds that type into the table of positions. Where the tokenizer gives one text other types, they stay.
+        """
+        untyped = tuple(name for name in self.inputs if name != "token_type_ids")
+        if pair or untyped == self.inputs or any(self.tokenizer.backend_tokenizer.encode("a").type_ids):
+            return self.inputs
+        return untyped
+
     def save(self, folder: Path) -> None:
+        """Write the tokenizer's files. `tokenizer.json` has no spaces and line ends between its parts."""
         self.tokenizer.save_pretrained(folder)
+        self.tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
 
     def fit_to(self, config: PreTrainedConfig, *, tokens: int | None = None) -> None:
         limit = longest_text(config)

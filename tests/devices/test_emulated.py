@@ -32,7 +32,7 @@ PROBE = ProbeRequest(provider="CPUExecutionProvider")
 OUTPUTS = OutputsRequest(
     provider="CPUExecutionProvider",
     sessions={"final": SessionOptions(threads=1)},
-    batches={"final": [{"input_ids": [[1, 7, 9, 2]], "attention_mask": [[1] * 4], "token_type_ids": [[0] * 4]}]},
+    batches={"final": [{"input_ids": [[1, 7, 9, 2]], "attention_mask": [[1] * 4]}]},
 )
 CORES: tuple[ArmCore, ...] = ("cortex-a53", "cortex-a72", "cortex-a76", "neoverse-n1")
 WITHOUT_METRIC = ["--set", "target.budget.metric_drop=1"]

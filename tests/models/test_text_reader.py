@@ -2,6 +2,7 @@ import json
 from pathlib import Path
 
 import pytest
+from tokenizers import Tokenizer
 from tokenizers.processors import TemplateProcessing
 from transformers import (
     BertConfig,
@@ -55,6 +56,33 @@ def test_a_model_is_given_what_it_takes(
     reader = reader_of(names)
     reader.fit_to(config)
     assert reader.inputs == inputs
+
+
+def test_one_text_is_not_given_types_that_are_all_0() -> None:
+    reader = reader_of()
+    assert reader.inputs_of(pair=True) == TYPED
+    assert reader.inputs_of(pair=False) == PLAIN
+    reader = reader_of(PLAIN)
+    assert reader.inputs_of(pair=True) == reader.inputs_of(pair=False) == PLAIN
+
+
+@pytest.mark.parametrize("single", ["[CLS] $A [SEP]:1", "[CLS]:1 $A:1 [SEP]:1"])
+def test_one_text_whose_tokens_have_other_types_is_given_them(single: str) -> None:
+    reader = reader_of()
+    tokenizer = reader.tokenizer
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single=single, pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", tokenizer.cls_token_id), ("[SEP]", tokenizer.sep_token_id)],
+    )  # fmt: skip
+    assert reader.inputs_of(pair=False) == TYPED
+
+
+def test_a_saved_tokenizer_takes_no_more_room_than_it_needs(tmp_path: Path) -> None:
+    reader = reader_of()
+    reader.save(tmp_path)
+    text = (tmp_path / "tokenizer.json").read_text(encoding="utf-8")
+    assert text == json.dumps(json.loads(text), ensure_ascii=False, separators=(",", ":"))
+    assert Tokenizer.from_str(text).to_str() == reader.tokenizer.backend_tokenizer.to_str()
 
 
 def test_more_token_types_than_the_model_has_are_refused() -> None:

@@ -1,6 +1,6 @@
 """Graphs for the tests of rewrites: exported ones, ones written by hand, and how they are run."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 Feed = dict[str, np.ndarray]
+RawExport = Callable[[str, Sequence[str]], Path]
+"""Gives the graph of a family's tiny classifier with these inputs, before anything is made plain; a fixture."""
 
 LONGEST = 64
 SHAPES = ((1, 1), (1, 2), (1, 30), (3, 7), (2, LONGEST))

@@ -8,11 +8,13 @@ https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md#com.
 transposes go. The race finds out which kernel is faster, and whether it is faster than the operators that it replaces.
 Layers may have different numbers of heads. A layer stays as it is if its queries, keys and values aren't plainly split
 into heads (rotary positions, relative positions added in between), or if something else reads its scores too.
+
+The operators want a mask of every query and token. A mask of tokens alone is repeated once for all layers.
 """
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +24,7 @@ from onnxscript.rewriter.pattern import ANY_VALUE, OrValue, Pattern
 
 from edgeprune.graph.rewrites.base import Rewrite
 from edgeprune.graph.rewrites.known_numbers import known_numbers
-from edgeprune.graph.values import constant_of, introduce, mask_and_text, same_size
+from edgeprune.graph.values import constant, constant_of, introduce, mask_and_text, same_size
 
 __all__ = ["FusedAttention", "StandardAttention"]
 
@@ -44,7 +46,7 @@ class _Attention:
     key: Value
     value: Value
     mask: Value | None
-    """What is added to the scores, broadcast to [batch, heads, queries, tokens]; None: nothing is added."""
+    """What is added to the scores, [batch or 1, heads or 1, queries or 1, tokens]; None: nothing is added."""
     heads: int
     scale: float
     result: onnx_ir.Node
@@ -58,8 +60,9 @@ class _OneOperator(Rewrite):
         graph = model.graph
         matches = [match for node in graph if (match := _PLAIN.match(model, graph, node))]
         found = [one for match in matches if (one := _attention(**match.bindings)) is not None]
+        repeated: dict[Value, Value] = {}
         for number, attention in enumerate(found):
-            operator = self.operator(attention)
+            operator = self.operator(_with_mask_of_queries(graph, attention, repeated))
             before, after = attention.result.outputs[0], operator.outputs[0]
             introduce(graph, after, f"attention_{number}", before.dtype, before.shape)
             graph.insert_before(attention.result, operator)
@@ -115,6 +118,25 @@ class StandardAttention(_OneOperator):
     def declare(self, model: onnx_ir.Model) -> None:
         model.opset_imports[""] = max(model.opset_imports[""], _OPSET)
         model.ir_version = max(model.ir_version, _IR_VERSION)
+
+
+def _with_mask_of_queries(graph: onnx_ir.Graph, attention: _Attention, repeated: dict[Value, Value]) -> _Attention:
+    """Repeat a mask of tokens alone for every query, as the operators want it; `repeated` has those that were made before."""
+    mask, query = attention.mask, attention.query
+    if mask is None or same_size(mask.shape[2], query.shape[1]):
+        return attention
+    if mask not in repeated:
+        one = constant(graph, "one_size", np.array([1], np.int64))
+        count = onnx_ir.node("Shape", [query], attributes={"start": 1, "end": 2})
+        size = onnx_ir.node("Concat", [one, one, count.outputs[0], one], attributes={"axis": 0})
+        whole = onnx_ir.node("Expand", [mask, size.outputs[0]])
+        introduce(graph, count.outputs[0], "queries", onnx_ir.DataType.INT64, onnx_ir.Shape([1]))
+        introduce(graph, size.outputs[0], "mask_repeats", onnx_ir.DataType.INT64, onnx_ir.Shape([4]))
+        shape = onnx_ir.Shape([*mask.shape[:2], query.shape[1], mask.shape[3]])
+        introduce(graph, whole.outputs[0], "mask_of_queries", mask.dtype, shape)
+        graph.insert_before(attention.result, [count, size, whole])
+        repeated[mask] = whole.outputs[0]
+    return replace(attention, mask=repeated[mask])
 
 
 def _give_padding(graph: onnx_ir.Graph) -> None:
@@ -186,10 +208,10 @@ def _scale(factor: Value | None, scaling: str | None) -> float | None:
 
 
 def _fits(mask: Value, scores: Value) -> bool:
-    """Tell whether a mask is [batch or 1, heads or 1, queries, tokens]; the operator takes no other shape."""
+    """Tell whether a mask is [batch or 1, heads or 1, queries or 1, tokens]."""
     if mask.shape is None or scores.shape is None or len(mask.shape) != len(scores.shape):
         return False
-    wanted = [1 if size == 1 and axis < 2 else scores.shape[axis] for axis, size in enumerate(mask.shape)]
+    wanted = [1 if size == 1 and axis < 3 else scores.shape[axis] for axis, size in enumerate(mask.shape)]
     return _same_sizes(mask.shape, wanted)
 
 

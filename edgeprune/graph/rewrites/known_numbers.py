@@ -59,8 +59,8 @@ class _Facts:
         if value is None:
             return None
         if value not in self.known and (array := constant_of(value)) is not None and array.size:
-            first = array.reshape(-1)[0]
-            if (array == first).all():
+            first, last = array.reshape(-1)[[0, -1]]
+            if first == last and (array == first).all():  # the ends alone tell most tables, which may be large
                 self.known[value] = first
         return self.known.get(value)
 

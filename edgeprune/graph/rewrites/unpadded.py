@@ -12,6 +12,7 @@ import onnx_ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from edgeprune.graph.rewrites.base import Rewrite
+from edgeprune.graph.rewrites.broadcasting import may_shrink, shrink
 from edgeprune.graph.rewrites.known_numbers import ARITHMETIC, Number, known_numbers
 from edgeprune.graph.values import constant, constant_of, introduce, mask_and_text, same_shape
 
@@ -75,7 +76,7 @@ def _show_scalars(graph: onnx_ir.Graph, known: dict[onnx_ir.Value, Number]) -> N
             continue
         replaced = [number for number, value in enumerate(node.inputs) if value in known and constant_of(value) is None]
         whole = any(same_shape(value, output) for number, value in enumerate(node.inputs) if number not in replaced)
-        if not replaced or not (whole or _may_shrink(output)):
+        if not replaced or not (whole or may_shrink(output)):
             continue
         for number in replaced:
             value = node.inputs[number]
@@ -83,30 +84,7 @@ def _show_scalars(graph: onnx_ir.Graph, known: dict[onnx_ir.Value, Number]) -> N
                 scalars[value] = constant(graph, f"{value.name}_all", np.asarray(known[value]))
             node.replace_input_with(number, scalars[value])
         if not whole:
-            _shrink(output)
-
-
-def _may_shrink(value: onnx_ir.Value) -> bool:
-    """Tell whether all nodes that read a value broadcast it, so that axes of the value may shrink to size 1."""
-    return not value.is_graph_output() and all(
-        use.node.op_type in ARITHMETIC
-        and not use.node.domain
-        and (_keeps_shape(use.node, value) or _may_shrink(use.node.outputs[0]))
-        for use in value.uses()
-    )
-
-
-def _shrink(value: onnx_ir.Value) -> None:
-    """Forget the shape of a value, and the shapes of values whose shape depends on it."""
-    value.shape = None
-    for use in value.uses():
-        if not _keeps_shape(use.node, value):
-            _shrink(use.node.outputs[0])
-
-
-def _keeps_shape(node: onnx_ir.Node, value: onnx_ir.Value) -> bool:
-    """Tell whether an operand other than `value` has the shape of a node's output."""
-    return any(other is not value and same_shape(other, node.outputs[0]) for other in node.inputs)
+            shrink(output)
 
 
 def _one(mask: onnx_ir.Value) -> npt.NDArray[Number]:

@@ -25,7 +25,7 @@ class Export(Stage):
     """
 
     name = "export"
-    version = 8
+    version = 9
     libraries = ("torch", "transformers", "onnx", "onnxscript", "onnx-ir", "onnxruntime")
     roles = ("dense", "checkpoint")
     produces = ("model.onnx", "reader", "references.safetensors")

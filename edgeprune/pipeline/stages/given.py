@@ -88,9 +88,10 @@ def read_given(
         problem_type=problem_type,
         note=lambda message: notes.append(Note(message, level="info")),
     )
-    task = task_for(resolve_spec(source))
-    rows = _split(tables, task.spec, work.seed, selection_share)
-    return Given(config, record, reader, task, tables, rows, tuple(notes))
+    spec = resolve_spec(source)
+    spec = spec.model_copy(update={"inputs": reader.inputs_of(pair=spec.pair)})
+    rows = _split(tables, spec, work.seed, selection_share)
+    return Given(config, record, reader, task_for(spec), tables, rows, tuple(notes))
 
 
 def _split(

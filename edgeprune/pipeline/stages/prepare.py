@@ -46,7 +46,7 @@ class Prepare(Stage):
     """
 
     name = "prepare"
-    version = 4
+    version = 5
     libraries: tuple[str, ...] = ("torch", "transformers", "accelerate", "scikit-learn", "tokenizers")
     produces = ("checkpoint/model.safetensors", "task.json", "splits.json", "outputs.safetensors")
 

@@ -65,7 +65,7 @@ class Table(Stage):
     """
 
     name = "table"
-    version = 1
+    version = 2
     libraries = ("torch", "transformers", "onnx", "onnxscript", "onnx-ir", "onnxruntime", "scipy")
     produces = (COSTS, "samples.jsonl")
     verdict = COSTS

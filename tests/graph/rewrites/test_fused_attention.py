@@ -74,7 +74,6 @@ def test_each_way_to_write_it(changes: list[tuple[str, str]]):
 @pytest.mark.parametrize(
     "changes",
     [
-        [("Add(scaled, mask)", "Add(scaled, row)")],  # the operator doesn't repeat a row
         [("Add(scaled, mask)", "Add(scaled, flat)")],
         [("Softmax<axis = -1>", "Softmax<axis = 2>")],
         [("scaled = Mul(qk, scale)  scores = Add(scaled, mask)", "added = Add(qk, mask)  scores = Mul(added, scale)")],
@@ -92,6 +91,20 @@ def test_each_way_to_write_it(changes: list[tuple[str, str]]):
 )  # fmt: skip
 def test_what_only_looks_like_it_is_left_alone(changes: list[tuple[str, str]]):
     fused(changed(*changes), 0)
+
+
+@pytest.mark.parametrize(("queries", "tokens"), [(5, 5), (1, 6), (4, 7)])
+def test_a_mask_of_tokens_alone_is_repeated_for_every_query(queries: int, tokens: int):
+    model = fused(changed(("Add(scaled, mask)", "Add(scaled, row)")), 1, queries, tokens)
+    assert [node.op_type for node in model.graph] == ["Shape", "Concat", "Expand", "MultiHeadAttention", "Relu"]
+
+
+def test_a_mask_is_repeated_once_for_all_layers(exported_graph: Callable[[str], Path]):
+    model = onnx_ir.load(exported_graph("bert"))
+    StandardAttention()(model)
+    attentions = [node for node in model.graph if node.op_type == "Attention"]
+    assert len({node.inputs[3] for node in attentions}) == 1
+    assert attentions[0].inputs[3].producer().op_type == "Expand"
 
 
 def test_names_that_are_taken_stay_whose_they_are():

@@ -15,10 +15,13 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import numpy_helper
+from transformers import AutoTokenizer
 
 from edgeprune.store.files import file_digest
+from edgeprune.store.package import description
 from tests.support.e2e import Built, Ran, call, target_text
 
 FILES = [
@@ -77,6 +80,14 @@ def test_a_package_holds_what_it_says_and_nothing_else(built: Built) -> None:
         for line in (built.package / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
     )
     assert sums == {name: file_digest(built.package / name) for name in FILES if name != "SHA256SUMS"}
+
+
+def test_a_model_of_single_texts_is_given_no_token_types_by_anyone(built: Built) -> None:
+    inputs = ["input_ids", "attention_mask"]
+    session = onnxruntime.InferenceSession(built.package / "onnx/model.onnx", providers=["CPUExecutionProvider"])
+    assert [one.name for one in session.get_inputs()] == inputs
+    assert description(built.package)["inputs"] == inputs
+    assert list(AutoTokenizer.from_pretrained(built.package)("a film")) == inputs
 
 
 def test_lineage_names_every_ancestor_and_its_files(built: Built) -> None:
