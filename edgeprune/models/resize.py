@@ -187,13 +187,14 @@ def resize(model: PreTrainedModel, record: PruningRecord) -> None:
     if record.vocabulary is not None:
         keep_tokens(model, record.vocabulary)
     if record.hidden is not None:
-        width, kept = hidden_size_of(model), list(record.hidden)
-        if not kept or kept != sorted(set(kept)) or not all(0 <= dimension < width for dimension in kept):
+        width, dimensions = hidden_size_of(model), list(record.hidden)
+        known = all(0 <= dimension < width for dimension in dimensions)
+        if not dimensions or dimensions != sorted(set(dimensions)) or not known:
             raise ModelError(
-                f"pruning.json keeps {len(kept)} dimensions of the hidden states that aren't among the {width} of config.json "
+                f"pruning.json keeps {len(dimensions)} dimensions of the hidden states that aren't among the {width} of config.json "
                 f"in their order; the files don't belong together"
             )
-        keep_hidden(model, kept)
+        keep_hidden(model, dimensions)
 
 
 def _layers(model: PreTrainedModel) -> nn.ModuleList:

@@ -107,7 +107,9 @@ def _axes_of_layers(model: PreTrainedModel, inside: str) -> Iterator[tuple[str, 
     for position, parts in enumerate(layers_of(model)):
         layer = f"{inside}{position}."
         known = {f"{layer}{one.path}": one.side for one in parts.projections}
-        for name, _ in model.base_model.get_submodule(architecture_of(model.config).layers)[position].named_parameters():
+        for name, _ in model.base_model.get_submodule(architecture_of(model.config).layers)[
+            position
+        ].named_parameters():
             owner, _, attribute = f"{layer}{name}".rpartition(".")
             if owner not in known or known[owner] == "in":  # a norm, or a projection that writes to the stream
                 yield f"{layer}{name}", (0,)
@@ -133,15 +135,14 @@ def _base_prefix(model: PreTrainedModel) -> str:
 
 def _set_sizes(module: nn.Module) -> None:
     """Let a module say the sizes that its weight has now."""
-    weight = getattr(module, "weight", None)
     match module:
         case nn.Linear():
-            module.out_features, module.in_features = weight.shape
+            module.out_features, module.in_features = module.weight.shape
         case nn.Embedding():
-            module.embedding_dim = weight.shape[1]
+            module.embedding_dim = module.weight.shape[1]
         case nn.LayerNorm():
-            module.normalized_shape = tuple(weight.shape)
+            module.normalized_shape = tuple(module.weight.shape)
         case nn.Conv1d() | nn.Conv2d():
-            module.out_channels, module.in_channels = weight.shape[:2]
+            module.out_channels, module.in_channels = module.weight.shape[:2]
         case _:
             pass

@@ -131,7 +131,10 @@ def test_readers_behind_the_encoder(tiny_model_folder: ModelFactory) -> None:
 
 
 def test_an_embedding_of_its_own_size_keeps_it(tiny_model_folder: ModelFactory) -> None:
-    for model_type, projection in (("albert", "encoder.embedding_hidden_mapping_in"), ("electra", "embeddings_project")):
+    for model_type, projection in (
+        ("albert", "encoder.embedding_hidden_mapping_in"),
+        ("electra", "embeddings_project"),
+    ):
         model = load_any(tiny_model_folder(model_type, "Model"))
         keep_hidden(model, KEPT)
         assert tuple(model.get_input_embeddings().weight.shape)[1] == 16
@@ -140,7 +143,13 @@ def test_an_embedding_of_its_own_size_keeps_it(tiny_model_folder: ModelFactory) 
 
 def test_an_embedding_that_is_the_stream_is_narrowed_with_it() -> None:
     """Most ELECTRA models project their embedding; where both sizes are the same, there is no projection."""
-    sizes = {"vocab_size": 40, "hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 64, "num_hidden_layers": 1}
+    sizes = {
+        "vocab_size": 40,
+        "hidden_size": 32,
+        "num_attention_heads": 4,
+        "intermediate_size": 64,
+        "num_hidden_layers": 1,
+    }
     model = ElectraForMaskedLM(ElectraConfig(embedding_size=32, **sizes))
     keep_hidden(model, KEPT)
     assert tuple(model.get_input_embeddings().weight.shape) == (40, len(KEPT))
@@ -150,12 +159,20 @@ def test_an_embedding_that_is_the_stream_is_narrowed_with_it() -> None:
 
 def test_a_convolution_of_the_stream() -> None:
     """DeBERTa-v2's largest models have one."""
-    sizes = {"vocab_size": 40, "hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 64, "num_hidden_layers": 2}
+    sizes = {
+        "vocab_size": 40,
+        "hidden_size": 32,
+        "num_attention_heads": 4,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+    }
     model = DebertaV2Model(DebertaV2Config(conv_kernel_size=3, **sizes))
     keep_hidden(model, KEPT)
     assert outputs_of(model).shape == (2, 7, len(KEPT))
     grouped = DebertaV2Model(DebertaV2Config(conv_kernel_size=3, conv_groups=2, **sizes))
-    with pytest.raises(ModelError, match=r"encoder\.conv\.conv is a convolution .* in 2 groups, so that the hidden size can't"):
+    with pytest.raises(
+        ModelError, match=r"encoder\.conv\.conv is a convolution .* in 2 groups, so that the hidden size can't"
+    ):
         keep_hidden(grouped, KEPT)
 
 

@@ -44,7 +44,7 @@ class Prune(Stage):
     """
 
     name = "prune"
-    version = 5
+    version = 6
     libraries = ("torch", "transformers", "tokenizers")
     roles = ("dense", "checkpoint")
     produces = (WEIGHTS, "checkpoint/pruning.json", "scores.safetensors", "outputs.safetensors")
