@@ -283,6 +283,8 @@ def print_inspection(console: Console, found: "Inspection") -> None:
     if found.pruned:
         columns += ["dense parameters", "dense M multiply-adds"]
     title = f"{found.model}: {found.architecture}, one text of {found.tokens} tokens"
+    if found.hidden_size < found.dense_hidden_size:
+        title += f", hidden size {found.hidden_size} of {found.dense_hidden_size}"
     print_table(console, title, columns, rows)
 
 

@@ -58,6 +58,7 @@ def export_sizes(
     opset: int,
     settings: PrecisionSettings,
     progress: Callable[[int], None],
+    hidden: tuple[int, ...] | None = None,
 ) -> SizedExports:
     """Export a model of a config at two sizes.
 
@@ -71,6 +72,7 @@ def export_sizes(
         opset: The version of ONNX's operator set.
         settings: The precision that graphs will be converted to. It may ask for sizes that blocks of weights fit into.
         progress: A function that is called with the number of exports that are done.
+        hidden: The dimensions of the dense model's hidden states that the model has; None: all.
     """
     arguments = task.model_arguments(config.model_type)
     tokens = _tokens(empty_model(config, None, task.auto_class, **arguments), config)
@@ -99,6 +101,7 @@ def export_sizes(
                 for index, (heads, width) in zip(positions, layers, strict=True)
             ),
             vocabulary=None if tokens is None else _kept(config, tokens),
+            hidden=hidden,
         )
         model = random_model(config, record, task.auto_class, attn_implementation="eager", **arguments)
         export_onnx(

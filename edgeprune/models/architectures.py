@@ -81,6 +81,9 @@ class Architecture:
     positions_after_padding: bool = False
     """Whether positions are counted from the padding token's id + 1, so that many rows of their table are never
     used."""
+    stream_sizes: tuple[str, ...] = ()
+    """Entries of the config beside hidden_size that are the width of what is added to the residual stream, or read from
+    it, where they have the value of hidden_size."""
     pooler: str | None = None
     """The sentence pooler of the bare encoder. It is unused where token states are pooled outside the encoder."""
 
@@ -135,7 +138,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "bert": _BERT,
     "roberta": _ROBERTA,
     "xlm-roberta": _ROBERTA,
-    "electra": replace(_BERT, pooler=None),
+    "electra": replace(_BERT, pooler=None, stream_sizes=("embedding_size",)),
     "distilbert": Architecture(
         layers="transformer.layer",
         attention_inputs=_places("attention.q_lin", "attention.k_lin", "attention.v_lin"),
@@ -167,6 +170,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             Place("attention.self.pos_query_proj", of_positions=True),
         ),
         head_count="attention.self.num_attention_heads",
+        stream_sizes=("embedding_size", "pooler_hidden_size"),
         pooler=None,
     ),
     "modernbert": Architecture(

@@ -17,7 +17,15 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
-__all__ = ["LayerRecord", "PruningRecord", "dense_layers", "dense_tokens", "read_pruning", "write_pruning"]
+__all__ = [
+    "LayerRecord",
+    "PruningRecord",
+    "dense_hidden",
+    "dense_layers",
+    "dense_tokens",
+    "read_pruning",
+    "write_pruning",
+]
 
 _FILE = "pruning.json"
 
@@ -41,6 +49,8 @@ class PruningRecord(Frozen):
     """The layers that are left, from the bottom up. A layer that isn't here was dropped."""
     vocabulary: tuple[int, ...] | None = None
     """The dense model's id of every token that is left; None: all tokens are left."""
+    hidden: tuple[int, ...] | None = None
+    """The dimensions of the dense model's hidden states that are left, ascending; None: all are left."""
     sparse: bool = False
     """Whether zeros among the encoder's projection weights must stay zero through fine-tuning."""
 
@@ -89,8 +99,9 @@ def read_pruning(folder: Path) -> PruningRecord | None:
 
 
 def write_pruning(record: PruningRecord, folder: Path) -> None:
-    """Write the folder's pruning.json."""
-    (folder / _FILE).write_text(record.model_dump_json() + "\n", encoding="utf-8")
+    """Write the folder's pruning.json. It names the hidden states' dimensions only if some are gone."""
+    text = record.model_dump_json(exclude={"hidden"} if record.hidden is None else None)
+    (folder / _FILE).write_text(text + "\n", encoding="utf-8")
 
 
 def dense_layers(record: PruningRecord | None, dense: PruningRecord | None, count: int) -> list[int]:
@@ -110,3 +121,15 @@ def dense_tokens(record: PruningRecord | None, dense: PruningRecord | None) -> "
         return torch.tensor(record.vocabulary)
     where = {token: position for position, token in enumerate(dense.vocabulary)}
     return torch.tensor([where[token] for token in record.vocabulary])
+
+
+def dense_hidden(record: PruningRecord | None, dense: PruningRecord | None) -> "torch.Tensor | None":
+    """Find the positions that the hidden dimensions of `record` have in the model of `dense`; None where all are left."""
+    import torch
+
+    if record is None or record.hidden is None or (dense is not None and record.hidden == dense.hidden):
+        return None
+    if dense is None or dense.hidden is None:
+        return torch.tensor(record.hidden)
+    where = {dimension: position for position, dimension in enumerate(dense.hidden)}
+    return torch.tensor([where[dimension] for dimension in record.hidden])

@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 from edgeprune.base.errors import ModelError
 from edgeprune.models.architectures import Projection, architecture_of, layers_of
 from edgeprune.models.record import PruningRecord
+from edgeprune.models.width import hidden_size_of, keep_hidden
 
 __all__ = ["keep_layers", "keep_tokens", "resize", "set_heads", "set_projection", "without_layer"]
 
@@ -162,7 +163,7 @@ def resize(model: PreTrainedModel, record: PruningRecord) -> None:
     """Give a dense model without weights the sizes that a record states.
 
     Raises:
-        ModelError: The record names layers that the model doesn't have.
+        ModelError: The record names layers or hidden dimensions that the model doesn't have.
     """
     dense = len(layers_of(model))
     positions = [layer.index for layer in record.layers]
@@ -185,6 +186,15 @@ def resize(model: PreTrainedModel, record: PruningRecord) -> None:
         set_heads(model, position, kept.heads, record.head_dim)
     if record.vocabulary is not None:
         keep_tokens(model, record.vocabulary)
+    if record.hidden is not None:
+        width, dimensions = hidden_size_of(model), list(record.hidden)
+        known = all(0 <= dimension < width for dimension in dimensions)
+        if not dimensions or dimensions != sorted(set(dimensions)) or not known:
+            raise ModelError(
+                f"pruning.json keeps {len(dimensions)} dimensions of the hidden states that aren't among the {width} of config.json "
+                f"in their order; the files don't belong together"
+            )
+        keep_hidden(model, dimensions)
 
 
 def _layers(model: PreTrainedModel) -> nn.ModuleList:

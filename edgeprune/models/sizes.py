@@ -23,6 +23,7 @@ from edgeprune.models.architectures import (
 from edgeprune.models.checkpoint import count_parameters, empty_model, load_config
 from edgeprune.models.record import PruningRecord, read_pruning
 from edgeprune.models.reference import resolve_model
+from edgeprune.models.width import hidden_size_of
 from edgeprune.store.checkpoints import checkpoint_artifact
 from edgeprune.store.store import Store
 
@@ -54,6 +55,9 @@ class Inspection(Frozen):
     tokens: int
     """Length of the one text, or of the image, that multiply-adds are counted for."""
     pruned: bool
+    hidden_size: int
+    """Width of the hidden states."""
+    dense_hidden_size: int
     parts: list[PartRow]
     total: PartRow
 
@@ -93,8 +97,10 @@ def inspect_checkpoint(folder: Path, *, reference: str, tokens: int | None = Non
             f"--tokens is the length of a text, but {reference} reads images of {of_image} tokens each; leave it out"
         )
     tokens = counted_tokens(config, tokens)
-    dense = count_parts(empty_model(config, None), tokens, None)
-    parts = count_parts(empty_model(config, record), tokens, record) if record else dense
+    whole = empty_model(config, None)
+    model = empty_model(config, record) if record else whole
+    dense = count_parts(whole, tokens, None)
+    parts = count_parts(model, tokens, record) if record else dense
     kept = _kept(record)
     rows = [
         PartRow(
@@ -121,7 +127,14 @@ def inspect_checkpoint(folder: Path, *, reference: str, tokens: int | None = Non
     )
     name = (config.architectures or [config.model_type])[0]
     return Inspection(
-        model=reference, architecture=name, tokens=tokens, pruned=record is not None, parts=rows, total=total
+        model=reference,
+        architecture=name,
+        tokens=tokens,
+        pruned=record is not None,
+        hidden_size=hidden_size_of(model),
+        dense_hidden_size=hidden_size_of(whole),
+        parts=rows,
+        total=total,
     )
 
 

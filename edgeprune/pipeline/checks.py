@@ -52,6 +52,7 @@ def check_pipeline(pipeline: Pipeline, task: TaskName, model: ModelSource) -> No
     if task in IMAGE_TASKS:
         _check_images(pipeline)
     _check_signals(pipeline, task)
+    _check_hidden(pipeline, task)
     _check_augmentation(pipeline, task)
     _check_layers(pipeline, model)
 
@@ -210,6 +211,18 @@ def _check_signals(pipeline: Pipeline, task: TaskName) -> None:
             )
 
 
+def _check_hidden(pipeline: Pipeline, task: TaskName) -> None:
+    """Raise UsageError for a narrower stream in a task whose answers are the stream's own states."""
+    prune = pipeline.stages.prune
+    for number, step in enumerate(prune.steps if prune else ()):
+        if isinstance(step, StructuredStep) and step.keep_hidden < 1 and task in TAUGHT_ONLY:
+            raise UsageError(
+                f"stages.prune.steps.{number}.keep_hidden is {step.keep_hidden:g}, but the answers of {task} are the hidden "
+                f"states themselves: they would have fewer dimensions than the dense model's, with which they are compared; "
+                f"leave it out, and prune heads, neurons or layers"
+            )
+
+
 def _check_augmentation(pipeline: Pipeline, task: TaskName) -> None:
     finetune, able = pipeline.stages.finetune, " and ".join(sorted(WHOLE_TEXTS))
     if finetune is None or task in WHOLE_TEXTS:
@@ -269,4 +282,9 @@ def _require_searchable(pipeline: Pipeline, model: ModelSource) -> None:
             raise UsageError(
                 f"stages.prune.steps.{number} sets single weights to zero, which stages.search would fill again; leave one "
                 f"of them out"
+            )
+        if isinstance(step, StructuredStep) and step.keep_hidden < 1:
+            raise UsageError(
+                f"stages.prune.steps.{number}.keep_hidden is {step.keep_hidden:g}, but stages.search counts and times layers "
+                f"of the given model's hidden size; leave it out, or give a model whose hidden size an earlier build pruned"
             )

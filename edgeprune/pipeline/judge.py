@@ -112,6 +112,8 @@ def make_report(
         budget=budget,
         notes=list(dict.fromkeys(notes)),
         layers=facts.layers,
+        hidden_size=facts.hidden_size,
+        dense_hidden_size=facts.dense_hidden_size,
         parts=facts.parts,
         changed=facts.changed,
     )

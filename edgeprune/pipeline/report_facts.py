@@ -26,6 +26,8 @@ class Facts:
 
     try_with: tuple[str, ...]
     layers: tuple[LayerRow, ...]
+    hidden_size: int
+    dense_hidden_size: int
     parts: tuple[PartSizeRow, ...]
     changed: tuple[ChangedRow, ...]
 
@@ -64,6 +66,8 @@ def gather_facts(dense: Artifact, checkpoint: Path, shipped: Artifact, data: Dat
     return Facts(
         try_with=task_for(spec).example_inputs(reader),
         layers=_layers(before, now),
+        hidden_size=now.hidden_size,
+        dense_hidden_size=before.hidden_size,
         parts=_parts(before, now),
         changed=_changed(dense, shipped, data) if texts and single else (),
     )

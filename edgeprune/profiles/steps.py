@@ -69,13 +69,15 @@ class Schedule(Frozen):
 
 
 class StructuredStep(Frozen):
-    """Remove whole attention heads and FFN neurons."""
+    """Remove whole attention heads and FFN neurons, and dimensions of the hidden states."""
 
     method: Literal["structured"]
     keep_heads: Fraction | tuple[Fraction, ...] = 1.0
     """Fraction of the dense model's heads left after the last round; or a list with one fraction per layer."""
     keep_ffn: Fraction | tuple[Fraction, ...] = 1.0
     """Fraction of the dense model's FFN neurons left after the last round; or a list with one fraction per layer."""
+    keep_hidden: Fraction = 1.0
+    """Fraction of the dense model's hidden size left after the last round."""
     importance: Literal["random", "magnitude", "taylor", "fisher", "activation"] = "fisher"
     signal: Literal["auto", "labels", "divergence"] = "auto"
     """What the gradient criteria differentiate. labels: the loss on labels; divergence: the divergence from the outputs
@@ -91,7 +93,7 @@ class StructuredStep(Frozen):
     allow_empty: bool = False
     """Whether `global` and `multiply_adds` may leave a layer without heads or without neurons."""
     align: PositiveInt = 64
-    """FFN widths are multiples of this."""
+    """FFN widths and the hidden size are multiples of this."""
     samples: PositiveInt = 1024
     """Training texts that taylor, fisher and activation read."""
     scores: Path | None = None
@@ -108,6 +110,11 @@ class StructuredStep(Frozen):
             if given and (not read or self.scores):
                 what = "saved" if self.scores else self.importance
                 raise ValueError(f"{name} has no effect on {what} scores; leave it out")
+        if self.scores and self.keep_hidden < 1:
+            raise ValueError(
+                "keep_hidden needs scores of the hidden dimensions, but saved scores are those of heads and neurons alone; "
+                "leave one of them out"
+            )
         if self.allow_empty and self.allocation == "uniform":
             raise ValueError("allow_empty has no effect on uniform, which empties no layer; leave it out")
         if self.head_cost != 1.0 and self.allocation != "multiply_adds":
@@ -240,7 +247,10 @@ class VocabularyStep(Frozen):
 
 
 class ReconstructStep(Frozen):
-    """Re-solve attention output and second FFN projection to bring each layer's states back to the dense model's."""
+    """Re-solve each layer's output projections to bring its states back to the dense model's.
+
+    Where hidden states have lost dimensions, re-solve what reads them too.
+    """
 
     method: Literal["reconstruct"]
     samples: PositiveInt = 512
@@ -326,11 +336,10 @@ def after_round(step: Step, amount: float, begun: Step | None = None) -> Step:
     """
     match step:
         case StructuredStep():
-            heads, ffn = (begun.keep_heads, begun.keep_ffn) if isinstance(begun, StructuredStep) else (1.0, 1.0)
             return step.model_copy(
                 update={
-                    "keep_heads": _between(heads, step.keep_heads, amount),
-                    "keep_ffn": _between(ffn, step.keep_ffn, amount),
+                    name: _between(getattr(begun, name, 1.0), getattr(step, name), amount)
+                    for name in ("keep_heads", "keep_ffn", "keep_hidden")
                 }
             )
         case LayersStep(remove=int(count)):

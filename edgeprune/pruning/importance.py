@@ -35,6 +35,7 @@ __all__ = [
     "Scores",
     "activation",
     "fisher",
+    "frozen",
     "magnitude",
     "open_scores",
     "random",
@@ -269,7 +270,7 @@ def _from_gradients(
         for parts in layers
     ]
     examples = 0
-    with _frozen(model):
+    with frozen(model):
         for batch in batches:
             size = len(next(iter(batch.values())))
             examples += size
@@ -285,7 +286,7 @@ def _from_gradients(
 
 
 @contextmanager
-def _frozen(model: nn.Module) -> Iterator[None]:
+def frozen(model: nn.Module) -> Iterator[None]:
     """Freeze the model inside the block: no parameter asks for a gradient."""
     before = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
     model.requires_grad_(requires_grad=False)

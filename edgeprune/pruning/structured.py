@@ -1,4 +1,4 @@
-"""Do the steps `structured` and `masks`: remove whole attention heads and FFN neurons."""
+"""Do the steps `structured` and `masks`: remove whole attention heads and FFN neurons, and hidden dimensions."""
 
 from dataclasses import replace
 
@@ -11,19 +11,21 @@ from edgeprune.pruning.allocation import FloatArray, keep_by_cost, keep_counts, 
 from edgeprune.pruning.context import Context, Pruned, by_layer
 from edgeprune.pruning.importance import Scores
 from edgeprune.pruning.masks import read_masks
+from edgeprune.pruning.stream import narrow, score_stream
 from edgeprune.pruning.surgery import cut
 
 __all__ = ["prune_masks", "prune_structured"]
 
 
 def prune_structured(step: StructuredStep, number: int, pruned: Pruned, context: Context) -> None:
-    """Keep the units with the highest scores.
+    """Keep the units and the hidden dimensions with the highest scores. All are scored before anything is cut.
 
     Raises:
         UsageError: No layer has units left, or the step's saved scores don't belong to this step and model.
     """
     if not any(layer.heads or layer.neurons for layer in pruned.record.layers):
         raise UsageError("structured: no layer has heads or neurons left that could be pruned")
+    dimensions = score_stream(step, pruned, context) if step.keep_hidden < 1 else None
     scores = replace(_scores(step, number, pruned, context), layers=pruned.record.layers, criterion=step.importance)
     places = dense_layers(pruned.record, context.dense, len(context.dense.layers))
     dense = [context.dense.layers[place] for place in places]
@@ -49,6 +51,8 @@ def prune_structured(step: StructuredStep, number: int, pruned: Pruned, context:
     )
     pruned.scores[number] = scores
     pruned.record = cut(pruned.model, pruned.record, keep)
+    if dimensions is not None:
+        narrow(step, dimensions, pruned, context)
 
 
 def prune_masks(step: MasksStep, pruned: Pruned, context: Context) -> None:

@@ -11,7 +11,7 @@ from edgeprune.models.architectures import LayerParts
 from edgeprune.models.reader import unpadded
 from edgeprune.pruning.importance import Batch
 
-__all__ = ["FromBelow", "sublayers"]
+__all__ = ["FromBelow", "rows_of", "sublayers"]
 
 
 class _Reached(Exception):  # noqa: N818 (no error: it ends a forward pass)
@@ -87,6 +87,40 @@ class FromBelow:
         self._pass(number, [residual.register_forward_pre_hook(keep), writer.register_forward_pre_hook(keep_and_stop)])
         return torch.cat(states), torch.cat(inputs)
 
+    def reads(
+        self, number: int, readers: Sequence[nn.Linear], writer: nn.Module | None, times: int
+    ) -> list[torch.Tensor]:
+        """Return what linear layers are given in a pass of one batch, without padding, [rows, features] each.
+
+        Args:
+            number: The batch's number.
+            readers: The linear layers. What one is given several times is put together; it may be given something else
+                than states of tokens (one state of each row, a table of positions), or nothing at all: [0, features].
+            writer: A module behind the readers, at which the pass ends; None: the pass goes on to the model's outputs.
+            times: How many times the pass runs `writer`.
+        """
+        batch = self._batches[number]
+        given: list[list[torch.Tensor]] = [[] for _ in readers]
+        reached: list[bool] = []
+
+        def keep(found: list[torch.Tensor], arguments: tuple[torch.Tensor, ...]) -> None:
+            found.append(rows_of(arguments[0], batch))
+
+        def stop(_module: nn.Module, _arguments: object) -> None:
+            reached.append(True)
+            if len(reached) == times:
+                raise _Reached
+
+        handles = [
+            reader.register_forward_pre_hook(lambda _module, arguments, found=found: keep(found, arguments))
+            for reader, found in zip(readers, given, strict=True)
+        ]
+        self._pass(number, handles if writer is None else [*handles, writer.register_forward_pre_hook(stop)])
+        return [
+            torch.cat(found) if found else reader.weight.new_zeros(0, reader.in_features)
+            for reader, found in zip(readers, given, strict=True)
+        ]
+
     def outputs(self, number: int) -> torch.Tensor:
         """Return what the model gives for one batch, as it is now."""
         outputs = self._pass(number, [])
@@ -107,3 +141,11 @@ class FromBelow:
                 del layer.forward
             for handle in handles:
                 handle.remove()
+
+
+def rows_of(given: torch.Tensor, batch: Batch) -> torch.Tensor:
+    """Turn the states of a batch's tokens, or anything else [..., features], into rows, and leave padding out."""
+    mask = batch.get("attention_mask")
+    if mask is not None and given.shape[:-1] == mask.shape:
+        return unpadded(given, batch)
+    return given.flatten(0, -2)

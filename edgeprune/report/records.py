@@ -190,6 +190,9 @@ class BuildReport(Frozen):
     """Every model that a search made, and which one is shipped; None: nothing was searched."""
     layers: tuple[LayerRow, ...] = ()
     """What is left of each layer of the dense model, from the bottom up; empty: the report is older than this field."""
+    hidden_size: int | None = None
+    """Width of the shipped model's hidden states; None: the report is older than this field."""
+    dense_hidden_size: int | None = None
     parts: tuple[PartSizeRow, ...] = ()
     """Parameters by part; empty: the report is older than this field."""
     changed: tuple[ChangedRow, ...] = ()

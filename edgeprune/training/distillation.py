@@ -4,8 +4,9 @@ The loss of a batch is
 
     labels · task loss + logits · divergence from the teacher (T) + hidden · MSE of the hidden states
 
-(Hinton et al., https://arxiv.org/abs/1503.02531; hidden states as in TinyBERT, https://arxiv.org/abs/1909.10351: width
-pruning keeps the hidden size, so layers map one to one).
+(Hinton et al., https://arxiv.org/abs/1503.02531; hidden states as in TinyBERT, https://arxiv.org/abs/1909.10351). The
+student's layers and dimensions are some of the teacher's, so hidden states map one to one. A student with a smaller
+hidden size is compared in the dimensions that it has: nothing is learned for the map, and nothing is dropped later.
 """
 
 from collections.abc import Sequence
@@ -33,6 +34,8 @@ class Teacher:
     """For each layer of the student, the teacher's layer that it was."""
     tokens: torch.Tensor | None = None
     """For each token of the student, the teacher's id of it. None: the ids are the same."""
+    hidden: torch.Tensor | None = None
+    """For each dimension of the student's hidden states, the teacher's dimension that it was. None: both have the same."""
 
     @property
     def embedding(self) -> torch.Tensor:
@@ -77,11 +80,13 @@ def distillation_loss(
 def _taught(
     task: Task, teacher: Teacher, inputs: dict[str, torch.Tensor], *, bf16: bool
 ) -> tuple[torch.Tensor, Sequence[torch.Tensor]]:
-    """Give the teacher's outputs and hidden states, of the student's vocabulary where that is smaller."""
+    """Give the teacher's outputs and hidden states, of the student's tokens and dimensions where these are fewer."""
     # accelerate runs only the trained model under autocast.
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
         shown = dict(inputs)
         if teacher.tokens is not None:
             shown["input_ids"] = teacher.tokens[inputs["input_ids"]]
         outputs, states = task.forward(teacher.model, shown, hidden=teacher.config.hidden > 0)
+        if teacher.hidden is not None:
+            states = tuple(one[..., teacher.hidden] for one in states)
         return outputs if teacher.tokens is None else task.among(outputs, teacher.tokens), states

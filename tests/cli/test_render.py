@@ -182,10 +182,14 @@ def test_an_inspection_has_a_row_a_part(pruned: bool):
     )
     total = part.model_copy(update={"part": "all", "heads": None, "dense_heads": None})
     shown = console()
-    found = Inspection(model="m", architecture="bert", tokens=128, pruned=pruned, parts=[part], total=total)
+    found = Inspection(
+        model="m", architecture="bert", tokens=128, pruned=pruned, hidden_size=256 if pruned else 384, dense_hidden_size=384,
+        parts=[part], total=total,
+    )  # fmt: skip
     print_inspection(shown, found)
     lines = text_of(shown).splitlines()
-    assert lines[0].strip() == "m: bert, one text of 128 tokens"
+    left = ", hidden size 256 of 384" if pruned else ""
+    assert lines[0].strip() == f"m: bert, one text of 128 tokens{left}"
     units = ["6", "of", "12", "heads"] if pruned else ["6", "heads"]
     dense = ["2,000", "6.0"] if pruned else []
     assert lines[2].split() == ["layer", "0", "attention", *units, "1,000", "3.0", *dense]

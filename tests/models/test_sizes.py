@@ -13,6 +13,7 @@ from edgeprune.models.image_reader import load_image_reader
 from edgeprune.models.record import LayerRecord, PruningRecord
 from edgeprune.models.sizes import inspect_model
 from edgeprune.models.text_reader import load_text_reader
+from edgeprune.models.width import hidden_size_of, keep_hidden
 from edgeprune.pruning.surgery import cut
 from edgeprune.store.store import Store
 from tests.conftest import IMAGE_MODEL_TYPES, MODEL_TYPES, ModelFactory
@@ -46,6 +47,8 @@ def test_multiply_adds_are_what_torch_counts(
             LayerRecord(index=1, heads=(3,), neurons=(0, 64, 127)),
         )
         record = cut(model, PruningRecord.dense(model, ""), keep[: len(layers_of(model))])
+        keep_hidden(model, range(0, 32, 2))
+        record = record.model_copy(update={"hidden": tuple(range(0, 32, 2))})
         reader = load_image_reader(folder) if model_type in IMAGE_MODEL_TYPES else load_text_reader(folder, 64)
         save_checkpoint(model, tmp_path / "pruned", record=record, reader=reader)
         folder = tmp_path / "pruned"
@@ -58,12 +61,13 @@ def test_multiply_adds_are_what_torch_counts(
     expected = counter.get_total_flops() // 2
     if model_type == "deberta-v2":  # queries and keys of the positions don't depend on the text
         heads = sum(parts.attention_output.linear.in_features for parts in layers_of(model))
-        expected -= 2 * POSITIONS * 32 * heads
+        expected -= 2 * POSITIONS * hidden_size_of(model) * heads
     found = inspect_model(
         str(folder), tokens=TOKENS if model_type in MODEL_TYPES else None, store=Store(tmp_path / "store")
     )
     assert found.total.multiply_adds == expected
     assert found.pruned is is_pruned
+    assert (found.hidden_size, found.dense_hidden_size) == (16 if is_pruned else 32, 32)
 
 
 def test_an_image_has_a_length_of_its_own(tiny_model_folder: ModelFactory, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""edgeprune/pipeline/checks.py: searches of models that can't be searched, and rows that nothing could learn from."""
+"""edgeprune/pipeline/checks.py: models that can't be searched, hidden sizes that can't be pruned, rows that nothing could learn from."""
 
 import json
 import re
@@ -11,6 +11,7 @@ from edgeprune.base.errors import DataError, UsageError
 from edgeprune.pipeline.options import BuildOptions
 from edgeprune.pipeline.plan import Plan, make_plan
 from edgeprune.pipeline.request import read_request
+from edgeprune.tasks.registry import TaskName
 from tests.conftest import DataFactory, ModelFactory
 from tests.support.e2e import task_rows, write_rows
 
@@ -20,9 +21,11 @@ SPARSE = {
 }  # fmt: skip
 
 
-def plan(folder: Path, data: Path, *overrides: str) -> None:
+def plan(
+    folder: Path, data: Path, *overrides: str, task: TaskName = "text-classification", pipeline: str = "fit"
+) -> None:
     options = BuildOptions(
-        model=str(folder), data=str(data), task="text-classification", pipeline="fit",
+        model=str(folder), data=str(data), task=task, pipeline=pipeline,
         set_=["stages.prepare.max_length=16", "target.budget.metric_drop=0.1", *overrides],
     )  # fmt: skip
     make_plan(read_request(options))
@@ -109,3 +112,22 @@ def test_rows_without_labels_are_read_before_anything_is_trained(
     rows = write_rows(tmp_path / "rows.jsonl", [{"words": "a"}, {"words": "b"}])
     with pytest.raises(DataError, match=r"rows\.jsonl has the columns words: none called 'text' or the like"):
         build_plan(tiny_model_folder(), tiny_data(), rows)
+
+
+NARROW = "stages.prune.steps=[{method: structured, keep_hidden: 0.5}]"
+
+
+def test_a_search_does_not_prune_the_hidden_size(tiny_model_folder: ModelFactory, tiny_data: DataFactory):
+    with pytest.raises(
+        UsageError, match=r"steps\.0\.keep_hidden is 0\.5, but stages\.search counts and times layers of the"
+    ):
+        plan(tiny_model_folder(), tiny_data(), NARROW)
+
+
+def test_answers_that_are_the_hidden_states_keep_their_size(tiny_model_folder: ModelFactory, tiny_data: DataFactory):
+    model, data = tiny_model_folder(head="Model"), tiny_data()
+    with pytest.raises(
+        UsageError, match=r"keep_hidden is 0\.5, but the answers of feature-extraction are the hidden states"
+    ):
+        plan(model, data, NARROW, task="feature-extraction", pipeline="structured")
+    plan(model, data, NARROW, pipeline="structured")

@@ -14,11 +14,11 @@ import edgeprune
 from edgeprune.data.source import DataSource
 from edgeprune.data.table import DataSpec
 from edgeprune.models.checkpoint import load_tokenizer
-from edgeprune.models.record import read_pruning
+from edgeprune.models.record import PruningRecord, read_pruning
 from edgeprune.store.store import Store
 from edgeprune.tasks.evaluation import predict_torch
 from edgeprune.tasks.prepared import OUTPUTS, load_outputs, open_prepared
-from edgeprune.tasks.registry import COLUMNS, TaskName
+from edgeprune.tasks.registry import COLUMNS, TAUGHT_ONLY, TaskName
 from tests.conftest import CELLS, IMAGE_TASKS, UNUSED, ModelFactory, matrix
 from tests.support.e2e import call, image_rows, target_text, task_rows, write_rows
 
@@ -52,13 +52,16 @@ ODD_PAIRS = [
 """What run.py of a model of pairs refuses."""
 
 
-def steps(layers: int, *, images: bool) -> list[dict[str, object]]:
-    """Uneven, where there is more than one layer to be uneven over; one of three layers goes."""
+def steps(layers: int, task: TaskName) -> list[dict[str, object]]:
+    """Uneven, where there is more than one layer to be uneven over; one of three layers goes, and half of the hidden size
+    where that isn't the answer."""
     uneven = {"method": "structured", "keep_heads": [0.25, 0.75, 0.5], "keep_ffn": [0.75, 0.25, 0.5], "align": 8}
     alike = {"method": "structured", "keep_heads": 0.5, "keep_ffn": 0.25, "align": 8}
+    for step in (uneven, alike) if task not in TAUGHT_ONLY else ():
+        step["keep_hidden"] = 0.5
     vocabulary: dict[str, object] = {"method": "vocabulary", "floor": 1}
     units = [alike] if layers == 1 else [uneven, {"method": "layers", "drop": [2]}]
-    return units if images else [vocabulary, *units]
+    return units if task in IMAGE_TASKS else [vocabulary, *units]
 
 
 @pytest.mark.parametrize(("model_type", "task"), CELLS)
@@ -74,7 +77,7 @@ def test_a_family_goes_the_whole_way(
         "schema_version": 1, "name": "uneven", "description": "Everything, unevenly",
         "stages": {
             "prepare": {} if images else {"max_length": 24},
-            "prune": {"steps": steps(layers, images=images)},
+            "prune": {"steps": steps(layers, task)},
             "finetune": {"epochs": 1, "batch_size": 16},
             "benchmark": {"processes": 1, "samples": 16, "warmup": 1},
         },
@@ -92,6 +95,7 @@ def test_a_family_goes_the_whole_way(
     assert record is not None
     sizes = [(len(layer.heads), len(layer.neurons)) for layer in record.layers]
     assert sizes == ([(2, 32)] if layers == 1 else [(1, 96), (3, 32)])
+    check_hidden(task, record, done.document, tmp_path / "dist" / "tiny-0-here")
     if not images:
         assert record.vocabulary is not None
         assert len(record.vocabulary) == len(load_tokenizer(model)) - len(UNUSED)
@@ -133,6 +137,15 @@ def test_a_family_goes_the_whole_way(
             ran = run_package(package, *texts, cwd=tmp_path)
             assert (ran.returncode, ran.stdout) == (2, "")
             assert ran.stderr.startswith(complaint)
+
+
+def check_hidden(task: TaskName, record: PruningRecord, report: dict[str, Any], package: Path) -> None:
+    """The record, the report and the package tell the same hidden size."""
+    left = 32 if record.hidden is None else len(record.hidden)
+    assert left == (32 if task in TAUGHT_ONLY else 16)
+    assert (report["hidden_size"], report["dense_hidden_size"]) == (left, 32)
+    config = json.loads((package / "config.json").read_text(encoding="utf-8"))
+    assert config["hidden_size"] == left
 
 
 def run_package(package: Path, *inputs: str, cwd: Path) -> subprocess.CompletedProcess[str]:

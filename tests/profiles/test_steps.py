@@ -46,10 +46,10 @@ def test_shapes():
 
 
 def test_amounts_after_half_of_it():
-    structured = StructuredStep(method="structured", keep_heads=0.5, keep_ffn=(1.0, 0.2))
+    structured = StructuredStep(method="structured", keep_heads=0.5, keep_ffn=(1.0, 0.2), keep_hidden=0.6)
     halfway = after_round(structured, 0.5)
     assert isinstance(halfway, StructuredStep)
-    assert (halfway.keep_heads, halfway.keep_ffn) == (0.75, (1.0, 0.6))
+    assert (halfway.keep_heads, halfway.keep_ffn, halfway.keep_hidden) == (0.75, (1.0, 0.6), 0.8)
     assert after_round(LayersStep(method="layers", remove=4), 0.5) == LayersStep(method="layers", remove=2)
     assert after_round(LayersStep(method="layers", remove=1), 0.1) == LayersStep(method="layers", remove=1)
     assert after_round(LayersStep(method="layers", drop=(1,)), 0.5) == LayersStep(method="layers", drop=(1,))
@@ -212,6 +212,10 @@ def test_multiply_adds_needs_scores_that_compare_and_fractions(values: dict[str,
         ({"method": "layers", "drop": [1], "samples": 8}, "choose, shortlist and samples have no effect on drop"),
         ({"method": "layers", "drop": [1], "choose": "metric"}, "choose, shortlist and samples have no effect on drop"),
         ({"method": "layers", "remove": 1, "shortlist": 2}, "shortlist and samples have no effect on spaced"),
+        (
+            {"method": "structured", "scores": "s.safetensors", "keep_hidden": 0.5},
+            "saved scores are those of heads and neurons",
+        ),
         ({"method": "layers", "drop": []}, "at least 1 item"),
         ({"method": "reconstruct", "ridge": 1e-9}, "greater than or equal to"),
         ({"method": "reconstruct", "ridge": float("inf")}, "finite number"),

@@ -154,6 +154,12 @@ def test_a_page_about_a_build_has_everything_that_was_found() -> None:
     assert page.count('class="kept"') == 20
 
 
+def test_a_smaller_hidden_size_is_told() -> None:
+    words = "Hidden states have 256 of 384 dimensions."
+    assert words in " ".join(page_of(full_report(hidden_size=256, dense_hidden_size=384)).split())
+    assert "Hidden states have" not in page_of(full_report(hidden_size=384, dense_hidden_size=384))
+
+
 def test_an_old_report_and_one_without_times_have_a_page_too() -> None:
     for made in (report(), report(latency=[], device=None, budget=[], linear=None)):
         page = render_page([MeasuredBuild(made)])

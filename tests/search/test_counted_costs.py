@@ -59,3 +59,12 @@ def test_a_pruned_model_has_as_many_sizes_as_are_left(tiny_model_folder: ModelFa
     config = load_config(tiny_model_folder())
     costs = multiply_add_costs(config, RECORD, tokens=17, align=16)
     assert (len(costs.attention), costs.widths) == (3, (0, 16, 32, 48))
+
+
+def test_a_narrowed_model_costs_what_its_hidden_size_says(tiny_model_folder: ModelFactory) -> None:
+    config, record = load_config(tiny_model_folder()), RECORD.model_copy(update={"hidden": tuple(range(16))})
+    parts = count_parts(empty_model(config, record), 17, record)
+    costs = multiply_add_costs(config, record, tokens=17, align=16)
+    assert costs.of(SIZES) == sum(part.multiply_adds for part in parts.values())
+    wide, narrow = (multiply_add_costs(config, one, tokens=17, align=16).ffn[-1] for one in (RECORD, record))
+    assert narrow == wide / 2

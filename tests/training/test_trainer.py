@@ -15,6 +15,7 @@ from edgeprune.models.architectures import layers_of
 from edgeprune.models.checkpoint import load_any
 from edgeprune.models.record import PruningRecord
 from edgeprune.models.text_reader import load_text_reader
+from edgeprune.models.width import keep_hidden
 from edgeprune.profiles.pipeline import DistillConfig, TrainingConfig
 from edgeprune.pruning.surgery import cut
 from edgeprune.store.environment import NumericMode
@@ -425,21 +426,23 @@ def test_zeros_hold_through_a_training_that_is_resumed(case: Case, tmp_path: Pat
     assert same(again.state_dict(), expected.state_dict())
 
 
-def test_a_student_with_fewer_layers_and_tokens_is_compared_with_the_states_it_had(
+def test_a_student_with_fewer_layers_tokens_and_dimensions_is_compared_with_the_states_it_had(
     case: Case, tiny_model_folder: ModelFactory, tmp_path: Path
 ):
-    """The second layer alone, its tokens renumbered: distances are to the teacher's embeddings and second layer."""
+    """The second layer alone, its tokens renumbered, narrower: distances are to the teacher's embeddings and second layer."""
     teacher, student = load_any(case.folder), load_any(tiny_model_folder(seed=1))
     record = PruningRecord.dense(student, "")
     cut(student, record, record.layers[1:])
     tokens = torch.arange(student.get_input_embeddings().num_embeddings).flip(0)
     with torch.no_grad():
         student.get_input_embeddings().weight.copy_(student.get_input_embeddings().weight[tokens])
+    hidden = torch.tensor([0, 3, 4, 17, 31])
+    keep_hidden(student, hidden.tolist())
     rows = Rows(case.examples[:3], list(case.references[:3]))
     config = DistillConfig(logits=0.0, hidden=1.0, labels=0.0)
     trainer = _Trainer(
-        student, case.task, teacher=Teacher(teacher, config, layers=(1,), tokens=tokens), examples=rows.examples, selection=rows,
-        reader=case.reader, arguments=TrainingArguments(output_dir=str(tmp_path), use_cpu=True, report_to=[]),
+        student, case.task, teacher=Teacher(teacher, config, layers=(1,), tokens=tokens, hidden=hidden),
+        examples=rows.examples, selection=rows, reader=case.reader, arguments=TrainingArguments(output_dir=str(tmp_path), use_cpu=True, report_to=[]),
         steps_per_epoch=1, augmentation=None,
     )  # fmt: skip
     dense = to_torch(case.reader.collate(case.encodings[:3]))
@@ -449,7 +452,9 @@ def test_a_student_with_fewer_layers_and_tokens_is_compared_with_the_states_it_h
         found = trainer.compute_loss(student, dict(ours))
         states = student(**ours, output_hidden_states=True).hidden_states
         targets = teacher(**dense, output_hidden_states=True).hidden_states
-    expected = sum((states[one][read] - targets[two][read]).square().mean() for one, two in ((0, 0), (1, 2))) / 2
+    expected = (
+        sum((states[one][read] - targets[two][read][:, hidden]).square().mean() for one, two in ((0, 0), (1, 2))) / 2
+    )
     torch.testing.assert_close(found, expected)
 
 

@@ -55,7 +55,7 @@ class Finetune(Stage):
 
         from edgeprune.models.architectures import layers_of
         from edgeprune.models.checkpoint import count_parameters, load_checkpoint, save_checkpoint
-        from edgeprune.models.record import dense_layers, dense_tokens, read_pruning
+        from edgeprune.models.record import dense_hidden, dense_layers, dense_tokens, read_pruning
         from edgeprune.tasks.evaluation import predict_torch
         from edgeprune.tasks.prepared import open_prepared
         from edgeprune.tasks.text import tokenizer_of
@@ -76,6 +76,7 @@ class Finetune(Stage):
             self._config.distill,
             layers=dense_layers(record, dense_record, len(layers_of(dense_model))),
             tokens=dense_tokens(record, dense_record),
+            hidden=dense_hidden(record, dense_record),
         )
         learned, selection = prepared.splits["train"], prepared.splits["selection"]
         contents, examples = list(learned.contents), list(learned.examples)

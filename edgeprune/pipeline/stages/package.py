@@ -144,11 +144,12 @@ class Package(Stage):
         }
         description = self._description(work, prepared, variant, session, oldest)
         _write_json(folder / "edgeprune.json", description)
+        checkpoints = (work.parents[role].file("checkpoint") for role in reversed(self._ancestors))
+        checkpoint = next(path for path in checkpoints if path.is_dir())
         if self._config.layout == "portable":
-            checkpoints = (work.parents[role].file("checkpoint") for role in reversed(self._ancestors))
             write_loader_files(
                 folder,
-                checkpoint=next(path for path in checkpoints if path.is_dir()),
+                checkpoint=checkpoint,
                 reader=reader,
                 spec=task.spec,
                 weights_beside=weights_beside,
@@ -158,6 +159,7 @@ class Package(Stage):
             work,
             prepared,
             variant,
+            checkpoint=checkpoint,
             name=self._name.name,
             release=self._name.release,
             target=self._name.target,

@@ -40,6 +40,7 @@ def model_card(
     prepared: "Prepared",
     variant: Variant,
     *,
+    checkpoint: Path,
     name: str,
     release: str,
     target: str,
@@ -54,6 +55,7 @@ def model_card(
             shown.
         prepared: The task, and the reader of its inputs.
         variant: The variant of the graph that is shipped.
+        checkpoint: The folder of the checkpoint that the graph was exported from.
         name: The package's name.
         release: The package's release.
         target: The target's name.
@@ -94,6 +96,7 @@ def model_card(
                 for other, value in final.metric.others.items()
             ),
             ("parameters", f"{dense.parameters:,}", f"{final.parameters:,}"),
+            *_hidden_sizes(work.parents["dense"].file("checkpoint"), checkpoint),
             ("model file, MB", f"{(dense.model_bytes or 0) / 1e6:.1f}", f"{(final.model_bytes or 0) / 1e6:.1f}"),
         ],
         drop=f"{final.metric.drop:+.4f}",
@@ -146,6 +149,19 @@ def _card_data(task: TaskName, metric: Metric, *, name: str, licence: str | None
             for measured, value in {metric.name: metric.value, **metric.others}.items()
         ],
     )
+
+
+def _hidden_sizes(dense: Path, checkpoint: Path) -> list[tuple[str, str, str]]:
+    """Make the row of the hidden size, if the package's is another one."""
+    from edgeprune.models.checkpoint import load_config
+    from edgeprune.models.record import read_pruning
+
+    kept = [None if record is None else record.hidden for record in map(read_pruning, (dense, checkpoint))]
+    if kept[0] == kept[1]:
+        return []
+    whole = load_config(dense).hidden_size
+    before, after = (str(whole if one is None else len(one)) for one in kept)
+    return [("hidden size", before, after)]
 
 
 def _literal(text: str) -> str:

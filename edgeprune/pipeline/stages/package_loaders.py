@@ -26,6 +26,8 @@ _SPECIAL = ("bos_token", "cls_token", "eos_token", "mask_token", "pad_token", "s
 _LAYER_KEYS = ("num_hidden_layers", "n_layers")
 _GROUPS = "num_hidden_groups"
 """In the config of a family whose layers share their weights. Its number of layers is how often a text goes through them."""
+_HIDDEN_KEYS = ("hidden_size", "dim")
+_HEAD_KEYS = ("num_attention_heads", "n_heads")
 _FFN_KEYS = ("intermediate_size", "hidden_dim")
 _GENERAL_KEYS = {"hidden_size": "dim", "num_hidden_layers": "n_layers"}
 """Keys of most families, and DistilBERT's words for them. text-embeddings-inference reads the first ones only."""
@@ -52,7 +54,8 @@ def write_loader_files(folder: Path, *, checkpoint: Path, reader: Path, spec: Ta
     if spec.max_length is not None:
         _write_tokenizer_settings(folder, reader, spec.inputs, spec.max_length)
         if spec.pooling is not None:
-            _write_modules(folder, spec, width=config["hidden_size"])
+            narrowed = None if record is None or record.hidden is None else len(record.hidden)
+            _write_modules(folder, spec, width=narrowed or config["hidden_size"])
 
 
 def _write_tokenizer_settings(folder: Path, reader: Path, inputs: Sequence[str], max_length: int) -> None:
@@ -100,10 +103,17 @@ def _shape(config: dict[str, Any], record: PruningRecord) -> dict[str, JsonValue
     """Say what was pruned, and give the sizes of the family's own keys that still have one value for the whole model.
 
     A family's config has one number of heads, and heads as wide as hidden_size by that number; it can't say fewer heads of
-    the same width. It keeps the dense model's.
+    the same width. It keeps the dense model's. A smaller hidden size is given as the family's own where it is a multiple of
+    that number: transformers refuses others.
     """
     layers: list[JsonValue] = [{"heads": len(one.heads), "neurons": len(one.neurons)} for one in record.layers]
-    changed: dict[str, JsonValue] = {"edgeprune": {"pruned": True, "head_width": record.head_dim, "layers": layers}}
+    ours: dict[str, JsonValue] = {"pruned": True, "head_width": record.head_dim, "layers": layers}
+    changed: dict[str, JsonValue] = {"edgeprune": ours}
+    if record.hidden is not None:
+        ours["hidden_size"] = width = len(record.hidden)
+        heads = next((config[name] for name in _HEAD_KEYS if name in config), 1)
+        if width % heads == 0:
+            changed |= dict.fromkeys((name for name in _HIDDEN_KEYS if name in config), width)
     if _GROUPS not in config:
         changed |= {name: len(record.layers) for name in _LAYER_KEYS if name in config}
     widths = {len(one.neurons) for one in record.layers}

@@ -163,6 +163,7 @@ class Table(Stage):
             opset=self._export.opset,
             settings=settings,
             progress=progress,
+            hidden=None if given.record is None else given.record.hidden,
         )
         form = partial(SizedGraphs, exports.files, exports.sizes, architecture_of(config))
         calibration = [exports.known(feed) for feed in feeds_of(selection, reader)[0]]

@@ -1,9 +1,11 @@
 import dataclasses
+import shutil
 from pathlib import Path
 
 import pytest
 from huggingface_hub import ModelCard
 
+from edgeprune.models.record import PruningRecord, write_pruning
 from edgeprune.models.reference import ModelSource
 from edgeprune.pipeline.stages.base import Work
 from edgeprune.pipeline.stages.package_card import licence_of, model_card
@@ -34,13 +36,13 @@ def renamed(artifact: Artifact, label: str) -> Artifact:
     return dataclasses.replace(artifact, manifest=artifact.manifest.model_copy(update={"metrics": changed}))
 
 
-def card_of(work: Work, *labels: str) -> str:
+def card_of(work: Work, *labels: str, checkpoint: Path | None = None) -> str:
     prepared = open_prepared(work.parents["dense"], work.data, splits=("test",))
     prepared = dataclasses.replace(prepared, task=task_for(prepared.task.spec.model_copy(update={"labels": labels})))
     variant = read_variant(work.parents["model"])
     assert variant is not None
     return model_card(
-        work, prepared, variant, name="tiny", release="1.0", target="here", session=SessionOptions(threads=1),
+        work, prepared, variant, checkpoint=checkpoint or work.parents["dense"].file("checkpoint"), name="tiny", release="1.0", target="here", session=SessionOptions(threads=1),
         oldest={"onnxruntime": "1.18", "tokenizers": "0.20"}, goldens=8,
     )  # fmt: skip
 
@@ -78,6 +80,14 @@ def test_the_front_matter_holds_names_and_labels_as_they_are(hostile: Work) -> N
     assert card.data.license == "mit"
     assert card.data.eval_results[-1].metric_type == HOSTILE
     assert card.text.startswith("\n# tiny 1.0 for here\n")
+
+
+def test_a_smaller_hidden_size_is_told(hostile: Work, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(hostile.parents["dense"].file("checkpoint"), tmp_path / "narrow"))
+    record = PruningRecord(base_digest="", head_dim=8, layers=(), hidden=tuple(range(16)))
+    assert "hidden size" not in card_of(hostile, "a", "b")
+    write_pruning(record, folder)
+    assert "\n| hidden size | 32 | 16 |\n" in card_of(hostile, "a", "b", checkpoint=folder)
 
 
 def test_a_card_is_the_same_each_time_and_ends_in_one_line_break(hostile: Work) -> None:

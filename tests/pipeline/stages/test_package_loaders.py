@@ -29,6 +29,7 @@ def written(
     layers: list[tuple[int, int]] | None = None,
     *,
     vocabulary: int | None = None,
+    hidden: int | None = None,
     config: dict[str, Any] = CONFIG,
     max_length: int | None = 16,
     pooling: Literal["mean", "cls"] | None = None,
@@ -50,6 +51,7 @@ def written(
                 for number, (heads, neurons) in enumerate(layers)
             ),
             vocabulary=None if vocabulary is None else tuple(range(vocabulary)),
+            hidden=None if hidden is None else tuple(range(hidden)),
         )
         (checkpoint / "pruning.json").write_text(record.model_dump_json(), encoding="utf-8")
     spec = TaskSpec(
@@ -96,6 +98,23 @@ def test_sizes_that_the_family_can_say_are_the_pruned_models(tmp_path: Path) -> 
     assert found["edgeprune"] == {
         "pruned": True, "head_width": 8, "layers": [{"heads": 2, "neurons": 96}, {"heads": 1, "neurons": 96}],
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(("hidden", "said"), [(16, 16), (18, 32)])
+def test_a_hidden_size_that_the_dense_models_heads_divide_is_the_familys(
+    tmp_path: Path, hidden: int, said: int
+) -> None:
+    """transformers refuses others."""
+    config = {**CONFIG, "hidden_size": 32}
+    files = written(tmp_path, [(2, 96)], hidden=hidden, config=config, pooling="mean")
+    assert (files["config.json"]["hidden_size"], files["config.json"]["edgeprune"]["hidden_size"]) == (said, hidden)
+    assert files["1_Pooling/config.json"]["word_embedding_dimension"] == hidden
+
+
+def test_a_narrow_distilbert_says_so_in_its_own_words_too(tmp_path: Path) -> None:
+    config = {"model_type": "distilbert", "dim": 32, "n_heads": 4, "n_layers": 1}
+    found = written(tmp_path, [(2, 96)], hidden=16, config=config)["config.json"]
+    assert (found["dim"], found["hidden_size"]) == (16, 16)
 
 
 def test_widths_that_differ_stay_the_dense_models(tmp_path: Path) -> None:
