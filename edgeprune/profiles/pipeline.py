@@ -11,8 +11,9 @@ from typing import Literal, Self
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from edgeprune.base.strict_yaml import Frozen
+from edgeprune.profiles.schedule import Schedule, order_fault
 from edgeprune.profiles.search import Objective, SearchConfig
-from edgeprune.profiles.steps import Schedule, Step, order_fault
+from edgeprune.profiles.steps import Step
 from edgeprune.profiles.variant import Layout
 
 __all__ = [

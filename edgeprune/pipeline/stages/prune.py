@@ -14,13 +14,13 @@ from edgeprune.base.memory import release_memory
 from edgeprune.pipeline.stages.base import Stage, Work
 from edgeprune.pipeline.stages.prune_context import WEIGHTS, PruneContext, own_weights
 from edgeprune.profiles.pipeline import PruneConfig
+from edgeprune.profiles.schedule import steps_of_round
 from edgeprune.profiles.steps import (
     LayersStep,
     MasksStep,
     Step,
     StructuredStep,
     VocabularyStep,
-    steps_of_round,
 )
 from edgeprune.store.files import file_digest
 from edgeprune.store.records import StageMetrics
