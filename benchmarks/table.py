@@ -119,6 +119,7 @@ def run(options: argparse.Namespace, folder: Path) -> None:
         align=ALIGN,
         export=ExportConfig(),
         task=subject.task,
+        pair=False,
         problem_type=subject.problem_type,
         max_length=MAX_LENGTH,
         selection_share=PrepareConfig().selection_share,

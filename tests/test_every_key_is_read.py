@@ -91,7 +91,7 @@ def test_every_key_is_read_where_a_head_is_trained(
 
 CHANGED = {
     "epochs": 3, "learning_rate": 0.003, "batch_size": 16, "warmup_ratio": 0.3, "weight_decay": 0.2,
-    "evaluations_per_epoch": 3, "freeze_embeddings": "true", "patience": 2,
+    "evaluations_per_epoch": 3, "freeze_embeddings": "true", "patience": 1,
 }  # fmt: skip
 """Another value for each key of a training."""
 
@@ -121,6 +121,18 @@ def test_keys_that_nothing_reads_enter_no_key_and_are_told(
         other = make_plan(requested(tmp_path, model, task="feature-extraction", set_=[f"{key}={value}"]))
         assert [node.key for node in other.nodes] == keys, key
         assert any(note.startswith(f"{key} is not read: ") for note in other.notes), key
+
+
+def test_a_share_of_rows_that_a_file_has_is_told(tiny_model_folder: ModelFactory, tmp_path: Path) -> None:
+    given = {"selection_data": str(write_data(tmp_path / "selection.jsonl"))}
+    plain, asked = (
+        make_plan(requested(tmp_path, tiny_model_folder(head="Model"), set_=overrides, **given))
+        for overrides in ([], ["stages.prepare.selection_share=0.3"])
+    )
+    assert [node.key for node in plain.nodes] == [node.key for node in asked.nodes]
+    assert asked.notes == [
+        "stages.prepare.selection_share is not read: --selection-data has the rows of the selection split"
+    ]
 
 
 def test_a_key_that_is_read_changes_a_key(tiny_model_folder: ModelFactory, tmp_path: Path) -> None:

@@ -49,14 +49,23 @@ class DataSource:
         spec: Where the data is.
         columns: The columns of the task's data.
         offline: Whether a dataset name may only come from the local cache.
+        splits: The splits of a dataset that are read.
 
     Raises:
         DataError: A file is missing or has a format that isn't read, or there is no training file for
             the other files.
     """
 
-    def __init__(self, spec: DataSpec, *, columns: Columns, offline: bool) -> None:
+    def __init__(
+        self,
+        spec: DataSpec,
+        *,
+        columns: Columns,
+        offline: bool,
+        splits: tuple[SplitName, ...] = ("train", "selection", "test"),
+    ) -> None:
         self.spec = spec
+        self._splits = splits
         self._columns = columns
         self._offline = offline
         self.notes: tuple[str, ...] = ()
@@ -112,7 +121,11 @@ class DataSource:
             return {split: _READERS[path.suffix.lower()](path) for split, path in self._files.items()}
         loaded = load_named(self.spec.train, offline=self._offline)
         roles: dict[SplitName, str] = {"train": "train", "selection": "validation", "test": "test"}
-        return {split: records_of(loaded[role], self._name(split)) for split, role in roles.items() if role in loaded}
+        return {
+            split: records_of(loaded[role], self._name(split))
+            for split, role in roles.items()
+            if split in self._splits and role in loaded
+        }
 
     def _table(self, records: Records, name: str, folder: Path) -> Table:
         if records.count == 0:

@@ -37,12 +37,19 @@ def add_dense(nodes: Nodes, subject: Subject, pipeline: Pipeline) -> Node:
     return nodes.add("prepare", prepare, {})
 
 
-def add_prune(nodes: Nodes, pipeline: Pipeline, dense: Node, checkpoint: Node, *, round_number: int) -> Node:
+def add_prune(
+    nodes: Nodes, subject: Subject, pipeline: Pipeline, dense: Node, checkpoint: Node, *, round_number: int
+) -> Node:
     """Add the node that prunes a checkpoint; without a prune stage the checkpoint stays as it is."""
     config = pipeline.stages.prune
     if config is None:
         return checkpoint
-    stage = Prune(config, round_number=round_number, rounds=pipeline.rounds)
+    stage = Prune(
+        config,
+        unlabelled_digest=subject.unlabelled_digest,
+        round_number=round_number,
+        rounds=pipeline.rounds,
+    )
     return nodes.add(f"prune-{round_number}", stage, {"dense": dense, "checkpoint": checkpoint})
 
 
@@ -55,7 +62,7 @@ def add_finetune(
         return checkpoint
     stage = Finetune(
         config,
-        unlabelled_digest=None if subject.unlabelled is None else subject.unlabelled.digest,
+        unlabelled_digest=subject.unlabelled_digest,
         numeric=numeric_mode(config.precision),
         round_number=round_number,
     )
@@ -66,7 +73,7 @@ def add_rounds(nodes: Nodes, subject: Subject, pipeline: Pipeline) -> Checkpoint
     """Add the nodes of the dense checkpoint and of all rounds."""
     dense = final = add_dense(nodes, subject, pipeline)
     for number in range(1, pipeline.rounds + 1):
-        final = add_prune(nodes, pipeline, dense, final, round_number=number)
+        final = add_prune(nodes, subject, pipeline, dense, final, round_number=number)
         final = add_finetune(nodes, subject, pipeline, dense, final, round_number=number)
     return Checkpoints(dense, final, last_round=final.stage.round)
 

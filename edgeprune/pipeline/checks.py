@@ -52,7 +52,7 @@ def check_pipeline(pipeline: Pipeline, task: TaskName, model: ModelSource) -> No
     if task in IMAGE_TASKS:
         _check_images(pipeline)
     _check_signals(pipeline, task)
-    _check_hidden(pipeline, task)
+    _check_hidden(pipeline, task, model)
     _check_augmentation(pipeline, task)
     _check_layers(pipeline, model)
 
@@ -211,15 +211,23 @@ def _check_signals(pipeline: Pipeline, task: TaskName) -> None:
             )
 
 
-def _check_hidden(pipeline: Pipeline, task: TaskName) -> None:
-    """Raise UsageError for a narrower stream in a task whose answers are the stream's own states."""
-    prune = pipeline.stages.prune
+def _check_hidden(pipeline: Pipeline, task: TaskName, model: ModelSource) -> None:
+    """Raise UsageError for a narrower stream where the answers are its own states, or a convolution reads it in groups."""
+    prune, groups = (
+        pipeline.stages.prune,
+        model.config.get("conv_groups", 1) if model.config.get("conv_kernel_size") else 1,
+    )
     for number, step in enumerate(prune.steps if prune else ()):
         if isinstance(step, StructuredStep) and step.keep_hidden < 1 and task in TAUGHT_ONLY:
             raise UsageError(
                 f"stages.prune.steps.{number}.keep_hidden is {step.keep_hidden:g}, but the answers of {task} are the hidden "
                 f"states themselves: they would have fewer dimensions than the dense model's, with which they are compared; "
                 f"leave it out, and prune heads, neurons or layers"
+            )
+        if isinstance(step, StructuredStep) and step.keep_hidden < 1 and groups > 1:
+            raise UsageError(
+                f"stages.prune.steps.{number}.keep_hidden is {step.keep_hidden:g}, but a convolution of this model reads the hidden "
+                f"states in {groups} groups (conv_groups), which can't be narrowed; leave it out"
             )
 
 

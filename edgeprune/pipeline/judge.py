@@ -214,7 +214,7 @@ def _above_dense(metric: Metric, *, is_trained: bool) -> str | None:
     longer = "raise stages.prepare.epochs" if is_trained else "train it longer before it is pruned"
     return (
         f"the result's {metric_title(metric.name)} is {change} against the dense model's, which is more than noise: the dense "
-        f"model isn't trained to its best, and flatters what is compared with it; {longer}"
+        f"model is probably not trained to its best, and flatters what is compared with it; {longer}"
     )
 
 

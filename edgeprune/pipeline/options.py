@@ -102,7 +102,7 @@ class BuildOptions:
     selection_data: Annotated[
         str | None,
         Doc(
-            "File with the rows for every choice that the build makes.  [default: a tenth of --data, after the test rows]"
+            "File with the rows for every choice that the build makes.  [default: stages.prepare.selection_share of --data, after the test rows]"
         ),
     ] = None
     test_data: Annotated[
@@ -111,7 +111,7 @@ class BuildOptions:
     unlabelled: Annotated[
         str | None,
         Doc(
-            "File, or name or folder of a dataset, with rows like those of --data, whose labels are not read if there are any. "
+            "File, or name or folder of a dataset, with rows in the columns of --data; labels are not read. "
             "The pruned model learns the dense model's answers on them."
         ),
     ] = None

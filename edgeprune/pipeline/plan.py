@@ -154,7 +154,15 @@ def plan_checkpoints(subject: Subject, pipeline: Pipeline, store: Store) -> list
 
 def _read_keys(request: BuildRequest, subject: Subject) -> tuple[Pipeline, list[str]]:
     """Give the pipeline without keys that nothing reads, and a sentence for each such key that the user set."""
-    unread = dict(unread_keys(request.pipeline, subject.task, subject.problem_type, has_head=subject.has_head))
+    unread = dict(
+        unread_keys(
+            request.pipeline,
+            subject.task,
+            subject.problem_type,
+            has_head=subject.has_head,
+            has_selection=subject.data.spec.selection is not None,
+        )
+    )
     overridden = {override.partition("=")[0] for override in request.options.set_}
     by_user = [key for key in unread if key in overridden or request.has_own_pipeline]
     notes = [f"{key} is not read: {unread[key]}" for key in by_user]

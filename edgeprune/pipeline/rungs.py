@@ -49,6 +49,7 @@ def add_before_rungs(nodes: Nodes, subject: Subject, pipeline: Pipeline, target:
             align=stages.search.align,
             export=stages.export,
             task=subject.task,
+            pair=subject.data.spec.pair_column is not None,
             problem_type=subject.problem_type,
             max_length=stages.prepare.max_length,
             selection_share=stages.prepare.selection_share,
@@ -104,7 +105,7 @@ class Rungs:
 
     def start(self) -> Node:
         """Add the node of the checkpoint that the first rung is pruned from: what the prune stage makes, if there is one."""
-        return add_prune(self.nodes, self.pipeline, self.dense, self.dense, round_number=1)
+        return add_prune(self.nodes, self.subject, self.pipeline, self.dense, self.dense, round_number=1)
 
     def losses(self, parent: Node) -> Node:
         """Add the node that estimates the losses of a checkpoint's layers by their sizes."""

@@ -26,6 +26,11 @@ class Subject:
     """Rows without labels that a pruned model learns from; None: there are none."""
 
     @property
+    def unlabelled_digest(self) -> str | None:
+        """Digest of the rows without labels; None: there are none."""
+        return None if self.unlabelled is None else self.unlabelled.digest
+
+    @property
     def has_head(self) -> bool:
         """Whether no head is trained before pruning: the checkpoint has the task's head, or the task needs none."""
         return self.task in TAUGHT_ONLY or has_head(self.task, self.model.config.get("architectures"))
@@ -59,7 +64,7 @@ def find_subject(
     columns = COLUMNS[name]
     more = None
     if unlabelled is not None:
-        more = DataSource(unlabelled, columns=replace(columns, label=()), offline=offline)
+        more = DataSource(unlabelled, columns=replace(columns, label=()), offline=offline, splits=("train",))
     subject = Subject(source, DataSource(data, columns=columns, offline=offline), name, kind, more)
     if subject.has_head and TASKS[name].head.endswith("Classification"):
         require_label_names(source.config, source.folder / "config.json")

@@ -13,7 +13,7 @@ __all__ = ["unread_keys", "without_unread"]
 
 
 def unread_keys(
-    pipeline: Pipeline, task: TaskName, problem_type: ProblemType | None, *, has_head: bool
+    pipeline: Pipeline, task: TaskName, problem_type: ProblemType | None, *, has_head: bool, has_selection: bool
 ) -> Iterator[tuple[str, str]]:
     """Yield each key of a pipeline that differs from its default and is not read, with the reason.
 
@@ -22,6 +22,7 @@ def unread_keys(
         task: The build's task.
         problem_type: The kind of a classification; None: it isn't known yet, or the task has none.
         has_head: Whether the checkpoint has the task's head, so that no head is trained.
+        has_selection: Whether a file has the rows of the selection split.
     """
     stages, taught_only = pipeline.stages, task in TAUGHT_ONLY
     if has_head:
@@ -30,6 +31,8 @@ def unread_keys(
                 f"stages.prepare.{name}",
                 "the checkpoint has what the task needs, so nothing is trained before pruning",
             )
+    if has_selection and _changed(stages.prepare, PrepareConfig(), ["selection_share"]):
+        yield "stages.prepare.selection_share", "--selection-data has the rows of the selection split"
     if stages.finetune is None:
         return
     distill, usual = stages.finetune.distill, DistillConfig()

@@ -60,6 +60,16 @@ class TrainingConfig(Frozen):
     """auto: bf16 where the CPU has instructions for it, else fp32."""
     freeze_embeddings: bool = False
 
+    @model_validator(mode="after")
+    def _stops_early(self) -> Self:
+        evaluations = self.epochs * self.evaluations_per_epoch
+        if self.patience is not None and self.patience >= evaluations - 1:
+            raise ValueError(
+                f"patience is {self.patience}, but with {evaluations} evaluation(s) in all the training would never stop "
+                f"early; lower patience, raise epochs or evaluations_per_epoch, or leave patience out"
+            )
+        return self
+
 
 class PrepareConfig(TrainingConfig):
     """Configure the training of the dense baseline."""
@@ -251,7 +261,8 @@ class Pipeline(Frozen):
     def _rounds_need_pruning(self) -> Self:
         if self.rounds > 1 and self.stages.prune is None:
             raise ValueError(f"rounds is {self.rounds}, but there is no prune stage to repeat")
-        if self.rounds == 1 and self.stages.prune and self.stages.prune.schedule != Schedule():
+        schedule = self.stages.prune.schedule if self.stages.prune else Schedule()
+        if self.rounds == 1 and schedule.shape != "stepwise" and schedule != Schedule():
             raise ValueError("stages.prune.schedule says how amounts grow over rounds, but rounds is 1; leave it out")
         return self
 

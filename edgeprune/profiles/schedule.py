@@ -7,7 +7,8 @@ steps:
 - {method: reconstruct}
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import permutations
 from typing import Literal, Self
 
@@ -25,7 +26,9 @@ from edgeprune.profiles.steps import (
     StructuredStep,
 )
 
-__all__ = ["Schedule", "after_round", "order_fault", "rounds_of", "steps_of_round"]
+__all__ = ["Begun", "Schedule", "after_round", "order_fault", "rounds_of", "steps_of_round"]
+
+_KEPT = ("keep_heads", "keep_ffn", "keep_hidden")
 
 
 class Schedule(Frozen):
@@ -91,8 +94,7 @@ def steps_of_round(
         if round_number not in turn:
             found.append(None)
             continue
-        alike = [one for one in steps[:place] if type(one) is type(step)]
-        begun = alike[-1] if alike and schedule.shape == "stepwise" else None
+        begun = Begun.after(steps[:place] if schedule.shape == "stepwise" else ())
         found.append(after_round(step, schedule.amount(turn.index(round_number) + 1, len(turn)), begun))
     return tuple(found)
 
@@ -117,29 +119,57 @@ def order_fault(steps: Sequence[Step], schedule: Schedule, rounds: int) -> str |
     return None
 
 
-def after_round(step: Step, amount: float, begun: Step | None = None) -> Step:
+@dataclass(frozen=True)
+class Begun:
+    """Hold what is gone of the dense model before a step begins."""
+
+    keep: Mapping[str, float | tuple[float, ...]] = field(default_factory=lambda: dict.fromkeys(_KEPT, 1.0))
+    """What is left, by the key of a structured step."""
+    layers: int = 0
+    """How many layers are gone."""
+    sparsity: float | tuple[float, ...] = 0.0
+
+    @classmethod
+    def after(cls, steps: Sequence[Step]) -> "Begun":
+        """Say what is gone after these steps, each with its final amount."""
+        keep: dict[str, float | tuple[float, ...]] = dict(cls().keep)
+        layers, zeros = 0, cls().sparsity
+        for step in steps:
+            match step:
+                case StructuredStep():
+                    keep |= {name: value for name in _KEPT if (value := getattr(step, name)) != 1}
+                case LayersStep(drop=tuple() as drop):
+                    layers += len(drop)
+                case LayersStep(remove=int(count)):
+                    layers = max(layers, count)
+                case MagnitudeStep(sparsity=float() | tuple() as sparsity) | GradientStep(sparsity=sparsity):
+                    zeros = sparsity
+        return cls(keep, layers, zeros)
+
+
+def after_round(step: Step, amount: float, begun: Begun | None = None) -> Step:
     """Return the step as it is when the fraction `amount` (0 to 1) of its final amount is gone.
 
     Args:
         step: The step, with its final amount.
         amount: The fraction.
-        begun: An earlier step of the same method, with what is gone before this one begins. None: nothing is.
+        begun: What is gone before the step begins. None: nothing is.
     """
+    begun = begun or Begun()
     match step:
         case StructuredStep():
             return step.model_copy(
                 update={
-                    name: _between(getattr(begun, name, 1.0), getattr(step, name), amount)
-                    for name in ("keep_heads", "keep_ffn", "keep_hidden")
+                    name: _between(begun.keep[name], value, amount)
+                    for name in _KEPT
+                    if (value := getattr(step, name)) != 1
                 }
             )
         case LayersStep(remove=int(count)):
-            gone = begun.remove or len(begun.drop or ()) if isinstance(begun, LayersStep) else 0
-            now = max(gone + 1, round(gone + (count - gone) * amount))
+            now = max(begun.layers + 1, round(begun.layers + (count - begun.layers) * amount))
             return step.model_copy(update={"remove": min(count, now)})
         case MagnitudeStep(sparsity=float() | tuple() as sparsity) | GradientStep(sparsity=sparsity):
-            zeros = begun.sparsity if isinstance(begun, MagnitudeStep | GradientStep) else None
-            return step.model_copy(update={"sparsity": _between(zeros or 0.0, sparsity, amount)})
+            return step.model_copy(update={"sparsity": _between(begun.sparsity, sparsity, amount)})
         case _:
             return step
 
@@ -164,10 +194,14 @@ def _removing(steps: Sequence[Step]) -> list[Step]:
 def _grows(step: Step) -> bool:
     """Tell whether the step has an amount, of which a part can be taken."""
     match step:
-        case StructuredStep() | GradientStep():
+        case GradientStep():
             return True
-        case LayersStep(remove=amount) | MagnitudeStep(sparsity=amount):
-            return amount is not None
+        case StructuredStep():
+            return any(getattr(step, name) != 1 for name in _KEPT)
+        case LayersStep(remove=int(count)):
+            return count > 1
+        case MagnitudeStep():
+            return step.sparsity is not None
         case _:
             return False
 

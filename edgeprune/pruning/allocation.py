@@ -14,6 +14,9 @@ __all__ = ["FloatArray", "keep_by_cost", "keep_counts", "strongest"]
 
 FloatArray = npt.NDArray[np.float64]
 
+_ROUNDING = 1 + 1e-9
+"""How much more than a budget costs that add up to it may be, because sums of fractions are rounded."""
+
 
 def keep_counts(
     scores: Sequence[FloatArray],
@@ -84,7 +87,7 @@ def keep_by_cost(
     spent, full = 0.0, set[tuple[int, int]]()
     for optional, _worth, kind, layer, _first, size, cost in sorted(groups):
         # If a layer's group is above the budget, its later, smaller group is left out too: the width must stay aligned.
-        if optional and (spent + size * cost > budget or (kind, layer) in full):
+        if optional and (spent + size * cost > budget * _ROUNDING or (kind, layer) in full):
             full.add((kind, layer))
             continue
         spent += size * cost

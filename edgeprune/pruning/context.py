@@ -40,6 +40,10 @@ class Context(Protocol):
     checkpoint_digest: str
     """SHA-256 of the weights that the first step is given."""
 
+    @property
+    def corpus(self) -> Sequence[Content]:
+        """The training texts, and the texts without labels: what a vocabulary is counted on."""
+
     def dense_model(self) -> PreTrainedModel:
         """Load the dense model."""
 

@@ -45,7 +45,7 @@ def prune_vocabulary(step: VocabularyStep, pruned: Pruned, context: Context) -> 
     if not isinstance(pruned.reader, TextReader):
         raise UsageError("vocabulary: the model reads images; it has no vocabulary that could be pruned")
     tokenizer = pruned.reader.tokenizer
-    texts = flat(cast("Sequence[Text]", context.contents)) if step.corpus is None else _read_corpus(step.corpus)
+    texts = flat(cast("Sequence[Text]", context.corpus)) if step.corpus is None else _read_corpus(step.corpus)
     counts: Counter[int] = Counter()
     for first in range(0, len(texts), _TEXTS_AT_ONCE):  # encodings take much more memory than texts
         for row in tokenizer(texts[first : first + _TEXTS_AT_ONCE])["input_ids"]:

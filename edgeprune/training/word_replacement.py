@@ -4,8 +4,9 @@ TinyBERT (https://arxiv.org/abs/1909.10351, algorithm 1) draws words from a mask
 vectors. The input embedding needs neither. The number of neighbours, and the share of words that are replaced by default,
 are TinyBERT's.
 
-Only whole words take part: a word of a text is one if the tokenizer has a token for just this word, and so is what takes
-its place. Words that are spelt in several tokens, numbers and what has a sign inside (`don't`) stay as they are.
+Only whole words take part: words that stand alone in the texts and have a token of their own. What takes a word's place is
+such a word too. Words that are spelt in several tokens, numbers, and what has a sign inside (`don't`) or begins with an
+apostrophe (`'s`) stay as they are.
 
     replacement = WordReplacement(tokenizer, teacher.embedding, contents, texts=0.5, words=0.4)
     replacement.draw("a fine film", np.random.default_rng(0))    # "a superb film"
@@ -31,6 +32,7 @@ _SPELLINGS = 4
 _WORDS_AT_ONCE = 10_000
 _ROWS_AT_ONCE = 256
 _CHUNK = re.compile(r"\S+")
+_APOSTROPHES = ("'", "\N{RIGHT SINGLE QUOTATION MARK}")
 
 
 class WordReplacement:
@@ -61,7 +63,8 @@ class WordReplacement:
         whole = whole_words(tokenizer)
         found = sorted({_word(chunk) for text in flat(contents) for chunk in _CHUNK.findall(text)})
         token_of = {word: token for word, token in _single_tokens(tokenizer, found) if token in whole}
-        near = nearest(embedding, sorted(set(token_of.values())), whole)
+        standing = sorted(set(token_of.values()))
+        near = nearest(embedding, standing, {token: whole[token] for token in standing})
         self._others = {word: others for word, token in token_of.items() if (others := near[token])}
         if not self._others:
             raise UsageError(
@@ -137,8 +140,10 @@ def _single_tokens(tokenizer: PreTrainedTokenizerFast, words: Sequence[str]) -> 
 
 
 def _word(chunk: str) -> str:
-    """Take the punctuation and other signs off both ends of what stands between two spaces."""
+    """Take the punctuation and other signs off both ends of what stands between two spaces; "": it is a piece of a word."""
     start, end = 0, len(chunk)
+    if chunk[0] in _APOSTROPHES and chunk[-1] not in _APOSTROPHES:
+        return ""
     while start < end and _is_sign(chunk[start]):
         start += 1
     while end > start and _is_sign(chunk[end - 1]):

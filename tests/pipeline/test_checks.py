@@ -81,6 +81,17 @@ def test_rows_without_labels_change_what_is_learned_after_the_dense_model(
     assert not changed & {"prepare", "prune-1"}
 
 
+def test_a_vocabulary_is_counted_on_rows_without_labels_too(
+    tiny_model_folder: ModelFactory, tiny_data: DataFactory, tmp_path: Path
+):
+    keys = set()
+    for text in ("one text", "another text"):
+        rows = write_rows(tmp_path / "rows.jsonl", [{"text": text}])
+        found = build_plan(tiny_model_folder(), tiny_data(), rows, "stages.prune.steps=[{method: vocabulary}]")
+        keys.add(next(node.key for node in found.nodes if node.id == "prune-1"))
+    assert len(keys) == 2
+
+
 @pytest.mark.parametrize(
     ("override", "complaint"),
     [
@@ -131,3 +142,15 @@ def test_answers_that_are_the_hidden_states_keep_their_size(tiny_model_folder: M
     ):
         plan(model, data, NARROW, task="feature-extraction", pipeline="structured")
     plan(model, data, NARROW, pipeline="structured")
+
+
+def test_a_convolution_in_groups_is_refused_before_anything_runs(
+    tiny_model_folder: ModelFactory, tiny_data: DataFactory, tmp_path: Path
+):
+    folder = Path(shutil.copytree(tiny_model_folder("deberta-v2"), tmp_path / "grouped"))
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    (folder / "config.json").write_text(
+        json.dumps(config | {"conv_kernel_size": 3, "conv_groups": 2}), encoding="utf-8"
+    )
+    with pytest.raises(UsageError, match=r"reads the hidden states in 2 groups \(conv_groups\)"):
+        plan(folder, tiny_data(), NARROW, pipeline="structured")

@@ -261,12 +261,12 @@ def test_a_result_above_the_dense_model_is_told_as_a_dense_model_that_is_not_at_
         "--set", "target.runner=null",
         output=tmp_path,
     )  # fmt: skip
-    (note,) = (note for note in done.document["notes"] if "isn't trained to its best" in note)
+    (note,) = (note for note in done.document["notes"] if "probably not trained to its best" in note)
     assert note.startswith("the result's accuracy is +")
     assert note.endswith("; raise stages.prepare.epochs")
     assert note in done.err
     assert not any(
-        "isn't trained to its best" in note for note in built.again("--json", output=tmp_path).document["notes"]
+        "probably not trained to its best" in note for note in built.again("--json", output=tmp_path).document["notes"]
     )
 
 
@@ -283,7 +283,9 @@ def test_what_a_file_is_called_says_how_it_is_read_so_it_is_in_the_key(built: Bu
 def test_a_file_that_changes_while_the_dense_model_trains_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "masks.yaml"
     path.write_text("{head_mask: [[1]]}", encoding="utf-8")
-    stage = Prune(PruneConfig(steps=(MasksStep(method="masks", file=path),)), round_number=1, rounds=1)
+    stage = Prune(
+        PruneConfig(steps=(MasksStep(method="masks", file=path),)), unlabelled_digest=None, round_number=1, rounds=1
+    )
     before = stage.fingerprint()
     path.write_text("{head_mask: [[0]]}", encoding="utf-8")
     assert stage.fingerprint() == before

@@ -139,6 +139,21 @@ def test_a_path_that_is_not_there_is_refused(name: str):
             },
             "stages.prune.schedule.shape is stepwise, whose steps take turns, but fewer than two steps remove something",
         ),
+        (
+            {
+                "stages": {
+                    "prune": {
+                        "schedule": {"shape": "stepwise"},
+                        "steps": [{"method": "vocabulary"}, {"method": "layers", "drop": [1]}],
+                    }
+                }
+            },
+            "a round of its own, but rounds is 1; raise rounds to 2 or more",
+        ),
+        (
+            {"stages": {"prepare": {"epochs": 3, "patience": 2}}},
+            "stages.prepare: patience is 2, but with 3 evaluation(s) in all the training would never stop early",
+        ),
         ({"stages": {"prune": {"steps": [{"method": "magic"}]}}}, "stages.prune.steps.0.method: 'magic' is not one of"),
         ({"stages": {"prune": {"steps": [{}]}}}, "stages.prune.steps.0.method: required, but missing"),
         (

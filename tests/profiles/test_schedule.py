@@ -115,6 +115,20 @@ def test_a_step_with_several_rounds_goes_on_from_what_its_like_has_left():
     assert between.keep_heads == (0.25, 0.1875)  # type: ignore[union-attr]
 
 
+def test_a_step_goes_on_from_all_that_the_steps_before_have_left():
+    narrow = StructuredStep(method="structured", keep_hidden=0.6)
+    (first,), (second,), (between,), (last,) = by_turns([HALF, narrow, QUARTER], 4)
+    assert (first, second) == (HALF, narrow)
+    assert (between.keep_heads, between.keep_ffn, between.keep_hidden) == (0.375, 0.625, 1.0)  # type: ignore[union-attr]
+    assert last == QUARTER
+    dropped = [LayersStep(method="layers", drop=(number,)) for number in (1, 3)]
+    *_, (fewer,), (fewest,) = by_turns([*dropped, LayersStep(method="layers", remove=4)], 4)
+    assert (fewer.remove, fewest.remove) == (3, 4)  # type: ignore[union-attr]
+    gradient = GradientStep(method="gradient", sparsity=0.8)
+    *_, (some,), (all_of_it,) = by_turns([MagnitudeStep(method="magnitude", sparsity=0.5), gradient], 4)
+    assert (some.sparsity, all_of_it.sparsity) == (pytest.approx(0.65), 0.8)  # type: ignore[union-attr]
+
+
 def test_under_other_shapes_every_step_is_done_in_every_round_and_grows_from_nothing():
     first, last = (steps_of_round([HALF, QUARTER, RECONSTRUCT], Schedule(), number, 2) for number in (1, 2))
     assert [step.keep_heads for step in first[:2]] == [0.75, 0.625]  # type: ignore[union-attr]

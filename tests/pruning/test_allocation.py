@@ -138,3 +138,14 @@ def test_by_cost_groups_of_equal_neurons_go_in_order():
     assert neurons[0][:3].mean() < 0.35
     counts = keep_by_cost([np.zeros(1)], neurons, costs=(9.0, 1.0), budget=3.0, align=3, allow_empty=True)
     assert counts == ([0], [3])
+
+
+@pytest.mark.parametrize("head_cost", [1.1, 1.2, 1.35])
+def test_a_budget_that_all_units_add_up_to_keeps_all_of_them(head_cost: float):
+    generator = np.random.default_rng(0)
+    heads, neurons = ([generator.random(count) for _ in range(6)] for count in (12, 1536))
+    costs = (head_cost * 6_684_672.0, 98_304.0)
+    found = keep_by_cost(
+        heads, neurons, costs=costs, budget=sum([72 * costs[0], 9216 * costs[1]]), align=64, allow_empty=False
+    )
+    assert found == ([12] * 6, [1536] * 6)

@@ -46,6 +46,10 @@ class TinyContext:
         self.asked: list[tuple[int, int | None]] = []
         self._generator = torch.Generator().manual_seed(seed)
 
+    @property
+    def corpus(self) -> list[str]:
+        return self.contents
+
     def dense_model(self) -> PreTrainedModel:
         return load_any(self.folder)
 

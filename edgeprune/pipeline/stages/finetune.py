@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, cast
 
 from pydantic import JsonValue
 
+from edgeprune.base.errors import DataError
 from edgeprune.base.events import Note
 from edgeprune.pipeline.stages.base import Stage, Work
 from edgeprune.profiles.pipeline import FinetuneConfig
@@ -79,9 +80,9 @@ class Finetune(Stage):
             hidden=dense_hidden(record, dense_record),
         )
         learned, selection = prepared.splits["train"], prepared.splits["selection"]
-        contents, examples = list(learned.contents), list(learned.examples)
+        contents, examples, notes = list(learned.contents), list(learned.examples), list[str]()
         if work.unlabelled is not None:
-            unlabelled = _read_unlabelled(work, prepared)
+            unlabelled, notes = _read_unlabelled(work, prepared)
             contents += unlabelled
             examples += task.encode(prepared.reader, unlabelled)
         augmentation = replacement = None
@@ -124,21 +125,31 @@ class Finetune(Stage):
             parameters=count_parameters(model),
             model_bytes=(work.folder / "checkpoint/model.safetensors").stat().st_size,
             metric=prepared.report(outputs, work.folder, seed=work.seed),
+            notes=tuple(notes),
         )
 
 
-def _read_unlabelled(work: Work, prepared: "Prepared") -> "Sequence[Content]":
-    """Read the rows without labels, and tell how many of them the metric is computed on."""
+def _read_unlabelled(work: Work, prepared: "Prepared") -> "tuple[Sequence[Content], list[str]]":
+    """Read the rows without labels, but for those that are among the rows with labels, and say how many these are.
+
+    A model may not learn from the rows that choose and judge it, and knows those that it is trained on.
+
+    Raises:
+        DataError: No row is left.
+    """
     assert work.unlabelled is not None  # noqa: S101 (the caller has looked)
-    contents = work.unlabelled.load()["train"].contents
-    for note in work.unlabelled.notes:
-        work.emit(Note(note))
-    tested = prepared.test.contents
-    seen = len(set(tested) & set(contents))
-    if seen:
-        work.emit(
-            Note(
-                f"{seen} of {len(tested)} test {prepared.task.kind}s are also among the unlabelled ones; the metric flatters"
-            )
+    notes, found = list(work.unlabelled.notes), work.unlabelled.load()["train"].contents
+    known = {content for split in prepared.splits.values() for content in split.contents}
+    contents = [content for content in found if content not in known]
+    kind = prepared.task.kind
+    if not contents:
+        raise DataError(
+            f"all {len(found):,} {kind}s of --unlabelled are among the rows of --data; give others, or leave it out"
         )
-    return contents
+    if len(contents) < len(found):
+        notes.append(
+            f"{len(found) - len(contents):,} of {len(found):,} unlabelled {kind}s are among the rows with labels, and are left out"
+        )
+    for note in notes:
+        work.emit(Note(note, level="info"))
+    return contents, notes

@@ -126,6 +126,7 @@ def _split(
             raise DataError(
                 f"{len(known):,} labels in {len(labels):,} rows leave {len(free):,} rows for the {name} split, which takes "
                 f"{count:,}: one of each label stays in training; give more data, or the split with --{name}-data"
+                + (", or lower stages.prepare.selection_share" if name == "selection" else "")
             )
         steps = (np.arange(count) + generator.random()) * (len(free) / count)
         chosen = {free[position] for position in steps.astype(int).tolist()}

@@ -36,6 +36,7 @@ class Prune(Stage):
 
     Args:
         config: The pipeline's `stages.prune`. Its amounts are reached in the last round.
+        unlabelled_digest: Digest of the rows without labels, which a vocabulary is counted on too; None: there are none.
         round_number: The round, from 1.
         rounds: How many rounds there are.
     """
@@ -46,9 +47,11 @@ class Prune(Stage):
     roles = ("dense", "checkpoint")
     produces = (WEIGHTS, "checkpoint/pruning.json", "scores.safetensors", "outputs.safetensors")
 
-    def __init__(self, config: PruneConfig, *, round_number: int, rounds: int) -> None:
+    def __init__(self, config: PruneConfig, *, unlabelled_digest: str | None, round_number: int, rounds: int) -> None:
         self.round = round_number
         self._steps = steps_of_round(config.steps, config.schedule, round_number, rounds)
+        counts = any(isinstance(step, VocabularyStep) and step.corpus is None for step in self._steps)
+        self._unlabelled_digest = unlabelled_digest if counts else None
         self._files = [None if (path := _file(step)) is None else _digest(path) for step in self._steps]
 
     @property
@@ -63,6 +66,7 @@ class Prune(Stage):
                 for step in self._steps
             ],
             "files": list[JsonValue](self._files),
+            "unlabelled": self._unlabelled_digest,
         }
 
     def run(self, work: Work) -> StageMetrics:

@@ -7,11 +7,12 @@ from edgeprune.data.table import SplitName
 from edgeprune.pipeline.stages.base import Work
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import torch
     from transformers import PreTrainedModel
 
+    from edgeprune.data.table import Content
     from edgeprune.pruning.importance import Batch
     from edgeprune.tasks.prepared import Prepared
 
@@ -54,6 +55,12 @@ class PruneContext:
         model = load_checkpoint(folder, self.prepared.task.auto_class)
         self._generator = torch.Generator().manual_seed(work.seed)
         self.pruned: Pruned = Pruned(model, read_pruning(folder) or first, self.prepared.reader)
+
+    @property
+    def corpus(self) -> "Sequence[Content]":
+        """The training texts, and the texts without labels."""
+        unlabelled = self._work.unlabelled
+        return self.contents if unlabelled is None else [*self.contents, *unlabelled.load()["train"].contents]
 
     def current(self) -> "Prepared":
         """Prepare the task and the data with the reader that the model has now."""

@@ -53,6 +53,7 @@ class Table(Stage):
         align: FFN widths are multiples of this.
         export: The pipeline's `stages.export`.
         task: The task's name.
+        pair: Whether a column has the second text of each row: such texts have token types.
         problem_type: The kind of a classification; None: the checkpoint or the labels decide it, or the task has none.
         max_length: Tokens that a text is cut to.
         selection_share: Share of the training rows that the selection split takes if it isn't given.
@@ -77,6 +78,7 @@ class Table(Stage):
         align: int,
         export: ExportConfig,
         task: TaskName,
+        pair: bool,
         problem_type: ProblemType | None,
         max_length: int,
         selection_share: float,
@@ -91,6 +93,7 @@ class Table(Stage):
         self._align = align
         self._export = export
         self._task = task
+        self._pair = pair
         self._problem_type = problem_type
         self._max_length = None if task in IMAGE_TASKS else max_length
         self._selection_share = selection_share
@@ -108,6 +111,7 @@ class Table(Stage):
             "align": self._align,
             "export": self._export.model_dump(mode="json"),
             "task": self._task,
+            "pair": self._pair,
             "problem_type": self._problem_type,
             "max_length": self._max_length,
             "model": self._model_digest,

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from edgeprune.base.errors import DataError
 from edgeprune.base.events import Event, Note
 from edgeprune.data.source import DataSource
 from edgeprune.data.table import Columns, DataSpec
@@ -65,8 +66,10 @@ def finetuned(
         round_number=1,
     )
     work = work_of(built, folder, dense=("prepare", 0), checkpoint=("prune", 1))
-    stage.run(replace(work, unlabelled=unlabelled, emit=told.append))
-    return given, [event.message for event in told if isinstance(event, Note)]
+    metrics = stage.run(replace(work, unlabelled=unlabelled, emit=told.append))
+    notes = [event.message for event in told if isinstance(event, Note)]
+    assert list(metrics.notes) == notes, "what is told is kept"
+    return given, notes
 
 
 def test_rows_without_labels_are_learned_from_beside_the_training_rows(
@@ -96,12 +99,14 @@ def test_pieces_of_texts_without_labels_are_put_together_too(
     assert seen == set(range(len(given["examples"])))
 
 
-def test_it_is_told_if_the_metric_is_computed_on_texts_that_were_learned_from(
+def test_rows_that_choose_or_judge_a_model_or_that_it_knows_are_left_out(
     built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     work = work_of(built, tmp_path, dense=("prepare", 0))
-    tested = list(open_prepared(work.parents["dense"], work.data).test.contents)
-    _, notes = finetuned(built, tmp_path, monkeypatch, [str(tested[0]), "another text"])
-    (note,) = notes
-    assert note.endswith(f"of {len(tested)} test texts are also among the unlabelled ones; the metric flatters")
-    assert note.startswith("1 of")
+    splits = open_prepared(work.parents["dense"], work.data).splits
+    known = [str(split.contents[0]) for split in splits.values()]
+    given, notes = finetuned(built, tmp_path, monkeypatch, [*known, "another text"])
+    assert [example.target is None for example in given["examples"]].count(True) == 1
+    assert notes == ["3 of 4 unlabelled texts are among the rows with labels, and are left out"]
+    with pytest.raises(DataError, match="all 3 texts of --unlabelled are among the rows of --data; give others"):
+        finetuned(built, tmp_path, monkeypatch, known)

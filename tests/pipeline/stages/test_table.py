@@ -51,6 +51,7 @@ def table_for(runner: FakeRunner, *, race: RaceConfig | None = None, place: str 
         "max_length": 16,
         "align": 16,
         "selection_share": 0.1,
+        "pair": False,
     }
     workload = changes.pop("workload", Workload())
     return Table(
@@ -134,6 +135,7 @@ def test_a_table_holds_for_one_place_and_workload() -> None:
     assert key(workload=Workload(batch_size=2)) != key()
     assert key(workload=Workload(text=True, sessions=2)) == key(), "what else is timed doesn't change what layers cost"
     fixed = Workload(lengths=32)
+    assert key(workload=fixed, pair=True) != key(workload=fixed), "pairs have token types"
     assert key(workload=fixed, data_digest="e", selection_share=0.2) == key(workload=fixed) != key()
 
 
