@@ -31,7 +31,7 @@ name: everything
 description: A step of every kind
 rounds: 2
 stages:
-  prepare: {epochs: 1, learning_rate: 5.0e-3, batch_size: 8, max_length: 16, evaluations_per_epoch: 2}
+  prepare: {epochs: 1, learning_rate: 5.0e-3, batch_size: 8, max_length: 16, evaluations_per_epoch: 3}
   prune:
     schedule: {shape: linear, start: 0.1}
     steps:
@@ -91,7 +91,7 @@ def test_every_key_is_read_where_a_head_is_trained(
 
 CHANGED = {
     "epochs": 3, "learning_rate": 0.003, "batch_size": 16, "warmup_ratio": 0.3, "weight_decay": 0.2,
-    "evaluations_per_epoch": 3, "freeze_embeddings": "true", "patience": 1,
+    "evaluations_per_epoch": 4, "freeze_embeddings": "true", "patience": 1,
 }  # fmt: skip
 """Another value for each key of a training."""
 
