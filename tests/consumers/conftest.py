@@ -42,12 +42,12 @@ class Packaged:
         given = [Path(one) if images else tuple(one) if isinstance(one, list) else one for one in contents]
         return edgeprune.load_onnx(self.folder).outputs(given)
 
-    def expect(self, answered: str, contents: Sequence[Any], record: Record) -> None:
+    def expect(self, answered: str, contents: Sequence[Any], record: Record, *, tolerance: float = 1e-5) -> None:
         """Compare with what `run.py` answers: `alone` has each row's outputs, `lists` in padded lists, `left` the error."""
         said = json.loads(answered)
         found = Compared(self.outputs(contents), said["alone"], said["lists"])
         record("compared", found.figures)
-        assert found.alone_error < 1e-5
+        assert found.alone_error < tolerance
         if self.case.precision == "int8-dynamic":  # a scale is the whole list's
             assert found.lists_equal >= 0.99
         else:

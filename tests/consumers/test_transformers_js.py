@@ -61,12 +61,13 @@ def test_transformers_js_in_a_page(packaged: Callable[[Case], Packaged], case: C
     }
     with PageServer(files) as server, Chromium("chromium") as browser:
         answered = browser.open(server.url).evaluate("answered.then(JSON.stringify)")
-    expect(package, answered, record_property)
+    # A page's kernels round otherwise, and an activation between two of int8's steps may go to the other one.
+    expect(package, answered, record_property, tolerance=1e-3 if case.precision == "int8-dynamic" else 1e-5)
 
 
-def expect(package: Packaged, answered: str, record: Record) -> None:
+def expect(package: Packaged, answered: str, record: Record, *, tolerance: float = 1e-5) -> None:
     if package.case.task not in IMAGE_TASKS:
-        package.expect(answered, package.contents, record)
+        package.expect(answered, package.contents, record, tolerance=tolerance)
         return
     # Its images are resized by another library, so that pixels differ a little.
     expected, found = np.array(package.outputs(package.contents)), json.loads(answered)

@@ -31,7 +31,7 @@ def test_token_types_are_for_pairs(
         DataSource(spec, columns=COLUMNS["text-classification"], offline=True),
         parents={}, folder=tmp_path, partial=tmp_path, seed=0, emit=ignore, progress=lambda *_: None,
     )  # fmt: skip
-    given = read_given(work, "text-classification", problem_type=None, max_length=16)
+    given = read_given(work, "text-classification", problem_type=None, max_length=16, selection_share=0.1)
     assert given.task.spec.pair is pair
     expected = PLAIN | {"token_type_ids"} if pair and model_type == "bert" else PLAIN
     assert set(given.task.spec.inputs) == expected
