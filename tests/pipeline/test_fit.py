@@ -80,7 +80,8 @@ def test_a_search_ships_the_fastest_rung_that_keeps_the_budget(searched: Search)
     frontier = searched.frontier
     assert [rung["name"] for rung in frontier["rungs"]] == ["dense", "1.1x", "1.3x"]
     assert all(rung["keeps"] for rung in frontier["rungs"])
-    fastest = min(frontier["rungs"], key=lambda rung: rung["p50_ms"])
+    # Each rung took turns with the dense model, so that a machine that slows down meanwhile changes nothing.
+    fastest = min(frontier["rungs"], key=lambda rung: rung["p50_ms"] / rung["dense_p50_ms"])
     assert frontier["shipped"] == fastest["name"]
     assert (frontier["objective"], frontier["unit"], frontier["decided_by"]) == ("latency", "ms", "objective")
     assert frontier["reason"].startswith(f"{fastest['name']} is the fastest model that keeps the metric's budget")
