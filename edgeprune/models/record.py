@@ -5,6 +5,7 @@ the record is light: planning reads it without torch.
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ __all__ = [
     "dense_hidden",
     "dense_layers",
     "dense_tokens",
+    "hidden_size_left",
     "read_pruning",
     "write_pruning",
 ]
@@ -112,24 +114,27 @@ def dense_layers(record: PruningRecord | None, dense: PruningRecord | None, coun
 
 
 def dense_tokens(record: PruningRecord | None, dense: PruningRecord | None) -> "torch.Tensor | None":
-    """Map each token id of the model of `record` to the id in the model of `dense`; None where the ids are the same."""
-    import torch
-
-    if record is None or record.vocabulary is None:
-        return None
-    if dense is None or dense.vocabulary is None:
-        return torch.tensor(record.vocabulary)
-    where = {token: position for position, token in enumerate(dense.vocabulary)}
-    return torch.tensor([where[token] for token in record.vocabulary])
+    """Find the ids that the tokens of `record` have in the model of `dense`; None where they are the same."""
+    return _places(*(None if one is None else one.vocabulary for one in (record, dense)))
 
 
 def dense_hidden(record: PruningRecord | None, dense: PruningRecord | None) -> "torch.Tensor | None":
     """Find the positions that the hidden dimensions of `record` have in the model of `dense`; None where all are left."""
+    return _places(*(None if one is None else one.hidden for one in (record, dense)))
+
+
+def hidden_size_left(record: PruningRecord | None, whole: int) -> int:
+    """Return the hidden size of a model whose config says `whole`."""
+    return whole if record is None or record.hidden is None else len(record.hidden)
+
+
+def _places(left: Sequence[int] | None, dense: Sequence[int] | None) -> "torch.Tensor | None":
+    """Find where what is left of something is in `dense`; None, for either: everything is left."""
     import torch
 
-    if record is None or record.hidden is None or (dense is not None and record.hidden == dense.hidden):
+    if left is None or left == dense:
         return None
-    if dense is None or dense.hidden is None:
-        return torch.tensor(record.hidden)
-    where = {dimension: position for position, dimension in enumerate(dense.hidden)}
-    return torch.tensor([where[dimension] for dimension in record.hidden])
+    if dense is None:
+        return torch.tensor(left)
+    where = {one: position for position, one in enumerate(dense)}
+    return torch.tensor([where[one] for one in left])

@@ -213,18 +213,18 @@ def _check_signals(pipeline: Pipeline, task: TaskName) -> None:
 
 def _check_hidden(pipeline: Pipeline, task: TaskName, model: ModelSource) -> None:
     """Raise UsageError for a narrower stream where the answers are its own states, or a convolution reads it in groups."""
-    prune, groups = (
-        pipeline.stages.prune,
-        model.config.get("conv_groups", 1) if model.config.get("conv_kernel_size") else 1,
-    )
+    prune = pipeline.stages.prune
+    groups = model.config.get("conv_groups", 1) if model.config.get("conv_kernel_size") else 1
     for number, step in enumerate(prune.steps if prune else ()):
-        if isinstance(step, StructuredStep) and step.keep_hidden < 1 and task in TAUGHT_ONLY:
+        if not (isinstance(step, StructuredStep) and step.keep_hidden < 1):
+            continue
+        if task in TAUGHT_ONLY:
             raise UsageError(
                 f"stages.prune.steps.{number}.keep_hidden is {step.keep_hidden:g}, but the answers of {task} are the hidden "
                 f"states themselves: they would have fewer dimensions than the dense model's, with which they are compared; "
                 f"leave it out, and prune heads, neurons or layers"
             )
-        if isinstance(step, StructuredStep) and step.keep_hidden < 1 and groups > 1:
+        if groups > 1:
             raise UsageError(
                 f"stages.prune.steps.{number}.keep_hidden is {step.keep_hidden:g}, but a convolution of this model reads the hidden "
                 f"states in {groups} groups (conv_groups), which can't be narrowed; leave it out"

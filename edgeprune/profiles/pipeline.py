@@ -118,7 +118,8 @@ class ReplaceConfig(Frozen):
     texts: float = Field(default=0.5, gt=0, le=1)
     """Share of an epoch's texts in which words are replaced. Only the dense model teaches on them."""
     words: float = Field(default=0.4, gt=0, le=1)
-    """Share of such a text's words that are replaced. A word counts if the tokenizer has a token for just this word."""
+    """Share of such a text's words that are replaced. A word counts if it stands alone in the texts and has a token of its
+    own."""
 
 
 class FinetuneConfig(TrainingConfig):

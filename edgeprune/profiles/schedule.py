@@ -1,10 +1,12 @@
 """Say what each round of pruning does: how the amounts of the steps grow, all of them together, or one step after the other.
 
-schedule: {shape: stepwise}
-steps:
-- {method: structured, keep_heads: 0.5, keep_ffn: 0.5}
-- {method: layers, remove: 3}
-- {method: reconstruct}
+    schedule: {shape: stepwise}
+    steps:
+      - {method: structured, keep_heads: 0.5, keep_ffn: 0.5}
+      - {method: layers, remove: 3}
+      - {method: reconstruct}
+
+In two rounds, the first halves the width and the second drops the layers; both solve again what is left.
 """
 
 from collections.abc import Mapping, Sequence

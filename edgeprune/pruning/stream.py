@@ -23,6 +23,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from edgeprune.models.architectures import layers_of
+from edgeprune.models.record import hidden_size_left
 from edgeprune.models.width import head_readers, hidden_size_of, keep_hidden, stream_axes
 from edgeprune.profiles.steps import StructuredStep
 from edgeprune.pruning.allocation import FloatArray, keep_counts, strongest
@@ -59,7 +60,7 @@ def narrow(step: StructuredStep, scores: FloatArray, pruned: Pruned, context: Co
         pruned: The model, which is changed in place.
         context: Knows the dense model.
     """
-    dense = len(context.dense.hidden) if context.dense.hidden is not None else pruned.model.config.hidden_size
+    dense = hidden_size_left(context.dense, pruned.model.config.hidden_size)
     (count,) = keep_counts([scores], [dense], step.keep_hidden, allocation="uniform", align=step.align)
     context.note(f"{count} of {dense} dimensions of the hidden states are left")
     if count == len(scores):

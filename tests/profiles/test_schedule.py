@@ -124,6 +124,8 @@ def test_a_step_goes_on_from_all_that_the_steps_before_have_left():
     dropped = [LayersStep(method="layers", drop=(number,)) for number in (1, 3)]
     *_, (fewer,), (fewest,) = by_turns([*dropped, LayersStep(method="layers", remove=4)], 4)
     assert (fewer.remove, fewest.remove) == (3, 4)  # type: ignore[union-attr]
+    two, five = (LayersStep(method="layers", remove=count) for count in (2, 5))
+    assert [step.remove for turn in by_turns([two, HALF, five], 4) for step in turn if step != HALF] == [2, 4, 5]  # type: ignore[union-attr]
     gradient = GradientStep(method="gradient", sparsity=0.8)
     *_, (some,), (all_of_it,) = by_turns([MagnitudeStep(method="magnitude", sparsity=0.5), gradient], 4)
     assert (some.sparsity, all_of_it.sparsity) == (pytest.approx(0.65), 0.8)  # type: ignore[union-attr]

@@ -72,6 +72,25 @@ def test_outputs_for_the_corpus_stay_and_the_checkpoint_loads(
     assert f"of {rows:,} tokens are left" in context.notes[-1]
 
 
+class WithMoreTexts(TinyContext):
+    """A context with a text beside those that are learned from with labels."""
+
+    @property
+    def corpus(self) -> list[str]:
+        return [*self.contents, "superb"]
+
+
+def test_texts_without_labels_are_counted_too(tiny_model_folder: ModelFactory):
+    folder, found = tiny_model_folder(), []
+    for kind in (TinyContext, WithMoreTexts):
+        context = kind(folder, rows=1)
+        (token,) = load_tokenizer(folder)("superb", add_special_tokens=False)["input_ids"]
+        context.contents = ["bad"]
+        prune_vocabulary(VocabularyStep(method="vocabulary", floor=1), context.pruned, context)
+        found.append(token in (context.pruned.record.vocabulary or ()))
+    assert found == [False, True]
+
+
 def test_a_second_time_ids_are_still_the_dense_models(tiny_model_folder: ModelFactory):
     context = TinyContext(tiny_model_folder(), rows=12)
     prune_vocabulary(VocabularyStep(method="vocabulary", floor=1), context.pruned, context)

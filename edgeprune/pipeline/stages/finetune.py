@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, cast
 
 from pydantic import JsonValue
 
-from edgeprune.base.errors import DataError
 from edgeprune.base.events import Note
 from edgeprune.pipeline.stages.base import Stage, Work
+from edgeprune.pipeline.stages.unlabelled import read_unlabelled
 from edgeprune.profiles.pipeline import FinetuneConfig
 from edgeprune.store.environment import NumericMode
 from edgeprune.store.records import StageMetrics
@@ -14,8 +14,7 @@ from edgeprune.store.records import StageMetrics
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from edgeprune.data.table import Content, Text
-    from edgeprune.tasks.prepared import Prepared
+    from edgeprune.data.table import Text
 
 __all__ = ["Finetune"]
 
@@ -82,7 +81,9 @@ class Finetune(Stage):
         learned, selection = prepared.splits["train"], prepared.splits["selection"]
         contents, examples, notes = list(learned.contents), list(learned.examples), list[str]()
         if work.unlabelled is not None:
-            unlabelled, notes = _read_unlabelled(work, prepared)
+            unlabelled, notes = read_unlabelled(work.unlabelled, prepared)
+            for note in notes:
+                work.emit(Note(note, level="info"))
             contents += unlabelled
             examples += task.encode(prepared.reader, unlabelled)
         augmentation = replacement = None
@@ -127,29 +128,3 @@ class Finetune(Stage):
             metric=prepared.report(outputs, work.folder, seed=work.seed),
             notes=tuple(notes),
         )
-
-
-def _read_unlabelled(work: Work, prepared: "Prepared") -> "tuple[Sequence[Content], list[str]]":
-    """Read the rows without labels, but for those that are among the rows with labels, and say how many these are.
-
-    A model may not learn from the rows that choose and judge it, and knows those that it is trained on.
-
-    Raises:
-        DataError: No row is left.
-    """
-    assert work.unlabelled is not None  # noqa: S101 (the caller has looked)
-    notes, found = list(work.unlabelled.notes), work.unlabelled.load()["train"].contents
-    known = {content for split in prepared.splits.values() for content in split.contents}
-    contents = [content for content in found if content not in known]
-    kind = prepared.task.kind
-    if not contents:
-        raise DataError(
-            f"all {len(found):,} {kind}s of --unlabelled are among the rows of --data; give others, or leave it out"
-        )
-    if len(contents) < len(found):
-        notes.append(
-            f"{len(found) - len(contents):,} of {len(found):,} unlabelled {kind}s are among the rows with labels, and are left out"
-        )
-    for note in notes:
-        work.emit(Note(note, level="info"))
-    return contents, notes

@@ -154,14 +154,11 @@ def _card_data(task: TaskName, metric: Metric, *, name: str, licence: str | None
 def _hidden_sizes(dense: Path, checkpoint: Path) -> list[tuple[str, str, str]]:
     """Make the row of the hidden size, if the package's is another one."""
     from edgeprune.models.checkpoint import load_config
-    from edgeprune.models.record import read_pruning
+    from edgeprune.models.record import hidden_size_left, read_pruning
 
-    kept = [None if record is None else record.hidden for record in map(read_pruning, (dense, checkpoint))]
-    if kept[0] == kept[1]:
-        return []
     whole = load_config(dense).hidden_size
-    before, after = (str(whole if one is None else len(one)) for one in kept)
-    return [("hidden size", before, after)]
+    before, after = (hidden_size_left(read_pruning(one), whole) for one in (dense, checkpoint))
+    return [] if before == after else [("hidden size", str(before), str(after))]
 
 
 def _literal(text: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from edgeprune.models.record import PruningRecord, read_pruning
+from edgeprune.models.record import PruningRecord, hidden_size_left, read_pruning
 from edgeprune.tasks.spec import TaskSpec
 
 __all__ = ["write_loader_files"]
@@ -54,8 +54,7 @@ def write_loader_files(folder: Path, *, checkpoint: Path, reader: Path, spec: Ta
     if spec.max_length is not None:
         _write_tokenizer_settings(folder, reader, spec.inputs, spec.max_length)
         if spec.pooling is not None:
-            narrowed = None if record is None or record.hidden is None else len(record.hidden)
-            _write_modules(folder, spec, width=narrowed or config["hidden_size"])
+            _write_modules(folder, spec, width=hidden_size_left(record, config["hidden_size"]))
 
 
 def _write_tokenizer_settings(folder: Path, reader: Path, inputs: Sequence[str], max_length: int) -> None:

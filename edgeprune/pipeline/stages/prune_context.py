@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Literal
 from edgeprune.base.events import Note
 from edgeprune.data.table import SplitName
 from edgeprune.pipeline.stages.base import Work
+from edgeprune.pipeline.stages.unlabelled import read_unlabelled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -59,8 +60,10 @@ class PruneContext:
     @property
     def corpus(self) -> "Sequence[Content]":
         """The training texts, and the texts without labels."""
-        unlabelled = self._work.unlabelled
-        return self.contents if unlabelled is None else [*self.contents, *unlabelled.load()["train"].contents]
+        if self._work.unlabelled is None:
+            return self.contents
+        unlabelled, _ = read_unlabelled(self._work.unlabelled, self.prepared)
+        return [*self.contents, *unlabelled]
 
     def current(self) -> "Prepared":
         """Prepare the task and the data with the reader that the model has now."""

@@ -11,6 +11,7 @@ from edgeprune.base.events import Event, Note
 from edgeprune.data.source import DataSource
 from edgeprune.data.table import Columns, DataSpec
 from edgeprune.pipeline.stages.finetune import Finetune
+from edgeprune.pipeline.stages.prune_context import PruneContext
 from edgeprune.profiles.pipeline import FinetuneConfig, ReplaceConfig
 from edgeprune.store.environment import NumericMode
 from edgeprune.tasks.example import Example
@@ -108,5 +109,10 @@ def test_rows_that_choose_or_judge_a_model_or_that_it_knows_are_left_out(
     given, notes = finetuned(built, tmp_path, monkeypatch, [*known, "another text"])
     assert [example.target is None for example in given["examples"]].count(True) == 1
     assert notes == ["3 of 4 unlabelled texts are among the rows with labels, and are left out"]
+    rows = write_rows(tmp_path / "rows.jsonl", [{"text": text} for text in [*known, "another text"]])
+    more = DataSource(DataSpec(train=str(rows)), columns=Columns(content=("text",)), offline=True)
+    pruning = replace(work_of(built, tmp_path, dense=("prepare", 0), checkpoint=("prepare", 0)), unlabelled=more)
+    context = PruneContext(pruning, splits=("train", "selection", "test"))
+    assert list(context.corpus) == [*context.contents, "another text"], "a vocabulary isn't counted on them either"
     with pytest.raises(DataError, match="all 3 texts of --unlabelled are among the rows of --data; give others"):
         finetuned(built, tmp_path, monkeypatch, known)
