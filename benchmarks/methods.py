@@ -40,6 +40,14 @@ SOLVED = "method: reconstruct"
 CASES: dict[str, tuple[str, list[str]]] = {
     "half": ("structured", []),
     "a quarter, three rounds": ("iterative", []),
+    "a third": (
+        "structured",
+        [steps(f"method: structured, keep_heads: 0.333, keep_ffn: 0.333, {BY_COST}", SOLVED)],
+    ),
+    "two thirds of the hidden size, half width": (
+        "structured",
+        [steps(f"{HALF}, {BY_COST}, keep_hidden: 0.667", SOLVED)],
+    ),
     "three layers, half width": (
         "structured",
         [steps("method: layers, drop: [1, 3, 5]", f"{HALF}, {BY_COST}", SOLVED)],

@@ -15,7 +15,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from environments import OURS, Environment
+from environments import OURS, Environment, open_environment
+from inputs import MAX_LENGTH, Encoder
 
 HERE = Path(__file__).parent
 
@@ -71,6 +72,9 @@ RECIPES = {
     "olive-fused": Recipe(
         "Olive int8, attention fused", "onnxruntime", (Step("olive", "build_olive.py", ("attn_implementation=eager",)),)
     ),
+    "onnxsim": Recipe(
+        "onnxsim, half of the heads and neurons, int8", "onnxruntime", (EXPORT, Step("onnxsim", "build_onnxsim.py"))
+    ),
     "openvino": Recipe(
         "OpenVINO + NNCF static int8", "openvino", (EXPORT, Step("openvino", "build_openvino.py")), "model.xml"
     ),
@@ -107,8 +111,18 @@ class Artifact:
     @property
     def session(self) -> dict | None:
         """The session options that a package was raced with; None: its runtime's defaults."""
+        return None if self._described is None else self._described["session"]
+
+    def encoder(self, checkpoint: Path) -> Encoder:
+        """The package's own tokenizer; of anything else, the checkpoint's."""
+        folder = checkpoint if self._described is None else self.path.parent
+        longest = MAX_LENGTH if self._described is None else min(MAX_LENGTH, self._described["max_length"])
+        return Encoder(folder / "tokenizer.json", longest)
+
+    @property
+    def _described(self) -> dict | None:
         description = self.path.with_name("edgeprune.json")
-        return json.loads(description.read_text(encoding="utf-8"))["session"] if description.is_file() else None
+        return json.loads(description.read_text(encoding="utf-8")) if description.is_file() else None
 
     @property
     def stages(self) -> dict[str, float]:
@@ -122,6 +136,12 @@ class Artifact:
         if self.path.is_dir():
             return sum(file.stat().st_size for file in self.path.glob("*.safetensors"))
         return sum(file.stat().st_size for file in self.path.parent.glob(f"{self.path.stem}.*"))
+
+
+def packaged(name: str, folder: Path) -> Artifact:
+    """A package that was built before."""
+    recipe = Recipe(name, "onnxruntime", ())
+    return Artifact(name, recipe, open_environment(OURS, folder), folder / "model.onnx", ())
 
 
 class Maker:

@@ -1,9 +1,10 @@
 """What was measured, as JSON and as a Markdown table; pure functions over raw samples.
 
-The interval of a ratio resamples rounds: fresh processes differ more than runs inside one. Both sides of a ratio are drawn
+The mean stands beside the median, because a cascade moves the mean most. The interval of a ratio resamples rounds: fresh processes differ more than runs inside one. Both sides of a ratio are drawn
 from the same rounds, since they took turns in them.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict
 
 import numpy as np
@@ -20,15 +21,28 @@ def p50_ms(rounds: Rounds) -> float:
     return float(np.median(np.concatenate(rounds)) / 1e6)
 
 
-def ratio_interval(rounds: Rounds, ours: Rounds) -> tuple[float, float] | None:
-    """95% bootstrap interval of the ratio of medians, over rounds; None for fewer than two."""
+def p90_ms(rounds: Rounds) -> float:
+    """The 90th percentile of all samples, in ms."""
+    return float(np.percentile(np.concatenate(rounds), 90) / 1e6)
+
+
+def mean_ms(rounds: Rounds) -> float:
+    """The mean of all samples, in ms. Each text's time is its median over rounds: one long pause would move a plain mean."""
+    return float(np.median(np.array(rounds), axis=0).mean() / 1e6)
+
+
+STATISTICS = {"p50": p50_ms, "mean": mean_ms, "p90": p90_ms}
+
+
+def ratio_interval(rounds: Rounds, ours: Rounds, statistic: Callable[[Rounds], float]) -> tuple[float, float] | None:
+    """95% bootstrap interval of the ratio of two artifacts' statistics, over rounds; None for fewer than two."""
     if len(rounds) < 2:
         return None
     generator = np.random.default_rng(SEED)
     ratios = []
     for _ in range(RESAMPLES):
         drawn = generator.integers(len(rounds), size=len(rounds))
-        ratios.append(p50_ms([rounds[place] for place in drawn]) / p50_ms([ours[place] for place in drawn]))
+        ratios.append(statistic([rounds[place] for place in drawn]) / statistic([ours[place] for place in drawn]))
     low, high = np.percentile(ratios, [2.5, 97.5])
     return float(low), float(high)
 
@@ -37,6 +51,7 @@ def agreement(logits: np.ndarray, dense: np.ndarray, labels: np.ndarray) -> dict
     """An artifact's answers beside the labels and beside the dense fp32 model's."""
     answers = logits.argmax(axis=1)
     return {
+        "answers": answers.tolist(),
         "accuracy": float((answers == labels).mean()),
         "same_answers_as_dense": float((answers == dense.argmax(axis=1)).mean()),
         "mean_error_to_dense": float(np.abs(logits - dense).mean()),
@@ -49,12 +64,13 @@ def entry(artifact: Artifact, quality: dict, worker: dict, samples: Samples, ref
     latency = {}
     for workload, rounds in samples[artifact.name].items():
         ours = samples[reference][workload]
-        latency[workload] = {
-            "p50_ms": p50_ms(rounds),
-            "ratio": p50_ms(rounds) / p50_ms(ours),
-            "ratio_interval": ratio_interval(rounds, ours) if artifact.name != reference else None,
-            "samples_ns": rounds,
-        }
+        latency[workload] = {"samples_ns": rounds}
+        for name, statistic in STATISTICS.items():
+            latency[workload][name] = {
+                "ms": statistic(rounds),
+                "ratio": statistic(rounds) / statistic(ours),
+                "ratio_interval": ratio_interval(rounds, ours, statistic) if artifact.name != reference else None,
+            }
     return {
         "title": artifact.recipe.title,
         "environment": artifact.environment.name,
@@ -78,17 +94,18 @@ def table(artifacts: dict[str, dict], failures: dict[str, str], workloads: list[
     """A Markdown row an artifact, the failed ones last."""
     columns = ["artifact", "MB", "accuracy", "as dense"]
     for workload in workloads:
-        columns += [f"p50 ms, {workload}", f"× {reference} [95%]"]
+        columns += [f"{name} ms, {workload} (× {reference} [95%])" for name in STATISTICS]
     columns += ["build s", "CPU s", "peak MB"]
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for one in artifacts.values():
         cells = [one["title"], f"{one['size_bytes'] / 1e6:.1f}", f"{one['accuracy']:.4f}"]
         cells.append(f"{one['same_answers_as_dense']:.4f}")
         for workload in workloads:
-            found = one["latency"][workload]
-            interval = found["ratio_interval"]
-            cells.append(f"{found['p50_ms']:.2f}")
-            cells.append(f"{found['ratio']:.2f}" + (f" [{interval[0]:.2f}, {interval[1]:.2f}]" if interval else ""))
+            for name in STATISTICS:
+                found = one["latency"][workload][name]
+                interval = found["ratio_interval"]
+                ratio = f"{found['ratio']:.2f}" + (f" [{interval[0]:.2f}, {interval[1]:.2f}]" if interval else "")
+                cells.append(f"{found['ms']:.3f} ({ratio})")
         build = one["build"]
         cells += [
             f"{build[name]:.0f}" if build["steps"] else "" for name in ("seconds", "cpu_seconds", "peak_memory_mb")

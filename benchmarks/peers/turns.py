@@ -58,18 +58,19 @@ def working(artifact: Artifact, cpu: int, workloads: Mapping[str, Ids]) -> Itera
         yield worker, ready
 
 
-def time_by_turns(artifacts: list[Artifact], workloads: Mapping[str, Ids], *, cpu: int, rounds: int) -> Samples:
-    """Every artifact on every workload, interleaved."""
+def time_by_turns(workloads: Mapping[Artifact, Mapping[str, Ids]], *, cpu: int, rounds: int) -> Samples:
+    """Every artifact on every workload, interleaved. The workloads of all artifacts are the same texts in the same order."""
     order = random.Random(SEED)  # noqa: S311 (an order, no secret)
-    samples: Samples = {artifact.name: {name: [] for name in workloads} for artifact in artifacts}
+    samples: Samples = {artifact.name: {name: [] for name in own} for artifact, own in workloads.items()}
+    counts = {name: len(texts) for own in workloads.values() for name, texts in own.items()}
     for _ in range(rounds):
         with ExitStack() as stack:
-            workers = {one.name: stack.enter_context(working(one, cpu, workloads))[0] for one in artifacts}
-            for workload, texts in workloads.items():
+            workers = {one.name: stack.enter_context(working(one, cpu, own))[0] for one, own in workloads.items()}
+            for workload, count in counts.items():
                 for name, worker in workers.items():
-                    worker.ask(do="turn", workload=workload, start=0, stop=len(texts))
+                    worker.ask(do="turn", workload=workload, start=0, stop=count)
                     samples[name][workload].append([])
-                for start in range(0, len(texts), BLOCK):
+                for start in range(0, count, BLOCK):
                     for name in order.sample(list(workers), len(workers)):
                         answer = workers[name].ask(do="turn", workload=workload, start=start, stop=start + BLOCK)
                         samples[name][workload][-1] += answer["ns"]
