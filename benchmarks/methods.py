@@ -76,6 +76,14 @@ CASES: dict[str, tuple[str, list[str]]] = {
             BY_TURNS,
         ],
     ),
+    "a third of the heads, an eighth of the neurons, three rounds": (
+        "iterative",
+        [steps(f"method: structured, keep_heads: 0.333, keep_ffn: 0.132, {BY_COST}", SOLVED)],
+    ),
+    "the same and two thirds of the hidden size": (
+        "iterative",
+        [steps(f"method: structured, keep_heads: 0.333, keep_ffn: 0.132, {BY_COST}, keep_hidden: 0.667", SOLVED)],
+    ),
     "one shot, 1.5x": ("structured-oneshot", []),
     "one shot, 1.5x, masks alone": (
         "structured-oneshot",

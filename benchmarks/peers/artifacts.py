@@ -56,12 +56,12 @@ class Recipe:
 
 EXPORT = Step(OURS, "build_export.py")
 RECIPES = {
-    "ours": Recipe("edgeprune int8", "onnxruntime", (Step(OURS, "build_ours.py"),), "dist/*/model.onnx"),
+    "ours": Recipe("edgeprune int8", "onnxruntime", (Step(OURS, "build_ours.py"),), "dist/*/onnx/model.onnx"),
     "ours-fp32": Recipe(
         "edgeprune fp32",
         "onnxruntime",
         (Step(OURS, "build_ours.py", ("target.precision.mode=fp32",)),),
-        "dist/*/model.onnx",
+        "dist/*/onnx/model.onnx",
     ),
     "plain-int8": Recipe("plain `quantize_dynamic`", "onnxruntime", (EXPORT, Step(OURS, "build_plain_int8.py"))),
     "plain-fp32": Recipe("plain fp32 export", "onnxruntime", (EXPORT,)),
@@ -115,20 +115,27 @@ class Artifact:
 
     def encoder(self, checkpoint: Path) -> Encoder:
         """The package's own tokenizer; of anything else, the checkpoint's."""
-        folder = checkpoint if self._described is None else self.path.parent
-        longest = MAX_LENGTH if self._described is None else min(MAX_LENGTH, self._described["max_length"])
-        return Encoder(folder / "tokenizer.json", longest)
+        if self._package is None:
+            return Encoder(checkpoint / "tokenizer.json", MAX_LENGTH)
+        return Encoder(self._package / "tokenizer.json", min(MAX_LENGTH, self._described["max_length"]))
+
+    @property
+    def _package(self) -> Path | None:
+        """The package's folder; its graph may lie in a folder of its own."""
+        folders = (self.path.parent, self.path.parent.parent)
+        return next((folder for folder in folders if (folder / "edgeprune.json").is_file()), None)
 
     @property
     def _described(self) -> dict | None:
-        description = self.path.with_name("edgeprune.json")
-        return json.loads(description.read_text(encoding="utf-8")) if description.is_file() else None
+        if self._package is None:
+            return None
+        return json.loads((self._package / "edgeprune.json").read_text(encoding="utf-8"))
 
     @property
     def stages(self) -> dict[str, float]:
         """CPU seconds by stage of a build of ours; empty for others."""
-        found = self.path.parents[2] / "stages.json"
-        return json.loads(found.read_text(encoding="utf-8")) if found.is_file() else {}
+        found = None if self._package is None else self._package.parents[1] / "stages.json"
+        return json.loads(found.read_text(encoding="utf-8")) if found is not None and found.is_file() else {}
 
     @property
     def size_bytes(self) -> int:
@@ -141,7 +148,8 @@ class Artifact:
 def packaged(name: str, folder: Path) -> Artifact:
     """A package that was built before."""
     recipe = Recipe(name, "onnxruntime", ())
-    return Artifact(name, recipe, open_environment(OURS, folder), folder / "model.onnx", ())
+    graph = json.loads((folder / "edgeprune.json").read_text(encoding="utf-8"))["graph"]
+    return Artifact(name, recipe, open_environment(OURS, folder), folder / graph, ())
 
 
 class Maker:

@@ -1,4 +1,4 @@
-"""`edgeprune build` of the checkpoint for this host, nothing pruned: `dist/<package>/model.onnx`.
+"""`edgeprune build` of the checkpoint for this host, nothing pruned: `dist/<package>/onnx/model.onnx`.
 
 The build races variants of the graph on one thread, measures the dense model, a linear one and every graph on the test
 texts and checks parity, which no peer does; its latency benchmark is as short as can be. All of that is in the figures;
