@@ -22,7 +22,7 @@ MODELS = {
     "half + vocabulary": [f"stages.prune.steps=[{{method: vocabulary}}, {{{HALF}}}, {{method: reconstruct}}]"],
 }
 PRECISIONS = {
-    "int8-dynamic": ("int8", "int4"),
+    "int8-dynamic": ("int8", "int4", "int2"),
     "int8-static": ("int8",),
     "int8-weights": ("int8", "int4"),
     "int4-weights": ("int8", "int4"),

@@ -285,6 +285,8 @@ def print_inspection(console: Console, found: "Inspection") -> None:
     title = f"{found.model}: {found.architecture}, one text of {found.tokens} tokens"
     if found.hidden_size < found.dense_hidden_size:
         title += f", hidden size {found.hidden_size} of {found.dense_hidden_size}"
+    if found.embedding_rank is not None:
+        title += f", token embedding of rank {found.embedding_rank}"
     print_table(console, title, columns, rows)
 
 

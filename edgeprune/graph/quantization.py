@@ -9,7 +9,7 @@
 
 Products are MatMul nodes with weights. int8-dynamic also quantizes the Gemm of a pooler and of a classifier; the other
 modes leave these in fp32. Embeddings are tables from which a graph takes rows. They are quantized to int8, or the large
-tables to int4 in blocks of 128 (`GatherBlockQuantized`). The convolution that projects an image's patches stays in
+tables to int4 or int2 (`edgeprune.graph.small_tables`). The convolution that projects an image's patches stays in
 fp32: it is small beside the rest. `edgeprune.profiles.precision` says which settings an instruction set needs.
 
 ONNX Runtime's `quantize_dynamic` is called without transformers' `OnnxRuntimeQuantizer` around it. That wrapper exists
@@ -26,7 +26,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +42,7 @@ from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from edgeprune.base.quiet_libraries import logging_kept
 from edgeprune.graph.serialization import write_onnx
+from edgeprune.graph.small_tables import quantize_tables
 from edgeprune.profiles.precision import PrecisionSettings
 from edgeprune.store.files import graph_files
 
@@ -50,8 +51,8 @@ __all__ = ["Feed", "convert", "quantized_products"]
 _WEIGHT_TYPES = {"int8": QuantType.QInt8, "uint8": QuantType.QUInt8}
 _BLOCKS = {4: 32, 8: 128}
 """By bits, how many weights of a product share a scale."""
-_TABLE_BLOCK = 128
-"""How many values of an embedding share a scale. Of 32, 64 and 128, none was nearer to fp32 than the others."""
+_TABLE_BITS: Mapping[str | None, Literal[2, 4]] = {"int4": 4, "int2": 2}
+"""By the type of the embeddings, the bits of a value of a large table, if it is smaller than a byte."""
 _LARGE = 0.25
 """The share of the largest table's size from which a table is large; a smaller one isn't worth the slower operator."""
 _ROWS_AT_ONCE = 4096
@@ -74,8 +75,9 @@ def convert(source: Path, destination: Path, settings: PrecisionSettings, calibr
         settings: The precision to convert to.
         calibration: Inputs of real rows, which int8-static needs.
     """
-    rows = ["Gather"] if settings.embeddings in ("int8", "int4") else []
-    tables = _large_tables(source) if settings.embeddings == "int4" else []
+    rows = ["Gather"] if settings.embeddings not in (None, "fp32") else []
+    bits_of_tables = _TABLE_BITS.get(settings.embeddings)
+    tables = [] if bits_of_tables is None else _large_tables(source)
     others = [*settings.keep_fp32, *tables]
     match settings.mode:
         case "fp32":
@@ -92,11 +94,11 @@ def convert(source: Path, destination: Path, settings: PrecisionSettings, calibr
         case "int8-weights" | "int4-weights":
             kept = [name for name in quantized_products(source, settings) if name not in settings.keep_fp32]
             bits = 8 if settings.mode == "int8-weights" else 4
-            _in_blocks(source, destination, kept, bits=bits, block=_BLOCKS[bits])
+            _in_blocks(source, destination, kept, bits=bits)
     if rows and settings.mode != "int8-dynamic":
         _quantize_dynamic(destination, destination, settings, rows, but=others)
-    if tables:
-        _in_blocks(destination, destination, tables, bits=4, block=_TABLE_BLOCK)
+    if bits_of_tables is not None and tables:
+        quantize_tables(destination, destination, tables, bits=bits_of_tables)
     beside = destination.with_name(f"{destination.name}.data")
     if beside.is_file() and not _has_weights_outside(destination):  # an earlier step wrote these weights
         beside.unlink()
@@ -127,7 +129,7 @@ def _large_tables(path: Path) -> list[str]:
     taken = {
         node.name: sizes[node.input[0]]
         for node in graph.node
-        # If a decoder reads the table too, the fp32 table would stay beside its 4-bit copy.
+        # If a decoder reads the table too, the fp32 table would stay beside its small copy.
         if node.op_type == "Gather" and node.input[0] in sizes and readers[node.input[0]] == 1
     }
     return [name for name, size in taken.items() if size >= _LARGE * max(taken.values())]
@@ -298,46 +300,23 @@ class _Calibration(CalibrationDataReader):  # type: ignore[misc] # onnxruntime h
         return next(self._rows, None)
 
 
-def _in_blocks(source: Path, destination: Path, nodes: Sequence[str], *, bits: int, block: int) -> None:
-    """Quantize the weights of these nodes in blocks that have a scale each."""
+def _in_blocks(source: Path, destination: Path, products: Sequence[str], *, bits: int) -> None:
+    """Quantize the weights of these products in blocks that have a scale each."""
     with logging_kept():  # the module configures the root logger when it is imported
         from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
     model = onnx.load(source)
-    opset, ir_version = next(one.version for one in model.opset_import if not one.domain), model.ir_version
     quantizer = MatMulNBitsQuantizer(
         model,
         bits=bits,
-        block_size=block,
+        block_size=_BLOCKS[bits],
         accuracy_level=_INT8_ACTIVATIONS,
-        nodes_to_exclude=[node.name for node in model.graph.node if node.name not in nodes],
-        op_types_to_quantize=("MatMul", "Gather"),
-        quant_axes=(("MatMul", 0), ("Gather", 1)),
+        nodes_to_exclude=[node.name for node in model.graph.node if node.name not in products],
+        op_types_to_quantize=("MatMul",),
+        quant_axes=(("MatMul", 0),),
     )
     with np.errstate(divide="ignore", invalid="ignore"):  # blocks of zeros warn; the quantizer handles them
         quantizer.process()
-    made = quantizer.model.model
-    _tables_in_bytes(made)
-    # The quantizer raises both versions for a 4-bit type, which the graph no longer has.
-    next(one for one in made.opset_import if not one.domain).version = opset
-    made.ir_version = ir_version
-    _write(made, destination)
-
-
-def _tables_in_bytes(model: onnx.ModelProto) -> None:
-    """Pack 4-bit tables into bytes of two values each, because ORT format has no 4-bit type.
-
-    Rows are padded to whole bytes.
-    """
-    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
-    for node in model.graph.node:
-        if node.op_type != "GatherBlockQuantized":
-            continue
-        for name in (node.input[0], *node.input[3:]):
-            tensor = tensors[name]
-            values = onnx.numpy_helper.to_array(tensor).astype(np.uint8)
-            pairs = np.pad(values, ((0, 0), (0, values.shape[1] % 2)))
-            tensor.CopyFrom(onnx.numpy_helper.from_array(pairs[:, ::2] | pairs[:, 1::2] << 4, name))
-        node.attribute.append(onnx.helper.make_attribute("bits", 4))
+    _write(quantizer.model.model, destination)
 
 
 def _write(model: onnx.ModelProto, path: Path) -> None:

@@ -22,6 +22,7 @@ _ATTENTION_BIAS = 5
 _OPERATORS = {
     ("MatMulNBits", 8): (1, 22),
     ("GatherBlockQuantized", 4): (1, 23),  # two values a byte
+    ("GatherBlockQuantized", 2): (1, 27),
 }
 """By an operator of ONNX Runtime's own and its `bits`, the first ONNX Runtime that computes it, if not `_OLDEST`."""
 

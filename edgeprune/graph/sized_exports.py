@@ -59,6 +59,7 @@ def export_sizes(
     settings: PrecisionSettings,
     progress: Callable[[int], None],
     hidden: tuple[int, ...] | None = None,
+    embedding_rank: int | None = None,
 ) -> SizedExports:
     """Export a model of a config at two sizes.
 
@@ -73,6 +74,7 @@ def export_sizes(
         settings: The precision that graphs will be converted to. It may ask for sizes that blocks of weights fit into.
         progress: A function that is called with the number of exports that are done.
         hidden: The dimensions of the dense model's hidden states that the model has; None: all.
+        embedding_rank: The rank of the model's token embedding; None: it isn't factored.
     """
     arguments = task.model_arguments(config.model_type)
     tokens = _tokens(empty_model(config, None, task.auto_class, **arguments), config)
@@ -102,6 +104,7 @@ def export_sizes(
             ),
             vocabulary=None if tokens is None else _kept(config, tokens),
             hidden=hidden,
+            embedding_rank=embedding_rank,
         )
         model = random_model(config, record, task.auto_class, attn_implementation="eager", **arguments)
         export_onnx(

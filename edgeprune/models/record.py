@@ -30,6 +30,7 @@ __all__ = [
 ]
 
 _FILE = "pruning.json"
+_OF_SOME = ("hidden", "embedding_rank")
 
 
 class LayerRecord(Frozen):
@@ -53,6 +54,8 @@ class PruningRecord(Frozen):
     """The dense model's id of every token that is left; None: all tokens are left."""
     hidden: tuple[int, ...] | None = None
     """The dimensions of the dense model's hidden states that are left, ascending; None: all are left."""
+    embedding_rank: int | None = None
+    """The columns of the token embedding's narrow table; None: the embedding is one table."""
     sparse: bool = False
     """Whether zeros among the encoder's projection weights must stay zero through fine-tuning."""
 
@@ -101,8 +104,8 @@ def read_pruning(folder: Path) -> PruningRecord | None:
 
 
 def write_pruning(record: PruningRecord, folder: Path) -> None:
-    """Write the folder's pruning.json. It names the hidden states' dimensions only if some are gone."""
-    text = record.model_dump_json(exclude={"hidden"} if record.hidden is None else None)
+    """Write the folder's pruning.json. What only some models have is named only there."""
+    text = record.model_dump_json(exclude={name for name in _OF_SOME if getattr(record, name) is None})
     (folder / _FILE).write_text(text + "\n", encoding="utf-8")
 
 

@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 
 from edgeprune.base.errors import ModelError
 from edgeprune.models.architectures import Projection, architecture_of, layers_of
+from edgeprune.models.factored import factor_embedding, token_table
 from edgeprune.models.record import PruningRecord
 from edgeprune.models.width import hidden_size_of, keep_hidden
 
@@ -137,7 +138,7 @@ def without_layer(model: PreTrainedModel, position: int) -> Iterator[None]:
 
 def keep_tokens(model: PreTrainedModel, tokens: Sequence[int]) -> None:
     """Keep these rows of the token embedding, and of the decoder where the model has one. Tied weights stay tied."""
-    embedding, decoder = model.get_input_embeddings(), model.get_output_embeddings()
+    embedding, decoder = token_table(model), model.get_output_embeddings()
     index = torch.tensor(tokens, dtype=torch.int64)
     if embedding.padding_idx is not None:
         embedding.padding_idx = list(tokens).index(embedding.padding_idx)
@@ -195,6 +196,8 @@ def resize(model: PreTrainedModel, record: PruningRecord) -> None:
                 f"in their order; the files don't belong together"
             )
         keep_hidden(model, dimensions)
+    if record.embedding_rank is not None:
+        factor_embedding(model, record.embedding_rank)
 
 
 def _layers(model: PreTrainedModel) -> nn.ModuleList:

@@ -58,6 +58,8 @@ class Inspection(Frozen):
     hidden_size: int
     """Width of the hidden states."""
     dense_hidden_size: int
+    embedding_rank: int | None = None
+    """Columns of the token embedding's narrow table; None: the embedding is one table."""
     parts: list[PartRow]
     total: PartRow
 
@@ -133,6 +135,7 @@ def inspect_checkpoint(folder: Path, *, reference: str, tokens: int | None = Non
         pruned=record is not None,
         hidden_size=hidden_size_of(model),
         dense_hidden_size=hidden_size_of(whole),
+        embedding_rank=None if record is None else record.embedding_rank,
         parts=rows,
         total=total,
     )
@@ -180,9 +183,14 @@ def count_parts(model: PreTrainedModel, tokens: int, record: PruningRecord | Non
     base = model.base_model
     embedding = base.get_submodule(architecture.embeddings)
     embeddings = count_parameters(embedding)
-    # Looking up tokens costs no multiply-adds. Patches are projected: every token but the one that classifies.
-    patches = [module.weight.numel() for module in embedding.modules() if isinstance(module, nn.Conv2d)]
-    rows = {"embeddings": Count(parameters=embeddings, multiply_adds=(tokens - 1) * sum(patches))}
+    # Looking up tokens costs no multiply-adds. Narrow rows are projected, and so are patches: every token but the one
+    # that classifies.
+    projected = sum(
+        (tokens if isinstance(module, nn.Linear) else tokens - 1) * module.weight.numel()
+        for module in embedding.modules()
+        if isinstance(module, nn.Linear | nn.Conv2d)
+    )
+    rows = {"embeddings": Count(parameters=embeddings, multiply_adds=projected)}
     counted = embeddings
     head_dim, depth = head_dim_of(model.config), depth_of(model.config)
     layers = zip(base.get_submodule(architecture.layers), layers_of(model), strict=True)
@@ -197,7 +205,7 @@ def count_parts(model: PreTrainedModel, tokens: int, record: PruningRecord | Non
         )
         rows[f"layer {index} ffn"] = Count(parameters=ffn, multiply_adds=depth * neurons * neuron_cost, neurons=neurons)
         counted += attention + ffn
-    done = {id(module) for module in base.get_submodule(architecture.layers).modules()}
+    done = {id(module) for part in (base.get_submodule(architecture.layers), embedding) for module in part.modules()}
     pooler = getattr(base, architecture.pooler or "", None)
     once = {id(module) for module in pooler.modules()} if isinstance(pooler, nn.Module) else set()
     if type(model).__name__.endswith(("ForSequenceClassification", "ForImageClassification")):

@@ -23,6 +23,7 @@ from transformers import PreTrainedModel
 
 from edgeprune.base.errors import ModelError
 from edgeprune.models.architectures import architecture_of, layers_of
+from edgeprune.models.factored import embedding_rank, factor_embedding
 
 __all__ = ["head_readers", "hidden_size_of", "keep_hidden", "stream_axes"]
 
@@ -126,6 +127,8 @@ def _shapes(model: PreTrainedModel, times: int) -> dict[str, torch.Size]:
             setattr(config, name, times * hidden)
     with init_empty_weights(include_buffers=False):
         empty = type(model)._from_config(config)  # noqa: SLF001 (as a checkpoint's model is made)
+    if (rank := embedding_rank(model)) is not None:
+        factor_embedding(empty, rank)
     return {name: value.shape for name, value in empty.named_parameters(remove_duplicate=False)}
 
 

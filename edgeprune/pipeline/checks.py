@@ -13,6 +13,7 @@ from edgeprune.pipeline.stages.page import PAGE_TASKS
 from edgeprune.pipeline.subject import Subject
 from edgeprune.profiles.pipeline import Pipeline
 from edgeprune.profiles.steps import (
+    FactorEmbeddingsStep,
     GradientStep,
     LayersStep,
     MagnitudeStep,
@@ -53,6 +54,7 @@ def check_pipeline(pipeline: Pipeline, task: TaskName, model: ModelSource) -> No
         _check_images(pipeline)
     _check_signals(pipeline, task)
     _check_hidden(pipeline, task, model)
+    _check_factored(pipeline, task, model)
     _check_augmentation(pipeline, task)
     _check_layers(pipeline, model)
 
@@ -195,10 +197,9 @@ def _check_images(pipeline: Pipeline) -> None:
             "stages.prepare.max_length cuts texts, but the model reads images; leave it out of the pipeline"
         )
     for number, step in enumerate(stages.prune.steps if stages.prune else ()):
-        if isinstance(step, VocabularyStep):
-            raise UsageError(
-                f"stages.prune.steps.{number} prunes a vocabulary, but the model reads images; leave the step out"
-            )
+        if isinstance(step, VocabularyStep | FactorEmbeddingsStep):
+            what = "prunes a vocabulary" if isinstance(step, VocabularyStep) else "factors a token embedding"
+            raise UsageError(f"stages.prune.steps.{number} {what}, but the model reads images; leave the step out")
 
 
 def _check_signals(pipeline: Pipeline, task: TaskName) -> None:
@@ -228,6 +229,26 @@ def _check_hidden(pipeline: Pipeline, task: TaskName, model: ModelSource) -> Non
             raise UsageError(
                 f"stages.prune.steps.{number}.keep_hidden is {step.keep_hidden:g}, but a convolution of this model reads the hidden "
                 f"states in {groups} groups (conv_groups), which can't be narrowed; leave it out"
+            )
+
+
+def _check_factored(pipeline: Pipeline, task: TaskName, model: ModelSource) -> None:
+    """Raise UsageError for a token embedding that can't be factored: a decoder reads it, or it has no more columns."""
+    prune, record, config = pipeline.stages.prune, read_pruning(model.folder), model.config
+    whole = config.get("embedding_size") or config.get("hidden_size") or config.get("dim") or 0
+    for number, step in enumerate(prune.steps if prune else ()):
+        if not isinstance(step, FactorEmbeddingsStep):
+            continue
+        if task == "fill-mask":
+            raise UsageError(
+                f"stages.prune.steps.{number} factors the token embedding, but fill-mask scores every token with that same "
+                f"embedding; leave the step out, or prune the vocabulary"
+            )
+        columns = record.embedding_rank if record and record.embedding_rank else whole
+        if columns and step.rank >= columns:
+            raise UsageError(
+                f"stages.prune.steps.{number}.rank is {step.rank}, but the token embedding's table has {columns} columns; "
+                f"lower the rank, or leave the step out"
             )
 
 

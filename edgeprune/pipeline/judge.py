@@ -114,6 +114,7 @@ def make_report(
         layers=facts.layers,
         hidden_size=facts.hidden_size,
         dense_hidden_size=facts.dense_hidden_size,
+        embedding_rank=facts.embedding_rank,
         parts=facts.parts,
         changed=facts.changed,
     )

@@ -28,6 +28,7 @@ class Facts:
     layers: tuple[LayerRow, ...]
     hidden_size: int
     dense_hidden_size: int
+    embedding_rank: int | None
     parts: tuple[PartSizeRow, ...]
     changed: tuple[ChangedRow, ...]
 
@@ -68,6 +69,7 @@ def gather_facts(dense: Artifact, checkpoint: Path, shipped: Artifact, data: Dat
         layers=_layers(before, now),
         hidden_size=now.hidden_size,
         dense_hidden_size=before.hidden_size,
+        embedding_rank=now.embedding_rank,
         parts=_parts(before, now),
         changed=_changed(dense, shipped, data) if texts and single else (),
     )

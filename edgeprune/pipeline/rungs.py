@@ -18,7 +18,7 @@ from edgeprune.pipeline.stages.table import Table
 from edgeprune.pipeline.subject import Subject
 from edgeprune.profiles.pipeline import Pipeline
 from edgeprune.profiles.search import SearchConfig
-from edgeprune.profiles.steps import ReconstructStep
+from edgeprune.profiles.steps import FactorEmbeddingsStep, ReconstructStep
 from edgeprune.profiles.target import Target
 from edgeprune.profiles.variant import Variant
 from edgeprune.search.costs import Costs
@@ -44,6 +44,8 @@ def add_before_rungs(nodes: Nodes, subject: Subject, pipeline: Pipeline, target:
     if runner is not None:
         stages = pipeline.stages
         assert stages.search is not None  # noqa: S101 (only a pipeline with an objective has rungs)
+        steps = stages.prune.steps if stages.prune else ()
+        ranks = [step.rank for step in steps if isinstance(step, FactorEmbeddingsStep)]
         table = Table(
             stages.race,
             align=stages.search.align,
@@ -59,6 +61,7 @@ def add_before_rungs(nodes: Nodes, subject: Subject, pipeline: Pipeline, target:
             rules=rewrite_rules(pipeline, target),
             runner=runner,
             place=measured_on(target),
+            embedding_rank=min(ranks) if ranks else None,
         )
         nodes.add("table", table, {})
     dense = add_dense(nodes, subject, pipeline)

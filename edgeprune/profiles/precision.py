@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 Mode = Literal["int8-dynamic", "int8-static", "int8-weights", "int4-weights", "fp16", "fp32"]
-EmbeddingsType = Literal["fp32", "int8", "int4"]
+EmbeddingsType = Literal["fp32", "int8", "int4", "int2"]
 
 _TOLERANCE_ELSEWHERE: dict[Mode, float] = {"fp32": 1e-4, "fp16": 2e-2}
 _QUANTIZED_TOLERANCE_ELSEWHERE = 1.5e-1
@@ -47,7 +47,8 @@ class Precision(Frozen):
     per_channel: bool | None = None
     """Whether every channel has its own scale (null: it has), or the whole tensor has one."""
     embeddings: EmbeddingsType | None = None
-    """Type of the embeddings; null: int8, or int4 with int4-weights. Refused in floating point."""
+    """Type of the embeddings; null: int8, or int4 with int4-weights. With int4 and int2, small tables are int8. Refused in
+    floating point."""
 
     @model_validator(mode="after")
     def _settings_fit_mode(self) -> Self:

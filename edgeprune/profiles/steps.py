@@ -17,6 +17,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from edgeprune.base.strict_yaml import Frozen
 
 __all__ = [
+    "FactorEmbeddingsStep",
     "GradientStep",
     "LayersStep",
     "MagnitudeStep",
@@ -210,6 +211,14 @@ class VocabularyStep(Frozen):
     """Keep at least this many tokens. Where the corpus needs fewer, the vocabulary's first tokens are added."""
 
 
+class FactorEmbeddingsStep(Frozen):
+    """Factor the token embedding into a narrow table and one projection of its rows."""
+
+    method: Literal["factor_embeddings"]
+    rank: PositiveInt
+    """Columns of the narrow table."""
+
+
 class ReconstructStep(Frozen):
     """Re-solve each layer's output projections to bring its states back to the dense model's.
 
@@ -224,6 +233,14 @@ class ReconstructStep(Frozen):
 
 
 Step = Annotated[
-    StructuredStep | MasksStep | LayersStep | MagnitudeStep | GradientStep | NMStep | VocabularyStep | ReconstructStep,
+    StructuredStep
+    | MasksStep
+    | LayersStep
+    | MagnitudeStep
+    | GradientStep
+    | NMStep
+    | VocabularyStep
+    | FactorEmbeddingsStep
+    | ReconstructStep,
     Field(discriminator="method"),
 ]

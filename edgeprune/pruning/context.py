@@ -42,7 +42,7 @@ class Context(Protocol):
 
     @property
     def corpus(self) -> Sequence[Content]:
-        """The training texts, and the texts without labels: what a vocabulary is counted on."""
+        """The training texts, and the texts without labels: what tokens are counted on."""
 
     def dense_model(self) -> PreTrainedModel:
         """Load the dense model."""

@@ -1,6 +1,7 @@
 """Do the steps of a pipeline: the closed table of pruning methods."""
 
 from edgeprune.profiles.steps import (
+    FactorEmbeddingsStep,
     GradientStep,
     LayersStep,
     MagnitudeStep,
@@ -12,6 +13,7 @@ from edgeprune.profiles.steps import (
     VocabularyStep,
 )
 from edgeprune.pruning.context import Context, Pruned
+from edgeprune.pruning.factor_embeddings import factor_embeddings
 from edgeprune.pruning.layers import prune_layers
 from edgeprune.pruning.reconstruct import prune_reconstruct
 from edgeprune.pruning.sparse import prune_gradient, prune_magnitude, prune_n_m
@@ -45,5 +47,7 @@ def apply_step(step: Step, number: int, pruned: Pruned, context: Context) -> Non
             prune_n_m(step, pruned)
         case VocabularyStep():
             prune_vocabulary(step, pruned, context)
+        case FactorEmbeddingsStep():
+            factor_embeddings(step, pruned, context)
         case ReconstructStep():
             prune_reconstruct(step, pruned, context)

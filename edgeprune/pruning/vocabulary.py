@@ -24,12 +24,13 @@ from edgeprune.base.errors import ModelError, UsageError
 from edgeprune.data.table import Text, flat
 from edgeprune.models.architectures import architecture_of
 from edgeprune.models.checkpoint import load_tokenizer
+from edgeprune.models.factored import token_table
 from edgeprune.models.resize import keep_tokens
 from edgeprune.models.text_reader import TextReader
 from edgeprune.profiles.steps import VocabularyStep
 from edgeprune.pruning.context import Context, Pruned
 
-__all__ = ["kept_tokens", "prune_vocabulary", "shrink_tokenizer"]
+__all__ = ["count_tokens", "kept_tokens", "prune_vocabulary", "shrink_tokenizer"]
 
 _CHECKED_TEXTS = 1000
 _TEXTS_AT_ONCE = 1000
@@ -46,11 +47,8 @@ def prune_vocabulary(step: VocabularyStep, pruned: Pruned, context: Context) -> 
         raise UsageError("vocabulary: the model reads images; it has no vocabulary that could be pruned")
     tokenizer = pruned.reader.tokenizer
     texts = flat(cast("Sequence[Text]", context.corpus)) if step.corpus is None else _read_corpus(step.corpus)
-    counts: Counter[int] = Counter()
-    for first in range(0, len(texts), _TEXTS_AT_ONCE):  # encodings take much more memory than texts
-        for row in tokenizer(texts[first : first + _TEXTS_AT_ONCE])["input_ids"]:
-            counts.update(row)
-    rows = pruned.model.get_input_embeddings().num_embeddings
+    counts = count_tokens(tokenizer, texts)
+    rows = token_table(pruned.model).num_embeddings
     keep = kept_tokens(
         tokenizer,
         {token for token, count in counts.items() if count >= step.min_count},
@@ -66,6 +64,15 @@ def prune_vocabulary(step: VocabularyStep, pruned: Pruned, context: Context) -> 
     pruned.record = pruned.record.model_copy(update={"vocabulary": vocabulary})
     pruned.facts["tokens"] = len(keep)
     context.note(f"{len(keep):,} of {rows:,} tokens are left")
+
+
+def count_tokens(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> Counter[int]:
+    """Count how often each token stands in texts, by its id."""
+    counts: Counter[int] = Counter()
+    for first in range(0, len(texts), _TEXTS_AT_ONCE):  # encodings take much more memory than texts
+        for row in tokenizer(list(texts[first : first + _TEXTS_AT_ONCE]))["input_ids"]:
+            counts.update(row)
+    return counts
 
 
 def kept_tokens(tokenizer: PreTrainedTokenizerFast, used: set[int], *, floor: int, keep_first: int) -> list[int]:

@@ -193,6 +193,8 @@ class BuildReport(Frozen):
     hidden_size: int | None = None
     """Width of the shipped model's hidden states; None: the report is older than this field."""
     dense_hidden_size: int | None = None
+    embedding_rank: int | None = None
+    """Columns of the narrow table of the shipped model's token embedding; None: the embedding is one table."""
     parts: tuple[PartSizeRow, ...] = ()
     """Parameters by part; empty: the report is older than this field."""
     changed: tuple[ChangedRow, ...] = ()

@@ -16,7 +16,7 @@ __all__ = ["byte_costs", "multiply_add_costs"]
 _SCALE_BYTES = 4
 _BYTES = {"fp32": 4.0, "fp16": 2.0, "int4-weights": 0.5 + _SCALE_BYTES / 32}
 """Bytes of a weight by mode; others have one byte, and scales that are too few to count."""
-_TABLE_BYTES = {"int8": 1.0, "int4": 0.5 + _SCALE_BYTES / 128}
+_TABLE_BYTES = {"int8": 1.0, "int4": 0.5 + _SCALE_BYTES / 128, "int2": 0.25 + _SCALE_BYTES / 32}
 
 
 def multiply_add_costs(

@@ -184,11 +184,11 @@ def test_an_inspection_has_a_row_a_part(pruned: bool):
     shown = console()
     found = Inspection(
         model="m", architecture="bert", tokens=128, pruned=pruned, hidden_size=256 if pruned else 384, dense_hidden_size=384,
-        parts=[part], total=total,
+        embedding_rank=128 if pruned else None, parts=[part], total=total,
     )  # fmt: skip
     print_inspection(shown, found)
     lines = text_of(shown).splitlines()
-    left = ", hidden size 256 of 384" if pruned else ""
+    left = ", hidden size 256 of 384, token embedding of rank 128" if pruned else ""
     assert lines[0].strip() == f"m: bert, one text of 128 tokens{left}"
     units = ["6", "of", "12", "heads"] if pruned else ["6", "heads"]
     dense = ["2,000", "6.0"] if pruned else []

@@ -22,6 +22,7 @@ from edgeprune.graph.requirements import oldest_runtime
         (20, 10, "MatMulNBits", {"bits": 8}, "1.22"),
         (20, 10, "MatMulNBits", {"bits": 4}, "1.18"),
         (20, 10, "GatherBlockQuantized", {"bits": 4}, "1.23"),
+        (20, 10, "GatherBlockQuantized", {"bits": 2}, "1.27"),
     ],
 )
 def test_the_newest_thing_in_a_graph_decides(

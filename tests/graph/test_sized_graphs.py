@@ -35,6 +35,8 @@ from tests.conftest import ModelFactory
 LAYERS = 3
 NARROW = {"deberta-v2": tuple(range(0, 32, 2))}
 """Families of which the hidden size was pruned too, and what is left of it."""
+FACTORED = {"deberta-v2": 8}
+"""Families of which the token embedding was factored too, and its rank."""
 FP32 = PrecisionSettings(mode="fp32")
 
 
@@ -71,6 +73,7 @@ class Family:
                 for index, (heads, neurons) in enumerate(layers, start=LAYERS - len(layers))
             ),
             hidden=NARROW.get(self.config.model_type),
+            embedding_rank=FACTORED.get(self.config.model_type),
         )
         model = random_model(self.config, record, self.task.auto_class, attn_implementation="eager")
         with quiet_libraries():
@@ -110,6 +113,7 @@ def family(tiny_model_folder: ModelFactory, tmp_path_factory: pytest.TempPathFac
                 exports = export_sizes(
                     config, range(LAYERS), task, reader, rows, tmp_path_factory.mktemp(model_type), opset=20,
                     settings=FP32, progress=lambda _done: None, hidden=NARROW.get(model_type),
+                    embedding_rank=FACTORED.get(model_type),
                 )  # fmt: skip
             made[model_type] = Family(exports, config, task, reader, rows)
         return made[model_type]

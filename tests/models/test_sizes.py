@@ -9,6 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from edgeprune.base.errors import UsageError
 from edgeprune.models.architectures import layers_of
 from edgeprune.models.checkpoint import load_any, save_checkpoint
+from edgeprune.models.factored import factor_embedding
 from edgeprune.models.image_reader import load_image_reader
 from edgeprune.models.record import LayerRecord, PruningRecord
 from edgeprune.models.sizes import inspect_model
@@ -49,6 +50,9 @@ def test_multiply_adds_are_what_torch_counts(
         record = cut(model, PruningRecord.dense(model, ""), keep[: len(layers_of(model))])
         keep_hidden(model, range(0, 32, 2))
         record = record.model_copy(update={"hidden": tuple(range(0, 32, 2))})
+        if model.get_output_embeddings() is None and model_type not in IMAGE_MODEL_TYPES:
+            factor_embedding(model, 8)
+            record = record.model_copy(update={"embedding_rank": 8})
         reader = load_image_reader(folder) if model_type in IMAGE_MODEL_TYPES else load_text_reader(folder, 64)
         save_checkpoint(model, tmp_path / "pruned", record=record, reader=reader)
         folder = tmp_path / "pruned"

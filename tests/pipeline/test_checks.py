@@ -144,6 +144,27 @@ def test_answers_that_are_the_hidden_states_keep_their_size(tiny_model_folder: M
     plan(model, data, NARROW, pipeline="structured")
 
 
+FACTORED = "stages.prune.steps=[{{method: factor_embeddings, rank: {}}}]"
+
+
+def test_an_embedding_that_cannot_be_factored(tiny_model_folder: ModelFactory, tiny_data: DataFactory):
+    with pytest.raises(
+        UsageError, match=r"steps\.0 factors the token embedding, but fill-mask scores every token with"
+    ):
+        plan(
+            tiny_model_folder(head="ForMaskedLM"),
+            tiny_data(),
+            FACTORED.format(8),
+            task="fill-mask",
+            pipeline="structured",
+        )
+    for model_type, columns in (("bert", 32), ("distilbert", 32), ("albert", 16)):
+        said = rf"steps\.0\.rank is {columns}, but the token embedding's table has {columns} columns; lower the rank"
+        with pytest.raises(UsageError, match=said):
+            plan(tiny_model_folder(model_type), tiny_data(), FACTORED.format(columns), pipeline="structured")
+        plan(tiny_model_folder(model_type), tiny_data(), FACTORED.format(columns - 1), pipeline="structured")
+
+
 def test_a_convolution_in_groups_is_refused_before_anything_runs(
     tiny_model_folder: ModelFactory, tiny_data: DataFactory, tmp_path: Path
 ):

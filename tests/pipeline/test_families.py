@@ -52,16 +52,21 @@ ODD_PAIRS = [
 """What run.py of a model of pairs refuses."""
 
 
+RANK = 8
+"""Of the factored token embedding."""
+
+
 def steps(layers: int, task: TaskName) -> list[dict[str, object]]:
     """Uneven, where there is more than one layer to be uneven over; one of three layers goes, and half of the hidden size
-    where that isn't the answer."""
+    where that isn't the answer. The token embedding is factored where no decoder reads it."""
     uneven = {"method": "structured", "keep_heads": [0.25, 0.75, 0.5], "keep_ffn": [0.75, 0.25, 0.5], "align": 8}
     alike = {"method": "structured", "keep_heads": 0.5, "keep_ffn": 0.25, "align": 8}
     for step in (uneven, alike) if task not in TAUGHT_ONLY else ():
         step["keep_hidden"] = 0.5
     vocabulary: dict[str, object] = {"method": "vocabulary", "floor": 1}
+    factored = [] if task == "fill-mask" else [{"method": "factor_embeddings", "rank": RANK}]
     units = [alike] if layers == 1 else [uneven, {"method": "layers", "drop": [2]}]
-    return units if task in IMAGE_TASKS else [vocabulary, *units]
+    return units if task in IMAGE_TASKS else [vocabulary, *units, *factored]
 
 
 @pytest.mark.parametrize(("model_type", "task"), CELLS)
@@ -99,6 +104,7 @@ def test_a_family_goes_the_whole_way(
     if not images:
         assert record.vocabulary is not None
         assert len(record.vocabulary) == len(load_tokenizer(model)) - len(UNUSED)
+        assert record.embedding_rank == (None if task == "fill-mask" else RANK)
     # Saved and loaded, it computes what it did when it was measured, to the last bit but one: where a tensor lies in
     # memory decides how a product is summed.
     dense, cut = (

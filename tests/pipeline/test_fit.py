@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from edgeprune.models.checkpoint import load_any, save_checkpoint
+from edgeprune.models.factored import factor_embedding
 from edgeprune.models.record import PruningRecord
 from edgeprune.models.text_reader import load_text_reader
 from edgeprune.models.width import keep_hidden
@@ -262,19 +263,21 @@ def test_a_rung_that_no_sizes_can_be_ends_the_search_and_the_others_stay(folder:
     assert "the search ends before 100000x: a budget of" in done.err
 
 
-def test_a_model_whose_hidden_size_was_pruned_is_searched(folder: Path, tiny_model_folder: ModelFactory):
+def test_a_model_whose_hidden_size_and_embedding_were_pruned_is_searched(folder: Path, tiny_model_folder: ModelFactory):
     dense = tiny_model_folder()
     (folder / "tiny-model").unlink()
     model = load_any(dense)
     model.config.id2label, model.config.label2id = {0: "neg", 1: "pos"}, {"neg": 0, "pos": 1}
     record = PruningRecord.dense(model, "0" * 64).model_copy(update={"hidden": tuple(range(0, 32, 2))})
     keep_hidden(model, range(0, 32, 2))
+    factor_embedding(model, 8)
+    record = record.model_copy(update={"embedding_rank": 8})
     save_checkpoint(model, folder / "tiny-model", record=record, reader=load_text_reader(dense, 16))
     done = call(
         *arguments(folder), "--set", "target.budget.metric_drop=0.9", "--set", "target.runner=null",
-        "--set", "stages.search.steps=[1.3]", "--json",
+        "--set", "stages.search.steps=[1.3]", "--set", "stages.prune.steps=[{method: factor_embeddings, rank: 4}]", "--json",
     )  # fmt: skip
     assert done.code == 0, done.err
     report = json.loads(done.out)
-    assert report["frontier"]["shipped"] == "1.3x"
+    assert (report["frontier"]["shipped"], report["embedding_rank"]) == ("1.3x", 4)
     assert (report["hidden_size"], report["dense_hidden_size"]) == (16, 16)

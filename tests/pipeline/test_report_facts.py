@@ -46,7 +46,7 @@ def test_layers_and_parts_are_those_of_the_checkpoints(built: Built) -> None:
     assert ffn.parameters < ffn.dense_parameters
     assert [row.model_dump(mode="json") for row in found.layers] == built.report["layers"]
     assert [row.model_dump(mode="json") for row in found.parts] == built.report["parts"]
-    assert (found.hidden_size, found.dense_hidden_size) == (32, 32)
+    assert (found.hidden_size, found.dense_hidden_size, found.embedding_rank) == (32, 32, None)
     assert built.report["hidden_size"] == built.report["dense_hidden_size"] == 32
     assert list(found.try_with) == built.report["package"]["try_with"] == ["A text."]
 

@@ -160,6 +160,12 @@ def test_a_smaller_hidden_size_is_told() -> None:
     assert "Hidden states have" not in page_of(full_report(hidden_size=384, dense_hidden_size=384))
 
 
+def test_a_factored_embedding_is_told() -> None:
+    words = "The token embedding is factored, with rank 128."
+    assert words in " ".join(page_of(full_report(embedding_rank=128)).split())
+    assert words not in page_of(full_report())
+
+
 def test_an_old_report_and_one_without_times_have_a_page_too() -> None:
     for made in (report(), report(latency=[], device=None, budget=[], linear=None)):
         page = render_page([MeasuredBuild(made)])

@@ -96,7 +96,7 @@ def model_card(
                 for other, value in final.metric.others.items()
             ),
             ("parameters", f"{dense.parameters:,}", f"{final.parameters:,}"),
-            *_hidden_sizes(work.parents["dense"].file("checkpoint"), checkpoint),
+            *_widths(work.parents["dense"].file("checkpoint"), checkpoint),
             ("model file, MB", f"{(dense.model_bytes or 0) / 1e6:.1f}", f"{(final.model_bytes or 0) / 1e6:.1f}"),
         ],
         drop=f"{final.metric.drop:+.4f}",
@@ -151,14 +151,18 @@ def _card_data(task: TaskName, metric: Metric, *, name: str, licence: str | None
     )
 
 
-def _hidden_sizes(dense: Path, checkpoint: Path) -> list[tuple[str, str, str]]:
-    """Make the row of the hidden size, if the package's is another one."""
+def _widths(dense: Path, checkpoint: Path) -> list[tuple[str, str, str]]:
+    """Make the rows of the hidden size and of the token embedding's rank, where the package's are others."""
     from edgeprune.models.checkpoint import load_config
     from edgeprune.models.record import hidden_size_left, read_pruning
 
-    whole = load_config(dense).hidden_size
-    before, after = (hidden_size_left(read_pruning(one), whole) for one in (dense, checkpoint))
-    return [] if before == after else [("hidden size", str(before), str(after))]
+    whole, records = load_config(dense).hidden_size, [read_pruning(one) for one in (dense, checkpoint)]
+    ranks = [None if record is None else record.embedding_rank for record in records]
+    rows = [
+        ("hidden size", *(str(hidden_size_left(record, whole)) for record in records)),
+        ("rank of the token embedding", *("not factored" if rank is None else str(rank) for rank in ranks)),
+    ]
+    return [(name, before, after) for name, before, after in rows if before != after]
 
 
 def _literal(text: str) -> str:

@@ -113,6 +113,8 @@ def _shape(config: dict[str, Any], record: PruningRecord) -> dict[str, JsonValue
         heads = next((config[name] for name in _HEAD_KEYS if name in config), 1)
         if width % heads == 0:
             changed |= dict.fromkeys((name for name in _HIDDEN_KEYS if name in config), width)
+    if record.embedding_rank is not None:
+        ours["embedding_rank"] = record.embedding_rank
     if _GROUPS not in config:
         changed |= {name: len(record.layers) for name in _LAYER_KEYS if name in config}
     widths = {len(one.neurons) for one in record.layers}

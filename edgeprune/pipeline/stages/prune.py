@@ -16,6 +16,7 @@ from edgeprune.pipeline.stages.prune_context import WEIGHTS, PruneContext, own_w
 from edgeprune.profiles.pipeline import PruneConfig
 from edgeprune.profiles.schedule import steps_of_round
 from edgeprune.profiles.steps import (
+    FactorEmbeddingsStep,
     LayersStep,
     MasksStep,
     Step,
@@ -36,7 +37,7 @@ class Prune(Stage):
 
     Args:
         config: The pipeline's `stages.prune`. Its amounts are reached in the last round.
-        unlabelled_digest: Digest of the rows without labels, which a vocabulary is counted on too; None: there are none.
+        unlabelled_digest: Digest of the rows without labels, whose tokens are counted too; None: there are none.
         round_number: The round, from 1.
         rounds: How many rounds there are.
     """
@@ -50,7 +51,10 @@ class Prune(Stage):
     def __init__(self, config: PruneConfig, *, unlabelled_digest: str | None, round_number: int, rounds: int) -> None:
         self.round = round_number
         self._steps = steps_of_round(config.steps, config.schedule, round_number, rounds)
-        counts = any(isinstance(step, VocabularyStep) and step.corpus is None for step in self._steps)
+        counts = any(
+            isinstance(step, FactorEmbeddingsStep) or (isinstance(step, VocabularyStep) and step.corpus is None)
+            for step in self._steps
+        )
         self._unlabelled_digest = unlabelled_digest if counts else None
         self._files = [None if (path := _file(step)) is None else _digest(path) for step in self._steps]
 

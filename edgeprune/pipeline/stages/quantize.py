@@ -47,7 +47,7 @@ class Quantize(Stage):
     """
 
     name = "quantize"
-    version = 9
+    version = 10
     libraries = ("onnx", "onnx-ir", "onnxruntime", "transformers")
     roles = ("dense", "checkpoint", "onnx")
     produces = ("model.onnx", VARIANT, "reader", "outputs.safetensors")

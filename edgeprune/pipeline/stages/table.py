@@ -63,6 +63,7 @@ class Table(Stage):
         rules: Which rewrites every graph must have, and whether one may do without a mask.
         runner: How the target is reached.
         place: The machine that the table holds for.
+        embedding_rank: The rank that the token embedding is factored to before layers are cut; None: as it is given.
     """
 
     name = "table"
@@ -88,6 +89,7 @@ class Table(Stage):
         rules: RewriteRules,
         runner: Runner,
         place: JsonValue,
+        embedding_rank: int | None = None,
     ) -> None:
         self._race = race
         self._align = align
@@ -103,10 +105,13 @@ class Table(Stage):
         self._rules = rules
         self._runner = runner
         self._place = place
+        self._embedding_rank = embedding_rank
 
     def fingerprint(self) -> dict[str, JsonValue]:
         from_data = self._target.workload.lengths == "data" and self._task not in IMAGE_TASKS
+        factored = {} if self._embedding_rank is None else {"embedding_rank": self._embedding_rank}
         return {
+            **factored,
             "raced": self._race is not None,
             "align": self._align,
             "export": self._export.model_dump(mode="json"),
@@ -168,6 +173,7 @@ class Table(Stage):
             settings=settings,
             progress=progress,
             hidden=None if given.record is None else given.record.hidden,
+            embedding_rank=self._embedding_rank or (given.record and given.record.embedding_rank),
         )
         form = partial(SizedGraphs, exports.files, exports.sizes, architecture_of(config))
         calibration = [exports.known(feed) for feed in feeds_of(selection, reader)[0]]

@@ -82,12 +82,15 @@ def test_the_front_matter_holds_names_and_labels_as_they_are(hostile: Work) -> N
     assert card.text.startswith("\n# tiny 1.0 for here\n")
 
 
-def test_a_smaller_hidden_size_is_told(hostile: Work, tmp_path: Path) -> None:
+def test_a_smaller_hidden_size_and_a_factored_embedding_are_told(hostile: Work, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(hostile.parents["dense"].file("checkpoint"), tmp_path / "narrow"))
-    record = PruningRecord(base_digest="", head_dim=8, layers=(), hidden=tuple(range(16)))
-    assert "hidden size" not in card_of(hostile, "a", "b")
+    record = PruningRecord(base_digest="", head_dim=8, layers=(), hidden=tuple(range(16)), embedding_rank=8)
+    card = card_of(hostile, "a", "b")
+    assert "hidden size" not in card
+    assert "token embedding" not in card
     write_pruning(record, folder)
-    assert "\n| hidden size | 32 | 16 |\n" in card_of(hostile, "a", "b", checkpoint=folder)
+    card = card_of(hostile, "a", "b", checkpoint=folder)
+    assert "\n| hidden size | 32 | 16 |\n| rank of the token embedding | not factored | 8 |\n" in card
 
 
 def test_a_card_is_the_same_each_time_and_ends_in_one_line_break(hostile: Work) -> None:
