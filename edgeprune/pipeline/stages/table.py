@@ -173,7 +173,7 @@ class Table(Stage):
             settings=settings,
             progress=progress,
             hidden=None if given.record is None else given.record.hidden,
-            embedding_rank=self._embedding_rank or (given.record and given.record.embedding_rank),
+            embedding_rank=self._embedding_rank or (None if given.record is None else given.record.embedding_rank),
         )
         form = partial(SizedGraphs, exports.files, exports.sizes, architecture_of(config))
         calibration = [exports.known(feed) for feed in feeds_of(selection, reader)[0]]
