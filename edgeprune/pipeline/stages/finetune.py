@@ -48,6 +48,7 @@ class Finetune(Stage):
             "config": self._config.model_dump(mode="json"),
             "unlabelled": self._unlabelled_digest,
             "numeric": self._numeric.model_dump(mode="json"),
+            **self._config.key_parts,
         }
 
     def run(self, work: Work) -> StageMetrics:

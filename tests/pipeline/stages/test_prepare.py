@@ -21,7 +21,7 @@ from edgeprune.pipeline.stages.base import Work
 from edgeprune.pipeline.stages.given import _split
 from edgeprune.pipeline.stages.prepare import Prepare
 from edgeprune.pipeline.subject import find_subject
-from edgeprune.profiles.pipeline import PrepareConfig
+from edgeprune.profiles.training import PrepareConfig
 from edgeprune.store.environment import NumericMode
 from edgeprune.tasks.registry import COLUMNS, TaskName, task_for
 from edgeprune.tasks.spec import LabelForm, ProblemType, TaskSpec
@@ -224,3 +224,40 @@ def test_labels_that_leave_nothing_to_split_off_are_refused():
 def test_too_few_rows_are_refused():
     with pytest.raises(DataError, match="only 3 rows are left to train on"):
         rows_of(["a", "b", "a", "b", "a"], spec(("a", "b"), SINGLE))
+
+
+def fingerprint(*, has_head: bool, **config: Any) -> dict[str, Any]:
+    stage = Prepare(
+        PrepareConfig(**config), task="text-classification", problem_type=None, has_head=has_head, model_digest="m",
+        data_digest="d", numeric=NumericMode(bf16=True, threads=2),
+    )  # fmt: skip
+    return stage.fingerprint()
+
+
+KEPT: dict[str, Any] = {
+    "config": {
+        "batch_size": 32, "epochs": 3, "evaluations_per_epoch": 1, "freeze_embeddings": False, "learning_rate": 0.0001,
+        "max_length": 128, "patience": None, "precision": "auto", "selection_share": 0.1, "warmup_ratio": 0.1,
+        "weight_decay": 0.01,
+    },
+    "task": "text-classification", "problem_type": None, "model": "m", "data": "d", "numeric": {"bf16": True, "threads": 2},
+}  # fmt: skip
+"""What entered the key of a dense model of three epochs before there was `auto`."""
+
+
+def test_old_keys_hold_where_nothing_changed() -> None:
+    assert fingerprint(has_head=False, epochs=3, learning_rate=1e-4) == KEPT
+    assert fingerprint(has_head=True) == KEPT | {"config": KEPT["config"] | {"epochs": 2}}
+
+
+def test_how_a_dense_model_is_trained_enters_its_key() -> None:
+    ways: list[dict[str, Any]] = [
+        {},
+        {"epochs": 3},
+        {"patience": 2},
+        {"learning_rate": 1e-4},
+        {"learning_rate": (1e-4, 2e-4)},
+    ]
+    found = [json.dumps(fingerprint(has_head=False, **way)) for way in ways]
+    assert len(set(found)) == len(ways)
+    assert "patience_version" in fingerprint(has_head=False, epochs=9, patience=2), "its result isn't what it was"
