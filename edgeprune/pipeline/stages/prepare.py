@@ -81,13 +81,13 @@ class Prepare(Stage):
     def fingerprint(self) -> dict[str, JsonValue]:
         config = self._config.model_dump(mode="json", exclude={"max_length"} if self._max_length is None else None)
         return {
-            "config": config | _UNTRAINED if self._has_head else config,
+            "config": config | (_UNTRAINED if self._has_head else {}),
             "task": self._task,
             "problem_type": self._problem_type,
             "model": self._model_digest,
             "data": self._data_digest,
             "numeric": self._numeric.model_dump(mode="json"),
-            **self._config.key_parts,
+            **({} if self._has_head else self._config.key_parts),
         }
 
     def run(self, work: Work) -> StageMetrics:

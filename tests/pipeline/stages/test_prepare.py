@@ -4,6 +4,7 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from edgeprune.base.errors import DataError, ModelError
 from edgeprune.base.events import Event, Note
+from edgeprune.base.quiet_libraries import quiet_libraries
 from edgeprune.data.source import DataSource
 from edgeprune.data.table import DataSpec, Table
 from edgeprune.models.checkpoint import load_config
@@ -26,6 +28,7 @@ from edgeprune.store.environment import NumericMode
 from edgeprune.tasks.registry import COLUMNS, TaskName, task_for
 from edgeprune.tasks.spec import LabelForm, ProblemType, TaskSpec
 from tests.conftest import DataFactory, ModelFactory
+from tests.support.e2e import Built, work_of
 from tests.support.tasks import MULTI, REGRESSION, SINGLE
 
 Loaded = tuple[frozenset[str], list[Note]]
@@ -261,3 +264,38 @@ def test_how_a_dense_model_is_trained_enters_its_key() -> None:
     found = [json.dumps(fingerprint(has_head=False, **way)) for way in ways]
     assert len(set(found)) == len(ways)
     assert "patience_version" in fingerprint(has_head=False, epochs=9, patience=2), "its result isn't what it was"
+
+
+class Killed(Exception):  # noqa: N818 (it stands for a signal)
+    """Raised in the middle of a training."""
+
+
+def test_a_training_killed_in_its_second_learning_rate_ends_with_the_same_model(built: Built, tmp_path: Path) -> None:
+    stage = Prepare(
+        PrepareConfig(epochs=2, learning_rate=(5e-3, 1e-3), batch_size=32, max_length=16), task="text-classification",
+        problem_type=None, has_head=False, model_digest="", data_digest="", numeric=NumericMode(bf16=False, threads=1),
+    )  # fmt: skip
+
+    def run(name: str, kill_at: int | None = None) -> tuple[bytes, dict[str, float], list[int]]:
+        steps: list[int] = []
+
+        def progress(done: int, total: int, _unit: str) -> None:
+            steps.append(done)
+            if done == kill_at:
+                raise Killed
+            assert done <= total
+
+        folders = {"folder": tmp_path / name / "made", "partial": tmp_path / name / "partial"}
+        folders["folder"].mkdir(parents=True, exist_ok=True)
+        with quiet_libraries():
+            metrics = stage.run(replace(work_of(built, tmp_path), **folders, progress=progress))
+        return (folders["folder"] / "checkpoint/model.safetensors").read_bytes(), metrics.scores, steps
+
+    weights, scores, steps = run("whole")
+    assert list(scores) == ["selection_accuracy_at_0.005", "selection_accuracy_at_0.001"]
+    with pytest.raises(Killed):
+        run("killed", kill_at=steps[-1])
+    resumed, again, taken = run("killed")
+    assert (resumed, again) == (weights, scores)
+    assert taken == steps[-len(taken) :], "the first learning rate is not trained again"
+    assert len(taken) < len(steps) / 2
