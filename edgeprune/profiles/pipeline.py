@@ -55,6 +55,9 @@ _TEMPERATURE = 2.0
 class DistillConfig(Frozen):
     """Weigh the terms of the distillation loss. The teacher is the dense model."""
 
+    teachers: PositiveInt = 1
+    """Dense models whose mean outputs are learned: the build's own, and others of the next seeds, which are trained on the
+    same rows."""
     temperature: PositiveFloat = _TEMPERATURE
     logits: float = Field(default=1.0, ge=0)
     """Divergence from the teacher's outputs."""
@@ -67,6 +70,8 @@ class DistillConfig(Frozen):
     def _some_weight(self) -> Self:
         if not self.logits + self.hidden + self.labels > 0:
             raise ValueError("logits, hidden and labels are all 0; at least one must be above 0")
+        if self.teachers > 1 and not self.logits:
+            raise ValueError(f"teachers is {self.teachers}, but has no effect without logits, which is 0; leave it out")
         if self.temperature != _TEMPERATURE and not self.logits:
             raise ValueError("temperature has no effect without logits, which is 0; leave it out")
         return self

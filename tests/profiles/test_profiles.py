@@ -165,6 +165,11 @@ def test_a_path_that_is_not_there_is_refused(name: str):
             "stages.finetune.distill: logits, hidden and labels are all 0",
         ),
         (
+            {"stages": {"finetune": {"distill": {"logits": 0, "teachers": 3}}}},
+            "stages.finetune.distill: teachers is 3, but has no effect without logits, which is 0; leave it out",
+        ),
+        ({"stages": {"finetune": {"distill": {"teachers": 0}}}}, "stages.finetune.distill.teachers: 0 is not above 0"),
+        (
             {"stages": {"finetune": {"augment": 0.5, "distill": {"logits": 0, "hidden": 0}}}},
             "stages.finetune: augment needs the dense model's answers, but distill.logits and distill.hidden are 0",
         ),

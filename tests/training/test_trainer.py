@@ -372,6 +372,27 @@ def test_the_loss_is_the_weighted_sum_of_its_terms(
     torch.testing.assert_close(partly, expected + labels * (labelled - every))
 
 
+@pytest.mark.parametrize("bf16", [True, False])
+def test_several_teachers_teach_the_mean_of_their_outputs_and_the_first_ones_states(
+    case: Case, tiny_model_folder: ModelFactory, bf16: bool
+):
+    student, first, *others = (load_any(tiny_model_folder(seed=seed)) for seed in range(4))
+    taught = Teacher(first, DistillConfig(logits=0.7, hidden=3.0, labels=0.0), layers=(0, 1), others=others)
+    inputs = to_torch(case.reader.collate(case.encodings[:3]))
+    read = inputs["attention_mask"].bool()
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        answers = [model(**inputs).logits.float() for model in (first, *others)]
+        wanted = first(**inputs, output_hidden_states=True).hidden_states
+    with torch.no_grad():
+        found = distillation_loss(student, case.task, taught, inputs, bf16=bf16)
+        ours = student(**inputs, output_hidden_states=True)
+        pairs = zip(ours.hidden_states, wanted, strict=True)
+        distance = torch.stack([(one[read] - two[read].float()).square().mean() for one, two in pairs]).mean()
+        mean = (answers[0] + answers[1] + answers[2]) / 3
+        expected = 0.7 * case.task.distill_loss(ours.logits, mean, 2.0) + 3.0 * distance
+    torch.testing.assert_close(found, expected)
+
+
 def test_a_teacher_listens_without_dropout_and_does_not_learn(case: Case, tmp_path: Path):
     teacher = teacher_of(case)
     case.train(tmp_path, epochs=1, teacher=teacher)

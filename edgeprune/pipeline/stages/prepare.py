@@ -6,6 +6,7 @@ a linear model reaches on the same rows, from TF-IDF or from 16 x 16 pixels: a u
 needed.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -99,7 +100,7 @@ class Prepare(Stage):
         from edgeprune.training.rows import Rows
 
         given = read_given(
-            work,
+            replace(work, seed=self.split_seed(work)),
             self._task,
             problem_type=self._problem_type,
             max_length=self._max_length,
@@ -137,6 +138,10 @@ class Prepare(Stage):
             linear=None if linear is None else metric.model_copy(update={"value": linear, "others": {}}),
             scores=scores,
         )
+
+    def split_seed(self, work: Work) -> int:
+        """Give the seed by which the rows are divided."""
+        return work.seed
 
     def _train(
         self,
