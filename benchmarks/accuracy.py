@@ -25,6 +25,7 @@ def rows(name: str, report: BuildReport) -> list[str]:
             continue
         label = {
             "prepare": "dense",
+            "teach": "dense, another seed",
             "prune": "pruned",
             "finetune": "recovered",
             "export": "dense, fp32 ONNX" if stage.round == 0 else "recovered, fp32 ONNX",

@@ -41,8 +41,9 @@ from edgeprune.pipeline.stages.base import Work
 from edgeprune.pipeline.stages.given import Given, read_given
 from edgeprune.pipeline.stages.table import Table
 from edgeprune.pipeline.subject import Subject, find_subject
-from edgeprune.profiles.pipeline import ExportConfig, PrepareConfig, RaceConfig
+from edgeprune.profiles.pipeline import ExportConfig, RaceConfig
 from edgeprune.profiles.target import Target
+from edgeprune.profiles.training import PrepareConfig
 from edgeprune.profiles.variant import RewriteRules, Variant
 from edgeprune.search.costs import COSTS, CostTable
 from edgeprune.tasks.evaluation import to_torch

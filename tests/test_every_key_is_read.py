@@ -14,7 +14,7 @@ from edgeprune.pipeline.build import build
 from edgeprune.pipeline.options import BuildOptions
 from edgeprune.pipeline.plan import make_plan
 from edgeprune.pipeline.request import BuildRequest, read_request
-from edgeprune.profiles.pipeline import TrainingConfig
+from edgeprune.profiles.training import TrainingConfig
 from tests.conftest import ModelFactory
 from tests.support.e2e import target_text, write_data
 from tests.support.watching import watched

@@ -2,9 +2,10 @@
 
 from edgeprune.pipeline.nodes import Checkpoints, Node, Nodes
 from edgeprune.pipeline.stages.export import Export
-from edgeprune.pipeline.stages.finetune import Finetune
+from edgeprune.pipeline.stages.finetune import TEACHER, Finetune
 from edgeprune.pipeline.stages.prepare import Prepare
 from edgeprune.pipeline.stages.prune import Prune
+from edgeprune.pipeline.stages.teach import Teach
 from edgeprune.pipeline.subject import Subject
 from edgeprune.profiles.pipeline import Pipeline
 from edgeprune.profiles.target import Target
@@ -17,9 +18,14 @@ __all__ = [
     "add_finetune",
     "add_prune",
     "add_rounds",
+    "add_teachers",
     "plain_variant",
     "rewrite_rules",
 ]
+
+
+_SEEDS = 2**32
+"""How many seeds there are."""
 
 
 def add_dense(nodes: Nodes, subject: Subject, pipeline: Pipeline) -> Node:
@@ -35,6 +41,26 @@ def add_dense(nodes: Nodes, subject: Subject, pipeline: Pipeline) -> Node:
         numeric=numeric_mode(config.precision),
     )
     return nodes.add("prepare", prepare, {})
+
+
+def add_teachers(nodes: Nodes, subject: Subject, pipeline: Pipeline) -> dict[str, Node]:
+    """Add the nodes of the dense models of other seeds that teach beside the build's own. Give them by role."""
+    config, finetune = pipeline.stages.prepare, pipeline.stages.finetune
+    count = 1 if finetune is None else finetune.distill.teachers
+    teachers = {}
+    for number in range(1, count):
+        stage = Teach(
+            config,
+            task=subject.task,
+            problem_type=subject.problem_type,
+            model_digest=subject.model.digest,
+            data_digest=subject.data.digest,
+            numeric=numeric_mode(config.precision),
+            split_seed=nodes.seed,
+        )
+        role = f"{TEACHER}{number}"
+        teachers[role] = nodes.add(role, stage, {}, seed=(nodes.seed + number) % _SEEDS)
+    return teachers
 
 
 def add_prune(
@@ -66,7 +92,8 @@ def add_finetune(
         numeric=numeric_mode(config.precision),
         round_number=round_number,
     )
-    return nodes.add(f"finetune-{round_number}", stage, {"dense": dense, "checkpoint": checkpoint})
+    teachers = add_teachers(nodes, subject, pipeline)
+    return nodes.add(f"finetune-{round_number}", stage, {"dense": dense, "checkpoint": checkpoint, **teachers})
 
 
 def add_rounds(nodes: Nodes, subject: Subject, pipeline: Pipeline) -> Checkpoints:

@@ -34,6 +34,7 @@ __all__ = [
     "check_page",
     "check_pipeline",
     "check_search",
+    "check_teachers",
     "check_unlabelled",
     "check_workload",
     "require_single_texts",
@@ -57,6 +58,20 @@ def check_pipeline(pipeline: Pipeline, task: TaskName, model: ModelSource) -> No
     _check_factored(pipeline, task, model)
     _check_augmentation(pipeline, task)
     _check_layers(pipeline, model)
+
+
+def check_teachers(pipeline: Pipeline, subject: Subject) -> None:
+    """Refuse several teachers where no dense model is trained, so that every seed would give the same one.
+
+    Raises:
+        UsageError: The pipeline asks for several.
+    """
+    finetune = pipeline.stages.finetune
+    if finetune is not None and finetune.distill.teachers > 1 and subject.has_head:
+        raise UsageError(
+            f"stages.finetune.distill.teachers is {finetune.distill.teachers}, but this model has all that {subject.task} "
+            f"needs and isn't trained before pruning: all teachers would be the same model; set it to 1"
+        )
 
 
 def check_workload(target: Target, pipeline: Pipeline, task: TaskName) -> None:

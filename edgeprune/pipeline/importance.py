@@ -22,7 +22,8 @@ from edgeprune.pipeline.checks import check_pipeline
 from edgeprune.pipeline.plan import plan_checkpoints
 from edgeprune.pipeline.run import run_nodes
 from edgeprune.pipeline.subject import Subject, find_subject
-from edgeprune.profiles.pipeline import Pipeline, PrepareConfig
+from edgeprune.profiles.pipeline import Pipeline
+from edgeprune.profiles.training import PrepareConfig
 from edgeprune.pruning.importance import Scores, open_scores
 from edgeprune.pruning.pictures import ImportanceMap, importance_map, write_attention, write_importance
 from edgeprune.store.checkpoints import checkpoint_artifact
@@ -124,12 +125,15 @@ def _short(reference: str) -> str:
 def _scoring_only(folder: Path, criterion: str) -> Pipeline:
     """Make a pipeline that scores heads and neurons and removes nothing."""
     longest = longest_text(load_config(folder))
+    prepare: dict[str, JsonValue] = {"epochs": 2, "learning_rate": 1e-4}
+    if longest is not None:
+        prepare["max_length"] = min(PrepareConfig().max_length, longest)
     content: dict[str, JsonValue] = {
         "schema_version": 1,
         "name": "importance",
         "description": "Score heads and neurons, remove none",
         "stages": {
-            "prepare": {} if longest is None else {"max_length": min(PrepareConfig().max_length, longest)},
+            "prepare": prepare,
             "prune": {"steps": [{"method": "structured", "importance": criterion}]},
         },
     }

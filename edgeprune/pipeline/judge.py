@@ -25,6 +25,7 @@ from edgeprune.pipeline.stages.regression import read_regression
 from edgeprune.pipeline.stages.shrink import Shrink
 from edgeprune.pipeline.stages.text_graph import TEXT_MODEL
 from edgeprune.profiles.pipeline import BLOCK
+from edgeprune.profiles.training import PrepareConfig
 from edgeprune.profiles.variant import read_variant
 from edgeprune.report.records import (
     BuildReport,
@@ -73,7 +74,10 @@ def make_report(
     rung_of = {} if found is None else found.rung_of
     notes = _notes(plan, artifacts, rung_of)
     metric = _shipped_metric(package)
-    for remark in (_no_gain(plan, done), _above_dense(metric, is_trained=not plan.subject.has_head)):
+    for remark in (
+        _no_gain(plan, done),
+        _above_dense(metric, None if plan.subject.has_head else plan.pipeline.stages.prepare),
+    ):
         if remark is not None:
             emit(Note(remark))
             notes.append(remark)
@@ -202,17 +206,22 @@ def _shipped_metric(package: Artifact) -> Metric:
     return metric
 
 
-def _above_dense(metric: Metric, *, is_trained: bool) -> str | None:
+def _above_dense(metric: Metric, prepare: PrepareConfig | None) -> str | None:
     """Say that the result is better than the dense model by more than noise; None if it isn't.
 
     Args:
         metric: The result's metric on the test split.
-        is_trained: Whether the build trained the dense model.
+        prepare: How the build trained the dense model; None: it didn't.
     """
     if metric.drop is None or metric.drop_interval is None or metric.drop_interval[1] >= 0:
         return None
     change = f"{change_words(metric.name, -metric.drop)} {change_interval(metric.name, metric.drop_interval)}"
-    longer = "raise stages.prepare.epochs" if is_trained else "train it longer before it is pruned"
+    if prepare is None:
+        longer = "train it longer before it is pruned"
+    elif prepare.epochs == "auto":
+        longer = "raise stages.prepare.patience, or name other rates in stages.prepare.learning_rate"
+    else:
+        longer = "set stages.prepare.epochs to auto, or raise it"
     return (
         f"the result's {metric_title(metric.name)} is {change} against the dense model's, which is more than noise: the dense "
         f"model is probably not trained to its best, and flatters what is compared with it; {longer}"

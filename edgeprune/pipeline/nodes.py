@@ -62,11 +62,18 @@ class Nodes:
     seed: int
     all: list[Node] = field(default_factory=list)
 
-    def add(self, node_id: str, stage: Stage, parents: Mapping[str, Node]) -> Node:
-        """Add a node after its parents. A node of this id that is there already is the same one, and is given back."""
+    def add(self, node_id: str, stage: Stage, parents: Mapping[str, Node], *, seed: int | None = None) -> Node:
+        """Add a node after its parents. A node of this id that is there already is the same one, and is given back.
+
+        Args:
+            node_id: The node's id.
+            stage: What it runs.
+            parents: The nodes whose artifacts the stage reads, by role.
+            seed: The seed of the stage; None: the build's.
+        """
         node = next((one for one in self.all if one.id == node_id), None)
         if node is None:
-            node = Node(node_id, stage, parents, self.store, self.seed)
+            node = Node(node_id, stage, parents, self.store, self.seed if seed is None else seed)
             self.all.append(node)
         return node
 

@@ -23,6 +23,7 @@ from edgeprune.pipeline.checks import (
     check_page,
     check_pipeline,
     check_search,
+    check_teachers,
     check_unlabelled,
     check_workload,
 )
@@ -108,6 +109,7 @@ def make_plan(request: BuildRequest) -> Plan:
         offline=options.offline,
     )
     check_pipeline(request.pipeline, subject.task, subject.model)
+    check_teachers(request.pipeline, subject)
     check_unlabelled(request.pipeline, subject)
     check_workload(target, request.pipeline, subject.task)
     check_examples(request.pipeline, subject)

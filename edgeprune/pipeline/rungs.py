@@ -8,7 +8,14 @@ from dataclasses import dataclass
 
 from edgeprune.devices import Runner
 from edgeprune.devices.match import measured_on
-from edgeprune.pipeline.checkpoint_nodes import add_dense, add_export, add_finetune, add_prune, rewrite_rules
+from edgeprune.pipeline.checkpoint_nodes import (
+    add_dense,
+    add_export,
+    add_finetune,
+    add_prune,
+    add_teachers,
+    rewrite_rules,
+)
 from edgeprune.pipeline.nodes import Node, Nodes
 from edgeprune.pipeline.stages.benchmark import MeasureRung
 from edgeprune.pipeline.stages.losses import Losses
@@ -65,6 +72,7 @@ def add_before_rungs(nodes: Nodes, subject: Subject, pipeline: Pipeline, target:
         )
         nodes.add("table", table, {})
     dense = add_dense(nodes, subject, pipeline)
+    add_teachers(nodes, subject, pipeline)
     add_export(nodes, pipeline, dense, dense)
 
 

@@ -5,7 +5,8 @@ Light: no torch.
 
 from collections.abc import Collection, Iterator
 
-from edgeprune.profiles.pipeline import DistillConfig, Pipeline, PrepareConfig, TrainingConfig
+from edgeprune.profiles.pipeline import DistillConfig, Pipeline
+from edgeprune.profiles.training import PrepareConfig, TrainingConfig
 from edgeprune.tasks.registry import TAUGHT_ONLY, TaskName
 from edgeprune.tasks.spec import ProblemType
 
@@ -59,5 +60,5 @@ def without_unread(pipeline: Pipeline, keys: Collection[str]) -> Pipeline:
     return Pipeline.model_validate(content)
 
 
-def _changed(config: TrainingConfig | DistillConfig, usual: object, names: Collection[str]) -> list[str]:
+def _changed(config: PrepareConfig | DistillConfig, usual: object, names: Collection[str]) -> list[str]:
     return [name for name in names if getattr(config, name) != getattr(usual, name)]

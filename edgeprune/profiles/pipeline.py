@@ -14,6 +14,7 @@ from edgeprune.base.strict_yaml import Frozen
 from edgeprune.profiles.schedule import Schedule, order_fault
 from edgeprune.profiles.search import Objective, SearchConfig
 from edgeprune.profiles.steps import Step
+from edgeprune.profiles.training import PrepareConfig, TrainingConfig
 from edgeprune.profiles.variant import Layout
 
 __all__ = [
@@ -24,7 +25,6 @@ __all__ = [
     "ExportConfig",
     "FinetuneConfig",
     "Pipeline",
-    "PrepareConfig",
     "PruneConfig",
     "QuantizeConfig",
     "RaceConfig",
@@ -41,46 +41,6 @@ FEWEST_TURNS = 6
 with a probability of 1 - 2 · 0.5^6 = 96.9%."""
 
 
-class TrainingConfig(Frozen):
-    """Hold the settings that dense training and distillation share."""
-
-    epochs: PositiveInt = 2
-    """Epochs that are trained; with `patience`, the most of them. The learning rate falls to 0 over all of them."""
-    patience: PositiveInt | None = None
-    """Evaluations in a row without a better metric on the selection split, after which the training stops; null: all epochs
-    are trained."""
-    learning_rate: float = Field(default=1e-4, gt=0, lt=1)
-    batch_size: PositiveInt = 32
-    warmup_ratio: float = Field(default=0.1, ge=0, lt=1)
-    weight_decay: float = Field(default=0.01, ge=0)
-    evaluations_per_epoch: PositiveInt = 1
-    """Evaluations on the selection split in every epoch. The best evaluated state is kept; training can resume from
-    each."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """auto: bf16 where the CPU has instructions for it, else fp32."""
-    freeze_embeddings: bool = False
-
-    @model_validator(mode="after")
-    def _stops_early(self) -> Self:
-        evaluations = self.epochs * self.evaluations_per_epoch
-        if self.patience is not None and self.patience >= evaluations - 1:
-            raise ValueError(
-                f"patience is {self.patience}, but with {evaluations} evaluation(s) in all the training would never stop "
-                f"early; lower patience, raise epochs or evaluations_per_epoch, or leave patience out"
-            )
-        return self
-
-
-class PrepareConfig(TrainingConfig):
-    """Configure the training of the dense baseline."""
-
-    max_length: int = Field(default=128, ge=4)
-    """Tokens that a text is cut to, in every stage and in the package. Refused for images, which aren't cut."""
-    selection_share: float = Field(default=0.1, gt=0, le=0.5)
-    """Share of the training rows that every choice is made by, where no file has such rows. More rows tell more models apart,
-    and leave fewer to learn from."""
-
-
 class PruneConfig(Frozen):
     """Configure pruning: the steps in their order."""
 
@@ -95,6 +55,9 @@ _TEMPERATURE = 2.0
 class DistillConfig(Frozen):
     """Weigh the terms of the distillation loss. The teacher is the dense model."""
 
+    teachers: PositiveInt = 1
+    """Dense models whose mean outputs are learned: the build's own, and others of the next seeds, which are trained on the
+    same rows."""
     temperature: PositiveFloat = _TEMPERATURE
     logits: float = Field(default=1.0, ge=0)
     """Divergence from the teacher's outputs."""
@@ -107,6 +70,8 @@ class DistillConfig(Frozen):
     def _some_weight(self) -> Self:
         if not self.logits + self.hidden + self.labels > 0:
             raise ValueError("logits, hidden and labels are all 0; at least one must be above 0")
+        if self.teachers > 1 and not self.logits:
+            raise ValueError(f"teachers is {self.teachers}, but has no effect without logits, which is 0; leave it out")
         if self.temperature != _TEMPERATURE and not self.logits:
             raise ValueError("temperature has no effect without logits, which is 0; leave it out")
         return self

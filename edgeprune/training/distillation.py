@@ -5,6 +5,7 @@ The loss of a batch is
     labels · task loss + logits · divergence from the teacher (T) + hidden · MSE of the hidden states
 
 (Hinton et al., https://arxiv.org/abs/1503.02531; hidden states as in TinyBERT, https://arxiv.org/abs/1909.10351). The
+teacher's outputs may be the mean of several dense models' outputs, as those of an ensemble in the first paper. The
 student's layers and dimensions are some of the teacher's, so hidden states map one to one. A student with a smaller
 hidden size is compared in the dimensions that it has: nothing is learned for the map, and nothing is dropped later.
 """
@@ -29,9 +30,12 @@ class Teacher:
     """Hold the dense model, and say how the student learns from it."""
 
     model: PreTrainedModel
+    """The build's dense model, whose hidden states the student is compared with."""
     config: DistillConfig
     layers: Sequence[int]
     """For each layer of the student, the teacher's layer that it was."""
+    others: Sequence[PreTrainedModel] = ()
+    """Dense models of other seeds. The student learns the mean of all models' outputs."""
     tokens: torch.Tensor | None = None
     """For each token of the student, the teacher's id of it. None: the ids are the same."""
     hidden: torch.Tensor | None = None
@@ -87,6 +91,9 @@ def _taught(
         if teacher.tokens is not None:
             shown["input_ids"] = teacher.tokens[inputs["input_ids"]]
         outputs, states = task.forward(teacher.model, shown, hidden=teacher.config.hidden > 0)
+        if teacher.others:
+            every = [outputs, *(task.forward(other, shown)[0] for other in teacher.others)]
+            outputs = torch.stack([one.float() for one in every]).mean(0)
         if teacher.hidden is not None:
             states = tuple(one[..., teacher.hidden] for one in states)
         return outputs if teacher.tokens is None else task.among(outputs, teacher.tokens), states

@@ -1,8 +1,11 @@
-"""Keep a training's checkpoints, so that a killed training goes on from its last whole checkpoint."""
+"""Keep a training's checkpoints, so that a killed training goes on from its last whole checkpoint.
+
+A checkpoint is whole if its COMPLETE file has the digests of its other files.
+"""
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,18 @@ from transformers import PreTrainedModel, TrainerCallback, TrainerControl, Train
 from edgeprune.base.errors import IntegrityError
 from edgeprune.store.files import file_records, sync_tree, write_text
 
-__all__ = ["Checkpoints", "best_checkpoint", "is_over", "last_whole_checkpoint", "load_weights", "state_of"]
+__all__ = [
+    "Checkpoints",
+    "best_of",
+    "evaluated",
+    "is_over",
+    "is_whole",
+    "last_whole_checkpoint",
+    "load_weights",
+    "save_weights",
+    "seal",
+    "state_of",
+]
 
 
 _COMPLETE = "COMPLETE"
@@ -26,7 +40,7 @@ class Checkpoints(TrainerCallback):  # type: ignore[misc] # transformers' own ty
     Args:
         folder: The folder of the checkpoints.
         moments: The steps after which the model is evaluated and saved.
-        on_step: Called with (steps done, steps in all).
+        on_step: Called with the steps done.
         patience: Evaluations in a row without a better metric after which the training stops; None: it doesn't.
         resumed: The checkpoint that the training is resumed from, which is compared with what was loaded. None: the
             training begins.
@@ -36,7 +50,7 @@ class Checkpoints(TrainerCallback):  # type: ignore[misc] # transformers' own ty
         self,
         folder: Path,
         moments: set[int],
-        on_step: Callable[[int, int], None],
+        on_step: Callable[[int], None],
         *,
         patience: int | None,
         resumed: Path | None,
@@ -60,13 +74,12 @@ class Checkpoints(TrainerCallback):  # type: ignore[misc] # transformers' own ty
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         control.should_evaluate = control.should_save = state.global_step in self._moments
-        self._on_step(state.global_step, state.max_steps)
+        self._on_step(state.global_step)
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         newest = self._folder / f"checkpoint-{state.global_step}"
-        sync_tree(newest)
-        write_text(newest / _COMPLETE, json.dumps(_digests(newest)))
-        kept = {newest, best_checkpoint(self._folder, state)}
+        seal(newest)
+        kept = {newest, best_of(evaluated(self._folder, state))}
         for checkpoint in self._folder.glob("checkpoint-*"):
             if checkpoint not in kept:
                 shutil.rmtree(checkpoint)
@@ -77,23 +90,33 @@ def _digests(checkpoint: Path) -> dict[str, JsonValue]:
     return {record.path: record.sha256 for record in file_records(checkpoint) if record.path != _COMPLETE}
 
 
+def seal(folder: Path) -> None:
+    """Mark a folder as whole: flush its files to disk, and write their digests beside them."""
+    sync_tree(folder)
+    write_text(folder / _COMPLETE, json.dumps(_digests(folder)))
+
+
+def is_whole(folder: Path) -> bool:
+    """Tell whether a folder was sealed and its files are what they were then."""
+    try:
+        return bool(json.loads((folder / _COMPLETE).read_text(encoding="utf-8")) == _digests(folder))
+    except (OSError, ValueError):
+        return False
+
+
 def last_whole_checkpoint(folder: Path) -> Path | None:
     """Find the newest whole checkpoint whose best checkpoint so far is whole too. Delete damaged checkpoints.
 
-    A checkpoint is whole if its COMPLETE file has the digests of its other files. None: there is no such checkpoint.
+    None: there is no such checkpoint.
     """
     whole = []
     for checkpoint in folder.glob("checkpoint-*"):
-        try:
-            intact = json.loads((checkpoint / _COMPLETE).read_text(encoding="utf-8")) == _digests(checkpoint)
-        except (OSError, ValueError):
-            intact = False
-        if intact:
+        if is_whole(checkpoint):
             whole.append(checkpoint)
         else:
             shutil.rmtree(checkpoint)
     whole.sort(key=lambda path: int(path.name.removeprefix("checkpoint-")), reverse=True)
-    return next((path for path in whole if best_checkpoint(folder, state_of(path)) in whole), None)
+    return next((path for path in whole if best_of(evaluated(folder, state_of(path))) in whole), None)
 
 
 def state_of(checkpoint: Path) -> TrainerState:
@@ -102,21 +125,30 @@ def state_of(checkpoint: Path) -> TrainerState:
     return state
 
 
-def best_checkpoint(folder: Path, state: TrainerState) -> Path:
+def evaluated(folder: Path, state: TrainerState) -> dict[Path, float]:
+    """List the metric of every checkpoint that was evaluated, in their order. Most of them are deleted by now."""
+    return {
+        folder / f"checkpoint-{entry['step']}": entry["eval_metric"]
+        for entry in state.log_history
+        if "eval_metric" in entry
+    }
+
+
+def best_of(metrics: Mapping[Path, float]) -> Path:
     """Return the checkpoint with the highest metric. Of equal ones, the later is better: it has trained longer."""
-    return folder / f"checkpoint-{max(_scored(state))[1]}"
+    return max(reversed(list(metrics)), key=lambda checkpoint: metrics[checkpoint])
 
 
 def is_over(state: TrainerState, patience: int | None) -> bool:
     """Say whether all steps are done, or so many evaluations in a row brought no better metric."""
-    metrics = [metric for metric, _ in _scored(state)]
+    metrics = list(evaluated(Path(), state).values())
     waited = len(metrics) - 1 - metrics.index(max(metrics))
     return bool(state.global_step >= state.max_steps or (patience is not None and waited >= patience))
 
 
-def _scored(state: TrainerState) -> list[tuple[float, int]]:
-    """List the metric and the step of every evaluation, in their order."""
-    return [(entry["eval_metric"], entry["step"]) for entry in state.log_history if "eval_metric" in entry]
+def save_weights(model: PreTrainedModel, folder: Path) -> None:
+    """Save a model's weights under the names that a resume looks for; the published names may be others."""
+    model.save_pretrained(folder, save_original_format=False)
 
 
 def load_weights(model: PreTrainedModel, checkpoint: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from edgeprune.base.errors import DataError, UsageError
+from edgeprune.pipeline.nodes import Node
 from edgeprune.pipeline.options import BuildOptions
 from edgeprune.pipeline.plan import Plan, make_plan
 from edgeprune.pipeline.request import read_request
@@ -175,3 +176,39 @@ def test_a_convolution_in_groups_is_refused_before_anything_runs(
     )
     with pytest.raises(UsageError, match=r"reads the hidden states in 2 groups \(conv_groups\)"):
         plan(folder, tiny_data(), NARROW, pipeline="structured")
+
+
+@pytest.mark.parametrize("task", ["text-classification", "feature-extraction"])
+def test_several_teachers_are_refused_where_no_dense_model_is_trained(
+    tiny_model_folder: ModelFactory, tiny_data: DataFactory, task: TaskName
+):
+    with pytest.raises(
+        UsageError, match=r"distill\.teachers is 3, but this model has all that .* the same model; set it to 1"
+    ):
+        plan(tiny_model_folder(), tiny_data(), "stages.finetune.distill.teachers=3", task=task, pipeline="structured")
+
+
+def test_teachers_are_dense_models_of_the_next_seeds_and_all_builds_share_them(
+    tiny_model_folder: ModelFactory, tiny_data: DataFactory
+):
+    def nodes(*overrides: str, pipeline: str = "structured") -> dict[str, Node]:
+        options = BuildOptions(
+            model=str(tiny_model_folder(head="Model")), data=str(tiny_data()), task="text-classification", pipeline=pipeline,
+            set_=["stages.prepare.max_length=16", "seed=4294967294", *overrides],
+        )  # fmt: skip
+        return {node.id: node for node in make_plan(read_request(options)).nodes}
+
+    alone, taught = nodes(), nodes("stages.finetune.distill.teachers=3")
+    assert taught.keys() - alone.keys() == {"teacher-1", "teacher-2"}
+    assert [taught[name].seed for name in ("prepare", "teacher-1", "teacher-2")] == [4294967294, 4294967295, 0]
+    assert taught["prepare"].key == alone["prepare"].key
+    assert taught["finetune-1"].key != alone["finetune-1"].key
+    assert taught["finetune-1"].stage.fingerprint() == alone["finetune-1"].stage.fingerprint(), (
+        "parents tell of teachers"
+    )
+    assert "teachers" not in alone["finetune-1"].stage.fingerprint()["config"]["distill"], "old keys hold"  # type: ignore[index,call-overload]
+    others = nodes("stages.finetune.distill.teachers=2", "rounds=2", pipeline="iterative")
+    assert others["teacher-1"].key == taught["teacher-1"].key
+    assert others["finetune-2"].parents["teacher-1"] is others["finetune-1"].parents["teacher-1"]
+    searched = nodes("stages.finetune.distill.teachers=2", "target.budget.metric_drop=0.1", pipeline="fit")
+    assert searched["teacher-1"].key == taught["teacher-1"].key, "before the first rung, so that none of them trains it"

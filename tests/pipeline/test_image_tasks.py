@@ -24,8 +24,8 @@ from edgeprune.pipeline.options import BuildOptions
 from edgeprune.pipeline.plan import make_plan
 from edgeprune.pipeline.request import read_request
 from edgeprune.pipeline.run import run_nodes
-from edgeprune.profiles.pipeline import TrainingConfig
 from edgeprune.profiles.steps import VocabularyStep
+from edgeprune.profiles.training import TrainingConfig
 from edgeprune.pruning.context import Pruned
 from edgeprune.pruning.surgery import cut
 from edgeprune.pruning.vocabulary import prune_vocabulary

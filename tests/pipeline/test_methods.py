@@ -263,7 +263,7 @@ def test_a_result_above_the_dense_model_is_told_as_a_dense_model_that_is_not_at_
     )  # fmt: skip
     (note,) = (note for note in done.document["notes"] if "probably not trained to its best" in note)
     assert note.startswith("the result's accuracy is +")
-    assert note.endswith("; raise stages.prepare.epochs")
+    assert note.endswith("; set stages.prepare.epochs to auto, or raise it")
     assert note in done.err
     assert not any(
         "probably not trained to its best" in note for note in built.again("--json", output=tmp_path).document["notes"]

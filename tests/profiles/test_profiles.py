@@ -165,6 +165,11 @@ def test_a_path_that_is_not_there_is_refused(name: str):
             "stages.finetune.distill: logits, hidden and labels are all 0",
         ),
         (
+            {"stages": {"finetune": {"distill": {"logits": 0, "teachers": 3}}}},
+            "stages.finetune.distill: teachers is 3, but has no effect without logits, which is 0; leave it out",
+        ),
+        ({"stages": {"finetune": {"distill": {"teachers": 0}}}}, "stages.finetune.distill.teachers: 0 is not above 0"),
+        (
             {"stages": {"finetune": {"augment": 0.5, "distill": {"logits": 0, "hidden": 0}}}},
             "stages.finetune: augment needs the dense model's answers, but distill.logits and distill.hidden are 0",
         ),
@@ -177,6 +182,16 @@ def test_a_path_that_is_not_there_is_refused(name: str):
         ({"stages": {"benchmark": {"samples": 15}}}, "stages.benchmark.samples: 15 is below 16"),
         ({"stages": {"quantize": {"mode": "fp16"}}}, "stages.quantize.mode: unknown key"),
         ({"stages": {"prepare": {"learning_rate": 1}}}, "stages.prepare.learning_rate: 1 is not below 1"),
+        ({"stages": {"prepare": {"learning_rate": [1e-4, 2]}}}, "stages.prepare.learning_rate.1: 2 is not below 1"),
+        (
+            {"stages": {"prepare": {"learning_rate": [1e-4, 1e-4]}}},
+            "stages.prepare: learning_rate names 0.0001 twice; name each rate once",
+        ),
+        ({"stages": {"prepare": {"epochs": "automatic"}}}, "'automatic' is not one of 'auto'; did you mean 'auto'?"),
+        (
+            {"stages": {"prepare": {"patience": 20}}},
+            "stages.prepare: patience is 20, but with 20 evaluation(s) in all the training would never stop early",
+        ),
     ],
 )
 def test_an_invalid_pipeline_is_refused_with_the_path_of_its_fault(

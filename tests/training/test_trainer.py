@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import PreTrainedModel, TrainingArguments, set_seed
+from transformers import PreTrainedModel, set_seed
 
 from edgeprune.base.quiet_libraries import quiet_libraries
 from edgeprune.data.table import Table
@@ -16,18 +16,20 @@ from edgeprune.models.checkpoint import load_any
 from edgeprune.models.record import PruningRecord
 from edgeprune.models.text_reader import load_text_reader
 from edgeprune.models.width import keep_hidden
-from edgeprune.profiles.pipeline import DistillConfig, TrainingConfig
+from edgeprune.profiles.pipeline import DistillConfig
+from edgeprune.profiles.training import TrainingConfig
 from edgeprune.pruning.surgery import cut
 from edgeprune.store.environment import NumericMode
 from edgeprune.tasks.evaluation import predict_torch, to_torch
 from edgeprune.tasks.example import Example
 from edgeprune.tasks.registry import task_for
 from edgeprune.tasks.spec import TaskSpec
+from edgeprune.training import trainer
 from edgeprune.training.augmentation import Augmentation
-from edgeprune.training.distillation import Teacher
-from edgeprune.training.resume import _COMPLETE
+from edgeprune.training.distillation import Teacher, distillation_loss
+from edgeprune.training.resume import _COMPLETE, Checkpoints, evaluated, state_of
 from edgeprune.training.rows import Rows
-from edgeprune.training.trainer import _Trainer, train
+from edgeprune.training.trainer import train
 from tests.conftest import ModelFactory, synthetic_rows
 
 ROWS, SELECTION, BATCH = 44, 12, 8
@@ -129,6 +131,12 @@ def whole(case: Case, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tor
     return case.train(tmp_path_factory.mktemp("whole"), evaluations_per_epoch=3).state_dict()
 
 
+def metrics_in(folder: Path) -> list[float]:
+    """The metrics of a run's evaluations, in their order."""
+    newest = max(folder.glob("checkpoint-*"), key=lambda path: int(path.name.removeprefix("checkpoint-")))
+    return list(evaluated(folder, state_of(newest)).values())
+
+
 def same(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> bool:
     return one.keys() == two.keys() and all(torch.equal(value, two[name]) for name, value in one.items())
 
@@ -224,34 +232,58 @@ def test_the_best_moment_by_the_selection_rows_is_kept(case: Case, tmp_path: Pat
     """The selection rows have the opposite labels: the more is learnt, the worse."""
     opposite = 1 - case.references[ROWS:]
     model = case.train(tmp_path, epochs=4, selection=opposite)
-    newest = max(tmp_path.glob("checkpoint-*"), key=lambda path: int(path.name.removeprefix("checkpoint-")))
-    history = json.loads((newest / "trainer_state.json").read_text())["log_history"]
-    evaluated = [entry["eval_metric"] for entry in history if "eval_metric" in entry]
-    assert len(evaluated) == 4
-    assert evaluated[-1] < max(evaluated)
-    assert case.task.metric(predict_torch(model, case.task, case.examples[ROWS:], case.reader), list(opposite)) == max(
-        evaluated
-    )
+    found = metrics_in(tmp_path)
+    assert len(found) == 4
+    assert found[-1] < max(found)
+    outputs = predict_torch(model, case.task, case.examples[ROWS:], case.reader)
+    assert case.task.metric(outputs, list(opposite)) == max(found)
 
 
 @pytest.mark.parametrize("patience", [1, 2])
 def test_a_training_stops_when_the_selection_rows_stop_improving(case: Case, tmp_path: Path, patience: int):
     """The selection rows have the opposite labels: the more is learnt, the worse."""
-    opposite, steps = 1 - case.references[ROWS:], list[int]()
+    opposite, steps = 1 - case.references[ROWS:], list[tuple[int, int]]()
     asked: dict[str, Any] = {"epochs": 8, "learning_rate": 1e-2, "selection": opposite, "patience": patience}
-    model = case.train(tmp_path, on_step=lambda done, _total: steps.append(done), **asked)
-    newest = max(tmp_path.glob("checkpoint-*"), key=lambda path: int(path.name.removeprefix("checkpoint-")))
-    history = json.loads((newest / "trainer_state.json").read_text())["log_history"]
-    evaluated = [entry["eval_metric"] for entry in history if "eval_metric" in entry]
-    assert len(evaluated) == len(steps) // STEPS < 8
-    assert evaluated.index(max(evaluated)) == len(evaluated) - 1 - patience
+    model = case.train(tmp_path, on_step=lambda *step: steps.append(step), **asked)
+    found = metrics_in(tmp_path)
+    assert len(found) < 8
+    assert found.index(max(found)) == len(found) - 1 - patience
+    held, fallen = range(1, len(found) * STEPS + 1), range(8 * STEPS + 1, 9 * STEPS + 1)
+    assert steps == [(step, 9 * STEPS) for step in (*held, *fallen)], "an epoch follows"
     # Started again after its end, it takes no step, and gives the same model.
     again = case.train(tmp_path, stop_at=1, **asked)
     assert same(again.state_dict(), model.state_dict())
 
 
-@pytest.mark.parametrize("stop_at", [STEPS, STEPS + 2])
+def test_the_learning_rate_is_constant_until_the_training_stops_and_falls_then(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    seen: list[float] = []
+
+    class Watched(Checkpoints):
+        def on_step_begin(self, args: object, state: object, control: object, **kwargs: Any) -> None:
+            seen.append(kwargs["optimizer"].param_groups[0]["lr"])
+
+    monkeypatch.setattr(trainer, "Checkpoints", Watched)
+    case.train(tmp_path, epochs=8, patience=1, learning_rate=3e-3, warmup_ratio=0.0)
+    held, fallen = seen[:-STEPS], seen[-STEPS:]
+    assert set(held) == {3e-3}
+    assert fallen == pytest.approx([3e-3 * (STEPS - step) / STEPS for step in range(STEPS)])
+
+
+@pytest.mark.parametrize("opposite", [True, False])
+def test_an_earlier_moment_is_gone_back_to_only_if_it_is_better_by_more_than_noise(
+    case: Case, tmp_path: Path, opposite: bool
+):
+    references = 1 - case.references[ROWS:] if opposite else case.references[ROWS:]
+    model = case.train(tmp_path, epochs=6, patience=2, learning_rate=1e-2, selection=references)
+    found = case.task.metric(predict_torch(model, case.task, case.examples[ROWS:], case.reader), list(references))
+    assert found == (max(metrics_in(tmp_path)) if opposite else metrics_in(tmp_path / "fall")[-1])
+
+
+@pytest.mark.parametrize("stop_at", [STEPS, STEPS + 2, 3 * STEPS + 2])
 def test_patience_counts_across_an_interruption(case: Case, tmp_path: Path, stop_at: int):
+    """Interrupted while it waits, and in the epoch in which the learning rate falls."""
     asked: dict[str, Any] = {"epochs": 8, "learning_rate": 1e-2, "selection": 1 - case.references[ROWS:], "patience": 2}
     expected = case.train(tmp_path / "whole", **asked).state_dict()
     with pytest.raises(Interrupted):
@@ -310,30 +342,19 @@ def teacher_of(case: Case, **weights: float) -> Teacher:
 @pytest.mark.parametrize("hidden", [0.0, 10.0])
 @pytest.mark.parametrize("labels", [0.0, 0.3])
 def test_the_loss_is_the_weighted_sum_of_its_terms(
-    case: Case, tiny_model_folder: ModelFactory, tmp_path: Path, labels: float, hidden: float
+    case: Case, tiny_model_folder: ModelFactory, labels: float, hidden: float
 ):
     student, teacher = load_any(tiny_model_folder(seed=1)), load_any(case.folder)
     config = DistillConfig(temperature=2.0, logits=0.7, hidden=hidden, labels=labels)
-    rows = Rows(case.examples[:3], list(case.references[:3]))
-    trainer = _Trainer(
-        student,
-        case.task,
-        teacher=Teacher(teacher, config, layers=(0, 1)),
-        examples=rows.examples,
-        selection=rows,
-        reader=case.reader,
-        arguments=TrainingArguments(output_dir=str(tmp_path), use_cpu=True, report_to=[]),
-        steps_per_epoch=1,
-        augmentation=None,
-    )
+    taught = Teacher(teacher, config, layers=(0, 1))
     inputs = to_torch(case.reader.collate(case.encodings[:3]))
     read = inputs["attention_mask"].bool()
     assert not read.all()
     references = torch.as_tensor(case.references[:3])
     with torch.no_grad():
-        found = trainer.compute_loss(student, {**inputs, "targets": references})
+        found = distillation_loss(student, case.task, taught, {**inputs, "targets": references}, bf16=False)
         some = {"targets": references[[0, 2]], "labelled": torch.tensor([True, False, True])}
-        partly = trainer.compute_loss(student, {**inputs, **some})
+        partly = distillation_loss(student, case.task, taught, {**inputs, **some}, bf16=False)
         ours, theirs = (model(**inputs, output_hidden_states=True) for model in (student, teacher))
         distances = [
             (one[read] - two[read]).square().mean()
@@ -349,6 +370,27 @@ def test_the_loss_is_the_weighted_sum_of_its_terms(
     assert len(distances) == 3
     torch.testing.assert_close(found, expected)
     torch.testing.assert_close(partly, expected + labels * (labelled - every))
+
+
+@pytest.mark.parametrize("bf16", [True, False])
+def test_several_teachers_teach_the_mean_of_their_outputs_and_the_first_ones_states(
+    case: Case, tiny_model_folder: ModelFactory, bf16: bool
+):
+    student, first, *others = (load_any(tiny_model_folder(seed=seed)) for seed in range(4))
+    taught = Teacher(first, DistillConfig(logits=0.7, hidden=3.0, labels=0.0), layers=(0, 1), others=others)
+    inputs = to_torch(case.reader.collate(case.encodings[:3]))
+    read = inputs["attention_mask"].bool()
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        answers = [model(**inputs).logits.float() for model in (first, *others)]
+        wanted = first(**inputs, output_hidden_states=True).hidden_states
+    with torch.no_grad():
+        found = distillation_loss(student, case.task, taught, inputs, bf16=bf16)
+        ours = student(**inputs, output_hidden_states=True)
+        pairs = zip(ours.hidden_states, wanted, strict=True)
+        distance = torch.stack([(one[read] - two[read].float()).square().mean() for one, two in pairs]).mean()
+        mean = (answers[0] + answers[1] + answers[2]) / 3
+        expected = 0.7 * case.task.distill_loss(ours.logits, mean, 2.0) + 3.0 * distance
+    torch.testing.assert_close(found, expected)
 
 
 def test_a_teacher_listens_without_dropout_and_does_not_learn(case: Case, tmp_path: Path):
@@ -427,7 +469,7 @@ def test_zeros_hold_through_a_training_that_is_resumed(case: Case, tmp_path: Pat
 
 
 def test_a_student_with_fewer_layers_tokens_and_dimensions_is_compared_with_the_states_it_had(
-    case: Case, tiny_model_folder: ModelFactory, tmp_path: Path
+    case: Case, tiny_model_folder: ModelFactory
 ):
     """The second layer alone, its tokens renumbered, narrower: distances are to the teacher's embeddings and second layer."""
     teacher, student = load_any(case.folder), load_any(tiny_model_folder(seed=1))
@@ -438,18 +480,13 @@ def test_a_student_with_fewer_layers_tokens_and_dimensions_is_compared_with_the_
         student.get_input_embeddings().weight.copy_(student.get_input_embeddings().weight[tokens])
     hidden = torch.tensor([0, 3, 4, 17, 31])
     keep_hidden(student, hidden.tolist())
-    rows = Rows(case.examples[:3], list(case.references[:3]))
     config = DistillConfig(logits=0.0, hidden=1.0, labels=0.0)
-    trainer = _Trainer(
-        student, case.task, teacher=Teacher(teacher, config, layers=(1,), tokens=tokens, hidden=hidden),
-        examples=rows.examples, selection=rows, reader=case.reader, arguments=TrainingArguments(output_dir=str(tmp_path), use_cpu=True, report_to=[]),
-        steps_per_epoch=1, augmentation=None,
-    )  # fmt: skip
+    taught = Teacher(teacher, config, layers=(1,), tokens=tokens, hidden=hidden)
     dense = to_torch(case.reader.collate(case.encodings[:3]))
     ours = {**dense, "input_ids": tokens.argsort()[dense["input_ids"]]}
     read = dense["attention_mask"].bool()
     with torch.no_grad():
-        found = trainer.compute_loss(student, dict(ours))
+        found = distillation_loss(student, case.task, taught, dict(ours), bf16=False)
         states = student(**ours, output_hidden_states=True).hidden_states
         targets = teacher(**dense, output_hidden_states=True).hidden_states
     expected = (

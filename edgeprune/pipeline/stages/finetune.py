@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
     from edgeprune.data.table import Text
 
-__all__ = ["Finetune"]
+__all__ = ["TEACHER", "Finetune"]
+
+TEACHER = "teacher-"
+"""What the roles of other seeds' dense models begin with; a number follows."""
 
 
 class Finetune(Stage):
@@ -45,9 +48,10 @@ class Finetune(Stage):
 
     def fingerprint(self) -> dict[str, JsonValue]:
         return {
-            "config": self._config.model_dump(mode="json"),
+            "config": self._config.model_dump(mode="json", exclude={"distill": {"teachers"}}),  # the parents tell it
             "unlabelled": self._unlabelled_digest,
             "numeric": self._numeric.model_dump(mode="json"),
+            **self._config.key_parts,
         }
 
     def run(self, work: Work) -> StageMetrics:
@@ -71,9 +75,15 @@ class Finetune(Stage):
         task = prepared.task
         model = load_checkpoint(pruned, task.auto_class)
         dense_model = load_checkpoint(dense, task.auto_class).requires_grad_(requires_grad=False)
+        others = [
+            load_checkpoint(artifact.file("checkpoint"), task.auto_class).requires_grad_(requires_grad=False)
+            for role, artifact in work.parents.items()
+            if role.startswith(TEACHER)
+        ]
         teacher = Teacher(
             dense_model,
             self._config.distill,
+            others=others,
             layers=dense_layers(record, dense_record, len(layers_of(dense_model))),
             tokens=dense_tokens(record, dense_record),
             hidden=dense_hidden(record, dense_record),

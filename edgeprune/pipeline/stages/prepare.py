@@ -6,6 +6,8 @@ a linear model reaches on the same rows, from TF-IDF or from 16 x 16 pixels: a u
 needed.
 """
 
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
@@ -16,7 +18,7 @@ from edgeprune.data.table import SplitName, Table
 from edgeprune.models.config_checks import architecture_named
 from edgeprune.pipeline.stages.base import Stage, Work
 from edgeprune.pipeline.stages.given import read_given
-from edgeprune.profiles.pipeline import PrepareConfig
+from edgeprune.profiles.training import PrepareConfig
 from edgeprune.store.environment import NumericMode
 from edgeprune.store.records import StageMetrics
 from edgeprune.tasks.registry import IMAGE_TASKS, TASKS, TAUGHT_ONLY, TaskName
@@ -25,11 +27,16 @@ from edgeprune.tasks.spec import ProblemType
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
 
-    from edgeprune.models.reader import Array
+    from edgeprune.models.reader import Array, Reader
     from edgeprune.tasks.example import Example
     from edgeprune.tasks.roles import Task
+    from edgeprune.training.rows import Rows
 
 __all__ = ["Prepare"]
+
+
+_UNTRAINED: dict[str, JsonValue] = {"epochs": 2, "patience": None, "learning_rate": 1e-4}
+"""What the keys of dense models that aren't trained have of a training: its defaults when the first such key was made."""
 
 
 class Prepare(Stage):
@@ -73,15 +80,15 @@ class Prepare(Stage):
         self._numeric = numeric
 
     def fingerprint(self) -> dict[str, JsonValue]:
+        config = self._config.model_dump(mode="json", exclude={"max_length"} if self._max_length is None else None)
         return {
-            "config": self._config.model_dump(
-                mode="json", exclude={"max_length"} if self._max_length is None else None
-            ),
+            "config": config | (_UNTRAINED if self._has_head else {}),
             "task": self._task,
             "problem_type": self._problem_type,
             "model": self._model_digest,
             "data": self._data_digest,
             "numeric": self._numeric.model_dump(mode="json"),
+            **({} if self._has_head else self._config.key_parts),
         }
 
     def run(self, work: Work) -> StageMetrics:
@@ -91,10 +98,9 @@ class Prepare(Stage):
         from edgeprune.tasks.evaluation import measure, predict_torch
         from edgeprune.tasks.prepared import OUTPUTS, save_outputs, select, write_rows
         from edgeprune.training.rows import Rows
-        from edgeprune.training.trainer import train
 
         given = read_given(
-            work,
+            replace(work, seed=self.split_seed(work)),
             self._task,
             problem_type=self._problem_type,
             max_length=self._max_length,
@@ -110,20 +116,10 @@ class Prepare(Stage):
         references = {name: task.references(table, where=f"the {name} split") for name, table in splits.items()}
         examples = {name: task.encode(reader, table.contents, references[name]) for name, table in splits.items()}
         _warn_of_cut(task, examples, work)
+        scores: dict[str, float] = {}
         if missing:
-            train(
-                model,
-                task,
-                config=self._config,
-                teacher=None,
-                examples=examples["train"],
-                selection=Rows(examples["selection"], references["selection"]),
-                reader=reader,
-                numeric=self._numeric,
-                seed=work.seed,
-                folder=work.partial,
-                on_step=lambda done, total: work.progress(done, total, "steps"),
-            )
+            selection = Rows(examples["selection"], references["selection"])
+            scores = self._train(work, model, task, examples["train"], selection, reader)
         save_checkpoint(model, work.folder / "checkpoint", record=record, reader=reader)
         (work.folder / "task.json").write_text(task.spec.model_dump_json(indent=2) + "\n", encoding="utf-8")
         (work.folder / "splits.json").write_text(write_rows(rows), encoding="utf-8")
@@ -140,7 +136,59 @@ class Prepare(Stage):
             model_bytes=(work.folder / "checkpoint/model.safetensors").stat().st_size,
             metric=metric,
             linear=None if linear is None else metric.model_copy(update={"value": linear, "others": {}}),
+            scores=scores,
         )
+
+    def split_seed(self, work: Work) -> int:
+        """Give the seed by which the rows are divided."""
+        return work.seed
+
+    def _train(
+        self,
+        work: Work,
+        model: "PreTrainedModel",
+        task: "Task",
+        examples: "list[Example]",
+        selection: "Rows",
+        reader: "Reader",
+    ) -> dict[str, float]:
+        """Train the model, with each learning rate that is asked for. Give the metric on selection by learning rate."""
+        from edgeprune.training.candidates import train_best
+        from edgeprune.training.trainer import train
+
+        trainings = self._config.trainings(len(examples))
+
+        def train_in_way(number: int, folder: Path) -> float:
+            return train(
+                model,
+                task,
+                config=trainings[number],
+                teacher=None,
+                examples=examples,
+                selection=selection,
+                reader=reader,
+                numeric=self._numeric,
+                seed=work.seed,
+                folder=folder,
+                on_step=lambda done, most: work.progress(number * most + done, len(trainings) * most, "steps"),
+            )
+
+        metrics = dict(
+            zip(
+                (f"{one.learning_rate:g}" for one in trainings),
+                train_best(model, len(trainings), train_in_way, work.partial),
+                strict=True,
+            )
+        )
+        if len(metrics) > 1:
+            tried = ", ".join(f"{rate}: {metric:.3f}" for rate, metric in metrics.items())
+            work.emit(
+                Note(
+                    f"{task.metric_name} on the selection split by learning rate, of which the best is kept: {tried}",
+                    level="info",
+                )
+            )
+        return {f"selection_{task.metric_name}_at_{rate}": metric for rate, metric in metrics.items()}
 
     def _load(
         self, work: Work, config: "PreTrainedConfig", task: "Task", *, is_pruned: bool

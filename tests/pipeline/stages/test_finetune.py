@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from edgeprune.base.errors import DataError
 from edgeprune.base.events import Event, Note
@@ -12,13 +14,18 @@ from edgeprune.data.source import DataSource
 from edgeprune.data.table import Columns, DataSpec
 from edgeprune.pipeline.stages.finetune import Finetune
 from edgeprune.pipeline.stages.prune_context import PruneContext
-from edgeprune.profiles.pipeline import FinetuneConfig, ReplaceConfig
+from edgeprune.pipeline.stages.teach import Teach
+from edgeprune.profiles.pipeline import DistillConfig, FinetuneConfig, ReplaceConfig
+from edgeprune.profiles.training import PrepareConfig
 from edgeprune.store.environment import NumericMode
+from edgeprune.store.records import Artifact
 from edgeprune.tasks.example import Example
 from edgeprune.tasks.prepared import open_prepared
 from edgeprune.training import trainer
 from edgeprune.training.augmentation import Augmentation
 from tests.support.e2e import Built, work_of, write_rows
+
+WEIGHTS = "checkpoint/model.safetensors"
 
 
 @pytest.mark.parametrize(("augment", "replace", "share"), [(0, 0, 0.0), (0.5, 0, 0.5), (1, 0, 1.0), (0, 0.5, 0.5)])
@@ -116,3 +123,29 @@ def test_rows_that_choose_or_judge_a_model_or_that_it_knows_are_left_out(
     assert list(context.corpus) == [*context.contents, "another text"], "a vocabulary isn't counted on them either"
     with pytest.raises(DataError, match="all 3 texts of --unlabelled are among the rows of --data; give others"):
         finetuned(built, tmp_path, monkeypatch, known)
+
+
+def test_a_teacher_of_another_seed_learned_from_the_same_rows_and_teaches(
+    built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = work_of(built, tmp_path, dense=("prepare", 0), checkpoint=("prune", 1))
+    dense, numeric = work.parents["dense"], NumericMode(bf16=False, threads=1)
+    stage = Teach(
+        PrepareConfig(epochs=1, learning_rate=5e-3, max_length=16), task="text-classification", problem_type=None,
+        model_digest="", data_digest="", numeric=numeric, split_seed=0,
+    )  # fmt: skip
+    folder = tmp_path / "teach" / "0" / "made"
+    folder.mkdir(parents=True)
+    stage.run(replace(work, folder=folder, partial=tmp_path / "partial", seed=1))
+    assert (folder / "splits.json").read_bytes() == dense.file("splits.json").read_bytes(), "not seed 1's own splits"
+    assert (folder / WEIGHTS).read_bytes() != dense.file(WEIGHTS).read_bytes()
+    given: dict[str, Any] = {}
+    monkeypatch.setattr(trainer, "train", lambda *_, **keywords: given.update(keywords))
+    config = FinetuneConfig(epochs=1, distill=DistillConfig(teachers=2))
+    tuning = Finetune(config, unlabelled_digest=None, numeric=numeric, round_number=1)
+    teacher = Artifact(folder, dense.manifest)
+    tuning.run(replace(work, folder=tmp_path, parents={**work.parents, "teacher-1": teacher}))
+    (other,) = given["teacher"].others
+    assert torch.equal(other.classifier.weight, load_file(folder / WEIGHTS)["classifier.weight"])
+    assert not any(weight.requires_grad for weight in other.parameters())
+    assert not other.training

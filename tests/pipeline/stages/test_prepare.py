@@ -4,6 +4,7 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from edgeprune.base.errors import DataError, ModelError
 from edgeprune.base.events import Event, Note
+from edgeprune.base.quiet_libraries import quiet_libraries
 from edgeprune.data.source import DataSource
 from edgeprune.data.table import DataSpec, Table
 from edgeprune.models.checkpoint import load_config
@@ -21,11 +23,12 @@ from edgeprune.pipeline.stages.base import Work
 from edgeprune.pipeline.stages.given import _split
 from edgeprune.pipeline.stages.prepare import Prepare
 from edgeprune.pipeline.subject import find_subject
-from edgeprune.profiles.pipeline import PrepareConfig
+from edgeprune.profiles.training import PrepareConfig
 from edgeprune.store.environment import NumericMode
 from edgeprune.tasks.registry import COLUMNS, TaskName, task_for
 from edgeprune.tasks.spec import LabelForm, ProblemType, TaskSpec
 from tests.conftest import DataFactory, ModelFactory
+from tests.support.e2e import Built, work_of
 from tests.support.tasks import MULTI, REGRESSION, SINGLE
 
 Loaded = tuple[frozenset[str], list[Note]]
@@ -224,3 +227,75 @@ def test_labels_that_leave_nothing_to_split_off_are_refused():
 def test_too_few_rows_are_refused():
     with pytest.raises(DataError, match="only 3 rows are left to train on"):
         rows_of(["a", "b", "a", "b", "a"], spec(("a", "b"), SINGLE))
+
+
+def fingerprint(*, has_head: bool, **config: Any) -> dict[str, Any]:
+    stage = Prepare(
+        PrepareConfig(**config), task="text-classification", problem_type=None, has_head=has_head, model_digest="m",
+        data_digest="d", numeric=NumericMode(bf16=True, threads=2),
+    )  # fmt: skip
+    return stage.fingerprint()
+
+
+KEPT: dict[str, Any] = {
+    "config": {
+        "batch_size": 32, "epochs": 3, "evaluations_per_epoch": 1, "freeze_embeddings": False, "learning_rate": 0.0001,
+        "max_length": 128, "patience": None, "precision": "auto", "selection_share": 0.1, "warmup_ratio": 0.1,
+        "weight_decay": 0.01,
+    },
+    "task": "text-classification", "problem_type": None, "model": "m", "data": "d", "numeric": {"bf16": True, "threads": 2},
+}  # fmt: skip
+"""What entered the key of a dense model of three epochs before there was `auto`."""
+
+
+def test_old_keys_hold_where_nothing_changed() -> None:
+    assert fingerprint(has_head=False, epochs=3, learning_rate=1e-4) == KEPT
+    assert fingerprint(has_head=True) == KEPT | {"config": KEPT["config"] | {"epochs": 2}}
+
+
+def test_how_a_dense_model_is_trained_enters_its_key() -> None:
+    ways: list[dict[str, Any]] = [
+        {},
+        {"epochs": 3},
+        {"patience": 2},
+        {"learning_rate": 1e-4},
+        {"learning_rate": (1e-4, 2e-4)},
+    ]
+    found = [json.dumps(fingerprint(has_head=False, **way)) for way in ways]
+    assert len(set(found)) == len(ways)
+    assert "patience_version" in fingerprint(has_head=False, epochs=9, patience=2), "its result isn't what it was"
+
+
+class Killed(Exception):  # noqa: N818 (it stands for a signal)
+    """Raised in the middle of a training."""
+
+
+def test_a_training_killed_in_its_second_learning_rate_ends_with_the_same_model(built: Built, tmp_path: Path) -> None:
+    stage = Prepare(
+        PrepareConfig(epochs=2, learning_rate=(5e-3, 1e-3), batch_size=32, max_length=16), task="text-classification",
+        problem_type=None, has_head=False, model_digest="", data_digest="", numeric=NumericMode(bf16=False, threads=1),
+    )  # fmt: skip
+
+    def run(name: str, kill_at: int | None = None) -> tuple[bytes, dict[str, float], list[int]]:
+        steps: list[int] = []
+
+        def progress(done: int, total: int, _unit: str) -> None:
+            steps.append(done)
+            if done == kill_at:
+                raise Killed
+            assert done <= total
+
+        folders = {"folder": tmp_path / name / "made", "partial": tmp_path / name / "partial"}
+        folders["folder"].mkdir(parents=True, exist_ok=True)
+        with quiet_libraries():
+            metrics = stage.run(replace(work_of(built, tmp_path), **folders, progress=progress))
+        return (folders["folder"] / "checkpoint/model.safetensors").read_bytes(), metrics.scores, steps
+
+    weights, scores, steps = run("whole")
+    assert list(scores) == ["selection_accuracy_at_0.005", "selection_accuracy_at_0.001"]
+    with pytest.raises(Killed):
+        run("killed", kill_at=steps[-1])
+    resumed, again, taken = run("killed")
+    assert (resumed, again) == (weights, scores)
+    assert taken == steps[-len(taken) :], "the first learning rate is not trained again"
+    assert len(taken) < len(steps) / 2
