@@ -5,7 +5,9 @@ Light: no torch.
 
 from collections.abc import Collection, Iterator
 
+from edgeprune.pipeline.cascade_budget import why_no_cascade
 from edgeprune.profiles.pipeline import DistillConfig, Pipeline, PrepareConfig, TrainingConfig
+from edgeprune.profiles.target import Target
 from edgeprune.tasks.registry import TAUGHT_ONLY, TaskName
 from edgeprune.tasks.spec import ProblemType
 
@@ -13,7 +15,13 @@ __all__ = ["unread_keys", "without_unread"]
 
 
 def unread_keys(
-    pipeline: Pipeline, task: TaskName, problem_type: ProblemType | None, *, has_head: bool, has_selection: bool
+    pipeline: Pipeline,
+    task: TaskName,
+    problem_type: ProblemType | None,
+    target: Target,
+    *,
+    has_head: bool,
+    has_selection: bool,
 ) -> Iterator[tuple[str, str]]:
     """Yield each key of a pipeline that differs from its default and is not read, with the reason.
 
@@ -21,6 +29,7 @@ def unread_keys(
         pipeline: The pipeline that was asked for.
         task: The build's task.
         problem_type: The kind of a classification; None: it isn't known yet, or the task has none.
+        target: The build's target.
         has_head: Whether the checkpoint has the task's head, so that no head is trained.
         has_selection: Whether a file has the rows of the selection split.
     """
@@ -33,6 +42,8 @@ def unread_keys(
             )
     if has_selection and _changed(stages.prepare, PrepareConfig(), ["selection_share"]):
         yield "stages.prepare.selection_share", "--selection-data has the rows of the selection split"
+    if stages.cascade is not None and (reason := why_no_cascade(task, problem_type, target)):
+        yield "stages.cascade", reason
     if stages.finetune is None:
         return
     distill, usual = stages.finetune.distill, DistillConfig()
