@@ -39,10 +39,11 @@ def p_value(lost: int, won: int, rows: int, limit: float) -> float:
     changed = lost + won
     low = beta.ppf(_OUTSIDE / 2, changed, rows - changed + 1) if changed else 0.0
     high = beta.ppf(1 - _OUTSIDE / 2, changed + 1, rows - changed) if changed < rows else 1.0
-    observed = (lost - won - rows * limit) / np.sqrt(changed + 1)
+    # As many rows change sides as are lost beyond the limit at least, so no smaller variance than that is believed.
+    observed = (lost - won - rows * limit) / np.sqrt(max(changed, rows * limit))
     # Given how many rows change sides, lost ones among them are binomial; the statistic grows with them.
     counts = np.arange(rows + 1)
-    most = np.floor((counts + rows * limit + observed * np.sqrt(counts + 1)) / 2 + 1e-9)
+    most = np.floor((counts + rows * limit + observed * np.sqrt(np.maximum(counts, rows * limit))) / 2 + 1e-9)
     share = np.linspace(max(low, limit), max(high, limit), _SHARES)[:, None]
     given = binom.cdf(np.minimum(most, counts), counts, (1 + limit / share) / 2)
     return min(1.0, float((binom.pmf(counts, rows, share) * given).sum(1).max()) + _OUTSIDE)

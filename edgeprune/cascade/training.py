@@ -1,7 +1,9 @@
-"""Train a first stage on the dense model's answers: soft labels, mixed with the labels of the rows that have some.
+"""Train a first stage to answer as the dense model does.
 
-The loss is the cross entropy to these targets, lowered by Adam over a table that begins with zeros, so that what no row has
-counts nothing. It takes seconds on one thread.
+A token's row is what is linear in its input embedding, plus a correction of its own: table = E A + D. The first part says
+something of tokens that no row has, too, because similar words have similar embeddings. After the training both are one
+table. Pairs have corrections alone. The loss is the cross entropy to the dense model's softened probabilities (Hinton,
+Vinyals and Dean, https://arxiv.org/abs/1503.02531), lowered by Adam; it takes seconds on one thread.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.special import softmax
 from torch.nn import functional
 
 from edgeprune.cascade.bag import Bag, Tokens, places_of
@@ -19,9 +20,11 @@ __all__ = ["Lesson", "train_bag"]
 
 _EPOCHS = 10
 _BATCH = 64
+_TEMPERATURE = 4.0
 _LEARNING_RATE = 0.02
-_LABELS = 0.3
-"""The weight of a row's own label among its targets; the rest is the dense model's answer."""
+_EMBEDDING_LEARNING_RATE = 0.005
+_EMBEDDING_NORM = 4.0
+"""The mean norm that embeddings are scaled to, so that one learning rate fits every model."""
 
 
 @dataclass(frozen=True)
@@ -32,56 +35,60 @@ class Lesson:
     """The tokens of each text, without padding."""
     teacher: Array
     """The dense model's logits, [texts, labels]."""
-    labels: Sequence[int]
-    """The labels of the first texts; the others have none."""
-
-    @property
-    def targets(self) -> Array:
-        """Mix probabilities of the labels, [texts, labels]."""
-        mixed = softmax(self.teacher.astype(np.float64), axis=-1)
-        known = len(self.labels)
-        own = np.eye(mixed.shape[1])[np.asarray(self.labels, np.int64)]
-        mixed[:known] = (1 - _LABELS) * mixed[:known] + _LABELS * own
-        return mixed.astype(np.float32)
+    embedding: Array
+    """The dense model's input embedding, [vocabulary, hidden], in the order of the tokens of `texts`."""
 
 
-def train_bag(
-    lesson: Lesson, *, vocabulary: int, pair_bits: int, seed: int, on_step: Callable[[int, int], None]
-) -> Bag:
+def train_bag(lesson: Lesson, *, pair_bits: int, seed: int, on_step: Callable[[int, int], None]) -> Bag:
     """Train a first stage.
 
     Args:
-        lesson: The texts and their targets.
-        vocabulary: Number of tokens.
+        lesson: The texts, and what the dense model answers.
         pair_bits: Pairs of neighbours share 2^pair_bits rows.
         seed: The seed of the order of the texts.
         on_step: A function that is called with (done, total) epochs.
     """
+    vocabulary, labels = len(lesson.embedding), lesson.teacher.shape[1]
+    embedding = torch.from_numpy(lesson.embedding.astype(np.float32))
+    embedding = embedding - embedding.mean(0)
+    embedding *= _EMBEDDING_NORM / embedding.norm(dim=1).mean().clamp(min=1e-6)
     rows = [torch.from_numpy(places_of(tokens, vocabulary, 1 << pair_bits)) for tokens in lesson.texts]
-    targets = torch.from_numpy(lesson.targets)
-    # Rows of the table that no text has stay zero, so that only the others are trained.
+    means = torch.stack(
+        [embedding[tokens].sum(0) / len(row) ** 0.5 for tokens, row in zip(lesson.texts, rows, strict=True)]
+    )
+    targets = functional.softmax(torch.from_numpy(lesson.teacher.astype(np.float32)) / _TEMPERATURE, dim=-1)
+    # Rows of the table that no text has stay without a correction, so that only the others are trained.
     seen, flat = torch.unique(torch.cat(rows), return_inverse=True)
     rows = list(flat.split([len(row) for row in rows]))
-    table = torch.zeros(len(seen), targets.shape[1], requires_grad=True)
-    bias = torch.zeros(targets.shape[1], requires_grad=True)
-    optimizer = torch.optim.Adam([table, bias], lr=_LEARNING_RATE)
+    own, bias = (torch.zeros(shape, requires_grad=True) for shape in ((len(seen), labels), (labels,)))
+    linear = torch.zeros(embedding.shape[1], labels, requires_grad=True)
+    optimizer = torch.optim.Adam(
+        [
+            {"params": [own, bias], "lr": _LEARNING_RATE},
+            {"params": [linear], "lr": _EMBEDDING_LEARNING_RATE},
+        ]
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: 1 - epoch / _EPOCHS)
     generator = torch.Generator().manual_seed(seed)
     for epoch in range(_EPOCHS):
         on_step(epoch, _EPOCHS)
-        optimizer.param_groups[0]["lr"] = _LEARNING_RATE * (1 - epoch / _EPOCHS)
         for batch in torch.randperm(len(rows), generator=generator).split(_BATCH):
-            loss = functional.cross_entropy(_logits(table, bias, [rows[row] for row in batch]), targets[batch])
+            logits = _corrections(own, [rows[row] for row in batch]) + means[batch] @ linear + bias
+            loss = functional.cross_entropy(logits / _TEMPERATURE, targets[batch]) * _TEMPERATURE**2
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
+        schedule.step()
     on_step(_EPOCHS, _EPOCHS)
-    whole = np.zeros((vocabulary + (1 << pair_bits), targets.shape[1]), np.float32)
-    whole[seen.numpy()] = table.detach().numpy()
-    return Bag.rounded(whole, bias.detach().numpy(), vocabulary=vocabulary)
+    table = torch.zeros(vocabulary + (1 << pair_bits), labels)
+    with torch.no_grad():
+        table[:vocabulary] = embedding @ linear
+        table[seen] += own
+    return Bag.rounded(table.numpy(), bias.detach().numpy(), vocabulary=vocabulary)
 
 
-def _logits(table: torch.Tensor, bias: torch.Tensor, rows: Sequence[torch.Tensor]) -> torch.Tensor:
+def _corrections(own: torch.Tensor, rows: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Add up the corrections of each text, over the root of their number, [texts, labels]."""
     counts = torch.tensor([len(row) for row in rows])
-    starts = counts.cumsum(0) - counts
-    total = functional.embedding_bag(torch.cat(list(rows)), table, starts, mode="sum")
-    return total / counts.sqrt()[:, None] + bias
+    total = functional.embedding_bag(torch.cat(list(rows)), own, counts.cumsum(0) - counts, mode="sum")
+    return total / counts.sqrt()[:, None]

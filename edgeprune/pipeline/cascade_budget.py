@@ -22,6 +22,8 @@ def why_no_cascade(task: TaskName, problem_type: ProblemType | None, target: Tar
         return f"a first stage answers one label for each text, and this build is for {problem_type}"
     if target.runtime.provider != "CPUExecutionProvider":
         return f"a first stage saves time on the CPU, and {target.name} runs on {target.runtime.provider}"
+    if target.budget.metric_drop is not None and target.budget.metric_drop <= 0:
+        return f"{target.name} lets the metric lose nothing (budget.metric_drop), so there is nothing to give to a first stage"
     if target.workload.batch_size > 1:
         return (
             f"a first stage answers one text at a time, and {target.name} asks for batches of "
@@ -32,12 +34,12 @@ def why_no_cascade(task: TaskName, problem_type: ProblemType | None, target: Tar
 
 def cascade_limit(config: CascadeConfig, budget: Budget) -> float:
     """Compute how much of the metric a first stage may lose against the encoder alone."""
-    return config.share * budget.metric_drop if (budget.metric_drop or 0) > 0 else config.drop
+    return config.drop if budget.metric_drop is None else config.share * budget.metric_drop
 
 
 def encoder_budget(pipeline: Pipeline, budget: Budget) -> Budget:
     """Give the budgets that the encoder has to keep: with a cascade, the metric's without the first stage's share."""
     config, drop = pipeline.stages.cascade, budget.metric_drop
-    if config is None or drop is None or drop <= 0:
+    if config is None or drop is None:
         return budget
     return budget.model_copy(update={"metric_drop": (1 - config.share) * drop})

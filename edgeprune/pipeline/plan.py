@@ -173,8 +173,8 @@ def _read_keys(request: BuildRequest, subject: Subject) -> tuple[Pipeline, list[
 
 
 def _reaches(override: str, key: str) -> bool:
-    """Tell whether an override sets a key, or a part of what the key holds."""
-    return override == key or override.startswith(f"{key}.")
+    """Tell whether an override sets a key, a part of what the key holds, or all that the key is in."""
+    return f"{override}.".startswith(f"{key}.") or f"{key}.".startswith(f"{override}.")
 
 
 def _add_graphs(plan: Plan, checkpoints: Checkpoints, request: BuildRequest) -> _Graphs:

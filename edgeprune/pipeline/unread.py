@@ -6,7 +6,7 @@ Light: no torch.
 from collections.abc import Collection, Iterator
 
 from edgeprune.pipeline.cascade_budget import why_no_cascade
-from edgeprune.profiles.pipeline import DistillConfig, Pipeline, PrepareConfig, TrainingConfig
+from edgeprune.profiles.pipeline import CascadeConfig, DistillConfig, Pipeline, PrepareConfig, TrainingConfig
 from edgeprune.profiles.target import Target
 from edgeprune.tasks.registry import TAUGHT_ONLY, TaskName
 from edgeprune.tasks.spec import ProblemType
@@ -42,8 +42,8 @@ def unread_keys(
             )
     if has_selection and _changed(stages.prepare, PrepareConfig(), ["selection_share"]):
         yield "stages.prepare.selection_share", "--selection-data has the rows of the selection split"
-    if stages.cascade is not None and (reason := why_no_cascade(task, problem_type, target)):
-        yield "stages.cascade", reason
+    if stages.cascade is not None:
+        yield from _of_cascade(stages.cascade, task, problem_type, target)
     if stages.finetune is None:
         return
     distill, usual = stages.finetune.distill, DistillConfig()
@@ -56,6 +56,19 @@ def unread_keys(
     if taught_only:
         for name in _changed(distill, usual, ["labels"]):
             yield f"stages.finetune.distill.{name}", f"{task} learns from the dense model alone, not from labels"
+
+
+def _of_cascade(
+    cascade: CascadeConfig, task: TaskName, problem_type: ProblemType | None, target: Target
+) -> Iterator[tuple[str, str]]:
+    """Yield the whole cascade where it can't answer, or else the limit that another one replaces."""
+    usual, has_budget = CascadeConfig(), target.budget.metric_drop is not None
+    if reason := why_no_cascade(task, problem_type, target):
+        yield "stages.cascade", reason
+    elif has_budget and cascade.drop != usual.drop:
+        yield "stages.cascade.drop", f"{target.name} sets budget.metric_drop, of which stages.cascade.share is taken"
+    elif not has_budget and cascade.share != usual.share:
+        yield "stages.cascade.share", f"{target.name} sets no budget.metric_drop, so stages.cascade.drop is the limit"
 
 
 def without_unread(pipeline: Pipeline, keys: Collection[str]) -> Pipeline:

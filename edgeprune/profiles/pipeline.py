@@ -184,10 +184,10 @@ class CascadeConfig(Frozen):
     """Share of the target's `metric_drop` that the first stage may lose against the encoder alone. The rest is left for
     pruning and precision."""
     drop: float = Field(default=0.005, gt=0, lt=1)
-    """What it may lose for a target without a `metric_drop` above 0."""
+    """What it may lose for a target without a `metric_drop`."""
     confidence: float = Field(default=0.95, ge=0.5, lt=1)
     """How sure it must be that new texts lose no more than that."""
-    pair_bits: int = Field(default=16, ge=1, le=22)
+    pair_bits: int = Field(default=18, ge=1, le=22)
     """Pairs of neighbouring tokens share 2^pair_bits rows of the first stage's table. A row takes a byte for each label."""
 
 

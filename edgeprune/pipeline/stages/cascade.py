@@ -46,7 +46,7 @@ _EARLY = "early.json"
 _ROW = TypeAdapter(CascadeRow | None)
 _NUMBERS = TypeAdapter(list[int])
 _CANDIDATES = 50
-"""Thresholds that may be tested: the quantiles of the margins on the training rows."""
+"""Thresholds that may be tested: quantiles of the margins on the rows that were learned from."""
 _TOLERANCE = 1e-5
 """Largest relative difference from what the two stages compute alone: the same nodes on the same machine."""
 
@@ -109,13 +109,11 @@ class Cascade(Stage):
         from edgeprune.cascade.training import train_bag
         from edgeprune.graph.session import onnx_session, predict_onnx
         from edgeprune.tasks.prepared import OUTPUTS, load_outputs
-        from edgeprune.tasks.text import tokenizer_of
 
         model, reader, chosen_on = work.parents["model"], prepared.reader, prepared.splits["selection"]
         lesson, notes = _lesson(work, prepared)
         bag = train_bag(
             lesson,
-            vocabulary=1 + max(tokenizer_of(reader).get_vocab().values()),
             pair_bits=self._config.pair_bits,
             seed=work.seed,
             on_step=lambda done, total: work.progress(done, total, "epochs"),
@@ -211,6 +209,7 @@ def _lesson(work: Work, prepared: "Prepared") -> "tuple[Lesson, list[str]]":
     from edgeprune.models.checkpoint import load_checkpoint
     from edgeprune.tasks.evaluation import predict_torch
     from edgeprune.tasks.registry import load_reader
+    from edgeprune.tasks.text import tokenizer_of
 
     task, train, dense = prepared.task, prepared.splits["train"], work.parents["dense"].file("checkpoint")
     contents, inputs, notes = list(train.contents), list(train.inputs), list[str]()
@@ -219,9 +218,14 @@ def _lesson(work: Work, prepared: "Prepared") -> "tuple[Lesson, list[str]]":
         contents += unlabelled
         inputs += [example.inputs for example in task.encode(prepared.reader, unlabelled)]
     reader = load_reader(task.spec.task, dense, task.spec.max_length)
-    teacher = predict_torch(load_checkpoint(dense, task.auto_class), task, task.encode(reader, contents), reader)
-    assert train.references is not None  # noqa: S101 (a classification has labels)
-    return Lesson(_tokens(inputs), np.stack(teacher), list(map(int, train.references))), notes
+    model = load_checkpoint(dense, task.auto_class)
+    teacher = predict_torch(model, task, task.encode(reader, contents), reader)
+    # A vocabulary that was pruned has other numbers for the same tokens.
+    known, ours = tokenizer_of(reader).get_vocab(), tokenizer_of(prepared.reader).get_vocab()
+    places = np.zeros(1 + max(ours.values()), np.int64)
+    places[list(ours.values())] = [known[token] for token in ours]
+    embedding = model.get_input_embeddings().weight.detach().numpy()[places]
+    return Lesson(_tokens(inputs), np.stack(teacher), embedding), notes
 
 
 def _tokens(rows: "Sequence[Inputs]") -> "list[Tokens]":
@@ -240,14 +244,12 @@ def _compared(bag: "Bag", split: "Split", encoder: "Sequence[Array]") -> "Compar
 
 
 def _candidates(bag: "Bag", lesson: "Lesson") -> "Array":
-    """List the margins that may be thresholds: quantiles over the training rows, so that they depend on no other."""
+    """List the margins that may be thresholds: quantiles over what was learned from, so that they depend on no other row."""
     import numpy as np
 
     from edgeprune.cascade.bag import margins
 
-    return np.asarray(
-        np.quantile(margins(bag.logits(lesson.texts[: len(lesson.labels)])), np.linspace(0, 1, _CANDIDATES))
-    )
+    return np.asarray(np.quantile(margins(bag.logits(lesson.texts)), np.linspace(0, 1, _CANDIDATES)))
 
 
 def _require_both_branches(

@@ -268,11 +268,11 @@ def _golden_contents(prepared: "Prepared", count: int, early: list[int]) -> list
     Args:
         prepared: The task and the test rows.
         count: How many rows are chosen.
-        early: The rows that a first stage answers. If there are some, half of the goldens are of these, so that goldens
-            reach both branches of the graph.
+        early: The rows that a first stage answers. If there are such rows and others, half of the goldens are of each kind,
+            so that they reach both branches of the graph.
     """
     contents = prepared.test.contents
     late = sorted(set(range(len(contents))) - set(early))
-    halves = [(early, count // 2), (late, count - count // 2)] if early and late and count > 1 else [(None, count)]
-    rows = [row for among, part in halves for row in prepared.spread(part, among)]
+    first = min(len(early), max(count // 2, count - len(late)))
+    rows = [*prepared.spread(first, early), *prepared.spread(count - first, late)]
     return [prepared.task.golden(contents[row], prepared.reader) for row in rows]
