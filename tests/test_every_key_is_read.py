@@ -41,6 +41,7 @@ stages:
       - {method: magnitude, sparsity: 0.5}
   finetune: {epochs: 1, batch_size: 8, augment: 0.2, replace: {texts: 0.5, words: 0.5}}
   race: {processes: 1, samples: 60}
+  cascade: {share: 0.4, drop: 0.3, confidence: 0.9, pair_bits: 8}
   benchmark: {processes: 1, samples: 16, warmup: 1}
   package: {goldens: 2}
 """

@@ -19,6 +19,8 @@ from edgeprune.benchmark.statistics import (
     MINIMUM_SAMPLES,
     STEADY,
     drift,
+    mean,
+    mean_interval,
     order_interval,
     percentile,
     percentile_interval,
@@ -94,7 +96,7 @@ class Measured:
         """
         samples_ms, answers_ms = self.turns.samples_ms[name], self.turns.answers_ms.get(name, [])
         rates = [rate * workload.batch_size for rate in self.turns.rates_per_s.get(name, [])]
-        percentiles: dict[str, object] = {}
+        percentiles: dict[str, object] = {"mean_ms": mean(samples_ms), "mean_interval_ms": mean_interval(samples_ms)}
         moved = drift(samples_ms) if self.turns.in_order else None
         for q in MINIMUM_SAMPLES:
             percentiles[f"p{q}_ms"] = percentile(samples_ms, q)

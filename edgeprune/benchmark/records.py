@@ -44,8 +44,8 @@ class LatencyRow(Frozen):
     """Record one model's latency on the target. A figure is None if it was not measured, or if samples were too few."""
 
     artifact: str
-    """In a build: `dense-fp32`, `dense` (the dense model in the result's precision) or `final`. Else the package's
-    path."""
+    """In a build: `dense-fp32`, `dense` (the dense model in the result's precision), `encoder` (the result without its
+    first stage, if it has one) or `final`. Else the package's path."""
     provider: str
     threads: int
     batch_size: int
@@ -53,15 +53,18 @@ class LatencyRow(Frozen):
     """Lengths of the inputs: `data` (the test rows' own), `inputs` (the given inputs' own), or the fixed number of
     tokens."""
     samples: int
+    mean_ms: float | None = None
+    """The median over processes of each process's mean. None: too few samples, or the record is older than this field."""
     p50_ms: float | None
     p90_ms: float | None
     p95_ms: float | None = None
     p99_ms: float | None = None
     p50_interval_ms: tuple[float, float] | None
-    """This interval and the next three hold with 95%, even if they are looked at three times."""
+    """This interval and the others of times hold with 95%, even if they are looked at three times."""
     p90_interval_ms: tuple[float, float] | None
     p95_interval_ms: tuple[float, float] | None = None
     p99_interval_ms: tuple[float, float] | None = None
+    mean_interval_ms: tuple[float, float] | None = None
     processes: int = 0
     converged: bool | None = None
     """Whether times were steady in a process. False: the second half was more than 5% slower or faster than the first.

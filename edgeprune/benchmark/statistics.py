@@ -28,6 +28,8 @@ __all__ = [
     "MINIMUM_SAMPLES",
     "STEADY",
     "drift",
+    "mean",
+    "mean_interval",
     "order_interval",
     "percentile",
     "percentile_interval",
@@ -78,6 +80,19 @@ def percentile_interval(samples_ms: Sequence[Sequence[float]], q: int) -> tuple[
     return None if percentile(samples_ms, q) is None else order_interval(_by_process(samples_ms, q), LEVEL)
 
 
+def mean(samples_ms: Sequence[Sequence[float]]) -> float | None:
+    """Compute the mean of each process in ms, and give the median over processes. None: too few samples, as for p50."""
+    import numpy as np
+
+    enough = sum(map(len, samples_ms)) >= MINIMUM_SAMPLES[50]
+    return float(np.median(_means(samples_ms))) if enough else None
+
+
+def mean_interval(samples_ms: Sequence[Sequence[float]]) -> tuple[float, float] | None:
+    """Compute the interval of `mean` at `LEVEL`. None if there are too few processes or samples."""
+    return None if mean(samples_ms) is None else order_interval(_means(samples_ms), LEVEL)
+
+
 def order_interval(values: Sequence[float], level: float) -> tuple[float, float] | None:
     """Compute an interval of the median from independent values, whatever their distribution.
 
@@ -124,6 +139,12 @@ def _by_process(samples_ms: Sequence[Sequence[float]], q: int) -> list[float]:
     import numpy as np
 
     return [float(np.percentile(process, q, method="median_unbiased")) for process in samples_ms if process]
+
+
+def _means(samples_ms: Sequence[Sequence[float]]) -> list[float]:
+    import numpy as np
+
+    return [float(np.mean(process)) for process in samples_ms if process]
 
 
 def process_ratio(

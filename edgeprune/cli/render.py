@@ -97,6 +97,8 @@ def print_report(console: Console, report: BuildReport, page: Path | None = None
     last = next((row.round for row in report.stages if row.stage == "package"), 0)
     measured = {row.artifact: row for row in report.latency}
     timing = {("export", 0): "dense-fp32", ("quantize", 0): "dense", ("quantize", last): "final"}
+    if "encoder" in measured:
+        timing |= {("quantize", last): "encoder", ("cascade", last): "final"}
     rows = []
     for stage in report.stages:
         if stage.rung not in (None, shipped):
@@ -163,11 +165,24 @@ def _print_findings(console: Console, report: BuildReport) -> None:
     if report.frontier is not None:
         console.print()
         _print_frontier(console, report.frontier)
+    if report.cascade is not None and report.latency:
+        console.print()
+        _print_tail(console, report.latency)
     if report.budget:
         console.print()
         _print_budget(console, report.budget)
     for row in report.latency:
         _print_beyond(console, row)
+
+
+def _print_tail(console: Console, rows: Sequence[LatencyRow]) -> None:
+    """Print what a first stage moves, the mean, beside what it leaves as it is, the slowest runs."""
+    figures = ("mean_ms", "p50_ms", "p90_ms", "p99_ms")
+    cells = [
+        [row.artifact, *("–" if (ms := getattr(row, name)) is None else f"{ms:.2f}" for name in figures)]
+        for row in rows
+    ]
+    print_table(console, None, ["graph", *(name.replace("_", " ") for name in figures)], cells)
 
 
 def _print_frontier(console: Console, frontier: Frontier) -> None:

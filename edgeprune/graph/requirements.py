@@ -1,5 +1,6 @@
 """Find the oldest ONNX Runtime that a graph runs in. `benchmarks/runtimes.py` found these versions by trying."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
@@ -32,7 +33,7 @@ def oldest_runtime(path: Path) -> str:
     model = onnx.load(path, load_external_data=False)
     opset = _opset(model)
     needed: list[tuple[int, int]] = [_OLDEST, _IR_VERSIONS[model.ir_version], _OPSETS[opset]]
-    for node in model.graph.node:
+    for node in _nodes(model.graph):
         bits = next((attribute.i for attribute in node.attribute if attribute.name == "bits"), 0)
         needed.append(_OPERATORS.get((node.op_type, bits), _OLDEST))
         if node.op_type == "MultiHeadAttention" and any(node.input[_ATTENTION_BIAS:]):
@@ -43,6 +44,15 @@ def oldest_runtime(path: Path) -> str:
 def opset_of(path: Path) -> int:
     """Read the version of ONNX's own operator set that a graph uses."""
     return _opset(onnx.load(path, load_external_data=False))
+
+
+def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """Yield the nodes of a graph and of its branches."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                yield from _nodes(attribute.g)
 
 
 def _opset(model: onnx.ModelProto) -> int:

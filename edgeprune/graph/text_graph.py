@@ -134,7 +134,12 @@ def _declare(value: onnx_ir.Value, name: str, dtype: onnx_ir.DataType | None, sh
 def _make_room(graph: onnx_ir.Graph) -> None:
     """Rename what has a name that an input or output is going to have."""
     wanted = {"text", "input_ids", "label", "labels", "scores", "value"}
-    inside = [value for node in graph for value in node.outputs if not value.is_graph_output()]
+    inside = [
+        value
+        for node in onnx_ir.traversal.RecursiveGraphIterator(graph)
+        for value in node.outputs
+        if not value.is_graph_output()
+    ]
     for value in inside:
         if value.name in wanted:
             value.name = f"inner_{value.name}"

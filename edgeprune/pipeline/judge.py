@@ -16,6 +16,7 @@ from edgeprune.pipeline.report_facts import checkpoint_of, gather_facts
 from edgeprune.pipeline.request import BuildRequest
 from edgeprune.pipeline.run import Done
 from edgeprune.pipeline.stages.benchmark import read_device, read_latency
+from edgeprune.pipeline.stages.cascade import read_cascade
 from edgeprune.pipeline.stages.emulate import read_emulation
 from edgeprune.pipeline.stages.examples import CHECKED
 from edgeprune.pipeline.stages.mobile import ORT_MODEL
@@ -112,6 +113,7 @@ def make_report(
         session_calls=variant.session.calls if variant and variant.session else {},
         race=[row for one in artifacts.values() if one.manifest.stage == "race" for row in read_race(one)],
         latency=latency,
+        cascade=next((read_cascade(one) for one in artifacts.values() if one.manifest.stage == "cascade"), None),
         frontier=found and found.frontier,
         budget=budget,
         notes=list(dict.fromkeys(notes)),

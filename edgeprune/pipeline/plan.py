@@ -17,6 +17,7 @@ from edgeprune.devices.emulated import EmulatedRunner
 from edgeprune.devices.match import measured_on
 from edgeprune.devices.runner import runner_of, why_unreachable
 from edgeprune.devices.web_modules import WebModules
+from edgeprune.pipeline.cascade_budget import cascade_limit, encoder_budget
 from edgeprune.pipeline.checkpoint_nodes import add_export, add_rounds, plain_variant, rewrite_rules
 from edgeprune.pipeline.checks import (
     check_baseline,
@@ -34,6 +35,7 @@ from edgeprune.pipeline.nodes import Checkpoints, Node, Nodes, ancestors
 from edgeprune.pipeline.request import BuildRequest
 from edgeprune.pipeline.rungs import add_before_rungs
 from edgeprune.pipeline.stages.benchmark import Benchmark
+from edgeprune.pipeline.stages.cascade import Cascade
 from edgeprune.pipeline.stages.emulate import Emulate
 from edgeprune.pipeline.stages.examples import Examples
 from edgeprune.pipeline.stages.mobile import Mobile
@@ -137,7 +139,7 @@ def make_plan(request: BuildRequest) -> Plan:
 def with_package(plan: Plan, request: BuildRequest, checkpoints: Checkpoints) -> Plan:
     """Add the stages that make a package of a checkpoint, and those that check and measure it."""
     nodes, runner = plan.collected, plan.runner
-    graphs = _add_graphs(nodes, checkpoints, request, runner)
+    graphs = _add_graphs(plan, checkpoints, request)
     package = _add_package(nodes, checkpoints, graphs, request, plan.name)
     _add_besides(nodes, checkpoints, graphs, package, request, plan.name)
     if plan.pipeline.stages.package.page:
@@ -161,19 +163,26 @@ def _read_keys(request: BuildRequest, subject: Subject) -> tuple[Pipeline, list[
             request.pipeline,
             subject.task,
             subject.problem_type,
+            request.target,
             has_head=subject.has_head,
             has_selection=subject.data.spec.selection is not None,
         )
     )
     overridden = {override.partition("=")[0] for override in request.options.set_}
-    by_user = [key for key in unread if key in overridden or request.has_own_pipeline]
+    by_user = [key for key in unread if request.has_own_pipeline or any(_reaches(one, key) for one in overridden)]
     notes = [f"{key} is not read: {unread[key]}" for key in by_user]
     return without_unread(request.pipeline, unread), notes
 
 
-def _add_graphs(nodes: Nodes, checkpoints: Checkpoints, request: BuildRequest, runner: Runner | None) -> _Graphs:
-    """Add the nodes of the dense and the final graph: export, race if the target can be measured, and quantize."""
-    stages, target, last_round = request.pipeline.stages, request.target, checkpoints.last_round
+def _reaches(override: str, key: str) -> bool:
+    """Tell whether an override sets a key, a part of what the key holds, or all that the key is in."""
+    return f"{override}.".startswith(f"{key}.") or f"{key}.".startswith(f"{override}.")
+
+
+def _add_graphs(plan: Plan, checkpoints: Checkpoints, request: BuildRequest) -> _Graphs:
+    """Add the nodes of the dense and the final graph: export, race if the target can be measured, quantize, cascade."""
+    nodes, runner, stages = plan.collected, plan.runner, plan.pipeline.stages
+    target, last_round = request.target, checkpoints.last_round
     dense = checkpoints.dense
     rules = rewrite_rules(request.pipeline, target)
     exported_dense = add_export(nodes, request.pipeline, dense, dense)
@@ -204,7 +213,19 @@ def _add_graphs(nodes: Nodes, checkpoints: Checkpoints, request: BuildRequest, r
     if runner is not None and exported is not exported_dense:
         # This graph shows what rewrites and precision gain without pruning, so that the gain of pruning can be told.
         timed["dense"] = quantize(0, exported_dense, None)
-    timed["final"] = quantize(last_round, exported, target.budget.metric_drop)
+    encoder = quantize(last_round, exported, encoder_budget(plan.pipeline, target.budget).metric_drop)
+    if stages.cascade is None:
+        timed["final"] = encoder
+        return _Graphs(timed, exported, race)
+    timed["encoder"] = encoder
+    cascade = Cascade(
+        stages.cascade,
+        limit=cascade_limit(stages.cascade, target.budget),
+        threads=target.runtime.threads,
+        unlabelled_digest=plan.subject.unlabelled_digest,
+        round_number=last_round,
+    )
+    timed["final"] = nodes.add(f"cascade-{last_round}", cascade, {"dense": dense, "model": encoder})
     return _Graphs(timed, exported, race)
 
 

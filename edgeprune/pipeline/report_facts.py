@@ -41,7 +41,7 @@ def checkpoint_of(node: Node, artifacts: Mapping[str, Artifact]) -> Path:
         artifacts: The artifacts of the plan, by the node's id.
     """
     while not (folder := artifacts[node.id].file("checkpoint")).is_dir():
-        node = node.parents.get("checkpoint") or node.parents["onnx"]
+        node = next(node.parents[role] for role in ("checkpoint", "onnx", "model") if role in node.parents)
     return folder
 
 

@@ -5,7 +5,9 @@ Light: no torch.
 
 from collections.abc import Collection, Iterator
 
-from edgeprune.profiles.pipeline import DistillConfig, Pipeline
+from edgeprune.pipeline.cascade_budget import why_no_cascade
+from edgeprune.profiles.pipeline import CascadeConfig, DistillConfig, Pipeline
+from edgeprune.profiles.target import Target
 from edgeprune.profiles.training import PrepareConfig, TrainingConfig
 from edgeprune.tasks.registry import TAUGHT_ONLY, TaskName
 from edgeprune.tasks.spec import ProblemType
@@ -14,7 +16,13 @@ __all__ = ["unread_keys", "without_unread"]
 
 
 def unread_keys(
-    pipeline: Pipeline, task: TaskName, problem_type: ProblemType | None, *, has_head: bool, has_selection: bool
+    pipeline: Pipeline,
+    task: TaskName,
+    problem_type: ProblemType | None,
+    target: Target,
+    *,
+    has_head: bool,
+    has_selection: bool,
 ) -> Iterator[tuple[str, str]]:
     """Yield each key of a pipeline that differs from its default and is not read, with the reason.
 
@@ -22,6 +30,7 @@ def unread_keys(
         pipeline: The pipeline that was asked for.
         task: The build's task.
         problem_type: The kind of a classification; None: it isn't known yet, or the task has none.
+        target: The build's target.
         has_head: Whether the checkpoint has the task's head, so that no head is trained.
         has_selection: Whether a file has the rows of the selection split.
     """
@@ -34,6 +43,8 @@ def unread_keys(
             )
     if has_selection and _changed(stages.prepare, PrepareConfig(), ["selection_share"]):
         yield "stages.prepare.selection_share", "--selection-data has the rows of the selection split"
+    if stages.cascade is not None:
+        yield from _of_cascade(stages.cascade, task, problem_type, target)
     if stages.finetune is None:
         return
     distill, usual = stages.finetune.distill, DistillConfig()
@@ -46,6 +57,19 @@ def unread_keys(
     if taught_only:
         for name in _changed(distill, usual, ["labels"]):
             yield f"stages.finetune.distill.{name}", f"{task} learns from the dense model alone, not from labels"
+
+
+def _of_cascade(
+    cascade: CascadeConfig, task: TaskName, problem_type: ProblemType | None, target: Target
+) -> Iterator[tuple[str, str]]:
+    """Yield the whole cascade where it can't answer, or else the limit that another one replaces."""
+    usual, has_budget = CascadeConfig(), target.budget.metric_drop is not None
+    if reason := why_no_cascade(task, problem_type, target):
+        yield "stages.cascade", reason
+    elif has_budget and cascade.drop != usual.drop:
+        yield "stages.cascade.drop", f"{target.name} sets budget.metric_drop, of which stages.cascade.share is taken"
+    elif not has_budget and cascade.share != usual.share:
+        yield "stages.cascade.share", f"{target.name} sets no budget.metric_drop, so stages.cascade.drop is the limit"
 
 
 def without_unread(pipeline: Pipeline, keys: Collection[str]) -> Pipeline:

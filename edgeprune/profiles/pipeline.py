@@ -20,6 +20,7 @@ from edgeprune.profiles.variant import Layout
 __all__ = [
     "BLOCK",
     "FEWEST_TURNS",
+    "CascadeConfig",
     "DistillConfig",
     "ExampleLanguage",
     "ExportConfig",
@@ -138,6 +139,23 @@ class QuantizeConfig(Frozen):
     """Configure nothing: the target decides how weights are quantized."""
 
 
+class CascadeConfig(Frozen):
+    """Configure a first stage, which answers the texts that it is sure of in place of the encoder.
+
+    For single-label text classification on the CPU, one text at a time.
+    """
+
+    share: float = Field(default=0.5, gt=0, lt=1)
+    """Share of the target's `metric_drop` that the first stage may lose against the encoder alone. The rest is left for
+    pruning and precision."""
+    drop: float = Field(default=0.005, gt=0, lt=1)
+    """What it may lose for a target without a `metric_drop`."""
+    confidence: float = Field(default=0.95, ge=0.5, lt=1)
+    """How sure it must be that new texts lose no more than that."""
+    pair_bits: int = Field(default=18, ge=1, le=22)
+    """Pairs of neighbouring tokens share 2^pair_bits rows of the first stage's table. A row takes a byte for each label."""
+
+
 class BenchmarkConfig(Frozen):
     """Configure how often the models are timed on the target."""
 
@@ -180,7 +198,7 @@ class PackageConfig(Frozen):
 
 
 class Stages(Frozen):
-    """Hold the settings of every stage. prune, search, finetune and race may be null."""
+    """Hold the settings of every stage. prune, search, finetune, race and cascade may be null."""
 
     prepare: PrepareConfig = PrepareConfig()
     prune: PruneConfig | None = None
@@ -192,6 +210,8 @@ class Stages(Frozen):
     race: RaceConfig | None = RaceConfig()
     """null: there is no race, and the graph gets only the rewrites that need no measurement."""
     quantize: QuantizeConfig = QuantizeConfig()
+    cascade: CascadeConfig | None = None
+    """null: the encoder answers every text."""
     benchmark: BenchmarkConfig = BenchmarkConfig()
     package: PackageConfig = PackageConfig()
 

@@ -29,6 +29,7 @@ _WIDE = 12
 _SIGNS = {
     "dense-fp32": ("D", "dense, fp32"),
     "dense": ("s", "dense, in the package's precision"),
+    "encoder": ("^", "package without its first stage"),
     "final": ("o", "package"),
 }
 

@@ -18,7 +18,12 @@ __all__ = ["GRAPH_COLOURS", "Samples", "graph_names", "latency_budgets", "latenc
 Samples = Mapping[str, Sequence[Sequence[float]]]
 """Times of runs in ms by model, one sequence for each process."""
 
-GRAPH_COLOURS = {"dense-fp32": COLOURS["dense"], "dense": COLOURS["quantized"], "final": COLOURS["package"]}
+GRAPH_COLOURS = {
+    "dense-fp32": COLOURS["dense"],
+    "dense": COLOURS["quantized"],
+    "encoder": COLOURS["s3"],
+    "final": COLOURS["package"],
+}
 """The colour of each graph that a benchmark times."""
 
 _BINS = 110
@@ -29,10 +34,16 @@ _BUDGETS = {"latency_p50_ms": "p50", "latency_p90_ms": "p90"}
 
 def graph_names(report: BuildReport) -> dict[str, str]:
     """Name the graphs that a benchmark times, as people read them."""
+    encoder = {"encoder": "Package without its first stage"}
     if report.variant is None:
-        return {"dense-fp32": "Dense, fp32", "dense": "Dense, in the package's precision", "final": "Package"}
+        return {
+            "dense-fp32": "Dense, fp32",
+            "dense": "Dense, in the package's precision",
+            **encoder,
+            "final": "Package",
+        }
     precision = report.variant.precision.words
-    return {"dense-fp32": "Dense, fp32", "dense": f"Dense, {precision}", "final": f"Package, {precision}"}
+    return {"dense-fp32": "Dense, fp32", "dense": f"Dense, {precision}", **encoder, "final": f"Package, {precision}"}
 
 
 def latency_budgets(report: BuildReport) -> dict[str, float]:

@@ -40,6 +40,7 @@ _MOST_LABELS = 40
 
 
 _COLUMNS = (
+    ("mean ms", "mean_ms", "mean_interval_ms"),
     *((f"p{number} ms", f"p{number}_ms", f"p{number}_interval_ms") for number in (50, 90, 95, 99)),
     ("cold start ms", "cold_start_ms", None),
     ("peak MB", "peak_memory_mb", None),

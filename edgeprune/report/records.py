@@ -13,6 +13,7 @@ from edgeprune.base.strict_yaml import Frozen
 from edgeprune.benchmark.race import RaceRow
 from edgeprune.benchmark.records import DeviceRow, EmulationRow, LatencyRow
 from edgeprune.benchmark.verdicts import BudgetRow, exit_code, overall
+from edgeprune.cascade.records import CascadeRow
 from edgeprune.profiles.pipeline import ExampleLanguage
 from edgeprune.profiles.variant import Variant
 from edgeprune.search.frontier import Frontier
@@ -186,6 +187,8 @@ class BuildReport(Frozen):
     budget: list[BudgetRow]
     notes: list[str]
     """Sentences about what the figures alone don't say."""
+    cascade: CascadeRow | None = None
+    """What the first stage answers, and what that costs; None: the pipeline has no cascade, or the labels don't allow one."""
     frontier: Frontier | None = None
     """Every model that a search made, and which one is shipped; None: nothing was searched."""
     layers: tuple[LayerRow, ...] = ()

@@ -88,10 +88,15 @@ class Prepared:
         """Give the split that reported figures and the gate read."""
         return self.splits["test"]
 
-    def spread(self, count: int) -> list[int]:
-        """Choose `count` rows of the test split, spread over all lengths from the shortest to the longest."""
+    def spread(self, count: int, among: Sequence[int] | None = None) -> list[int]:
+        """Choose `count` rows of the test split, spread over all lengths from the shortest to the longest.
+
+        Args:
+            count: How many rows are chosen, or all if there are fewer.
+            among: The rows to choose from; None: all of them.
+        """
         lengths = list(map(self.reader.length, self.test.inputs))
-        order = sorted(range(len(lengths)), key=lambda row: (lengths[row], row))
+        order = sorted(range(len(lengths)) if among is None else among, key=lambda row: (lengths[row], row))
         positions = np.linspace(0, len(order) - 1, min(count, len(order))).round().astype(int)
         return [order[position] for position in positions]
 

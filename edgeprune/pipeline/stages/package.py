@@ -28,6 +28,7 @@ from edgeprune.base.events import Note
 from edgeprune.base.strict_yaml import Frozen
 from edgeprune.ondevice import agent, package_files
 from edgeprune.pipeline.stages.base import Stage, Work
+from edgeprune.pipeline.stages.cascade import answered_early
 from edgeprune.pipeline.stages.package_card import licence_of, model_card
 from edgeprune.pipeline.stages.package_guard import require_same_answers
 from edgeprune.pipeline.stages.package_loaders import write_loader_files
@@ -176,7 +177,7 @@ class Package(Stage):
             preprocess=preprocess,
             postprocess=postprocess,
         )
-        device = agent.device_info()
+        device, early = agent.device_info(), answered_early(work.parents["model"])
         _write_json(
             folder / "goldens.json",
             {
@@ -185,7 +186,9 @@ class Package(Stage):
                 "isa": list(device["isa"]),
                 "onnxruntime": metadata.version("onnxruntime"),
                 "tolerance": tolerance_elsewhere(variant.precision.mode),
-                "goldens": [model.golden(content) for content in _golden_contents(prepared, self._config.goldens)],
+                "goldens": [
+                    model.golden(content) for content in _golden_contents(prepared, self._config.goldens, early)
+                ],
             },
         )
         if not require_same_answers(folder, prepared, load_outputs(work.parents["model"].file(OUTPUTS))["test"]):
@@ -259,7 +262,17 @@ def _write_json(path: Path, content: dict[str, JsonValue]) -> None:
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _golden_contents(prepared: "Prepared", count: int) -> list[Any]:
-    """Choose test rows for goldens, in the form that run.py is given."""
+def _golden_contents(prepared: "Prepared", count: int, early: list[int]) -> list[Any]:
+    """Choose test rows for goldens, in the form that run.py is given.
+
+    Args:
+        prepared: The task and the test rows.
+        count: How many rows are chosen.
+        early: The rows that a first stage answers. If there are such rows and others, half of the goldens are of each kind,
+            so that they reach both branches of the graph.
+    """
     contents = prepared.test.contents
-    return [prepared.task.golden(contents[row], prepared.reader) for row in prepared.spread(count)]
+    late = sorted(set(range(len(contents))) - set(early))
+    first = min(len(early), max(count // 2, count - len(late)))
+    rows = [*prepared.spread(first, early), *prepared.spread(count - first, late)]
+    return [prepared.task.golden(contents[row], prepared.reader) for row in rows]

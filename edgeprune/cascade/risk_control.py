@@ -1,0 +1,75 @@
+"""Choose from when on a first stage may answer, so that with a given confidence it costs no more than a limit on new texts.
+
+The limit is on accuracy lost: the share of texts that the encoder alone labels rightly and the cascade wrongly, minus the
+share of the opposite. Thresholds are tested from one that answers few texts to one that answers many, each at the whole
+level, and the last one before the first failure is taken: fixed-sequence testing, as in Learn then Test (Angelopoulos,
+Bates, Candès, Jordan and Lei, https://arxiv.org/abs/2110.01052). The probability that the taken one costs more than the
+limit is at most 1 - confidence, over the draw of the rows.
+
+A test asks whether paired answers show non-inferiority. Few rows change sides, so the p-value is exact, not from a bound
+for any loss in [-1, 1], which takes more than twice as many rows: the largest probability of a statistic as small as the
+observed one, over the confidence interval of the share of rows that change sides (Berger and Boos, JASA 89, 1994; for
+paired answers Liu, Hsueh, Hsieh and Chen, Statistics in Medicine 21, 2002).
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["choose_threshold", "p_value"]
+
+Numbers = npt.NDArray[np.generic]
+
+_OUTSIDE = 0.001
+"""The probability that the share of rows that change sides is outside its interval; it is added to the p-value."""
+_SHARES = 33
+"""Shares in the interval at which the probability is computed."""
+
+
+def p_value(lost: int, won: int, rows: int, limit: float) -> float:
+    """Compute how probable such a result or a better one is, at most, if more than the limit is lost on new rows.
+
+    Args:
+        lost: Rows that the encoder alone labels rightly and the cascade wrongly.
+        won: Rows that the cascade labels rightly and the encoder alone wrongly.
+        rows: All rows.
+        limit: The accuracy that may be lost, above 0.
+    """
+    from scipy.stats import beta, binom
+
+    changed = lost + won
+    low = beta.ppf(_OUTSIDE / 2, changed, rows - changed + 1) if changed else 0.0
+    high = beta.ppf(1 - _OUTSIDE / 2, changed + 1, rows - changed) if changed < rows else 1.0
+    # As many rows change sides as are lost beyond the limit at least, so no smaller variance than that is believed.
+    observed = (lost - won - rows * limit) / np.sqrt(max(changed, rows * limit))
+    # Given how many rows change sides, lost ones among them are binomial; the statistic grows with them.
+    counts = np.arange(rows + 1)
+    most = np.floor((counts + rows * limit + observed * np.sqrt(np.maximum(counts, rows * limit))) / 2 + 1e-9)
+    share = np.linspace(max(low, limit), max(high, limit), _SHARES)[:, None]
+    given = binom.cdf(np.minimum(most, counts), counts, (1 + limit / share) / 2)
+    return min(1.0, float((binom.pmf(counts, rows, share) * given).sum(1).max()) + _OUTSIDE)
+
+
+def choose_threshold(
+    margins: Numbers, changes: Numbers, candidates: Numbers, *, limit: float, confidence: float
+) -> float | None:
+    """Choose the smallest margin that the first stage may answer with.
+
+    Args:
+        margins: How sure the first stage is of each row, [rows]. It was not trained on these rows.
+        changes: What an answer of the first stage changes in each row, [rows]: 1 if only the encoder is right, -1 if only the
+            first stage is, 0 if both or neither are.
+        candidates: The margins to test. They must not depend on these rows.
+        limit: The accuracy that may be lost, above 0.
+        confidence: The probability that no more is lost on new rows.
+
+    Returns:
+        One of the candidates; None: not even the largest one passes, or the smallest that does answers no row.
+    """
+    chosen = None
+    for candidate in sorted(set(np.asarray(candidates).tolist()), reverse=True):
+        answered = changes[margins >= candidate]
+        lost, won = (int(np.sum(answered == change)) for change in (1, -1))
+        if p_value(lost, won, len(margins), limit) > 1 - confidence:
+            break
+        chosen = candidate if len(answered) else None
+    return chosen

@@ -1,0 +1,312 @@
+"""cascade: let a first stage answer the texts that it is sure of, so that only the others need the encoder.
+
+The first stage is a bag of the shipped model's own tokens and pairs of neighbours (`edgeprune/cascade/`). It learns the dense
+model's answers on the training rows, and on rows without labels where there are some. From which margin on it may answer is
+chosen on the selection split: with the given confidence, new texts lose no more accuracy against the encoder alone than the
+limit. The first stage has never seen these rows. The encoder was only chosen among its epochs on them, which makes it look
+better there than it is, so the choice errs on the safe side.
+
+The stage writes what quantize writes (`model.onnx`, `variant.json`, `reader/`, the outputs on test), and `cascade.json`. If
+no threshold is sure enough, the graph is the encoder's, and a note says so.
+"""
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from pydantic import JsonValue, TypeAdapter
+
+from edgeprune.base.events import Note
+from edgeprune.base.metric_words import change_words
+from edgeprune.cascade.records import CascadeRow
+from edgeprune.pipeline.stages.base import Stage, Work
+from edgeprune.pipeline.stages.unlabelled import read_unlabelled
+from edgeprune.profiles.pipeline import CascadeConfig
+from edgeprune.profiles.session_options import SessionOptions
+from edgeprune.profiles.variant import VARIANT, read_variant
+from edgeprune.store.files import graph_files, total_bytes
+from edgeprune.store.records import Artifact, StageMetrics
+from edgeprune.tasks.spec import TaskSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from onnxruntime import InferenceSession
+
+    from edgeprune.cascade.bag import Bag, Tokens
+    from edgeprune.cascade.compared import Compared
+    from edgeprune.cascade.training import Lesson
+    from edgeprune.models.reader import Array, Encoding, Inputs
+    from edgeprune.tasks.prepared import Prepared, Split
+
+__all__ = ["Cascade", "answered_early", "read_cascade"]
+
+_FACTS = "cascade.json"
+_EARLY = "early.json"
+_ROW = TypeAdapter(CascadeRow | None)
+_NUMBERS = TypeAdapter(list[int])
+_CANDIDATES = 50
+"""Thresholds that may be tested: quantiles of the margins on the rows that were learned from."""
+_TOLERANCE = 1e-5
+"""Largest relative difference from what the two stages compute alone: the same nodes on the same machine."""
+
+
+class Cascade(Stage):
+    """Put a first stage in front of the shipped graph.
+
+    Args:
+        config: The pipeline's `stages.cascade`.
+        limit: Accuracy that may be lost against the encoder alone.
+        threads: Threads of the target's runtime.
+        unlabelled_digest: Digest of the rows without labels; None: there are none.
+        round_number: The round of the graph's checkpoint.
+    """
+
+    name = "cascade"
+    version = 1
+    libraries = ("torch", "transformers", "onnx", "onnx-ir", "onnxruntime", "scipy")
+    roles = ("dense", "model")
+    produces = ("model.onnx", VARIANT, "reader", "outputs.safetensors", _FACTS, _EARLY)
+
+    def __init__(
+        self,
+        config: CascadeConfig,
+        *,
+        limit: float,
+        threads: int,
+        unlabelled_digest: str | None,
+        round_number: int,
+    ) -> None:
+        self.round = round_number
+        self._config = config
+        self._limit = limit
+        self._threads = threads
+        self._unlabelled_digest = unlabelled_digest
+
+    def fingerprint(self) -> dict[str, JsonValue]:
+        return {
+            "confidence": self._config.confidence,
+            "pair_bits": self._config.pair_bits,
+            "limit": self._limit,
+            "threads": self._threads,
+            "unlabelled": self._unlabelled_digest,
+        }
+
+    def run(self, work: Work) -> StageMetrics:
+        from edgeprune.tasks.prepared import open_prepared, read_spec
+
+        reader = work.parents["model"].file("reader")
+        shutil.copytree(reader, work.folder / "reader")
+        shutil.copyfile(work.parents["model"].file(VARIANT), work.folder / VARIANT)
+        unfit = _why_unfit(read_spec(work.parents["dense"]))
+        if unfit is not None:
+            return _without(work, None, [f"stages.cascade had no effect: {unfit}"])
+        return self._made(work, open_prepared(work.parents["dense"], work.data, reader=reader))
+
+    def _made(self, work: Work, prepared: "Prepared") -> StageMetrics:
+        from edgeprune.cascade.graph import write_cascade
+        from edgeprune.cascade.risk_control import choose_threshold
+        from edgeprune.cascade.training import train_bag
+        from edgeprune.graph.session import onnx_session, predict_onnx
+        from edgeprune.tasks.prepared import OUTPUTS, load_outputs
+
+        model, reader, chosen_on = work.parents["model"], prepared.reader, prepared.splits["selection"]
+        lesson, notes = _lesson(work, prepared)
+        bag = train_bag(
+            lesson,
+            pair_bits=self._config.pair_bits,
+            seed=work.seed,
+            on_step=lambda done, total: work.progress(done, total, "epochs"),
+        )
+        session = self._session(model)
+        encoder = onnx_session(model.file("model.onnx"), session)
+        answered = predict_onnx(encoder, prepared.task, chosen_on.examples, reader)
+        selection = _compared(bag, chosen_on, answered)
+        test = _compared(bag, prepared.test, load_outputs(model.file(OUTPUTS))["test"])
+        threshold = choose_threshold(
+            selection.margins,
+            selection.changes,
+            _candidates(bag, lesson),
+            limit=self._limit,
+            confidence=self._config.confidence,
+        )
+        row = CascadeRow(
+            limit=self._limit,
+            confidence=self._config.confidence,
+            threshold=threshold,
+            selection=selection.row(threshold),
+            test=test.row(threshold),
+        )
+        if threshold is None:
+            return _without(work, row, [*notes, _unsure(row)])
+        made = work.folder / "model.onnx"
+        write_cascade(model.file("model.onnx"), made, bag, threshold)
+        whole = onnx_session(made, session)
+        outputs = predict_onnx(whole, prepared.task, prepared.test.examples, reader)
+        error = _require_both_branches(whole, encoder, prepared, outputs, test.outputs(threshold))
+        _write_facts(work.folder, row, test.early(threshold).nonzero()[0].tolist())
+        notes.append(_words(row))
+        work.emit(Note(notes[-1], level="info"))
+        return StageMetrics(
+            parameters=(model.manifest.metrics.parameters or 0) + bag.table.size + bag.bias.size,
+            model_bytes=total_bytes(graph_files(made)),
+            metric=prepared.report(outputs, work.folder, seed=work.seed),
+            notes=tuple(notes),
+            scores={"parity_max_error": error},
+        )
+
+    def _session(self, model: Artifact) -> SessionOptions:
+        variant = read_variant(model)
+        assert variant is not None  # noqa: S101 (quantize always says which it made)
+        return variant.session_on(self._threads)
+
+
+def read_cascade(artifact: Artifact) -> CascadeRow | None:
+    """Read what a cascade was found to do; None: there is no first stage for this kind of labels."""
+    return _ROW.validate_json(artifact.file(_FACTS).read_bytes())
+
+
+def answered_early(artifact: Artifact) -> list[int]:
+    """List the test rows that the first stage of a graph answers; none if the graph has no first stage."""
+    path = artifact.file(_EARLY)
+    return _NUMBERS.validate_json(path.read_bytes()) if path.is_file() else []
+
+
+def _why_unfit(spec: TaskSpec) -> str | None:
+    """Say why a first stage can't answer; None: it can."""
+    if spec.problem_type != "single_label_classification":
+        return f"a first stage answers one label for each text, but this is a {spec.problem_type}"
+    if len(spec.labels) < 2:
+        return "there is one label, which needs no choice"
+    return None
+
+
+def _without(work: Work, row: CascadeRow | None, notes: "Sequence[str]") -> StageMetrics:
+    """Give on the encoder as it is."""
+    from edgeprune.tasks.prepared import OUTPUTS
+
+    model = work.parents["model"]
+    for path in (*graph_files(model.file("model.onnx")), model.file(OUTPUTS)):
+        shutil.copyfile(path, work.folder / path.name)
+    _write_facts(work.folder, row, [])
+    work.emit(Note(notes[-1]))
+    found = model.manifest.metrics
+    return StageMetrics(
+        parameters=found.parameters, model_bytes=found.model_bytes, metric=found.metric, notes=tuple(notes)
+    )
+
+
+def _write_facts(folder: Path, row: CascadeRow | None, early: list[int]) -> None:
+    (folder / _FACTS).write_bytes(_ROW.dump_json(row, indent=2) + b"\n")
+    (folder / _EARLY).write_bytes(_NUMBERS.dump_json(early) + b"\n")
+
+
+def _lesson(work: Work, prepared: "Prepared") -> "tuple[Lesson, list[str]]":
+    """Let the dense model answer the rows that a first stage learns from. Return also what was assumed of them."""
+    import numpy as np
+
+    from edgeprune.cascade.training import Lesson
+    from edgeprune.models.checkpoint import load_checkpoint
+    from edgeprune.tasks.evaluation import predict_torch
+    from edgeprune.tasks.registry import load_reader
+    from edgeprune.tasks.text import tokenizer_of
+
+    task, train, dense = prepared.task, prepared.splits["train"], work.parents["dense"].file("checkpoint")
+    contents, inputs, notes = list(train.contents), list(train.inputs), list[str]()
+    if work.unlabelled is not None:
+        unlabelled, notes = read_unlabelled(work.unlabelled, prepared)
+        contents += unlabelled
+        inputs += [example.inputs for example in task.encode(prepared.reader, unlabelled)]
+    reader = load_reader(task.spec.task, dense, task.spec.max_length)
+    model = load_checkpoint(dense, task.auto_class)
+    teacher = predict_torch(model, task, task.encode(reader, contents), reader)
+    # A vocabulary that was pruned has other numbers for the same tokens.
+    known, ours = tokenizer_of(reader).get_vocab(), tokenizer_of(prepared.reader).get_vocab()
+    places = np.zeros(1 + max(ours.values()), np.int64)
+    places[list(ours.values())] = [known[token] for token in ours]
+    embedding = model.get_input_embeddings().weight.detach().numpy()[places]
+    return Lesson(_tokens(inputs), np.stack(teacher), embedding), notes
+
+
+def _tokens(rows: "Sequence[Inputs]") -> "list[Tokens]":
+    import numpy as np
+
+    return [np.array(cast("Encoding", row)["input_ids"], np.int64) for row in rows]
+
+
+def _compared(bag: "Bag", split: "Split", encoder: "Sequence[Array]") -> "Compared":
+    import numpy as np
+
+    from edgeprune.cascade.compared import Compared
+
+    assert split.references is not None  # noqa: S101 (a classification has labels)
+    return Compared.of(bag, _tokens(split.inputs), np.stack(encoder), list(map(int, split.references)))
+
+
+def _candidates(bag: "Bag", lesson: "Lesson") -> "Array":
+    """List the margins that may be thresholds: quantiles over what was learned from, so that they depend on no other row."""
+    import numpy as np
+
+    from edgeprune.cascade.bag import margins
+
+    return np.asarray(np.quantile(margins(bag.logits(lesson.texts)), np.linspace(0, 1, _CANDIDATES)))
+
+
+def _require_both_branches(
+    whole: "InferenceSession",
+    encoder: "InferenceSession",
+    prepared: "Prepared",
+    outputs: "Sequence[Array]",
+    expected: "Array",
+) -> float:
+    """Compare a cascade with its two stages: single rows with whichever answers, and a batch of two with the encoder.
+
+    Args:
+        whole: The cascade's session.
+        encoder: The encoder's session.
+        prepared: The task and the test rows.
+        outputs: The cascade's logits on the test rows, one at a time.
+        expected: What the stages compute alone for these rows, [rows, labels].
+
+    Returns:
+        The largest absolute difference.
+
+    Raises:
+        ParityError: Some outputs differ.
+    """
+    import numpy as np
+
+    from edgeprune.graph.parity import agreement, require_parity
+    from edgeprune.graph.session import raw_output
+
+    inputs = prepared.test.inputs
+    takes_padding = any(value.name == "attention_mask" for value in whole.get_inputs())
+    pair = prepared.reader.collate([inputs[0], inputs[-1 if takes_padding else 0]])
+    single = agreement(expected, np.stack(outputs))
+    both = agreement(raw_output(encoder, pair), raw_output(whole, pair))
+    require_parity(single, _TOLERANCE, what="the cascade against its two stages")
+    require_parity(both, _TOLERANCE, what="the cascade on two texts against the encoder")
+    return max(single.max_error, both.max_error)
+
+
+def _words(row: CascadeRow) -> str:
+    """Say what a first stage does and promises."""
+    return (
+        f"a first stage answers {row.test.answered:.0%} of the test texts without the encoder: that lowers the mean time, and "
+        f"leaves the slowest texts as slow; on test the accuracy changes by {_change(-row.test.lost)} against the encoder "
+        f"alone, and with {row.confidence:.0%} confidence new texts lose at most {100 * row.limit:.2g} points"
+    )
+
+
+def _unsure(row: CascadeRow) -> str:
+    """Say that no threshold passed."""
+    return (
+        f"the encoder answers every text: on {row.selection.rows:,} selection rows no threshold of a first stage was sure to "
+        f"lose at most {100 * row.limit:.2g} points with {row.confidence:.0%} confidence; give more rows "
+        f"(stages.prepare.selection_share or --selection-data), a larger budget.metric_drop or stages.cascade.share, or set "
+        f"stages.cascade to null"
+    )
+
+
+def _change(change: float) -> str:
+    return change_words("accuracy", change)

@@ -1,0 +1,152 @@
+"""A build with a cascade: what it ships, what it tells, what enters its key, and where it has none."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgeprune.cascade.records import CascadeRow
+from edgeprune.pipeline.options import BuildOptions
+from edgeprune.pipeline.plan import make_plan
+from edgeprune.pipeline.request import read_request
+from edgeprune.pipeline.stages.cascade import Cascade, answered_early, read_cascade
+from edgeprune.profiles.pipeline import CascadeConfig
+from edgeprune.store.records import Artifact
+from edgeprune.store.store import Store
+from edgeprune.tasks.prepared import read_tables
+from tests.conftest import ModelFactory
+from tests.support.e2e import Built, call, target_text, work_of, write_data
+
+CONFIG = "stages.cascade={drop: 0.3, pair_bits: 8}"
+
+
+@pytest.fixture(scope="module")
+def shipped(built: Built, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """The package's folder and the report of a build whose first stage is allowed to lose a lot."""
+    output = tmp_path_factory.mktemp("cascade")
+    done = built.again("--set", CONFIG, "--json", output=output)
+    assert done.code == 0, done.err
+    return output / built.package.name, done.document
+
+
+def cascade_of(built: Built, report: dict[str, Any]) -> Artifact:
+    (key,) = (row["key"] for row in report["stages"] if row["stage"] == "cascade")
+    return Store.open(built.store / "cascade" / key)
+
+
+def test_the_report_tells_what_is_answered_early_and_times_the_encoder_beside_it(
+    built: Built, shipped: tuple[Path, dict[str, Any]]
+) -> None:
+    _, report = shipped
+    row = CascadeRow.model_validate(report["cascade"])
+    artifact = cascade_of(built, report)
+    assert row == read_cascade(artifact)
+    assert row.limit == 0.3
+    assert row.selection.lost <= row.limit
+    assert len(answered_early(artifact)) == round(row.test.answered * row.test.rows) > 0
+    assert [one["artifact"] for one in report["latency"]] == ["dense-fp32", "dense", "encoder", "final"]
+    assert all(one["mean_ms"] > 0 for one in report["latency"])
+    assert any(note.startswith("a first stage answers ") for note in report["notes"])
+    encoder = built.artifact("quantize").manifest.metrics.metric
+    final = next(one["metric"] for one in report["stages"] if one["stage"] == "package")
+    assert encoder is not None
+    assert encoder.value - final["value"] == pytest.approx(row.test.lost)
+
+
+def test_the_package_answers_and_verifies(built: Built, shipped: tuple[Path, dict[str, Any]]) -> None:
+    package, _ = shipped
+    assert call("verify", package).code == 0
+    assert "cascade" in {step["stage"] for step in json.loads((package / "lineage.json").read_text())["stages"]}
+    assert "a first stage answers" in (package / "README.md").read_text(encoding="utf-8")
+    early = set(answered_early(cascade_of(built, shipped[1])))
+    goldens = json.loads((package / "goldens.json").read_text(encoding="utf-8"))["goldens"]
+    contents = read_tables(built.artifact("prepare", 0), work_of(built, package).data, ("test",))["test"].contents
+    rows = [contents.index(golden["text"]) for golden in goldens]
+    assert len(set(rows)) == 8
+    assert 0 < len(early & set(rows)) < 8
+
+
+def test_too_few_rows_ship_the_encoder_alone_and_say_so(built: Built, tmp_path: Path) -> None:
+    work = work_of(built, tmp_path, dense=("prepare", 0), model=("quantize", 1))
+    stage = Cascade(CascadeConfig(pair_bits=8), limit=0.005, threads=1, unlabelled_digest=None, round_number=1)
+    metrics = stage(work)
+    (note,) = metrics.notes
+    assert note.startswith("the encoder answers every text: on 14 selection rows no threshold")
+    assert metrics.metric == built.artifact("quantize").manifest.metrics.metric
+    assert (tmp_path / "model.onnx").read_bytes() == built.artifact("quantize").file("model.onnx").read_bytes()
+    found = CascadeRow.model_validate_json((tmp_path / "cascade.json").read_bytes())
+    assert found.threshold is None
+    assert found.test.answered == 0
+
+
+def test_the_key_holds_what_decides_and_nothing_else() -> None:
+    def key(config: CascadeConfig, **changes: Any) -> str:
+        given = {"limit": 0.005, "threads": 1, "unlabelled_digest": None, "round_number": 1} | changes
+        return Cascade(config, **given).key({"dense": "a", "model": "b"}, seed=0)
+
+    usual = CascadeConfig()
+    assert key(usual) == key(usual.model_copy(update={"share": 0.1, "drop": 0.2}))  # they are in the limit
+    others = [
+        key(usual, limit=0.01), key(usual, unlabelled_digest="c"), key(usual, threads=2),
+        key(usual.model_copy(update={"confidence": 0.9})), key(usual.model_copy(update={"pair_bits": 9})),
+    ]  # fmt: skip
+    assert len({key(usual), *others}) == 6
+
+
+def planned(folder: Path, model: Path, *overrides: str, task: str = "text-classification", **target: Any) -> Any:
+    (folder / "here.yaml").write_text(target_text("here", **target), encoding="utf-8")
+    options = BuildOptions(
+        str(model), data=str(write_data(folder / "rows.jsonl")), pipeline="structured", target=str(folder / "here.yaml"),
+        task=task, store=folder / "store", output=folder / "dist", offline=True, set_=overrides,
+    )  # fmt: skip
+    return make_plan(read_request(options))
+
+
+@pytest.mark.parametrize(
+    ("task", "target", "why"),
+    [
+        ("feature-extraction", {}, "a first stage answers text-classification alone"),
+        ("text-classification", {"workload": {"batch_size": 4}}, "one text at a time, and here asks for batches of 4"),
+        ("text-classification", {"budget": {"metric_drop": 0.0}}, "here lets the metric lose nothing"),
+    ],
+)
+def test_where_a_first_stage_would_answer_nothing_there_is_none_and_a_note_says_why(
+    tiny_model_folder: ModelFactory, tmp_path: Path, task: str, target: dict[str, Any], why: str
+) -> None:
+    model = tiny_model_folder(head="Model")
+    plain = planned(tmp_path, model, task=task, **target)
+    asked = planned(tmp_path, model, "stages.cascade={pair_bits: 8}", task=task, **target)
+    assert [node.key for node in asked.nodes] == [node.key for node in plain.nodes]
+    (note,) = [one for one in asked.notes if one.startswith("stages.cascade is not read: ")]
+    assert why in note
+
+
+def test_the_encoder_has_the_rest_of_the_budget(tiny_model_folder: ModelFactory, tmp_path: Path) -> None:
+    model, budget = tiny_model_folder(head="Model"), {"budget": {"metric_drop": 0.01}}
+    plan = planned(tmp_path, model, "stages.cascade={share: 0.25, drop: 0.1}", **budget)
+    stages = {node.id: node.stage for node in plan.nodes}
+    assert stages["cascade-1"].fingerprint()["limit"] == pytest.approx(0.0025)
+    assert stages["quantize-1"].fingerprint()["drop_limit"] == pytest.approx(0.0075)
+    assert [note for note in plan.notes if "stages.cascade" in note] == [
+        "stages.cascade.drop is not read: here sets budget.metric_drop, of which stages.cascade.share is taken"
+    ]
+
+
+def test_labels_that_turn_out_to_be_several_leave_the_encoder_as_it_is(built: Built, tmp_path: Path) -> None:
+    work = work_of(built, tmp_path, dense=("prepare", 0), model=("quantize", 1))
+    dense = tmp_path / "dense"
+    dense.mkdir()
+    spec = json.loads(work.parents["dense"].file("task.json").read_text(encoding="utf-8"))
+    (dense / "task.json").write_text(
+        json.dumps(spec | {"problem_type": "multi_label_classification"}), encoding="utf-8"
+    )
+    parents = {**work.parents, "dense": replace(work.parents["dense"], path=dense)}
+    (tmp_path / "made").mkdir()
+    stage = Cascade(CascadeConfig(), limit=0.005, threads=1, unlabelled_digest=None, round_number=1)
+    metrics = stage(replace(work, parents=parents, folder=tmp_path / "made"))
+    assert metrics.notes == (
+        "stages.cascade had no effect: a first stage answers one label for each text, but this is a multi_label_classification",
+    )
+    assert json.loads((tmp_path / "made/cascade.json").read_text()) is None
