@@ -25,6 +25,7 @@ from edgeprune.pipeline.checks import (
     check_search,
     check_unlabelled,
     check_workload,
+    why_not_narrower,
 )
 from edgeprune.pipeline.example_languages import check_examples
 from edgeprune.pipeline.graph_tokenizer import check_graph_tokenizer
@@ -161,6 +162,7 @@ def _read_keys(request: BuildRequest, subject: Subject) -> tuple[Pipeline, list[
             subject.problem_type,
             has_head=subject.has_head,
             has_selection=subject.data.spec.selection is not None,
+            fixed_hidden=why_not_narrower(subject.task, subject.model),
         )
     )
     overridden = {override.partition("=")[0] for override in request.options.set_}

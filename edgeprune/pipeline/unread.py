@@ -13,7 +13,13 @@ __all__ = ["unread_keys", "without_unread"]
 
 
 def unread_keys(
-    pipeline: Pipeline, task: TaskName, problem_type: ProblemType | None, *, has_head: bool, has_selection: bool
+    pipeline: Pipeline,
+    task: TaskName,
+    problem_type: ProblemType | None,
+    *,
+    has_head: bool,
+    has_selection: bool,
+    fixed_hidden: str | None,
 ) -> Iterator[tuple[str, str]]:
     """Yield each key of a pipeline that differs from its default and is not read, with the reason.
 
@@ -23,6 +29,7 @@ def unread_keys(
         problem_type: The kind of a classification; None: it isn't known yet, or the task has none.
         has_head: Whether the checkpoint has the task's head, so that no head is trained.
         has_selection: Whether a file has the rows of the selection split.
+        fixed_hidden: Why the model's hidden size can't be pruned; None: it can.
     """
     stages, taught_only = pipeline.stages, task in TAUGHT_ONLY
     if has_head:
@@ -33,6 +40,8 @@ def unread_keys(
             )
     if has_selection and _changed(stages.prepare, PrepareConfig(), ["selection_share"]):
         yield "stages.prepare.selection_share", "--selection-data has the rows of the selection split"
+    if fixed_hidden is not None and stages.search is not None and len(stages.search.keep_hidden) > 1:
+        yield "stages.search.keep_hidden", fixed_hidden
     if stages.finetune is None:
         return
     distill, usual = stages.finetune.distill, DistillConfig()
