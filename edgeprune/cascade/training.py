@@ -72,11 +72,11 @@ def train_bag(lesson: Lesson, *, pair_bits: int, seed: int, on_step: Callable[[i
     generator = torch.Generator().manual_seed(seed)
     for epoch in range(_EPOCHS):
         on_step(epoch, _EPOCHS)
-        for batch in torch.randperm(len(rows), generator=generator).split(_BATCH):
+        for batch in torch.split(torch.randperm(len(rows), generator=generator), _BATCH):
             logits = _corrections(own, [rows[row] for row in batch]) + means[batch] @ linear + bias
             loss = functional.cross_entropy(logits / _TEMPERATURE, targets[batch]) * _TEMPERATURE**2
             optimizer.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             optimizer.step()
         schedule.step()
     on_step(_EPOCHS, _EPOCHS)

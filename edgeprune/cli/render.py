@@ -203,12 +203,13 @@ def _print_frontier(console: Console, frontier: Frontier) -> None:
                 str(rung.layers),
                 str(sum(rung.heads)),
                 f"{sum(rung.neurons):,}",
+                *([str(rung.hidden_size)] if frontier.has_narrower else []),
                 "yes" if rung.keeps else "no",
             ]
         )
     columns = [
         "model", "predicted p50", "p50 ms", "p90 ms", frontier.metric_name, "drop", "95% interval", "MB", "layers", "heads",
-        "neurons", "keeps the limit",
+        "neurons", *(["hidden size"] if frontier.has_narrower else []), "keeps the limit",
     ]  # fmt: skip
     title = f"searched by {frontier.objective}, judged on {frontier.samples:,} selection rows (* is shipped)"
     print_table(console, title, columns, rows)
@@ -278,7 +279,8 @@ def print_comparison(console: Console, reports: Sequence[BuildReport], page: Pat
 
 def _shipped_words(frontier: Frontier) -> str:
     rung = next(one for one in frontier.rungs if one.name == frontier.shipped)
-    return f"{rung.name}: {rung.layers} layers, {sum(rung.heads)} heads, {sum(rung.neurons):,} neurons"
+    hidden = f", hidden size {rung.hidden_size}" if frontier.has_narrower else ""
+    return f"{rung.name}: {rung.layers} layers, {sum(rung.heads)} heads, {sum(rung.neurons):,} neurons{hidden}"
 
 
 def print_inspection(console: Console, found: "Inspection") -> None:

@@ -38,6 +38,7 @@ __all__ = [
     "check_unlabelled",
     "check_workload",
     "require_single_texts",
+    "why_not_narrower",
 ]
 
 _OF_TOKENS: tuple[TaskName, ...] = ("text-classification", "feature-extraction")
@@ -162,6 +163,19 @@ def require_single_texts(subject: Subject, *, what: str, instead: str) -> None:
         raise UsageError(f"{what}, which takes one text, but --pair-column names a second one; {instead}")
 
 
+def why_not_narrower(task: TaskName, model: ModelSource) -> str | None:
+    """Say why the hidden size of a model can't be pruned; None: it can."""
+    if task in TAUGHT_ONLY:
+        return (
+            f"the answers of {task} are the hidden states themselves: they would have fewer dimensions than the dense model's, "
+            f"with which they are compared"
+        )
+    groups = model.config.get("conv_groups", 1) if model.config.get("conv_kernel_size") else 1
+    if groups > 1:
+        return f"a convolution of this model reads the hidden states in {groups} groups (conv_groups), which can't be narrowed"
+    return None
+
+
 def check_page(target: Target, subject: Subject, modules: WebModules) -> None:
     """Refuse a page that can't be made: for another task, precision or kind of tokenizer, or without npm's packages.
 
@@ -229,21 +243,12 @@ def _check_signals(pipeline: Pipeline, task: TaskName) -> None:
 
 def _check_hidden(pipeline: Pipeline, task: TaskName, model: ModelSource) -> None:
     """Raise UsageError for a narrower stream where the answers are its own states, or a convolution reads it in groups."""
-    prune = pipeline.stages.prune
-    groups = model.config.get("conv_groups", 1) if model.config.get("conv_kernel_size") else 1
+    prune, reason = pipeline.stages.prune, why_not_narrower(task, model)
     for number, step in enumerate(prune.steps if prune else ()):
-        if not (isinstance(step, StructuredStep) and step.keep_hidden < 1):
-            continue
-        if task in TAUGHT_ONLY:
+        if isinstance(step, StructuredStep) and step.keep_hidden < 1 and reason is not None:
             raise UsageError(
-                f"stages.prune.steps.{number}.keep_hidden is {step.keep_hidden:g}, but the answers of {task} are the hidden "
-                f"states themselves: they would have fewer dimensions than the dense model's, with which they are compared; "
-                f"leave it out, and prune heads, neurons or layers"
-            )
-        if groups > 1:
-            raise UsageError(
-                f"stages.prune.steps.{number}.keep_hidden is {step.keep_hidden:g}, but a convolution of this model reads the hidden "
-                f"states in {groups} groups (conv_groups), which can't be narrowed; leave it out"
+                f"stages.prune.steps.{number}.keep_hidden is {step.keep_hidden:g}, but {reason}; leave it out, and prune "
+                f"heads, neurons or layers"
             )
 
 
@@ -329,6 +334,7 @@ def _require_searchable(pipeline: Pipeline, model: ModelSource) -> None:
             )
         if isinstance(step, StructuredStep) and step.keep_hidden < 1:
             raise UsageError(
-                f"stages.prune.steps.{number}.keep_hidden is {step.keep_hidden:g}, but stages.search counts and times layers "
-                f"of the given model's hidden size; leave it out, or give a model whose hidden size an earlier build pruned"
+                f"stages.prune.steps.{number}.keep_hidden is {step.keep_hidden:g}, but the search itself chooses the hidden size; "
+                f"set stages.search.keep_hidden to [1, {step.keep_hidden:g}] instead, or give a model whose hidden size an earlier "
+                f"build pruned"
             )

@@ -18,13 +18,20 @@ from edgeprune.pipeline.nodes import Checkpoints
 from edgeprune.pipeline.plan import Plan
 from edgeprune.pipeline.request import BuildRequest
 from edgeprune.pipeline.run import NodeRunner
-from edgeprune.pipeline.rung_rows import Figures, row_of, sizes_of, what_is_left
+from edgeprune.pipeline.rung_rows import Figures, row_of, what_is_left
 from edgeprune.pipeline.rungs import RungNodes, Rungs
-from edgeprune.pipeline.search_inputs import costs_for, read_table, require_telling_selection, whole_record
+from edgeprune.pipeline.search_inputs import (
+    costs_for,
+    medians,
+    read_table,
+    require_telling_selection,
+    whole_record,
+)
 from edgeprune.profiles.search import Objective
 from edgeprune.search.choice import asked_rung, best_rung, faster_than, more_accurate_than
 from edgeprune.search.costs import CostTable
 from edgeprune.search.frontier import Frontier, RungRow
+from edgeprune.search.hidden_costs import HiddenCosts
 from edgeprune.search.ladder import Tried, least_that_keeps, most_that_keeps
 from edgeprune.search.limits import PREDICTED, held
 
@@ -78,13 +85,18 @@ def search(plan: Plan, request: BuildRequest, run: NodeRunner, *, emit: Emit) ->
     dense = run.done["prepare"].artifact
     require_telling_selection(dense, plan.subject.data)
     whole = whole_record(plan)
-    table = read_table(run.done["table"].artifact, whole) if "table" in run.done else None
+    table = read_table(plan, run.done["table"].artifact) if "table" in run.done else None
     costs = costs_for(plan, request, table)
     if costs.unit == "multiply-adds":
         emit(Note("the target can't be measured from here, so multiply-adds stand in for times in the search"))
     variant = table.variant if table else plain_variant(plan.pipeline, request.target)
     rungs = Rungs(plan.collected, plan.subject, plan.pipeline, request.target, plan.runner, variant, costs)
-    driver = _Search(rungs, request, run, emit, table, whole)
+    if len(costs.by_size) < len(rungs.config.keep_hidden):
+        sizes = ", ".join(map(str, costs.by_size))
+        emit(
+            Note(f"stages.search.keep_hidden: in multiples of {rungs.config.align}, the only hidden sizes are {sizes}")
+        )
+    driver = _Search(rungs, request, run, emit, table, whole, None if table is None else medians(plan, table))
     driver.climb()
     return driver.found()
 
@@ -99,6 +111,7 @@ class _Search:
         emit: A function that is handed an event for every rung.
         table: The table of latencies; None: the target can't be measured.
         whole: The record of the dense model.
+        told: The table's medians; None: there is no table.
     """
 
     def __init__(
@@ -109,6 +122,7 @@ class _Search:
         emit: Emit,
         table: CostTable | None,
         whole: PruningRecord,
+        told: HiddenCosts | None,
     ) -> None:
         self._rungs = rungs
         self._request = request
@@ -116,6 +130,7 @@ class _Search:
         self._emit = emit
         self._table = table
         self._whole = whole
+        self._told = told
         self._made: list[_Rung] = []
         self._rung_of: dict[str, str] = {}
 
@@ -180,11 +195,11 @@ class _Search:
         return [step for step in self._rungs.config.steps if self._budget(step) >= self._rungs.costs.least]
 
     def _budget(self, speedup: float) -> float:
-        """Compute what a rung may cost. The objective size counts the layers alone: nothing else of a model shrinks."""
+        """Compute what a rung may cost. The objective size counts the layers, and leaves the rest as large as it is."""
         costs = self._rungs.costs
-        dense = costs.of(sizes_of(self._whole))
+        dense, base = costs.of(self._whole), costs.dense.base
         if self._objective == "size":
-            return costs.base + (dense - costs.base) / speedup
+            return base + (dense - base) / speedup
         return dense / speedup
 
     def _wanted(self) -> float | None:
@@ -195,12 +210,12 @@ class _Search:
         narrows the budget.
         """
         rungs = [one for one in self._made if one.slower_than_told is not None]
-        if self._table is None or not rungs:
+        if self._table is None or self._told is None or not rungs:
             return None
         last = max(rungs, key=lambda one: one.row.speedup)
         error = _error(last.row)
         off = self._table.prediction_error if error is None else error
-        told_ms, dense_ms = (self._table.p50.of(sizes_of(one)) for one in (last.figures.record, self._whole))
+        told_ms, dense_ms = (self._told.of(one) for one in (last.figures.record, self._whole))
         speedups = []
         for name in PREDICTED:
             percentile = name.removeprefix("latency_").removesuffix("_ms")
@@ -217,10 +232,9 @@ class _Search:
         A machine may be slower as a whole than when the table was measured, so its times are scaled by what the dense model
         took by turns with the rung.
         """
-        if self._table is None or not self._made or figures.dense_p50_ms is None:
+        if self._told is None or not self._made or figures.dense_p50_ms is None:
             return None
-        table = self._table.p50
-        return table.of(sizes_of(figures.record)) * figures.dense_p50_ms / table.of(sizes_of(self._whole))
+        return self._told.of(figures.record) * figures.dense_p50_ms / self._told.of(self._whole)
 
     def _make(self, name: str, nodes: RungNodes, *, speedup: float) -> None:
         """Run a rung's nodes, judge the rung, and tell of it."""
@@ -245,6 +259,7 @@ class _Search:
             figures,
             found,
             self._whole,
+            hidden_size=self._rungs.costs.hidden_size(figures.record),
             speedup=speedup,
             refined=speedup != 1 and speedup not in self._rungs.config.steps,
             predicted_p50_ms=None if told_ms is None or share is None else told_ms * share,
@@ -263,7 +278,7 @@ class _Search:
                 metric_name=figures.metric.name,
                 metric=row.metric,
                 drop=row.drop,
-                left=what_is_left(row, self._whole),
+                left=what_is_left(row, self._whole, hidden_size=self._rungs.costs.dense_size),
                 why=row.why,
                 rungs_left=left,
                 left_s=left * sum(paces) / len(paces) if paces else None,

@@ -158,16 +158,7 @@ def plan_checkpoints(subject: Subject, pipeline: Pipeline, store: Store) -> list
 
 def _read_keys(request: BuildRequest, subject: Subject) -> tuple[Pipeline, list[str]]:
     """Give the pipeline without keys that nothing reads, and a sentence for each such key that the user set."""
-    unread = dict(
-        unread_keys(
-            request.pipeline,
-            subject.task,
-            subject.problem_type,
-            request.target,
-            has_head=subject.has_head,
-            has_selection=subject.data.spec.selection is not None,
-        )
-    )
+    unread = dict(unread_keys(request.pipeline, subject, request.target))
     overridden = {override.partition("=")[0] for override in request.options.set_}
     by_user = [key for key in unread if request.has_own_pipeline or any(_reaches(one, key) for one in overridden)]
     notes = [f"{key} is not read: {unread[key]}" for key in by_user]

@@ -1,6 +1,6 @@
 """Read what was found of a rung out of its artifacts, and make the row that a search reports."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from edgeprune.benchmark.records import LatencyRow
@@ -8,13 +8,13 @@ from edgeprune.models.record import PruningRecord, read_pruning
 from edgeprune.pipeline.run import Done
 from edgeprune.pipeline.rungs import RungNodes
 from edgeprune.pipeline.stages.benchmark import read_latency
-from edgeprune.search.costs import LayerSize
 from edgeprune.search.frontier import RungRow
+from edgeprune.search.hidden_costs import sizes_of
 from edgeprune.search.limits import Held
 from edgeprune.store.files import total_bytes
 from edgeprune.store.records import Metric
 
-__all__ = ["Figures", "row_of", "sizes_of", "what_is_left"]
+__all__ = ["Figures", "row_of", "what_is_left"]
 
 _BESIDE_MB = 0.1
 """About the size of what a package holds beside its graph and its reader."""
@@ -70,6 +70,7 @@ def row_of(
     held: Held,
     whole: PruningRecord,
     *,
+    hidden_size: int,
     speedup: float,
     refined: bool,
     predicted_p50_ms: float | None,
@@ -98,6 +99,7 @@ def row_of(
         heads=tuple(len(left[layer.index].heads) if layer.index in left else 0 for layer in whole.layers),
         neurons=tuple(len(left[layer.index].neurons) if layer.index in left else 0 for layer in whole.layers),
         layers=len(left),
+        hidden_size=hidden_size,
         keeps=held.keeps,
         why=held.why,
         checkpoint=figures.checkpoint,
@@ -105,17 +107,12 @@ def row_of(
     )
 
 
-def sizes_of(record: PruningRecord) -> list[LayerSize]:
-    """List how many heads and neurons each layer has that is left."""
-    return [(len(layer.heads), len(layer.neurons)) for layer in record.layers]
-
-
-def what_is_left(row: RungRow, whole: PruningRecord) -> str:
-    """Say in words what is left of the dense model."""
-    heads, neurons = _sums(sizes_of(whole))
-    layers = f", {row.layers} of {len(whole.layers)} layers" if row.layers < len(whole.layers) else ""
-    return f"{sum(row.heads)} of {heads} heads, {sum(row.neurons):,} of {neurons:,} neurons{layers}"
-
-
-def _sums(sizes: Sequence[LayerSize]) -> tuple[int, int]:
-    return sum(heads for heads, _ in sizes), sum(neurons for _, neurons in sizes)
+def what_is_left(row: RungRow, whole: PruningRecord, *, hidden_size: int) -> str:
+    """Say in words what is left of the dense model, which has the layers in `whole` and a hidden size."""
+    heads, neurons = (sum(counts) for counts in zip(*sizes_of(whole), strict=True))
+    words = [f"{sum(row.heads)} of {heads} heads", f"{sum(row.neurons):,} of {neurons:,} neurons"]
+    if row.layers < len(whole.layers):
+        words.append(f"{row.layers} of {len(whole.layers)} layers")
+    if row.hidden_size is not None and row.hidden_size < hidden_size:
+        words.append(f"hidden size {row.hidden_size} of {hidden_size}")
+    return ", ".join(words)

@@ -28,7 +28,7 @@ from edgeprune.profiles.search import SearchConfig
 from edgeprune.profiles.steps import FactorEmbeddingsStep, ReconstructStep
 from edgeprune.profiles.target import Target
 from edgeprune.profiles.variant import Variant
-from edgeprune.search.costs import Costs
+from edgeprune.search.hidden_costs import HiddenCosts
 
 __all__ = ["RungNodes", "Rungs", "add_before_rungs"]
 
@@ -56,6 +56,7 @@ def add_before_rungs(nodes: Nodes, subject: Subject, pipeline: Pipeline, target:
         table = Table(
             stages.race,
             align=stages.search.align,
+            keep_hidden=stages.search.keep_hidden,
             export=stages.export,
             task=subject.task,
             pair=subject.data.spec.pair_column is not None,
@@ -87,7 +88,7 @@ class Rungs:
         target: The target's profile.
         runner: How the target is reached; None: it can't be measured.
         variant: The variant of every rung's graph.
-        costs: What layers cost by their sizes.
+        costs: What layers cost by their sizes, at each hidden size that a rung may have.
     """
 
     nodes: Nodes
@@ -96,7 +97,7 @@ class Rungs:
     target: Target
     runner: Runner | None
     variant: Variant
-    costs: Costs
+    costs: HiddenCosts
 
     @property
     def config(self) -> SearchConfig:
@@ -122,7 +123,11 @@ class Rungs:
         """Add the node that estimates the losses of a checkpoint's layers by their sizes."""
         number = parent.stage.round
         stage = Losses(
-            samples=self.config.samples, align=self.config.align, reconstruct=_RECONSTRUCT, round_number=number
+            samples=self.config.samples,
+            align=self.config.align,
+            reconstruct=_RECONSTRUCT,
+            hidden_sizes=self.costs.narrower,
+            round_number=number,
         )
         return self.nodes.add(f"losses-{parent.id}", stage, {"dense": self.dense, "checkpoint": parent})
 

@@ -6,6 +6,8 @@ Light: no torch.
 from collections.abc import Collection, Iterator
 
 from edgeprune.pipeline.cascade_budget import why_no_cascade
+from edgeprune.pipeline.checks import why_not_narrower
+from edgeprune.pipeline.subject import Subject
 from edgeprune.profiles.pipeline import CascadeConfig, DistillConfig, Pipeline
 from edgeprune.profiles.target import Target
 from edgeprune.profiles.training import PrepareConfig, TrainingConfig
@@ -15,39 +17,29 @@ from edgeprune.tasks.spec import ProblemType
 __all__ = ["unread_keys", "without_unread"]
 
 
-def unread_keys(
-    pipeline: Pipeline,
-    task: TaskName,
-    problem_type: ProblemType | None,
-    target: Target,
-    *,
-    has_head: bool,
-    has_selection: bool,
-) -> Iterator[tuple[str, str]]:
-    """Yield each key of a pipeline that differs from its default and is not read, with the reason.
-
-    Args:
-        pipeline: The pipeline that was asked for.
-        task: The build's task.
-        problem_type: The kind of a classification; None: it isn't known yet, or the task has none.
-        target: The build's target.
-        has_head: Whether the checkpoint has the task's head, so that no head is trained.
-        has_selection: Whether a file has the rows of the selection split.
-    """
-    stages, taught_only = pipeline.stages, task in TAUGHT_ONLY
-    if has_head:
+def unread_keys(pipeline: Pipeline, subject: Subject, target: Target) -> Iterator[tuple[str, str]]:
+    """Yield each key of a pipeline that differs from its default and is not read, with the reason."""
+    stages, task = pipeline.stages, subject.task
+    if subject.has_head:
         for name in _changed(stages.prepare, PrepareConfig(), TrainingConfig.model_fields):
             yield (
                 f"stages.prepare.{name}",
                 "the checkpoint has what the task needs, so nothing is trained before pruning",
             )
-    if has_selection and _changed(stages.prepare, PrepareConfig(), ["selection_share"]):
+    if subject.data.spec.selection is not None and _changed(stages.prepare, PrepareConfig(), ["selection_share"]):
         yield "stages.prepare.selection_share", "--selection-data has the rows of the selection split"
     if stages.cascade is not None:
-        yield from _of_cascade(stages.cascade, task, problem_type, target)
-    if stages.finetune is None:
-        return
-    distill, usual = stages.finetune.distill, DistillConfig()
+        yield from _of_cascade(stages.cascade, task, subject.problem_type, target)
+    if stages.search is not None and len(stages.search.keep_hidden) > 1:
+        fixed = why_not_narrower(task, subject.model)
+        if fixed is not None:
+            yield "stages.search.keep_hidden", fixed
+    if stages.finetune is not None:
+        yield from _of_distill(stages.finetune.distill, task, subject.problem_type)
+
+
+def _of_distill(distill: DistillConfig, task: TaskName, problem_type: ProblemType | None) -> Iterator[tuple[str, str]]:
+    taught_only, usual = task in TAUGHT_ONLY, DistillConfig()
     if taught_only or problem_type == "regression":
         for name in _changed(distill, usual, ["temperature"]):
             yield (

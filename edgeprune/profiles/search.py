@@ -32,11 +32,24 @@ class SearchConfig(Frozen):
     samples: PositiveInt = 512
     """Training texts on which the loss of every size of every layer is estimated."""
     align: PositiveInt = 64
-    """FFN widths are multiples of this."""
+    """FFN widths and hidden sizes are multiples of this."""
+    keep_hidden: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(min_length=1)] = (1.0,)
+    """Fractions of the dense model's hidden size that a rung may have: 1, and then smaller and smaller ones. A rung is
+    never wider than the rung that it is pruned from."""
 
     @model_validator(mode="after")
     def _increasing(self) -> Self:
         if list(self.steps) != sorted(set(self.steps)):
             steps = ", ".join(f"{step:g}" for step in self.steps)
             raise ValueError(f"steps should increase, but are {steps}; give each speed-up once, the smallest first")
+        return self
+
+    @model_validator(mode="after")
+    def _narrowing(self) -> Self:
+        if self.keep_hidden[0] != 1 or list(self.keep_hidden) != sorted(set(self.keep_hidden), reverse=True):
+            fractions = ", ".join(f"{fraction:g}" for fraction in self.keep_hidden)
+            raise ValueError(
+                f"keep_hidden should be 1 and then fractions that decrease, but is {fractions}; give each fraction once, the "
+                f"largest first"
+            )
         return self

@@ -13,7 +13,7 @@ What norms do with fewer dimensions is not foreseen by any of them: their means 
 dimensions that are left. `reconstruct` and distillation make up for that.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -31,7 +31,7 @@ from edgeprune.pruning.context import Context, Pruned
 from edgeprune.pruning.importance import Batch, frozen
 from edgeprune.pruning.sublayers import rows_of
 
-__all__ = ["narrow", "score_stream"]
+__all__ = ["narrow", "narrow_to", "score_stream"]
 
 
 def score_stream(step: StructuredStep, pruned: Pruned, context: Context) -> FloatArray:
@@ -65,10 +65,21 @@ def narrow(step: StructuredStep, scores: FloatArray, pruned: Pruned, context: Co
     context.note(f"{count} of {dense} dimensions of the hidden states are left")
     if count == len(scores):
         return
-    kept = strongest(scores, count)
-    keep_hidden(pruned.model, kept)
     before = pruned.record.hidden or range(len(scores))
-    pruned.record = pruned.record.model_copy(update={"hidden": tuple(before[position] for position in kept)})
+    narrow_to([before[position] for position in strongest(scores, count)], pruned)
+
+
+def narrow_to(dimensions: Sequence[int], pruned: Pruned) -> None:
+    """Keep these dimensions of the hidden states.
+
+    Args:
+        dimensions: Their numbers in the dense model, ascending. Every one must be left.
+        pruned: The model, which is changed in place.
+    """
+    before = pruned.record.hidden or range(hidden_size_of(pruned.model))
+    where = {dimension: position for position, dimension in enumerate(before)}
+    keep_hidden(pruned.model, [where[dimension] for dimension in dimensions])
+    pruned.record = pruned.record.model_copy(update={"hidden": tuple(dimensions)})
 
 
 def _magnitude(model: PreTrainedModel) -> FloatArray:

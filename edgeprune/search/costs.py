@@ -27,6 +27,8 @@ __all__ = [
     "CostUnit",
     "Costs",
     "LayerSize",
+    "MeasuredCosts",
+    "NarrowerCosts",
     "TopCosts",
     "ValidationRow",
     "read_costs",
@@ -134,27 +136,54 @@ class ValidationRow(Frozen):
         return self.predicted_ms / self.measured_ms - 1
 
 
-class CostTable(Frozen):
-    """Hold the table that was measured on a target: the content of `costs.json`."""
+class MeasuredCosts(Frozen):
+    """Hold what models of one hidden size cost on a target."""
 
     p50: Costs
     p90: Costs
+    validation: tuple[ValidationRow, ...]
+    """Models with layers of different sizes, which the costs weren't made from."""
+
+
+class NarrowerCosts(MeasuredCosts):
+    """Hold what models of a smaller hidden size cost."""
+
+    hidden: int
+    """The hidden size."""
+
+
+class CostTable(MeasuredCosts):
+    """Hold the table that was measured on a target: the content of `costs.json`.
+
+    The costs are those of the dense model's hidden size.
+    """
+
     layers: int
     """How many layers the dense model has."""
     variant: Variant
     """The form in which the models were timed."""
     samples: int
     """How many times each model was timed."""
-    validation: tuple[ValidationRow, ...]
-    """Models with layers of different sizes, which the table wasn't made from."""
+    narrower: tuple[NarrowerCosts, ...] = ()
+    """The costs of each smaller hidden size, from the largest down."""
+
+    @property
+    def by_hidden(self) -> tuple[MeasuredCosts, ...]:
+        """The costs of every hidden size, from the largest down."""
+        return (self, *self.narrower)
 
     @property
     def prediction_error(self) -> float:
         """The largest share by which a predicted median was off."""
-        return max((abs(row.error) for row in self.validation), default=0.0)
+        return max((abs(row.error) for one in self.by_hidden for row in one.validation), default=0.0)
+
+    @property
+    def least_ms(self) -> tuple[float, float]:
+        """The least median and the least 90th percentile of all hidden sizes."""
+        return min(one.p50.least for one in self.by_hidden), min(one.p90.least for one in self.by_hidden)
 
 
-def read_costs(path: Path, *, layers: int, heads: int, width: int) -> CostTable:
+def read_costs(path: Path, *, layers: int, heads: int, width: int, narrower: Sequence[int] = ()) -> CostTable:
     """Read the table that was measured for a dense model of this shape.
 
     Args:
@@ -162,6 +191,7 @@ def read_costs(path: Path, *, layers: int, heads: int, width: int) -> CostTable:
         layers: The dense model's layers.
         heads: The most heads that one of them has.
         width: The most neurons that one of them has.
+        narrower: The hidden sizes below the dense model's that it should have.
 
     Raises:
         IntegrityError: The file is no such table, or it is one of another shape.
@@ -174,7 +204,12 @@ def read_costs(path: Path, *, layers: int, heads: int, width: int) -> CostTable:
         raise IntegrityError(
             f"{path} is not the table that was measured: {where}: {first['msg']}; remove its folder to measure it again"
         ) from error
-    for costs in (table.p50, table.p90):
+    if (sizes := [one.hidden for one in table.narrower]) != list(narrower):
+        raise IntegrityError(
+            f"{path} should hold the times of the smaller hidden sizes {list(narrower)}, but holds those of {sizes}; remove its "
+            f"folder to measure it again"
+        )
+    for costs in (costs for one in table.by_hidden for costs in (one.p50, one.p90)):
         found = (table.layers, len(costs.attention) - 1, costs.widths[-1])
         if found != (layers, heads, width) or costs.unit != "ms":
             raise IntegrityError(

@@ -47,6 +47,8 @@ class RungRow(Frozen):
     """By layer of the dense model, how many neurons are left."""
     layers: int
     """How many layers are left."""
+    hidden_size: int | None = None
+    """Width of the hidden states; None: the report is older than this field."""
     keeps: bool
     """Whether the rung keeps what the search holds fixed: the metric's budget, or the other budgets."""
     why: str
@@ -82,6 +84,11 @@ class Frontier(Frozen):
     """A sentence that says what the next faster rung costs; None: there is no faster one."""
     more_accurate: str | None
     """A sentence that says what the next more accurate rung costs; None: there is no such rung."""
+
+    @property
+    def has_narrower(self) -> bool:
+        """Whether some rung has a smaller hidden size than the dense model."""
+        return len({rung.hidden_size for rung in self.rungs}) > 1
 
     @model_validator(mode="after")
     def _ships_a_rung(self) -> Self:

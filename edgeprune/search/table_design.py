@@ -9,7 +9,7 @@
 | one or two layers, of which the upper one varies | the topmost layer, where one token is computed in it |
 
 Some models more have layers of different sizes. The table isn't made from them: they tell how far its predictions are
-off.
+off. At a smaller hidden size, fewer numbers of heads and fewer widths are timed: costs are nearly lines between them.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,7 +25,7 @@ __all__ = ["Design", "Layers", "Shape", "design_for"]
 _WIDTHS = 12
 """About how many widths are timed."""
 _SHARES = (1, 0.75, 0.5, 0.25, 0.125, 0)
-"""Shares of the largest sizes, in models whose layers are all equal, and in the topmost layer."""
+_COARSE_SHARES = (1, 0.5, 0)
 _VALIDATION = 8
 
 Layers = tuple[LayerSize, ...]
@@ -90,45 +90,68 @@ class Design:
         return self.fitted + self.validation
 
 
-def design_for(shape: Shape, *, narrowed: bool, seed: int) -> Design:
+def design_for(shape: Shape, *, narrowed: bool, seed: int, coarse: bool = False) -> Design:
     """Choose the models.
 
     Args:
         shape: The sizes that the layers can have.
         narrowed: Whether the topmost layers are computed for one token only, so that they have costs of their own.
         seed: The seed of the models that the table isn't made from.
+        coarse: Whether about half as many models are enough.
     """
-    fitted = list(dict.fromkeys(_fitted(shape, narrowed=narrowed)))
+    grid = _Grid.of(shape, coarse=coarse)
+    fitted = list(dict.fromkeys(_fitted(shape, grid, narrowed=narrowed)))
     generator = np.random.default_rng(seed)
-    mixed = [_mixed(shape, generator, fewer=number % 2 == 1) for number in range(_VALIDATION)]
+    mixed = [_mixed(shape, generator, fewer=number % 2 == 1) for number in range(grid.validation)]
     return Design(tuple(fitted), tuple(one for one in dict.fromkeys(mixed) if one not in fitted))
 
 
-def _fitted(shape: Shape, *, narrowed: bool) -> Iterator[Layers]:
+@dataclass(frozen=True)
+class _Grid:
+    """Hold the sizes that are timed."""
+
+    heads: Sequence[int]
+    widths: Sequence[int]
+    shares: Sequence[float]
+    """Shares of the largest sizes, in models whose layers are all equal, and in the topmost layer."""
+    validation: int
+    """How many models are drawn that the table isn't made from."""
+
+    @classmethod
+    def of(cls, shape: Shape, *, coarse: bool) -> "_Grid":
+        """Choose the sizes. A coarse grid has the ends, the middle, and the first unit, which costs more than the next."""
+        (heads, width), (one, narrow) = shape.middle, shape.small
+        if coarse:
+            numbers, widths = sorted({0, one, heads, shape.heads}), sorted({0, narrow, width, shape.width})
+            return cls(numbers, widths, _COARSE_SHARES, _VALIDATION // 2)
+        return cls(range(shape.heads + 1), shape.timed_widths, _SHARES, _VALIDATION)
+
+
+def _fitted(shape: Shape, grid: _Grid, *, narrowed: bool) -> Iterator[Layers]:
     (heads, width), small = shape.middle, shape.small
     top: Layers = (shape.middle,) if narrowed else ()
     below = shape.layers - len(top)
-    for number in range(shape.heads + 1):
+    for number in grid.heads:
         yield ((number, width),) * below + top
-    for one in shape.timed_widths:
+    for one in grid.widths:
         yield ((heads, one),) * below + top
-    for share in _SHARES:
+    for share in grid.shares:
         yield (shape.near(share),) * shape.layers
     for extreme in ((shape.heads, small[1]), (1, shape.width), (0, 0), (shape.heads, 0), (0, shape.width)):
         yield (extreme,) * below + top
     for fewer in sorted({1, (shape.layers + 1) // 2, shape.layers - 1} & set(range(1, shape.layers))):
         yield from ((shape.middle,) * fewer, (small,) * fewer, ((0, 0),) * (fewer - len(top)) + top)
     if narrowed:
-        yield from _tops(shape)
+        yield from _tops(shape, grid)
 
 
-def _tops(shape: Shape) -> Iterator[Layers]:
+def _tops(shape: Shape, grid: _Grid) -> Iterator[Layers]:
     """Vary the topmost layer of models that have little below it.
 
     No model is without any heads: all of it, embeddings too, would be computed for one token, which is no use.
     """
     (heads, width), small = shape.middle, shape.small
-    for share in _SHARES:
+    for share in grid.shares:
         yield from ((small, (shape.near(share)[0], width)), (small, (heads, shape.near(share)[1])))
     yield from ((small, (heads, 0)), (small, (0, 0)), (small, (0, width)), (shape.middle, (0, 0)))
 

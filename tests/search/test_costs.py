@@ -10,7 +10,15 @@ from edgeprune.base.errors import IntegrityError
 from edgeprune.profiles.precision import PrecisionSettings
 from edgeprune.profiles.session_options import SessionOptions
 from edgeprune.profiles.variant import Variant
-from edgeprune.search.costs import Costs, CostTable, TopCosts, ValidationRow, read_costs, top_flags
+from edgeprune.search.costs import (
+    Costs,
+    CostTable,
+    NarrowerCosts,
+    TopCosts,
+    ValidationRow,
+    read_costs,
+    top_flags,
+)
 
 PLAIN = Costs(unit="ms", base=1, attention=(0.25, 1, 2), widths=(0, 8, 16), ffn=(0, 4, 8))
 NARROW = PLAIN.model_copy(update={"top": TopCosts(attention=(0.125, 0.5, 1), ffn=(0, 1, 2))})
@@ -71,6 +79,23 @@ def test_the_error_of_predictions_is_the_largest() -> None:
 def test_a_table_is_read_again(tmp_path: Path) -> None:
     path = tmp_path / "costs.json"
     path.write_text(TABLE.model_dump_json(), encoding="utf-8")
+    assert read_costs(path, layers=3, heads=2, width=16) == TABLE
+
+
+def test_a_table_of_smaller_hidden_sizes_is_read_again_and_one_without_them_is_older(tmp_path: Path) -> None:
+    row = ValidationRow(layers=((2, 8),), predicted_ms=0.7, measured_ms=1)
+    cheap = PLAIN.model_copy(update={"base": 0.5})
+    table = TABLE.model_copy(update={"narrower": (NarrowerCosts(hidden=16, p50=cheap, p90=NARROW, validation=(row,)),)})
+    assert table.prediction_error == pytest.approx(0.3)
+    assert (TABLE.least_ms, table.least_ms) == ((1.125, 1.125), (0.75, 1.125))
+    path = tmp_path / "costs.json"
+    path.write_text(table.model_dump_json(), encoding="utf-8")
+    assert read_costs(path, layers=3, heads=2, width=16, narrower=(16,)) == table
+    with pytest.raises(
+        IntegrityError, match=r"smaller hidden sizes \[24\], but holds those of \[16\]; remove its folder"
+    ):
+        read_costs(path, layers=3, heads=2, width=16, narrower=(24,))
+    path.write_text(TABLE.model_dump_json(exclude={"narrower"}), encoding="utf-8")
     assert read_costs(path, layers=3, heads=2, width=16) == TABLE
 
 

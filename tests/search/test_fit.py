@@ -51,9 +51,10 @@ def others(shape: Shape, design: Design) -> list[Layers]:
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("narrowed", [True, False])
-def test_costs_are_found_again(shape: Shape, narrowed: bool) -> None:
+@pytest.mark.parametrize("coarse", [False, True])
+def test_costs_are_found_again(shape: Shape, narrowed: bool, coarse: bool) -> None:
     narrowed = narrowed and shape.layers > 1
-    true, design = true_costs(shape, narrowed=narrowed), design_for(shape, narrowed=narrowed, seed=0)
+    true, design = true_costs(shape, narrowed=narrowed), design_for(shape, narrowed=narrowed, seed=0, coarse=coarse)
     found = fit_costs({layers: true.of(layers) for layers in design.fitted}, shape, narrowed=narrowed)
     assert (found.top is not None) == narrowed
     # Where one token is read, a model without any heads always says the same.
@@ -90,6 +91,12 @@ def test_a_design_is_small_and_holds_possible_models(shape: Shape, narrowed: boo
         assert 1 <= len(layers) <= shape.layers
         assert all(0 <= heads <= shape.heads and width in shape.widths for heads, width in layers)
     assert ((shape.heads, shape.width),) * shape.layers in design.fitted
+
+
+def test_a_coarse_design_has_about_half_of_the_models() -> None:
+    fine, coarse = (design_for(MINILM, narrowed=True, seed=0, coarse=coarse) for coarse in (False, True))
+    assert len(coarse.all) < 0.6 * len(fine.all)
+    assert set(coarse.all) <= set(fine.all)
 
 
 def test_widths_are_multiples_and_the_dense_one() -> None:

@@ -11,9 +11,8 @@ from edgeprune.pipeline.stages.losses import LOSSES
 from edgeprune.pipeline.stages.prune_context import WEIGHTS, PruneContext, own_weights
 from edgeprune.profiles.steps import ReconstructStep
 from edgeprune.pruning.loss_table import LossTable
-from edgeprune.search.allocation import allocate
-from edgeprune.search.costs import Costs
-from edgeprune.store.files import artifact_key
+from edgeprune.search.allocation import allocate_with_hidden
+from edgeprune.search.hidden_costs import HiddenCosts
 from edgeprune.store.records import StageMetrics
 
 __all__ = ["ALLOCATION", "Shrink"]
@@ -26,7 +25,7 @@ class Shrink(Stage):
 
     Args:
         budget: The most that the model may cost, in the unit of `costs`.
-        costs: What layers cost by their sizes.
+        costs: What layers cost by their sizes, at each hidden size that the checkpoint may be narrowed to.
         reconstruct: How projections are solved again.
         round_number: The round, from 1.
     """
@@ -37,7 +36,7 @@ class Shrink(Stage):
     roles = ("dense", "checkpoint", "losses")
     produces = (WEIGHTS, "checkpoint/pruning.json", ALLOCATION)
 
-    def __init__(self, budget: float, *, costs: Costs, reconstruct: ReconstructStep, round_number: int) -> None:
+    def __init__(self, budget: float, *, costs: HiddenCosts, reconstruct: ReconstructStep, round_number: int) -> None:
         self.round = round_number
         self._budget = budget
         self._costs = costs
@@ -46,21 +45,25 @@ class Shrink(Stage):
     def fingerprint(self) -> dict[str, JsonValue]:
         return {
             "budget": self._budget,
-            "costs": artifact_key(self._costs.model_dump(mode="json")),
+            **self._costs.fingerprint(),
             "unit": self._costs.unit,
             "reconstruct": self._reconstruct.model_dump(mode="json"),
         }
 
     def run(self, work: Work) -> StageMetrics:
         from edgeprune.models.checkpoint import count_parameters, save_checkpoint
+        from edgeprune.models.width import hidden_size_of
         from edgeprune.pruning.reconstruct import prune_reconstruct
+        from edgeprune.pruning.stream import narrow_to
         from edgeprune.pruning.surgery import cut
 
         text = work.parents["losses"].file(LOSSES).read_text(encoding="utf-8")
         losses = LossTable.model_validate_json(text)
-        found = allocate(self._costs, losses, self._budget)
         context = PruneContext(work)
         pruned = context.pruned
+        found = allocate_with_hidden(self._costs, losses, self._budget, hidden=hidden_size_of(pruned.model))
+        if found.hidden is not None:
+            narrow_to(sorted(losses.dimensions[: found.hidden]), pruned)
         pruned.record = cut(pruned.model, pruned.record, found.records(losses))
         own_weights(pruned.model)
         prune_reconstruct(self._reconstruct, pruned, context)

@@ -20,6 +20,7 @@ from edgeprune.profiles.steps import ReconstructStep
 from edgeprune.pruning.loss_table import LossTable
 from edgeprune.search.allocation import Allocation
 from edgeprune.search.costs import Costs
+from edgeprune.search.hidden_costs import HiddenCosts
 from edgeprune.store.records import Artifact
 from edgeprune.store.store import Store
 from tests.support.e2e import Built
@@ -31,7 +32,12 @@ DENSE = 10 + 2 * (33 + 65)
 
 
 def ladder(
-    built: Built, store: Path, budgets: list[float], steps: str = "", task: str = "text-classification"
+    built: Built,
+    store: Path,
+    budgets: list[float],
+    steps: str = "",
+    task: str = "text-classification",
+    costs: HiddenCosts = HiddenCosts({32: COSTS}),  # noqa: B008 (it is frozen)
 ) -> dict[str, Artifact]:
     """Run prepare, the steps, and then losses and shrink for each budget; the artifacts by the node's id."""
     subject = find_subject(str(built.model), DataSpec(train=str(built.data)), task=task, offline=True)
@@ -44,12 +50,12 @@ def ladder(
         parents = {"dense": dense, "checkpoint": before}
         losses = Node(
             f"losses-{number}",
-            Losses(samples=48, align=32, reconstruct=SOLVED, round_number=number),
+            Losses(samples=48, align=32, reconstruct=SOLVED, hidden_sizes=costs.narrower, round_number=number),
             parents,
             Store(store),
             0,
         )
-        shrink = Shrink(budget, costs=COSTS, reconstruct=SOLVED, round_number=number)
+        shrink = Shrink(budget, costs=costs, reconstruct=SOLVED, round_number=number)
         before = Node(f"shrink-{number}", shrink, {**parents, "losses": losses}, Store(store), 0)
         nodes += [losses, before]
     return {node.id: done.artifact for node, done in run_nodes(nodes, subject, Store(store))}
@@ -101,6 +107,37 @@ def test_a_rung_says_what_it_is_predicted_to_cost_and_reads_no_test_split(built:
     assert config["budget"] == 0.7 * DENSE
 
 
+def test_a_rung_is_narrowed_where_this_loses_less_and_stays_so(built: Built, tmp_path: Path) -> None:
+    """At half of the hidden size everything costs a hundredth, so that the first rung is narrowed, and keeps all units."""
+    cheap = COSTS.model_copy(
+        update={
+            "base": 0.1,
+            **{name: tuple(cost / 100 for cost in getattr(COSTS, name)) for name in ("attention", "ffn")},
+        }
+    )
+    costs = HiddenCosts({32: COSTS, 16: cheap})
+    found = ladder(built, built.copied_store(tmp_path), [0.11 * DENSE, 0.005 * DENSE], costs=costs)
+    tables = [of(found[f"losses-{number}"])[0] for number in (1, 2)]
+    first, second = (of(found[f"shrink-{number}"])[1] for number in (1, 2))
+    assert tables[0] is not None
+    assert tables[1] is not None
+    assert first is not None
+    assert second is not None
+    (narrowing,) = tables[0].narrowing
+    assert (narrowing.hidden, sorted(tables[0].dimensions)) == (16, list(range(32)))
+    assert tables[1].narrowing == ()
+    assert (first.hidden, first.sizes, second.hidden) == (16, ((4, 128),) * 2, None)
+    assert first.loss == narrowing.loss > 0
+    kept = tuple(sorted(tables[0].dimensions[:16]))
+    for number, allocation in ((1, first), (2, second)):
+        record = read_pruning(found[f"shrink-{number}"].file("checkpoint"))
+        assert record is not None
+        assert record.hidden == kept
+        assert costs.of(record) == allocation.cost <= allocation.budget
+        model = load_any(found[f"shrink-{number}"].file("checkpoint"))
+        assert model.get_input_embeddings().weight.shape[1] == 16
+
+
 def test_embeddings_have_losses_without_labels(built: Built, tmp_path: Path) -> None:
     found = ladder(built, tmp_path / "store", [0.7 * DENSE], task="feature-extraction")
     table, _ = of(found["losses-1"])
@@ -119,14 +156,20 @@ def test_a_budget_below_an_empty_layer_leaves_nothing(built: Built, tmp_path: Pa
 def test_a_key_knows_the_budget_the_costs_and_the_step() -> None:
     parents = {"dense": "a" * 64, "checkpoint": "b" * 64, "losses": "c" * 64}
     dearer = COSTS.model_copy(update={"base": 11.0})
+    one, other, two = HiddenCosts({32: COSTS}), HiddenCosts({32: dearer}), HiddenCosts({32: COSTS, 16: dearer})
     weaker = SOLVED.model_copy(update={"ridge": 0.5})
     keys = {
         Shrink(budget, costs=costs, reconstruct=step, round_number=1).key(parents, 0)
-        for budget, costs, step in ((9, COSTS, SOLVED), (8, COSTS, SOLVED), (9, dearer, SOLVED), (9, COSTS, weaker))
-    }
-    assert len(keys) == 4
+        for budget, costs, step in (
+            (9, one, SOLVED), (8, one, SOLVED), (9, other, SOLVED), (9, one, weaker), (9, two, SOLVED),
+        )
+    }  # fmt: skip
+    assert len(keys) == 5
     tables = {
-        Losses(samples=samples, align=align, reconstruct=step, round_number=1).key(parents, 0)
-        for samples, align, step in ((8, 32, SOLVED), (9, 32, SOLVED), (8, 64, SOLVED), (8, 32, weaker))
-    }
-    assert len(tables) == 4
+        Losses(samples=samples, align=align, reconstruct=step, hidden_sizes=sizes, round_number=1).key(parents, 0)
+        for samples, align, step, sizes in (
+            (8, 32, SOLVED, ()), (9, 32, SOLVED, ()), (8, 64, SOLVED, ()), (8, 32, weaker, ()), (8, 32, SOLVED, (16,)),
+        )
+    }  # fmt: skip
+    assert len(tables) == 5
+    assert "hidden_sizes" not in Losses(samples=8, align=32, reconstruct=SOLVED, round_number=1).fingerprint()

@@ -114,6 +114,26 @@ def test_costs_are_those_of_the_device(work: Work) -> None:
     assert ids <= selected
 
 
+def test_smaller_hidden_sizes_take_turns_with_the_dense_one_and_have_their_own_costs(work: Work) -> None:
+    def narrow_ms(name: str, process: int) -> float:
+        layers, _, hidden = name.partition(" of ")
+        return time_ms(layers, process) * (0.4 if hidden == "16" else 1)
+
+    runner, steps = FakeRunner(narrow_ms), list[tuple[int, int, str]]()
+    table_for(runner, keep_hidden=(1, 0.5))(replace(work, progress=lambda *step: steps.append(step)))
+    assert {path.name for path in work.folder.iterdir()} == {COSTS, "samples.jsonl"}
+    table = read_costs(work.folder / COSTS, layers=LAYERS, heads=HEADS, width=WIDTH, narrower=(16,))
+    (narrow,) = table.narrower
+    for layers in ([(4, 128)] * 3, [(1, 16), (3, 96)], [(2, 48), (1, 0)]):
+        assert table.p50.of(layers) == pytest.approx(time_of(layers), rel=0.01), layers
+        assert narrow.p50.of(layers) == pytest.approx(0.4 * time_of(layers), rel=0.01), layers
+    assert narrow.validation
+    assert table.prediction_error < 0.01
+    assert steps == [(done, 10, "steps") for done in range(1, 11)]
+    timed = [set(request.batches) for request in runner.asked(LatencyRequest)]
+    assert any(len({name.endswith(" of 16") for name in names}) == 2 for names in timed), "in the same turns"
+
+
 def test_a_table_holds_for_one_place_and_workload() -> None:
     def key(**changes: Any) -> str:
         return table_for(FakeRunner(), **changes).key({}, 0)
@@ -133,6 +153,8 @@ def test_a_table_holds_for_one_place_and_workload() -> None:
         == 6
     )
     assert key(workload=Workload(batch_size=2)) != key()
+    assert key(keep_hidden=(1.0,)) == key() != key(keep_hidden=(1.0, 0.5))
+    assert "keep_hidden" not in table_for(FakeRunner()).fingerprint()
     assert key(workload=Workload(text=True, sessions=2)) == key(), "what else is timed doesn't change what layers cost"
     fixed = Workload(lengths=32)
     assert key(workload=fixed, pair=True) != key(workload=fixed), "pairs have token types"
