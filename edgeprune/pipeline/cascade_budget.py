@@ -5,7 +5,7 @@ from edgeprune.profiles.target import Budget, Target
 from edgeprune.tasks.registry import TaskName
 from edgeprune.tasks.spec import ProblemType
 
-__all__ = ["cascade_limit", "encoder_budget", "why_no_cascade"]
+__all__ = ["cascade_limit", "encoder_budget", "first_stage_bytes", "why_no_cascade"]
 
 
 def why_no_cascade(task: TaskName, problem_type: ProblemType | None, target: Target) -> str | None:
@@ -35,6 +35,17 @@ def why_no_cascade(task: TaskName, problem_type: ProblemType | None, target: Tar
 def cascade_limit(config: CascadeConfig, budget: Budget) -> float:
     """Compute how much of the metric a first stage may lose against the encoder alone."""
     return config.drop if budget.metric_drop is None else config.share * budget.metric_drop
+
+
+def first_stage_bytes(config: CascadeConfig | None, *, vocabulary: int, labels: int) -> int:
+    """Count the bytes of a first stage's table; 0 without a cascade.
+
+    Args:
+        config: The pipeline's `stages.cascade`.
+        vocabulary: Number of tokens.
+        labels: Number of labels, which have a byte in each row.
+    """
+    return 0 if config is None else (vocabulary + (1 << config.pair_bits)) * labels
 
 
 def encoder_budget(pipeline: Pipeline, budget: Budget) -> Budget:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from edgeprune.base.errors import UnreachableBudgetError
 from edgeprune.base.events import Emit, Note, RungFinished
 from edgeprune.models.record import PruningRecord
-from edgeprune.pipeline.cascade_budget import encoder_budget
+from edgeprune.pipeline.cascade_budget import encoder_budget, first_stage_bytes
 from edgeprune.pipeline.checkpoint_nodes import plain_variant
 from edgeprune.pipeline.nodes import Checkpoints
 from edgeprune.pipeline.plan import Plan
@@ -236,12 +236,23 @@ class _Search:
             return None
         return self._told.of(figures.record) * figures.dense_p50_ms / self._told.of(self._whole)
 
+    @property
+    def _first_stage_bytes(self) -> int:
+        """How large the first stage of the package will be."""
+        from edgeprune.tasks.prepared import read_spec
+
+        return first_stage_bytes(
+            self._rungs.pipeline.stages.cascade,
+            vocabulary=self._rungs.subject.model.config.get("vocab_size", 0),
+            labels=len(read_spec(self._run.done["prepare"].artifact).labels),
+        )
+
     def _make(self, name: str, nodes: RungNodes, *, speedup: float) -> None:
         """Run a rung's nodes, judge the rung, and tell of it."""
         new = [node for node in self._rungs.nodes.all if node.id not in self._run.done]
         self._rung_of |= {node.id: name for node in new}
         done = [self._run(node) for node in new]
-        figures = Figures.read(nodes, self._run.done, self._whole)
+        figures = Figures.read(nodes, self._run.done, self._whole, first_stage_bytes=self._first_stage_bytes)
         told_ms = self._told_ms(figures)
         # What the table leaves out grows with the speed-up, so the next slower rung's share of it is counted on.
         slower = [one for one in self._made if one.row.speedup < speedup]

@@ -39,20 +39,23 @@ class Figures:
     """Key of the checkpoint's artifact."""
 
     @classmethod
-    def read(cls, nodes: RungNodes, done: Mapping[str, Done], whole: PruningRecord) -> "Figures":
+    def read(
+        cls, nodes: RungNodes, done: Mapping[str, Done], whole: PruningRecord, *, first_stage_bytes: int
+    ) -> "Figures":
         """Read the artifacts of a rung.
 
         Args:
             nodes: The rung's nodes.
             done: The results of nodes, by id.
             whole: The record of the dense model, which a dense checkpoint has not.
+            first_stage_bytes: Size of the first stage that the package is going to have; 0: it has none.
         """
         checkpoint, graph = done[nodes.checkpoint.id].artifact, done[nodes.graph.id].artifact
         metrics = graph.manifest.metrics
         assert metrics.metric is not None and metrics.parameters is not None  # noqa: S101, PT018 (quantize measures all)
         assert metrics.model_bytes is not None  # noqa: S101
         rows = [] if nodes.measured is None else read_latency(done[nodes.measured.id].artifact)
-        size_bytes = metrics.model_bytes + total_bytes([graph.file("reader")])
+        size_bytes = metrics.model_bytes + total_bytes([graph.file("reader")]) + first_stage_bytes
         return cls(
             record=read_pruning(checkpoint.file("checkpoint")) or whole,
             metric=metrics.metric,
