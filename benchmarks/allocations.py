@@ -234,7 +234,11 @@ def main() -> None:
         subject = find_subject(MODEL, DataSpec(train=train, test=test), task="text-classification", offline=True)
         models: dict[str, Model] = {}
         for seed in arguments.seeds.split(","):
-            flags = [f"seed={seed}", f"stages.prepare.epochs={arguments.dense_epochs}"]
+            flags = [
+                f"seed={seed}",
+                f"stages.prepare.epochs={arguments.dense_epochs}",
+                "stages.prepare.learning_rate=1e-4",
+            ]
             dense, losses = measured_losses(subject, flags, Store(arguments.store), arguments.samples)
             models[seed] = examined(subject, dense, losses, int(seed), arguments.costs)
         for speedup in map(float, arguments.speedups.split(",")):
@@ -243,7 +247,11 @@ def main() -> None:
                 for seed, model in models.items():
                     kept = model.kept(allocation, model.cost / speedup)
                     masks = steps(model.layers, kept, arguments.store / "masks")
-                    dense_flags = [f"seed={seed}", f"stages.prepare.epochs={arguments.dense_epochs}"]
+                    dense_flags = [
+                        f"seed={seed}",
+                        f"stages.prepare.epochs={arguments.dense_epochs}",
+                        "stages.prepare.learning_rate=1e-4",
+                    ]
                     report = edgeprune.build(
                         MODEL,
                         data=train,

@@ -197,7 +197,12 @@ def built(
     pipeline, overrides = CASES[case]
     tuned = is_tuned(case)
     train, test = files
-    flags = [f"seed={seed}", f"stages.prepare.epochs={arguments.dense_epochs}", *overrides]
+    flags = [
+        f"seed={seed}",
+        f"stages.prepare.epochs={arguments.dense_epochs}",
+        "stages.prepare.learning_rate=1e-4",
+        *overrides,
+    ]
     if tuned:
         flags.append(f"stages.finetune.epochs={arguments.epochs}" if arguments.epochs else "stages.finetune=null")
     others = [

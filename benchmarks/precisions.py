@@ -74,6 +74,7 @@ def main() -> None:
                     pipeline="structured",
                     set_=[
                         f"stages.prepare.epochs={arguments.dense_epochs}",
+                        "stages.prepare.learning_rate=1e-4",
                         *([f"stages.finetune.epochs={arguments.epochs}"] if name != "dense" else []),
                         *overrides,
                         "stages.race=null",

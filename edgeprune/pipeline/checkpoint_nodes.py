@@ -1,8 +1,9 @@
 """Add the nodes that make checkpoints and export them, and say which graphs are made of them. Light: no torch."""
 
 from edgeprune.pipeline.nodes import Checkpoints, Node, Nodes
+from edgeprune.pipeline.stages.answers import TEACHER, Answers
 from edgeprune.pipeline.stages.export import Export
-from edgeprune.pipeline.stages.finetune import TEACHER, Finetune
+from edgeprune.pipeline.stages.finetune import Finetune
 from edgeprune.pipeline.stages.prepare import Prepare
 from edgeprune.pipeline.stages.prune import Prune
 from edgeprune.pipeline.stages.teach import Teach
@@ -11,6 +12,7 @@ from edgeprune.profiles.pipeline import Pipeline
 from edgeprune.profiles.target import Target
 from edgeprune.profiles.variant import RewriteRules, Variant
 from edgeprune.store.environment import numeric_mode
+from edgeprune.tasks.registry import IMAGE_TASKS, WHOLE_TEXTS
 
 __all__ = [
     "add_dense",
@@ -43,12 +45,17 @@ def add_dense(nodes: Nodes, subject: Subject, pipeline: Pipeline) -> Node:
     return nodes.add("prepare", prepare, {})
 
 
-def add_teachers(nodes: Nodes, subject: Subject, pipeline: Pipeline) -> dict[str, Node]:
-    """Add the nodes of the dense models of other seeds that teach beside the build's own. Give them by role."""
+def add_teachers(nodes: Nodes, subject: Subject, pipeline: Pipeline, dense: Node) -> dict[str, Node]:
+    """Add the nodes of what teaches beside the dense model, and give those that a finetune reads, by role.
+
+    Where the texts stay what they are, it reads the teachers' answers, among them the dense model's own if nothing else
+    of it is learned. Else it reads the dense models of other seeds themselves.
+    """
     config, finetune = pipeline.stages.prepare, pipeline.stages.finetune
-    count = 1 if finetune is None else finetune.distill.teachers
+    if finetune is None:
+        return {}
     teachers = {}
-    for number in range(1, count):
+    for number in range(1, finetune.distill.teachers):
         stage = Teach(
             config,
             task=subject.task,
@@ -60,7 +67,12 @@ def add_teachers(nodes: Nodes, subject: Subject, pipeline: Pipeline) -> dict[str
         )
         role = f"{TEACHER}{number}"
         teachers[role] = nodes.add(role, stage, {}, seed=(nodes.seed + number) % _SEEDS)
-    return teachers
+    of_dense = finetune.distill.logits > 0 and finetune.distill.hidden == 0
+    is_altered = finetune.augment > 0 or finetune.replace is not None
+    if is_altered or subject.task not in WHOLE_TEXTS | IMAGE_TASKS or not (teachers or of_dense):
+        return teachers
+    answers = Answers(of_dense=of_dense, unlabelled_digest=subject.unlabelled_digest)
+    return {"answers": nodes.add("answers", answers, {"dense": dense, **teachers})}
 
 
 def add_prune(
@@ -92,7 +104,7 @@ def add_finetune(
         numeric=numeric_mode(config.precision),
         round_number=round_number,
     )
-    teachers = add_teachers(nodes, subject, pipeline)
+    teachers = add_teachers(nodes, subject, pipeline, dense)
     return nodes.add(f"finetune-{round_number}", stage, {"dense": dense, "checkpoint": checkpoint, **teachers})
 
 

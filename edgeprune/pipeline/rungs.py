@@ -73,7 +73,7 @@ def add_before_rungs(nodes: Nodes, subject: Subject, pipeline: Pipeline, target:
         )
         nodes.add("table", table, {})
     dense = add_dense(nodes, subject, pipeline)
-    add_teachers(nodes, subject, pipeline)
+    add_teachers(nodes, subject, pipeline, dense)
     add_export(nodes, pipeline, dense, dense)
 
 

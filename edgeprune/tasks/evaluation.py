@@ -30,10 +30,13 @@ def to_torch(batch: dict[str, Array]) -> dict[str, torch.Tensor]:
 def to_batch(examples: Sequence[Example], reader: Reader) -> Batch:
     """Make a batch of the examples' inputs and, if examples have targets, `targets`.
 
-    Targets by token are padded with IGNORED. If only some examples have a target, `labelled` has a truth value for each
+    If every example has an answer, the batch has `answers`. Targets by token are padded with IGNORED. If only some examples have a target, `labelled` has a truth value for each
     example.
     """
     batch = to_torch(reader.collate([example.inputs for example in examples]))
+    answers = [torch.as_tensor(example.answer) for example in examples if example.answer is not None]
+    if len(answers) == len(examples):
+        batch["answers"] = torch.stack(answers)
     targets = [torch.as_tensor(example.target) for example in examples if example.target is not None]
     if not targets:
         return batch

@@ -35,7 +35,7 @@ class Teacher:
     layers: Sequence[int]
     """For each layer of the student, the teacher's layer that it was."""
     others: Sequence[PreTrainedModel] = ()
-    """Dense models of other seeds. The student learns the mean of all models' outputs."""
+    """Dense models of other seeds, where their answers aren't known. The student learns the mean of all models' outputs."""
     tokens: torch.Tensor | None = None
     """For each token of the student, the teacher's id of it. None: the ids are the same."""
     hidden: torch.Tensor | None = None
@@ -58,7 +58,8 @@ def distillation_loss(
         task: The task of both models.
         teacher: The dense model, and the weights of the terms.
         inputs: A batch: the model's inputs [batch, tokens], and `targets` where the task has labels. `labelled` says which
-            rows have one, where some have none.
+            rows have one, where some have none. `answers` are the teachers' outputs where they are known: of all teachers, or
+            of all but the dense model where its hidden states are learned too.
         bf16: Whether the teacher computes in bf16 too.
 
     Returns:
@@ -85,13 +86,19 @@ def _taught(
     task: Task, teacher: Teacher, inputs: dict[str, torch.Tensor], *, bf16: bool
 ) -> tuple[torch.Tensor, Sequence[torch.Tensor]]:
     """Give the teacher's outputs and hidden states, of the student's tokens and dimensions where these are fewer."""
+    answers = inputs.get("answers")
+    if answers is not None and not teacher.config.hidden:
+        return answers, ()
     # accelerate runs only the trained model under autocast.
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
         shown = dict(inputs)
         if teacher.tokens is not None:
             shown["input_ids"] = teacher.tokens[inputs["input_ids"]]
         outputs, states = task.forward(teacher.model, shown, hidden=teacher.config.hidden > 0)
-        if teacher.others:
+        if answers is not None:
+            others = teacher.config.teachers - 1
+            outputs = (outputs.float() + others * answers) / (others + 1)
+        elif teacher.others:
             every = [outputs, *(task.forward(other, shown)[0] for other in teacher.others)]
             outputs = torch.stack([one.float() for one in every]).mean(0)
         if teacher.hidden is not None:

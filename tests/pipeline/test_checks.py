@@ -199,7 +199,7 @@ def test_teachers_are_dense_models_of_the_next_seeds_and_all_builds_share_them(
         return {node.id: node for node in make_plan(read_request(options)).nodes}
 
     alone, taught = nodes(), nodes("stages.finetune.distill.teachers=3")
-    assert taught.keys() - alone.keys() == {"teacher-1", "teacher-2"}
+    assert taught.keys() - alone.keys() == {"teacher-1", "teacher-2", "answers"}
     assert [taught[name].seed for name in ("prepare", "teacher-1", "teacher-2")] == [4294967294, 4294967295, 0]
     assert taught["prepare"].key == alone["prepare"].key
     assert taught["finetune-1"].key != alone["finetune-1"].key
@@ -209,6 +209,31 @@ def test_teachers_are_dense_models_of_the_next_seeds_and_all_builds_share_them(
     assert "teachers" not in alone["finetune-1"].stage.fingerprint()["config"]["distill"], "old keys hold"  # type: ignore[index,call-overload]
     others = nodes("stages.finetune.distill.teachers=2", "rounds=2", pipeline="iterative")
     assert others["teacher-1"].key == taught["teacher-1"].key
-    assert others["finetune-2"].parents["teacher-1"] is others["finetune-1"].parents["teacher-1"]
+    assert others["finetune-2"].parents["answers"] is others["finetune-1"].parents["answers"]
     searched = nodes("stages.finetune.distill.teachers=2", "target.budget.metric_drop=0.1", pipeline="fit")
     assert searched["teacher-1"].key == taught["teacher-1"].key, "before the first rung, so that none of them trains it"
+
+
+@pytest.mark.parametrize(
+    ("task", "overrides", "read"),
+    [
+        ("text-classification", [], set()),
+        ("text-classification", ["distill.hidden=0"], {"answers"}),
+        ("text-classification", ["distill={hidden: 0, logits: 0}"], set()),
+        ("text-classification", ["distill.teachers=2"], {"answers"}),
+        ("text-classification", ["distill.hidden=0", "augment=0.5"], set()),
+        ("text-classification", ["distill.teachers=2", "replace={}"], {"teacher-1"}),
+        ("token-classification", ["distill.hidden=0", "distill.teachers=2"], {"teacher-1"}),
+    ],
+)
+def test_answers_are_computed_before_where_a_training_learns_them_on_texts_that_stay_what_they_are(
+    tiny_model_folder: ModelFactory, tmp_path: Path, task: TaskName, overrides: list[str], read: set[str]
+):
+    options = BuildOptions(
+        model=str(tiny_model_folder(head="Model")), data=str(write_rows(tmp_path / "rows.jsonl", task_rows(task))), task=task,
+        pipeline="structured", set_=["stages.prepare.max_length=16", *(f"stages.finetune.{one}" for one in overrides)],
+    )  # fmt: skip
+    nodes = {node.id: node for node in make_plan(read_request(options)).nodes}
+    assert nodes["finetune-1"].parents.keys() - {"dense", "checkpoint"} == read
+    if read == {"answers"}:
+        assert nodes["answers"].stage.fingerprint()["of_dense"] is ("distill.hidden=0" in overrides)

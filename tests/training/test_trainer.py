@@ -372,25 +372,31 @@ def test_the_loss_is_the_weighted_sum_of_its_terms(
     torch.testing.assert_close(partly, expected + labels * (labelled - every))
 
 
+@pytest.mark.parametrize("hidden", [0.0, 3.0])
 @pytest.mark.parametrize("bf16", [True, False])
 def test_several_teachers_teach_the_mean_of_their_outputs_and_the_first_ones_states(
-    case: Case, tiny_model_folder: ModelFactory, bf16: bool
+    case: Case, tiny_model_folder: ModelFactory, bf16: bool, hidden: float
 ):
     student, first, *others = (load_any(tiny_model_folder(seed=seed)) for seed in range(4))
-    taught = Teacher(first, DistillConfig(logits=0.7, hidden=3.0, labels=0.0), layers=(0, 1), others=others)
+    config = DistillConfig(logits=0.7, hidden=hidden, labels=0.0, teachers=3)
     inputs = to_torch(case.reader.collate(case.encodings[:3]))
     read = inputs["attention_mask"].bool()
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
         answers = [model(**inputs).logits.float() for model in (first, *others)]
         wanted = first(**inputs, output_hidden_states=True).hidden_states
     with torch.no_grad():
+        taught = Teacher(first, config, layers=(0, 1), others=others)
         found = distillation_loss(student, case.task, taught, inputs, bf16=bf16)
+        known = (answers[1] + answers[2]) / 2 if hidden else sum(answers) / 3
+        taught = Teacher(first, config, layers=(0, 1))
+        first.register_forward_hook(lambda *_: pytest.fail("its answers are known") if not hidden else None)
+        cached = distillation_loss(student, case.task, taught, {**inputs, "answers": known}, bf16=bf16)
         ours = student(**inputs, output_hidden_states=True)
         pairs = zip(ours.hidden_states, wanted, strict=True)
         distance = torch.stack([(one[read] - two[read].float()).square().mean() for one, two in pairs]).mean()
-        mean = (answers[0] + answers[1] + answers[2]) / 3
-        expected = 0.7 * case.task.distill_loss(ours.logits, mean, 2.0) + 3.0 * distance
+        expected = 0.7 * case.task.distill_loss(ours.logits, sum(answers) / 3, 2.0) + hidden * distance
     torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(cached, expected)
 
 
 def test_a_teacher_listens_without_dropout_and_does_not_learn(case: Case, tmp_path: Path):

@@ -1,10 +1,12 @@
 """finetune: train a pruned checkpoint, with the dense model as its teacher, until it has recovered."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from pydantic import JsonValue
 
 from edgeprune.base.events import Note
+from edgeprune.pipeline.stages.answers import ANSWERS, TEACHER
 from edgeprune.pipeline.stages.base import Stage, Work
 from edgeprune.pipeline.stages.unlabelled import read_unlabelled
 from edgeprune.profiles.pipeline import FinetuneConfig
@@ -16,10 +18,7 @@ if TYPE_CHECKING:
 
     from edgeprune.data.table import Text
 
-__all__ = ["TEACHER", "Finetune"]
-
-TEACHER = "teacher-"
-"""What the roles of other seeds' dense models begin with; a number follows."""
+__all__ = ["Finetune"]
 
 
 class Finetune(Stage):
@@ -61,7 +60,7 @@ class Finetune(Stage):
         from edgeprune.models.checkpoint import count_parameters, load_checkpoint, save_checkpoint
         from edgeprune.models.record import dense_hidden, dense_layers, dense_tokens, read_pruning
         from edgeprune.tasks.evaluation import predict_torch
-        from edgeprune.tasks.prepared import open_prepared
+        from edgeprune.tasks.prepared import load_outputs, open_prepared
         from edgeprune.tasks.text import tokenizer_of
         from edgeprune.training.augmentation import Augmentation
         from edgeprune.training.distillation import Teacher
@@ -96,14 +95,17 @@ class Finetune(Stage):
                 work.emit(Note(note, level="info"))
             contents += unlabelled
             examples += task.encode(prepared.reader, unlabelled)
+        if "answers" in work.parents:
+            answers = load_outputs(work.parents["answers"].file(ANSWERS))["train"]
+            examples = [replace(example, answer=answer) for example, answer in zip(examples, answers, strict=True)]
         augmentation = replacement = None
-        if (replace := self._config.replace) is not None:
+        if (replacing := self._config.replace) is not None:
             replacement = WordReplacement(
                 tokenizer_of(prepared.reader),
                 teacher.embedding,
                 cast("Sequence[Text]", contents),
-                texts=replace.texts,
-                words=replace.words,
+                texts=replacing.texts,
+                words=replacing.words,
             )
         if self._config.augment or replacement is not None:
             augmentation = Augmentation(

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -12,6 +13,8 @@ from edgeprune.base.errors import DataError
 from edgeprune.base.events import Event, Note
 from edgeprune.data.source import DataSource
 from edgeprune.data.table import Columns, DataSpec
+from edgeprune.models.checkpoint import load_any
+from edgeprune.pipeline.stages.answers import Answers
 from edgeprune.pipeline.stages.finetune import Finetune
 from edgeprune.pipeline.stages.prune_context import PruneContext
 from edgeprune.pipeline.stages.teach import Teach
@@ -19,6 +22,7 @@ from edgeprune.profiles.pipeline import DistillConfig, FinetuneConfig, ReplaceCo
 from edgeprune.profiles.training import PrepareConfig
 from edgeprune.store.environment import NumericMode
 from edgeprune.store.records import Artifact
+from edgeprune.tasks.evaluation import predict_torch
 from edgeprune.tasks.example import Example
 from edgeprune.tasks.prepared import open_prepared
 from edgeprune.training import trainer
@@ -143,9 +147,26 @@ def test_a_teacher_of_another_seed_learned_from_the_same_rows_and_teaches(
     monkeypatch.setattr(trainer, "train", lambda *_, **keywords: given.update(keywords))
     config = FinetuneConfig(epochs=1, distill=DistillConfig(teachers=2))
     tuning = Finetune(config, unlabelled_digest=None, numeric=numeric, round_number=1)
-    teacher = Artifact(folder, dense.manifest)
-    tuning.run(replace(work, folder=tmp_path, parents={**work.parents, "teacher-1": teacher}))
+    taught = replace(work, folder=tmp_path, parents={**work.parents, "teacher-1": Artifact(folder, dense.manifest)})
+    tuning.run(taught)
     (other,) = given["teacher"].others
     assert torch.equal(other.classifier.weight, load_file(folder / WEIGHTS)["classifier.weight"])
     assert not any(weight.requires_grad for weight in other.parameters())
     assert not other.training
+    assert {example.answer is None for example in given["examples"]} == {True}
+
+    rows = write_rows(tmp_path / "unlabelled.jsonl", [{"text": "one more text"}])
+    unlabelled = DataSource(DataSpec(train=str(rows)), columns=Columns(content=("text",)), offline=True)
+    taught = replace(taught, unlabelled=unlabelled)
+    prepared = open_prepared(dense, work.data)
+    examples = [*prepared.splits["train"].examples, *prepared.task.encode(prepared.reader, ["one more text"])]
+    models = [load_any(artifact.file("checkpoint")) for artifact in (dense, taught.parents["teacher-1"])]
+    outputs = [np.stack(predict_torch(model, prepared.task, examples, prepared.reader)) for model in models]
+    for of_dense, expected in ((True, (outputs[0] + outputs[1]) / 2), (False, outputs[1])):
+        made = tmp_path / f"answers-{of_dense}"
+        made.mkdir()
+        Answers(of_dense=of_dense, unlabelled_digest=unlabelled.digest).run(replace(taught, folder=made))
+        answered = {**work.parents, "answers": Artifact(made, dense.manifest)}
+        tuning.run(replace(taught, parents=answered))
+        np.testing.assert_allclose(np.stack([one.answer for one in given["examples"]]), expected, rtol=1e-5)
+        assert not given["teacher"].others
