@@ -162,6 +162,7 @@ class Table(Stage):
         def progress(done: int) -> None:
             work.progress(done, _STEPS, "steps")
 
+        given_rank = None if given.record is None else given.record.embedding_rank
         exports = export_sizes(
             config,
             range(shape.layers) if given.record is None else list(given.record.positions()),
@@ -173,7 +174,7 @@ class Table(Stage):
             settings=settings,
             progress=progress,
             hidden=None if given.record is None else given.record.hidden,
-            embedding_rank=self._embedding_rank or (given.record and given.record.embedding_rank),
+            embedding_rank=self._embedding_rank or given_rank,
         )
         form = partial(SizedGraphs, exports.files, exports.sizes, architecture_of(config))
         calibration = [exports.known(feed) for feed in feeds_of(selection, reader)[0]]
