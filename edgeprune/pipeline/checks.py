@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edgeprune.base.errors import UsageError
 from edgeprune.devices.web_modules import RUNTIME, TOKENIZERS, WebModules
-from edgeprune.models.record import read_pruning
+from edgeprune.models.record import hidden_size_left, read_pruning
 from edgeprune.models.reference import ModelSource
 from edgeprune.pipeline.stages.page import PAGE_TASKS
 from edgeprune.pipeline.subject import Subject
@@ -255,7 +255,8 @@ def _check_hidden(pipeline: Pipeline, task: TaskName, model: ModelSource) -> Non
 def _check_factored(pipeline: Pipeline, task: TaskName, model: ModelSource) -> None:
     """Raise UsageError for a token embedding that can't be factored: a decoder reads it, or it has no more columns."""
     prune, record, config = pipeline.stages.prune, read_pruning(model.folder), model.config
-    whole = config.get("embedding_size") or config.get("hidden_size") or config.get("dim") or 0
+    hidden = hidden_size_left(record, config.get("hidden_size") or config.get("dim") or 0)
+    whole = config.get("embedding_size") or hidden
     for number, step in enumerate(prune.steps if prune else ()):
         if not isinstance(step, FactorEmbeddingsStep):
             continue

@@ -24,9 +24,10 @@ from edgeprune.pipeline.options import BuildOptions
 from edgeprune.pipeline.plan import make_plan
 from edgeprune.pipeline.request import read_request
 from edgeprune.pipeline.run import run_nodes
-from edgeprune.profiles.steps import VocabularyStep
+from edgeprune.profiles.steps import FactorEmbeddingsStep, VocabularyStep
 from edgeprune.profiles.training import TrainingConfig
 from edgeprune.pruning.context import Pruned
+from edgeprune.pruning.factor_embeddings import factor_embeddings
 from edgeprune.pruning.surgery import cut
 from edgeprune.pruning.vocabulary import prune_vocabulary
 from edgeprune.store.environment import NumericMode
@@ -134,6 +135,8 @@ def test_a_vocabulary_that_is_not_there_is_not_pruned(tiny_model_folder: ModelFa
     pruned = Pruned(model, PruningRecord.dense(model, ""), load_image_reader(folder))
     with pytest.raises(UsageError, match="vocabulary: the model reads images"):
         prune_vocabulary(VocabularyStep(method="vocabulary"), pruned, None)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="factor_embeddings: the model reads images"):
+        factor_embeddings(FactorEmbeddingsStep(method="factor_embeddings", rank=8), pruned, None)  # type: ignore[arg-type]
 
 
 # Builds
@@ -212,9 +215,16 @@ def test_what_images_do_not_have_is_refused(place: Path, flags: list[str], words
     refused(build(place, *flags), words)
 
 
-def test_a_vocabulary_step_is_refused_before_anything_runs(place: Path) -> None:
-    write_pipeline(place, [{"method": "vocabulary"}])
-    refused(build(place), "stages.prune.steps.0 prunes a vocabulary, but the model reads images")
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [
+        ({"method": "vocabulary"}, "prunes a vocabulary"),
+        ({"method": "factor_embeddings", "rank": 8}, "factors a token embedding"),
+    ],
+)
+def test_a_step_on_tokens_is_refused_before_anything_runs(place: Path, step: dict[str, Any], words: str) -> None:
+    write_pipeline(place, [step])
+    refused(build(place), f"stages.prune.steps.0 {words}, but the model reads images")
 
 
 def test_a_task_on_texts_is_refused(place: Path) -> None:

@@ -20,7 +20,7 @@ from edgeprune.pipeline.stages.benchmark import Benchmark
 from edgeprune.pipeline.stages.prune import Prune
 from edgeprune.pipeline.stages.prune_context import PruneContext
 from edgeprune.profiles.pipeline import BenchmarkConfig, PruneConfig
-from edgeprune.profiles.steps import MasksStep
+from edgeprune.profiles.steps import FactorEmbeddingsStep, MasksStep, NMStep, Step, VocabularyStep
 from edgeprune.profiles.target import Workload
 from edgeprune.store.store import Store
 from edgeprune.tasks.prepared import open_prepared
@@ -291,6 +291,20 @@ def test_a_file_that_changes_while_the_dense_model_trains_is_refused(tmp_path: P
     assert stage.fingerprint() == before
     with pytest.raises(UsageError, match="changed since the build began"):
         stage.run(None)  # type: ignore[arg-type] # it looks at nothing else first
+
+
+@pytest.mark.parametrize(
+    ("step", "counts"),
+    [
+        (FactorEmbeddingsStep(method="factor_embeddings", rank=8), True),
+        (VocabularyStep(method="vocabulary"), True),
+        (VocabularyStep(method="vocabulary", corpus=Path(__file__)), False),
+        (NMStep(method="n_m"), False),
+    ],
+)
+def test_rows_without_labels_are_in_the_key_where_their_tokens_are_counted(step: Step, counts: bool) -> None:
+    stage = Prune(PruneConfig(steps=(step,)), unlabelled_digest="u" * 64, round_number=1, rounds=1)
+    assert stage.fingerprint()["unlabelled"] == ("u" * 64 if counts else None)
 
 
 def test_memory_is_measured_on_the_longest_texts(built: Built, tmp_path: Path) -> None:
