@@ -24,12 +24,12 @@ SPARSE = {
 
 def plan(
     folder: Path, data: Path, *overrides: str, task: TaskName = "text-classification", pipeline: str = "fit"
-) -> None:
+) -> Plan:
     options = BuildOptions(
         model=str(folder), data=str(data), task=task, pipeline=pipeline,
         set_=["stages.prepare.max_length=16", "target.budget.metric_drop=0.1", *overrides],
     )  # fmt: skip
-    make_plan(read_request(options))
+    return make_plan(read_request(options))
 
 
 def test_layers_that_share_their_weights_can_not_differ(tiny_model_folder: ModelFactory, tiny_data: DataFactory):
@@ -166,14 +166,46 @@ def test_an_embedding_that_cannot_be_factored(tiny_model_folder: ModelFactory, t
         plan(tiny_model_folder(model_type), tiny_data(), FACTORED.format(columns - 1), pipeline="structured")
 
 
-def test_a_convolution_in_groups_is_refused_before_anything_runs(
-    tiny_model_folder: ModelFactory, tiny_data: DataFactory, tmp_path: Path
-):
-    folder = Path(shutil.copytree(tiny_model_folder("deberta-v2"), tmp_path / "grouped"))
+def grouped(folder: Path, source: Path) -> Path:
+    """A model with a convolution of the hidden states in two groups."""
+    shutil.copytree(source, folder)
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     (folder / "config.json").write_text(
         json.dumps(config | {"conv_kernel_size": 3, "conv_groups": 2}), encoding="utf-8"
     )
+    return folder
+
+
+def test_a_search_keeps_the_hidden_size_that_cannot_be_pruned_and_says_so(
+    tiny_model_folder: ModelFactory, tiny_data: DataFactory, tmp_path: Path
+):
+    override, data = "stages.search.keep_hidden=[1, 0.5]", tiny_data()
+    convolved = grouped(tmp_path / "grouped", tiny_model_folder("deberta-v2"))
+    cases: list[tuple[Path, TaskName, str]] = [
+        (
+            tiny_model_folder(head="Model"),
+            "feature-extraction",
+            "the answers of feature-extraction are the hidden states",
+        ),
+        (convolved, "text-classification", "a convolution of this model reads the hidden states in 2 groups"),
+    ]
+    for folder, task, why in cases:
+        plain, narrowing = (plan(folder, data, *overrides, task=task) for overrides in ((), (override,)))
+        assert [node.key for node in narrowing.nodes] == [node.key for node in plain.nodes]
+        assert [note for note in narrowing.notes if note not in plain.notes] == [
+            note for note in narrowing.notes if note.startswith(f"stages.search.keep_hidden is not read: {why}")
+        ]
+        assert len(narrowing.notes) == len(plain.notes) + 1
+    plain, narrowing = (plan(tiny_model_folder(), data, *overrides) for overrides in ((), (override,)))
+    assert narrowing.notes == plain.notes
+    assert narrowing.nodes[0].id == "table"
+    assert narrowing.nodes[0].key != plain.nodes[0].key
+
+
+def test_a_convolution_in_groups_is_refused_before_anything_runs(
+    tiny_model_folder: ModelFactory, tiny_data: DataFactory, tmp_path: Path
+):
+    folder = grouped(tmp_path / "grouped", tiny_model_folder("deberta-v2"))
     with pytest.raises(UsageError, match=r"reads the hidden states in 2 groups \(conv_groups\)"):
         plan(folder, tiny_data(), NARROW, pipeline="structured")
 

@@ -183,6 +183,11 @@ def folder(tmp_path: Path, tiny_model_folder: ModelFactory) -> Path:
         ),
         (["--set", "stages.search.steps=[2, 1.5]"], "steps should increase, but are 2, 1.5"),
         (["--set", "stages.search.steps=[0.5]"], "stages.search.steps.0"),
+        (
+            ["--set", "stages.search.keep_hidden=[0.5]"],
+            "keep_hidden should be 1 and then fractions that decrease, but is 0.5",
+        ),
+        (["--set", "stages.search.keep_hidden=[1, 0.5, 0.75]"], "but is 1, 0.5, 0.75; give each fraction once"),
         (["--set", "stages.search=null"], "objective is latency, but there is no search"),
         (["--set", "stages.finetune=null"], "finetune is null"),
         (["--set", "rounds=2"], "a search has rungs in place of rounds"),
@@ -250,6 +255,22 @@ def test_without_a_runner_multiply_adds_stand_in_and_bytes_and_sizes_are_searche
     done, kept = searched(f"target.budget.size_mb={limit_mb}", "stages.search.steps=[1.3]", "objective=metric")
     assert done.code == 0, done.err
     assert (kept["shipped"], [rung["keeps"] for rung in kept["rungs"]]) == ("1.3x", [False, True])
+
+
+def test_rungs_are_narrowed_where_this_loses_less(folder: Path):
+    done = call(
+        *arguments(folder), "--set", "target.budget.metric_drop=0.9", "--set", "target.runner=null",
+        "--set", "stages.search.steps=[1.1, 6, 12]", "--set", "stages.search.keep_hidden=[1, 0.5]", "--json",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    report = json.loads(done.out)
+    rungs = report["frontier"]["rungs"]
+    assert [rung["hidden_size"] for rung in rungs] == [32, 32, 16, 16]
+    assert (report["frontier"]["shipped"], report["hidden_size"], report["dense_hidden_size"]) == ("12x", 16, 32)
+    assert ", hidden size 16 of 32" in done.err
+    shown = call(*arguments(folder), "--set", "target.budget.metric_drop=0.9", "--set", "target.runner=null",
+        "--set", "stages.search.steps=[1.1, 6, 12]", "--set", "stages.search.keep_hidden=[1, 0.5]").out  # fmt: skip
+    assert "hidden size" in shown
 
 
 def test_a_rung_that_no_sizes_can_be_ends_the_search_and_the_others_stay(folder: Path, monkeypatch: pytest.MonkeyPatch):

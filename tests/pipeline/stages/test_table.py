@@ -120,7 +120,8 @@ def test_smaller_hidden_sizes_take_turns_with_the_dense_one_and_have_their_own_c
         return time_ms(layers, process) * (0.4 if hidden == "16" else 1)
 
     runner, steps = FakeRunner(narrow_ms), list[tuple[int, int, str]]()
-    table_for(runner, keep_hidden=(1, 0.5))(replace(work, progress=lambda *step: steps.append(step)))
+    with quiet_libraries():
+        table_for(runner, keep_hidden=(1, 0.5))(replace(work, progress=lambda *step: steps.append(step)))
     assert {path.name for path in work.folder.iterdir()} == {COSTS, "samples.jsonl"}
     table = read_costs(work.folder / COSTS, layers=LAYERS, heads=HEADS, width=WIDTH, narrower=(16,))
     (narrow,) = table.narrower
