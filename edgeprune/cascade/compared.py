@@ -21,16 +21,19 @@ class Compared:
     """The first stage's logits, [rows, labels]."""
     encoder: Array
     """The encoder's logits, [rows, labels]."""
-    changes: npt.NDArray[np.int64]
-    """What an answer of the first stage changes, [rows]: 1 if only the encoder is right, -1 if only the first stage is, else
-    0."""
+    labels: npt.NDArray[np.int64]
+    """[rows]."""
 
     @classmethod
     def of(cls, bag: Bag, texts: Sequence[Tokens], encoder: Array, labels: Sequence[int]) -> "Compared":
-        """Ask a first stage, and compare its answers with the encoder's and with the labels."""
-        answers, right = bag.logits(texts), np.asarray(labels)
-        changes = (encoder.argmax(-1) == right).astype(np.int64) - (answers.argmax(-1) == right)
-        return cls(answers, encoder, changes)
+        """Ask a first stage about texts that an encoder answered."""
+        return cls(bag.logits(texts), encoder, np.asarray(labels, np.int64))
+
+    @property
+    def right(self) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+        """Which rows the first stage and which rows the encoder labels rightly, [rows] each."""
+        first, encoder = (one.argmax(-1) == self.labels for one in (self.answers, self.encoder))
+        return first, encoder
 
     @property
     def margins(self) -> Array:
@@ -47,5 +50,6 @@ class Compared:
 
     def row(self, threshold: float | None) -> SplitRow:
         """Say how many rows the first stage answers, and what that costs."""
-        early, rows = self.early(threshold), len(self.changes)
-        return SplitRow(rows=rows, answered=float(early.mean()), lost=float(self.changes[early].sum() / rows))
+        early, (first, encoder) = self.early(threshold), self.right
+        lost = encoder[early].astype(np.int64) - first[early]
+        return SplitRow(rows=len(early), answered=float(early.mean()), lost=float(lost.sum() / len(early)))

@@ -12,12 +12,16 @@ observed one, over the confidence interval of the share of rows that change side
 paired answers Liu, Hsueh, Hsieh and Chen, Statistics in Medicine 21, 2002).
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["choose_threshold", "p_value"]
+__all__ = ["Promise", "choose_threshold", "p_value"]
 
 Numbers = npt.NDArray[np.generic]
+Truths = npt.NDArray[np.bool_]
 
 _OUTSIDE = 0.001
 """The probability that the share of rows that change sides is outside its interval; it is added to the p-value."""
@@ -49,27 +53,43 @@ def p_value(lost: int, won: int, rows: int, limit: float) -> float:
     return min(1.0, float((binom.pmf(counts, rows, share) * given).sum(1).max()) + _OUTSIDE)
 
 
+@dataclass(frozen=True)
+class Promise:
+    """Say what a cascade may lose against a model, and how sure that must be."""
+
+    than: Truths
+    """Which rows the model labels rightly, [rows]."""
+    limit: float
+    """The accuracy that may be lost on new rows, above 0."""
+    confidence: float
+    """The probability that no more is lost."""
+
+    def holds(self, right: Truths) -> bool:
+        """Tell whether a cascade that labels these rows rightly keeps the promise, [rows]."""
+        lost, won = (int(np.sum(one & ~other)) for one, other in ((self.than, right), (right, self.than)))
+        return p_value(lost, won, len(right), self.limit) <= 1 - self.confidence
+
+
 def choose_threshold(
-    margins: Numbers, changes: Numbers, candidates: Numbers, *, limit: float, confidence: float
+    margins: Numbers, stages: tuple[Truths, Truths], candidates: Numbers, promises: Sequence[Promise]
 ) -> float | None:
     """Choose the smallest margin that the first stage may answer with.
 
     Args:
         margins: How sure the first stage is of each row, [rows]. It was not trained on these rows.
-        changes: What an answer of the first stage changes in each row, [rows]: 1 if only the encoder is right, -1 if only the
-            first stage is, 0 if both or neither are.
+        stages: Which rows the first stage and which rows the encoder labels rightly, [rows] each.
         candidates: The margins to test. They must not depend on these rows.
-        limit: The accuracy that may be lost, above 0.
-        confidence: The probability that no more is lost on new rows.
+        promises: What must hold. Each one is tested at its own level, so each holds with its own confidence.
 
     Returns:
         One of the candidates; None: not even the largest one passes, or the smallest that does answers no row.
     """
+    first, encoder = stages
     chosen = None
     for candidate in sorted(set(np.asarray(candidates).tolist()), reverse=True):
-        answered = changes[margins >= candidate]
-        lost, won = (int(np.sum(answered == change)) for change in (1, -1))
-        if p_value(lost, won, len(margins), limit) > 1 - confidence:
+        early = margins >= candidate
+        right = np.where(early, first, encoder)
+        if not all(promise.holds(right) for promise in promises):
             break
-        chosen = candidate if len(answered) else None
+        chosen = candidate if early.any() else None
     return chosen

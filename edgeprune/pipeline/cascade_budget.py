@@ -1,11 +1,12 @@
 """Say where a cascade applies, and divide the metric's budget between the encoder and the first stage. Light: no torch."""
 
+from edgeprune.cascade.records import PromiseRow
 from edgeprune.profiles.pipeline import CascadeConfig, Pipeline
 from edgeprune.profiles.target import Budget, Target
 from edgeprune.tasks.registry import TaskName
 from edgeprune.tasks.spec import ProblemType
 
-__all__ = ["cascade_limit", "encoder_budget", "first_stage_bytes", "why_no_cascade"]
+__all__ = ["encoder_budget", "first_stage_bytes", "promise_than_dense", "promise_than_encoder", "why_no_cascade"]
 
 
 def why_no_cascade(task: TaskName, problem_type: ProblemType | None, target: Target) -> str | None:
@@ -32,9 +33,18 @@ def why_no_cascade(task: TaskName, problem_type: ProblemType | None, target: Tar
     return None
 
 
-def cascade_limit(config: CascadeConfig, budget: Budget) -> float:
-    """Compute how much of the metric a first stage may lose against the encoder alone."""
-    return config.drop if budget.metric_drop is None else config.share * budget.metric_drop
+def promise_than_encoder(config: CascadeConfig, budget: Budget) -> PromiseRow:
+    """Say what a first stage may lose against the encoder alone."""
+    limit = config.drop if budget.metric_drop is None else config.share * budget.metric_drop
+    return PromiseRow(limit=limit, confidence=config.confidence)
+
+
+def promise_than_dense(pipeline: Pipeline, budget: Budget) -> PromiseRow | None:
+    """Say what encoder and first stage may lose together: in a search, what the encoder alone may lose; else None."""
+    search = pipeline.stages.search
+    if search is None or budget.metric_drop is None:
+        return None
+    return PromiseRow(limit=budget.metric_drop, confidence=search.confidence)
 
 
 def first_stage_bytes(config: CascadeConfig | None, *, vocabulary: int, labels: int) -> int:
@@ -49,8 +59,11 @@ def first_stage_bytes(config: CascadeConfig | None, *, vocabulary: int, labels: 
 
 
 def encoder_budget(pipeline: Pipeline, budget: Budget) -> Budget:
-    """Give the budgets that the encoder has to keep: with a cascade, the metric's without the first stage's share."""
+    """Give the budgets that the encoder has to keep: with a cascade, the metric's without the first stage's share.
+
+    In a search it is all of it. A faster encoder lowers every percentile, so the first stage gets what is left.
+    """
     config, drop = pipeline.stages.cascade, budget.metric_drop
-    if config is None or drop is None:
+    if config is None or drop is None or pipeline.stages.search is not None:
         return budget
     return budget.model_copy(update={"metric_drop": (1 - config.share) * drop})

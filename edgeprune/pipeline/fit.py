@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from edgeprune.base.errors import UnreachableBudgetError
 from edgeprune.base.events import Emit, Note, RungFinished
 from edgeprune.models.record import PruningRecord
-from edgeprune.pipeline.cascade_budget import encoder_budget, first_stage_bytes
+from edgeprune.pipeline.cascade_budget import first_stage_bytes
 from edgeprune.pipeline.checkpoint_nodes import plain_variant
 from edgeprune.pipeline.nodes import Checkpoints
 from edgeprune.pipeline.plan import Plan
@@ -259,7 +259,7 @@ class _Search:
         share = max(slower, key=lambda one: one.row.speedup).slower_than_told if slower else None
         found = held(
             self._objective,
-            encoder_budget(self._rungs.pipeline, self._request.target.budget),
+            self._request.target.budget,
             confidence=self._rungs.config.confidence,
             metric=figures.metric,
             size_mb=figures.size_mb,

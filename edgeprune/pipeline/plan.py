@@ -17,7 +17,7 @@ from edgeprune.devices.emulated import EmulatedRunner
 from edgeprune.devices.match import measured_on
 from edgeprune.devices.runner import runner_of, why_unreachable
 from edgeprune.devices.web_modules import WebModules
-from edgeprune.pipeline.cascade_budget import cascade_limit, encoder_budget
+from edgeprune.pipeline.cascade_budget import encoder_budget, promise_than_dense, promise_than_encoder
 from edgeprune.pipeline.checkpoint_nodes import add_export, add_rounds, plain_variant, rewrite_rules
 from edgeprune.pipeline.checks import (
     check_baseline,
@@ -211,7 +211,8 @@ def _add_graphs(plan: Plan, checkpoints: Checkpoints, request: BuildRequest) -> 
     timed["encoder"] = encoder
     cascade = Cascade(
         stages.cascade,
-        limit=cascade_limit(stages.cascade, target.budget),
+        than_encoder=promise_than_encoder(stages.cascade, target.budget),
+        than_dense=promise_than_dense(plan.pipeline, target.budget),
         threads=target.runtime.threads,
         unlabelled_digest=plan.subject.unlabelled_digest,
         round_number=last_round,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from edgeprune.cascade.risk_control import choose_threshold, p_value
+from edgeprune.cascade.risk_control import Promise, choose_threshold, p_value
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_the_limit_is_kept_in_as_many_draws_as_promised() -> None:
         margins = generator.random(600)
         lost = generator.random(600) < 0.12 * (1 - margins) ** 2  # beyond t: 0.04 · (1 - t)³ in all
         won = ~lost & (generator.random(600) < 0.01)
-        threshold = choose_threshold(margins, lost.astype(int) - won, candidates, limit=limit, confidence=0.95)
+        threshold = choose_threshold(margins, (~lost, ~won), candidates, [Promise(~won, limit, 0.95)])
         if threshold is not None:
             left = 1 - threshold
             loss = 0.04 * left**3 - 0.01 * (left - 0.04 * left**3)
@@ -56,9 +56,18 @@ def test_the_choice_stops_at_the_first_threshold_that_fails() -> None:
     changes = np.zeros(1000, int)
     changes[500:520] = 1  # at 2
     changes[750:800] = -1  # at 1 more is won again, but that comes behind the failure
-    assert choose_threshold(margins, changes, np.array([1.0, 2.0, 3.0, 4.0]), limit=0.01, confidence=0.95) == 3.0
+    stages = changes < 1, changes > -1
+    candidates, promise = np.array([1.0, 2.0, 3.0, 4.0]), Promise(stages[1], 0.01, 0.95)
+    assert choose_threshold(margins, stages, candidates, [promise]) == 3.0
+    dense = margins > 3  # the encoder is right everywhere, so against this model a first stage wins
+    assert choose_threshold(margins, stages, candidates, [promise, Promise(dense, 0.01, 0.95)]) == 3.0
+    never = np.ones(1000, bool)
+    assert (
+        choose_threshold(margins, (stages[0], margins > 1), candidates, [promise, Promise(never, 0.01, 0.95)]) is None
+    )
 
 
 def test_few_rows_choose_nothing() -> None:
     margins = np.arange(50.0)
-    assert choose_threshold(margins, np.zeros(50, int), margins, limit=0.005, confidence=0.95) is None
+    right = np.ones(50, bool)
+    assert choose_threshold(margins, (right, right), margins, [Promise(right, 0.005, 0.95)]) is None

@@ -18,7 +18,7 @@ from pydantic import JsonValue, TypeAdapter
 
 from edgeprune.base.events import Note
 from edgeprune.base.metric_words import change_words
-from edgeprune.cascade.records import CascadeRow
+from edgeprune.cascade.records import CascadeRow, PromiseRow
 from edgeprune.pipeline.stages.base import Stage, Work
 from edgeprune.pipeline.stages.unlabelled import read_unlabelled
 from edgeprune.profiles.pipeline import CascadeConfig
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from edgeprune.cascade.bag import Bag, Tokens
     from edgeprune.cascade.compared import Compared
+    from edgeprune.cascade.risk_control import Promise
     from edgeprune.cascade.training import Lesson
     from edgeprune.models.reader import Array, Encoding, Inputs
     from edgeprune.tasks.prepared import Prepared, Split
@@ -56,7 +57,8 @@ class Cascade(Stage):
 
     Args:
         config: The pipeline's `stages.cascade`.
-        limit: Accuracy that may be lost against the encoder alone.
+        than_encoder: What may be lost against the encoder alone.
+        than_dense: What may be lost against the dense model; None: the encoder's own budget sees to it.
         threads: Threads of the target's runtime.
         unlabelled_digest: Digest of the rows without labels; None: there are none.
         round_number: The round of the graph's checkpoint.
@@ -72,22 +74,24 @@ class Cascade(Stage):
         self,
         config: CascadeConfig,
         *,
-        limit: float,
+        than_encoder: PromiseRow,
+        than_dense: PromiseRow | None,
         threads: int,
         unlabelled_digest: str | None,
         round_number: int,
     ) -> None:
         self.round = round_number
         self._config = config
-        self._limit = limit
+        self._than_encoder = than_encoder
+        self._than_dense = than_dense
         self._threads = threads
         self._unlabelled_digest = unlabelled_digest
 
     def fingerprint(self) -> dict[str, JsonValue]:
         return {
-            "confidence": self._config.confidence,
             "pair_bits": self._config.pair_bits,
-            "limit": self._limit,
+            "than_encoder": self._than_encoder.model_dump(),
+            "than_dense": None if self._than_dense is None else self._than_dense.model_dump(),
             "threads": self._threads,
             "unlabelled": self._unlabelled_digest,
         }
@@ -124,15 +128,11 @@ class Cascade(Stage):
         selection = _compared(bag, chosen_on, answered)
         test = _compared(bag, prepared.test, load_outputs(model.file(OUTPUTS))["test"])
         threshold = choose_threshold(
-            selection.margins,
-            selection.changes,
-            _candidates(bag, lesson),
-            limit=self._limit,
-            confidence=self._config.confidence,
+            selection.margins, selection.right, _candidates(bag, lesson), self._promises(selection, prepared)
         )
         row = CascadeRow(
-            limit=self._limit,
-            confidence=self._config.confidence,
+            than_encoder=self._than_encoder,
+            than_dense=self._than_dense,
             threshold=threshold,
             selection=selection.row(threshold),
             test=test.row(threshold),
@@ -154,6 +154,18 @@ class Cascade(Stage):
             notes=tuple(notes),
             scores={"parity_max_error": error},
         )
+
+    def _promises(self, selection: "Compared", prepared: "Prepared") -> "list[Promise]":
+        import numpy as np
+
+        from edgeprune.cascade.risk_control import Promise
+
+        _, encoder = selection.right
+        promises = [Promise(encoder, **self._than_encoder.model_dump())]
+        if self._than_dense is not None:
+            dense = np.stack(prepared.dense_outputs["selection"]).argmax(-1) == selection.labels
+            promises.append(Promise(dense, **self._than_dense.model_dump()))
+        return promises
 
     def _session(self, model: Artifact) -> SessionOptions:
         variant = read_variant(model)
@@ -294,16 +306,25 @@ def _words(row: CascadeRow) -> str:
     return (
         f"a first stage answers {row.test.answered:.0%} of the test texts without the encoder: that lowers the mean time, and "
         f"leaves the slowest texts as slow; on test the accuracy changes by {_change(-row.test.lost)} against the encoder "
-        f"alone, and with {row.confidence:.0%} confidence new texts lose at most {100 * row.limit:.2g} points"
+        f"alone; {_promised(row)}"
+    )
+
+
+def _promised(row: CascadeRow) -> str:
+    """Say what new texts lose at most, and with which confidence."""
+    promises = [(row.than_encoder, "the encoder alone"), (row.than_dense, "the dense model")]
+    return " and ".join(
+        f"with {promise.confidence:.0%} confidence new texts lose at most {100 * promise.limit:.2g} points against {model}"
+        for promise, model in promises
+        if promise is not None
     )
 
 
 def _unsure(row: CascadeRow) -> str:
     """Say that no threshold passed."""
     return (
-        f"the encoder answers every text: on {row.selection.rows:,} selection rows no threshold of a first stage was sure to "
-        f"lose at most {100 * row.limit:.2g} points with {row.confidence:.0%} confidence; give more rows "
-        f"(stages.prepare.selection_share or --selection-data), a larger budget.metric_drop or stages.cascade.share, or set "
+        f"the encoder answers every text: {row.selection.rows:,} selection rows show of no threshold of a first stage that "
+        f"{_promised(row)}; give more rows (stages.prepare.selection_share or --selection-data), a larger budget.metric_drop or stages.cascade.share, or set "
         f"stages.cascade to null"
     )
 

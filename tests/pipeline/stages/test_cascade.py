@@ -7,12 +7,15 @@ from typing import Any
 
 import pytest
 
-from edgeprune.cascade.records import CascadeRow
+from edgeprune.cascade.records import CascadeRow, PromiseRow
+from edgeprune.pipeline.cascade_budget import encoder_budget, promise_than_dense
 from edgeprune.pipeline.options import BuildOptions
 from edgeprune.pipeline.plan import make_plan
 from edgeprune.pipeline.request import read_request
 from edgeprune.pipeline.stages.cascade import Cascade, answered_early, read_cascade
 from edgeprune.profiles.pipeline import CascadeConfig
+from edgeprune.profiles.shipped import load_pipeline
+from edgeprune.profiles.target import Budget
 from edgeprune.store.records import Artifact
 from edgeprune.store.store import Store
 from edgeprune.tasks.prepared import read_tables
@@ -20,6 +23,7 @@ from tests.conftest import ModelFactory
 from tests.support.e2e import Built, call, target_text, work_of, write_data
 
 CONFIG = "stages.cascade={drop: 0.3, pair_bits: 8}"
+STRICT = PromiseRow(limit=0.005, confidence=0.95)
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +33,11 @@ def shipped(built: Built, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
     done = built.again("--set", CONFIG, "--json", output=output)
     assert done.code == 0, done.err
     return output / built.package.name, done.document
+
+
+def cascade(config: CascadeConfig, **changes: Any) -> Cascade:
+    usual = {"than_encoder": STRICT, "than_dense": None, "threads": 1, "unlabelled_digest": None, "round_number": 1}
+    return Cascade(config, **(usual | changes))
 
 
 def cascade_of(built: Built, report: dict[str, Any]) -> Artifact:
@@ -43,8 +52,9 @@ def test_the_report_tells_what_is_answered_early_and_times_the_encoder_beside_it
     row = CascadeRow.model_validate(report["cascade"])
     artifact = cascade_of(built, report)
     assert row == read_cascade(artifact)
-    assert row.limit == 0.3
-    assert row.selection.lost <= row.limit
+    assert row.than_encoder.limit == 0.3
+    assert row.than_dense is None
+    assert row.selection.lost <= 0.3
     assert len(answered_early(artifact)) == round(row.test.answered * row.test.rows) > 0
     assert [one["artifact"] for one in report["latency"]] == ["dense-fp32", "dense", "encoder", "final"]
     assert all(one["mean_ms"] > 0 for one in report["latency"])
@@ -70,10 +80,9 @@ def test_the_package_answers_and_verifies(built: Built, shipped: tuple[Path, dic
 
 def test_too_few_rows_ship_the_encoder_alone_and_say_so(built: Built, tmp_path: Path) -> None:
     work = work_of(built, tmp_path, dense=("prepare", 0), model=("quantize", 1))
-    stage = Cascade(CascadeConfig(pair_bits=8), limit=0.005, threads=1, unlabelled_digest=None, round_number=1)
-    metrics = stage(work)
+    metrics = cascade(CascadeConfig(pair_bits=8))(work)
     (note,) = metrics.notes
-    assert note.startswith("the encoder answers every text: on 14 selection rows no threshold")
+    assert note.startswith("the encoder answers every text: 14 selection rows show of no threshold")
     assert metrics.metric == built.artifact("quantize").manifest.metrics.metric
     assert (tmp_path / "model.onnx").read_bytes() == built.artifact("quantize").file("model.onnx").read_bytes()
     found = CascadeRow.model_validate_json((tmp_path / "cascade.json").read_bytes())
@@ -83,14 +92,14 @@ def test_too_few_rows_ship_the_encoder_alone_and_say_so(built: Built, tmp_path: 
 
 def test_the_key_holds_what_decides_and_nothing_else() -> None:
     def key(config: CascadeConfig, **changes: Any) -> str:
-        given = {"limit": 0.005, "threads": 1, "unlabelled_digest": None, "round_number": 1} | changes
-        return Cascade(config, **given).key({"dense": "a", "model": "b"}, seed=0)
+        return cascade(config, **changes).key({"dense": "a", "model": "b"}, seed=0)
 
     usual = CascadeConfig()
-    assert key(usual) == key(usual.model_copy(update={"share": 0.1, "drop": 0.2}))  # they are in the limit
+    in_promises = {"share": 0.1, "drop": 0.2, "confidence": 0.9}
+    assert key(usual) == key(usual.model_copy(update=in_promises))
     others = [
-        key(usual, limit=0.01), key(usual, unlabelled_digest="c"), key(usual, threads=2),
-        key(usual.model_copy(update={"confidence": 0.9})), key(usual.model_copy(update={"pair_bits": 9})),
+        key(usual, than_encoder=PromiseRow(limit=0.01, confidence=0.95)), key(usual, than_dense=STRICT),
+        key(usual, unlabelled_digest="c"), key(usual, threads=2), key(usual.model_copy(update={"pair_bits": 9})),
     ]  # fmt: skip
     assert len({key(usual), *others}) == 6
 
@@ -127,11 +136,33 @@ def test_the_encoder_has_the_rest_of_the_budget(tiny_model_folder: ModelFactory,
     model, budget = tiny_model_folder(head="Model"), {"budget": {"metric_drop": 0.01}}
     plan = planned(tmp_path, model, "stages.cascade={share: 0.25, drop: 0.1}", **budget)
     stages = {node.id: node.stage for node in plan.nodes}
-    assert stages["cascade-1"].fingerprint()["limit"] == pytest.approx(0.0025)
+    assert stages["cascade-1"].fingerprint()["than_encoder"] == {"limit": pytest.approx(0.0025), "confidence": 0.95}
+    assert stages["cascade-1"].fingerprint()["than_dense"] is None
     assert stages["quantize-1"].fingerprint()["drop_limit"] == pytest.approx(0.0075)
     assert [note for note in plan.notes if "stages.cascade" in note] == [
         "stages.cascade.drop is not read: here sets budget.metric_drop, of which stages.cascade.share is taken"
     ]
+
+
+def test_in_a_search_the_encoder_has_the_whole_budget_and_both_stages_keep_it_together() -> None:
+    budget = Budget(metric_drop=0.01)
+    search = load_pipeline("fit", ["stages.search.confidence=0.7"])
+    assert encoder_budget(search, budget) == budget
+    assert promise_than_dense(search, budget) == PromiseRow(limit=0.01, confidence=0.7)
+    assert promise_than_dense(search, Budget()) is None
+    assert promise_than_dense(load_pipeline("smallest"), budget) is None
+
+
+def test_what_the_dense_model_loses_to_the_cascade_counts_where_it_is_promised(built: Built, tmp_path: Path) -> None:
+    loose = PromiseRow(limit=0.4, confidence=0.6)
+    answered = []
+    for number, strict in enumerate((None, STRICT)):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        work = work_of(built, folder, dense=("prepare", 0), model=("quantize", 1))
+        cascade(CascadeConfig(pair_bits=8), than_encoder=loose, than_dense=strict)(work)
+        answered.append(CascadeRow.model_validate_json((folder / "cascade.json").read_bytes()).threshold is not None)
+    assert answered == [True, False]
 
 
 def test_labels_that_turn_out_to_be_several_leave_the_encoder_as_it_is(built: Built, tmp_path: Path) -> None:
@@ -144,8 +175,7 @@ def test_labels_that_turn_out_to_be_several_leave_the_encoder_as_it_is(built: Bu
     )
     parents = {**work.parents, "dense": replace(work.parents["dense"], path=dense)}
     (tmp_path / "made").mkdir()
-    stage = Cascade(CascadeConfig(), limit=0.005, threads=1, unlabelled_digest=None, round_number=1)
-    metrics = stage(replace(work, parents=parents, folder=tmp_path / "made"))
+    metrics = cascade(CascadeConfig())(replace(work, parents=parents, folder=tmp_path / "made"))
     assert metrics.notes == (
         "stages.cascade had no effect: a first stage answers one label for each text, but this is a multi_label_classification",
     )
