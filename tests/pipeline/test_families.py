@@ -152,6 +152,7 @@ def check_hidden(task: TaskName, record: PruningRecord, report: dict[str, Any], 
     assert (report["hidden_size"], report["dense_hidden_size"]) == (left, 32)
     config = json.loads((package / "config.json").read_text(encoding="utf-8"))
     assert config["hidden_size"] == left
+    assert config["edgeprune"].get("embedding_rank") == report["embedding_rank"] == record.embedding_rank
 
 
 def run_package(package: Path, *inputs: str, cwd: Path) -> subprocess.CompletedProcess[str]:
