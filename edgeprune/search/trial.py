@@ -69,6 +69,6 @@ def nearest(
                 context.divergence(batch, context.run(tried.model, batch), outputs, temperature=TEMPERATURE)
                 for batch, outputs in zip(batches, wanted, strict=True)
             ]
-        distances[size] = float(np.average(moved, weights=[len(outputs) for outputs in wanted]))
+        distances[size] = max(0.0, float(np.average(moved, weights=[len(outputs) for outputs in wanted])))
     size = min(distances, key=lambda size: distances[size])  # of equal distances, the larger hidden size
     return found[size].model_copy(update={"distances": distances})
