@@ -126,7 +126,7 @@ class Rungs:
             samples=self.config.samples,
             align=self.config.align,
             reconstruct=_RECONSTRUCT,
-            hidden_sizes=self.costs.narrower,
+            dimensions=bool(self.costs.narrower),
             round_number=number,
         )
         return self.nodes.add(f"losses-{parent.id}", stage, {"dense": self.dense, "checkpoint": parent})

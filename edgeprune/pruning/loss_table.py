@@ -6,7 +6,7 @@ from pydantic import model_validator
 
 from edgeprune.base.strict_yaml import Frozen
 
-__all__ = ["LayerLosses", "LossTable", "NarrowingLoss", "ffn_widths"]
+__all__ = ["LayerLosses", "LossTable", "ffn_widths"]
 
 
 def ffn_widths(width: int, align: int) -> tuple[int, ...]:
@@ -42,23 +42,12 @@ class LayerLosses(Frozen):
         return self
 
 
-class NarrowingLoss(Frozen):
-    """Hold what a model loses at a smaller hidden size, if nothing else of it changes."""
-
-    hidden: int
-    """The hidden size."""
-    loss: float
-    """Comparable with the losses of layers."""
-
-
 class LossTable(Frozen):
     """Hold the losses of all layers that a model has left, from the bottom up."""
 
     samples: int
     """How many training rows the losses were estimated on, those on which projections were solved among them."""
     layers: tuple[LayerLosses, ...]
-    narrowing: tuple[NarrowingLoss, ...] = ()
-    """The losses of smaller hidden sizes, from the largest size down; empty: the hidden size stays."""
     dimensions: tuple[int, ...] = ()
     """The hidden dimensions that are left, in the dense model's numbers, the most important first: n dimensions are the
     first n. Empty: the hidden size stays."""

@@ -10,7 +10,7 @@ errors that are left when a unit goes and the others make up for it. Fisher scor
 first, and miss the few neurons without which a layer's states are elsewhere altogether.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import count
@@ -20,34 +20,28 @@ import numpy.typing as npt
 import torch
 from scipy.optimize import isotonic_regression
 from torch import nn
-from transformers import PreTrainedModel
 
 from edgeprune.models.architectures import depth_of, layers_of
 from edgeprune.models.resize import without_layer
-from edgeprune.models.width import hidden_size_of
-from edgeprune.profiles.steps import ReconstructStep
 from edgeprune.pruning import importance
 from edgeprune.pruning.allocation import FloatArray
 from edgeprune.pruning.context import Context, Pruned
 from edgeprune.pruning.importance import Batch
 from edgeprune.pruning.least_squares import NestedRidge, errors_without, gram_size, with_ones
 from edgeprune.pruning.loss_table import LayerLosses, LossTable, ffn_widths
-from edgeprune.pruning.narrowing import estimate_narrowing
 from edgeprune.pruning.sublayers import FromBelow, sublayers
 
-__all__ = ["estimate_losses"]
+__all__ = ["TEMPERATURE", "estimate_losses"]
 
-_TEMPERATURE = 4.0
+TEMPERATURE = 4.0
 """Softens the outputs that are compared. At 1, the few texts whose label is in doubt are most of a classifier's
 divergence; the higher it is, the more each text counts alike, as in a squared error of the logits."""
 
 IntArray = npt.NDArray[np.int64]
 
 
-def estimate_losses(
-    pruned: Pruned, context: Context, *, samples: int, align: int, ridge: float, hidden_sizes: Sequence[int] = ()
-) -> LossTable:
-    """Estimate what each layer loses at each size, and what the model loses at smaller hidden sizes.
+def estimate_losses(pruned: Pruned, context: Context, *, samples: int, align: int, ridge: float) -> LossTable:
+    """Estimate what each layer loses at each size.
 
     Args:
         pruned: The model, which is left as it is.
@@ -55,7 +49,6 @@ def estimate_losses(
         samples: How many training rows are drawn. Projections are solved on one half, losses are measured on the other.
         align: FFN widths are multiples of this, and the present width.
         ridge: Weight of staying near the present projection, as in `reconstruct`.
-        hidden_sizes: The hidden sizes that the model may have, from the largest down. Those below its own are estimated.
     """
     model, record = pruned.model, pruned.record
     scores = importance.fisher(
@@ -96,19 +89,7 @@ def estimate_losses(
                 neurons=tuple(layer.neurons[unit] for unit in orders[1]),
             )
         )
-    table = LossTable(samples=rows, layers=tuple(found))
-    smaller = [size for size in hidden_sizes if size < hidden_size_of(model)]
-    if not smaller:
-        return table
-    narrowing, dimensions = estimate_narrowing(
-        pruned,
-        context,
-        smaller,
-        samples=samples,
-        reconstruct=ReconstructStep(method="reconstruct", samples=rows // 2, ridge=ridge),
-        judge=judge.of,
-    )
-    return table.model_copy(update={"narrowing": narrowing, "dimensions": dimensions})
+    return LossTable(samples=rows, layers=tuple(found))
 
 
 class _Solver:
@@ -159,12 +140,12 @@ class _Judge:
 
     def loss(self) -> float:
         """Compute the mean distance over all rows."""
-        return self._distance(map(self.passes.outputs, range(len(self._batches))))
-
-    def of(self, model: PreTrainedModel) -> float:
-        """Compute the mean distance of another model's outputs over all rows."""
-        with torch.inference_mode():
-            return self._distance(self._context.run(model, batch) for batch in self._batches)
+        distances, rows = [], []
+        for number, (batch, wanted) in enumerate(zip(self._batches, self._wanted, strict=True)):
+            moved = self._context.divergence(batch, self.passes.outputs(number), wanted, temperature=TEMPERATURE)
+            distances.append(moved)
+            rows.append(len(next(iter(batch.values()))))
+        return max(0.0, float(np.average(distances, weights=rows)))
 
     def without(self, position: int) -> float | None:
         """Compute the loss without a layer; None: it can't be left out."""
@@ -172,13 +153,6 @@ class _Judge:
             return None
         with without_layer(self._model, position):
             return self.loss()
-
-    def _distance(self, found: Iterable[torch.Tensor]) -> float:
-        distances, rows = [], []
-        for batch, outputs, wanted in zip(self._batches, found, self._wanted, strict=True):
-            distances.append(self._context.divergence(batch, outputs, wanted, temperature=_TEMPERATURE))
-            rows.append(len(next(iter(batch.values()))))
-        return max(0.0, float(np.average(distances, weights=rows)))
 
 
 def _tried(counts: Sequence[int]) -> list[int]:

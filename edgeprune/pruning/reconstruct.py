@@ -22,26 +22,24 @@ queries, keys and values, the FFN's first projections, and at last the linear la
 of relative positions that queries and keys are computed of too count like tokens.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import torch
 from torch import nn
-from transformers import PreTrainedModel
 
 from edgeprune.base.errors import UsageError
 from edgeprune.models.architectures import depth_of, layers_of
-from edgeprune.models.record import PruningRecord, dense_hidden
+from edgeprune.models.record import dense_hidden
 from edgeprune.models.width import head_readers
 from edgeprune.profiles.steps import ReconstructStep
 from edgeprune.pruning.context import Context, Pruned
-from edgeprune.pruning.importance import Batch
 from edgeprune.pruning.least_squares import gram_size, ridge, with_ones
 from edgeprune.pruning.sublayers import FromBelow, sublayers
 from edgeprune.pruning.surgery import unit_index
 
-__all__ = ["Teacher", "prune_reconstruct", "solve_towards"]
+__all__ = ["prune_reconstruct"]
 
 _Rows = tuple[torch.Tensor, torch.Tensor]
 """What a projection is given, [rows, inputs], and what its output lacks, [rows, outputs]."""
@@ -57,31 +55,9 @@ def prune_reconstruct(step: ReconstructStep, pruned: Pruned, context: Context) -
         raise UsageError(
             "reconstruct belongs before the step that sets single weights to zero; later, it would change the zeros"
         )
-    solve_towards(Teacher(context.dense_model(), context.dense, context.dense_batch), step, pruned, context)
-
-
-@dataclass(frozen=True)
-class Teacher:
-    """Hold the model whose states are wanted: the dense model, or one that the pruned model was cut from."""
-
-    model: PreTrainedModel
-    record: PruningRecord
-    batch: Callable[[Batch], Batch]
-    """Gives the same tokens under this model's ids."""
-
-
-def solve_towards(teacher: Teacher, step: ReconstructStep, pruned: Pruned, context: Context) -> None:
-    """Solve what `prune_reconstruct` solves, so that states are those of a teacher.
-
-    Args:
-        teacher: It has every layer, unit and dimension that the pruned model has.
-        step: How many rows are read, and the ridge.
-        pruned: The model, which is changed in place.
-        context: The task and the data.
-    """
-    where = teacher.record.positions()
-    both = _Both(pruned, teacher, context, step.samples)
-    our_layers, their_layers = layers_of(pruned.model), layers_of(teacher.model)
+    dense, where = context.dense_model(), context.dense.positions()
+    both = _Both(pruned, dense, context, step.samples)
+    our_layers, their_layers = layers_of(pruned.model), layers_of(dense)
     heads = both.heads()
     total, done = len(our_layers) * (2 if both.hidden is None else 4) + len(heads), 0
 
@@ -95,7 +71,7 @@ def solve_towards(teacher: Teacher, step: ReconstructStep, pruned: Pruned, conte
         place = where[layer.index]
         both.ours.keep_below(our_layers[:position])
         both.theirs.keep_below(their_layers[:place])
-        mine, taught, whole = our_layers[position], their_layers[place], teacher.record.layers[place]
+        mine, taught, whole = our_layers[position], their_layers[place], context.dense.layers[place]
         for inputs, dense_inputs, writer, dense_writer in zip(
             (mine.attention_inputs, mine.ffn_inputs),
             (taught.attention_inputs, taught.ffn_inputs),
@@ -129,14 +105,14 @@ class _Reader:
 
 
 class _Both:
-    """Run the pruned model and its teacher on the same batches."""
+    """Run the pruned model and the dense model on the same batches."""
 
-    def __init__(self, pruned: Pruned, teacher: Teacher, context: Context, samples: int) -> None:
+    def __init__(self, pruned: Pruned, dense: nn.Module, context: Context, samples: int) -> None:
         batches = list(context.batches(samples))
         self.ours = FromBelow(batches, partial(context.run, pruned.model))
-        self.theirs = FromBelow([teacher.batch(batch) for batch in batches], partial(context.run, teacher.model))
-        self.hidden = dense_hidden(pruned.record, teacher.record)
-        self._models = (pruned.model, teacher.model)
+        self.theirs = FromBelow([context.dense_batch(batch) for batch in batches], partial(context.run, dense))
+        self.hidden = dense_hidden(pruned.record, context.dense)
+        self._models = (pruned.model, dense)
         self._batches = len(batches)
         self.times = depth_of(pruned.model.config)
 

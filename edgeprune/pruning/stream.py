@@ -31,7 +31,7 @@ from edgeprune.pruning.context import Context, Pruned
 from edgeprune.pruning.importance import Batch, frozen
 from edgeprune.pruning.sublayers import rows_of
 
-__all__ = ["narrow", "narrow_to", "score_stream"]
+__all__ = ["narrow", "narrow_to", "ordered_dimensions", "score_stream"]
 
 
 def score_stream(step: StructuredStep, pruned: Pruned, context: Context) -> FloatArray:
@@ -49,6 +49,19 @@ def score_stream(step: StructuredStep, pruned: Pruned, context: Context) -> Floa
             return _from_gradients(
                 model, context.batches(step.samples), lambda batch: context.loss(batch, step.signal), reduce
             )
+
+
+def ordered_dimensions(pruned: Pruned, context: Context, *, samples: int) -> tuple[int, ...]:
+    """List the dimensions that are left, in the dense model's numbers, the most important first by mask Fisher scores.
+
+    Args:
+        pruned: The model, which is left as it is.
+        context: The task and the data.
+        samples: How many training rows are read.
+    """
+    scores = score_stream(StructuredStep(method="structured", importance="fisher", samples=samples), pruned, context)
+    before = pruned.record.hidden or range(len(scores))
+    return tuple(before[position] for position in np.argsort(-scores, kind="stable"))
 
 
 def narrow(step: StructuredStep, scores: FloatArray, pruned: Pruned, context: Context) -> None:

@@ -2,13 +2,14 @@
 
     min Σ over layers loss(heads, width)   with   cost(model) ≤ budget
 
-Each layer takes one of its sizes, or is dropped. If the model may be narrowed, the problem is solved at each hidden size that
-it may have, with the costs of that size, and what narrowing loses is added. The solution is by dynamic programming over the budget in small units,
+Each layer takes one of its sizes, or is dropped. The solution is by dynamic programming over the budget in small units,
 as in SPDY (https://arxiv.org/abs/2201.13096) and ZipLM (https://arxiv.org/abs/2302.04089). Costs are rounded up to whole
-units, so the budget is kept, and the solution is exact for the rounded costs.
+units, so the budget is kept, and the solution is exact for the rounded costs. If the model may be narrowed, the problem is
+solved at each hidden size that it may have, with the costs of that size.
 """
 
 import numpy as np
+from pydantic import Field
 
 from edgeprune.base.errors import UnreachableBudgetError
 from edgeprune.base.strict_yaml import Frozen
@@ -18,7 +19,7 @@ from edgeprune.search.costs import Costs, CostUnit, LayerSize
 from edgeprune.search.hidden_costs import HiddenCosts
 from edgeprune.search.knapsack import LayerSizes, Sizes, least_cost, solve
 
-__all__ = ["Allocation", "LayerAllocation", "allocate", "allocate_with_hidden"]
+__all__ = ["Allocation", "LayerAllocation", "allocate", "allocate_each"]
 
 
 class LayerAllocation(Frozen):
@@ -38,11 +39,13 @@ class Allocation(Frozen):
     cost: float
     """The predicted cost of the model."""
     loss: float
-    """The sum of the layers' losses, and of what a smaller hidden size loses."""
+    """The sum of the layers' losses."""
     layers: tuple[LayerAllocation, ...]
     """The layers that stay, from the bottom up. A layer that isn't here is dropped."""
     hidden: int | None = None
-    """The hidden size; None: it stays as it is."""
+    """The smaller hidden size that the model is given; None: it keeps its own."""
+    distances: dict[int, float] = Field(default_factory=dict)
+    """By each hidden size that was tried, how far the outputs of the model were from the dense model's after repair."""
 
     @property
     def sizes(self) -> tuple[LayerSize, ...]:
@@ -87,31 +90,32 @@ def allocate(costs: Costs, losses: LossTable, budget: float) -> Allocation:
     return Allocation(budget=budget, unit=costs.unit, cost=cost, loss=loss, layers=tuple(kept))
 
 
-def allocate_with_hidden(costs: HiddenCosts, losses: LossTable, budget: float, *, hidden: int) -> Allocation:
-    """Choose the hidden size too: the one at which narrowing and the layers' sizes lose the least together.
+def allocate_each(costs: HiddenCosts, losses: LossTable, budget: float, *, hidden: int) -> dict[int, Allocation]:
+    """Choose the sizes of the layers at each hidden size that the model may have, and at which the budget can be kept.
 
     Args:
         costs: What layers cost by their sizes, at each hidden size.
-        losses: What the layers that are left lose by their sizes, and what smaller hidden sizes lose.
+        losses: What the layers that are left lose by their sizes.
         budget: The most that the model may cost, in the unit of `costs`.
         hidden: The hidden size that the model has. It is never given a larger one.
+
+    Returns:
+        By the hidden size, from the largest down; one or more.
 
     Raises:
         UnreachableBudgetError: No choice keeps the budget. The error has the least cost that there is.
     """
-    narrowing = {hidden: 0.0} | {one.hidden: one.loss for one in losses.narrowing}
-    found, refused = list[Allocation](), list[UnreachableBudgetError]()
+    found, refused = dict[int, Allocation](), list[UnreachableBudgetError]()
     for size, its_costs in costs.at_most(hidden):
         try:
-            one = allocate(its_costs, losses, budget)
+            allocation = allocate(its_costs, losses, budget)
         except UnreachableBudgetError as error:
             refused.append(error)
-            continue
-        at = None if size == hidden else size
-        found.append(one.model_copy(update={"hidden": at, "loss": one.loss + narrowing[size]}))
+        else:
+            found[size] = allocation.model_copy(update={"hidden": None if size == hidden else size})
     if not found:
         raise min(refused, key=lambda error: error.least)
-    return min(found, key=lambda one: one.loss)  # of equal losses, the larger hidden size stays
+    return found
 
 
 def _loss(layer: LayerLosses, size: LayerSize | None) -> float:

@@ -10,7 +10,7 @@ from edgeprune.benchmark.records import EmulationRow
 from edgeprune.cli.progress import EventRenderer
 from edgeprune.cli.render import misses, print_comparison, print_inspection, print_report
 from edgeprune.models.sizes import Inspection, PartRow
-from tests.support.reports import budget, frontier, full_report, report
+from tests.support.reports import budget, frontier, full_report, narrowed_frontier, report
 
 
 def console(*, terminal: bool = False) -> Console:
@@ -249,6 +249,19 @@ def test_a_search_is_shown_with_the_rung_that_is_shipped_and_its_stages_alone():
     print_comparison(shown, [made, report(target="web")])
     assert "4x: 3 layers, 36 heads, 1,536 neurons" in text_of(shown)
     assert found.reason in text_of(shown)
+
+
+def test_hidden_sizes_of_a_search_are_shown_where_they_differ():
+    shown = console()
+    print_report(shown, full_report(frontier=narrowed_frontier()))
+    rows = [line.split() for line in text_of(shown).splitlines() if line.strip().endswith(("yes", "no"))]
+    assert [row[-2] for row in rows] == ["384"] * 4 + ["256"] * 4
+    shown = console()
+    print_comparison(shown, [full_report(frontier=narrowed_frontier())])
+    assert "4x: 3 layers, 36 heads, 1,536 neurons, hidden size 256" in text_of(shown)
+    shown = console()
+    print_report(shown, full_report(frontier=frontier()))
+    assert "hidden size" not in text_of(shown)
 
 
 @pytest.mark.parametrize(("metric", "change"), [("accuracy", "(+0.5 points)"), ("cosine_to_dense", "(+0.0050)")])

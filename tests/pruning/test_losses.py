@@ -6,7 +6,6 @@ import torch
 
 from edgeprune.models.architectures import layers_of
 from edgeprune.models.record import LayerRecord
-from edgeprune.models.width import stream_axes
 from edgeprune.profiles.steps import LayersStep, VocabularyStep
 from edgeprune.pruning import importance
 from edgeprune.pruning.importance import Scores
@@ -140,30 +139,3 @@ def test_few_sizes_are_tried_and_those_between_lie_between():
     assert _tried([0]) == [0]
     assert _tried([0, 50]) == [0, 50]
     assert _by_count([0, 1, 2, 3, 4], [0, 1, 2, 4], [5.0, 1.0, 3.0, 0.0]) == pytest.approx((5, 2, 2, 1, 0))
-
-
-@pytest.mark.parametrize("model_type", ["bert", "deberta-v2", "modernbert"])
-def test_a_smaller_hidden_size_loses_more_and_the_model_stays_as_it_is(
-    tiny_model_folder: ModelFactory, model_type: str
-):
-    context = TinyContext(tiny_model_folder(model_type))
-    before = context.outputs()
-    found = estimate_losses(context.pruned, context, samples=48, align=128, ridge=1e-2, hidden_sizes=(48, 32, 24, 8))
-    np.testing.assert_array_equal(context.outputs(), before)
-    assert context.pruned.record.hidden is None
-    assert [one.hidden for one in found.narrowing] == [24, 8], "only sizes below the present one"
-    assert 0 < found.narrowing[0].loss < found.narrowing[1].loss
-    assert sorted(found.dimensions) == list(range(32))
-    assert found.layers == estimate_losses(context.pruned, context, samples=48, align=128, ridge=1e-2).layers
-
-
-def test_dimensions_in_which_nothing_happens_go_first(tiny_model_folder: ModelFactory):
-    context = TinyContext(tiny_model_folder())
-    model, dead = context.pruned.model, torch.tensor([0, 3, 17])
-    with torch.no_grad():
-        for name, axes in stream_axes(model).items():
-            for axis in axes:
-                model.get_parameter(name).index_fill_(axis, dead, 0.0)
-    context.pruned.record = context.pruned.record.model_copy(update={"hidden": tuple(range(100, 132))})
-    found = estimate_losses(context.pruned, context, samples=48, align=128, ridge=1e-2, hidden_sizes=(16,))
-    assert set(found.dimensions[-3:]) == {100, 103, 117}, "in the dense model's numbers"

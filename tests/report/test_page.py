@@ -10,7 +10,7 @@ from edgeprune.profiles.precision import PrecisionSettings
 from edgeprune.profiles.variant import Variant
 from edgeprune.report.page import MeasuredBuild, render_page
 from edgeprune.report.records import BuildReport
-from tests.support.reports import frontier, full_report, latency, report, samples_of
+from tests.support.reports import frontier, full_report, latency, narrowed_frontier, report, samples_of
 
 HOSTILE = "</title><script>alert(1)</script><img src=x onerror=alert(2)> $x_1$ {{ 7 * 7 }} --> \"' & ü 日本 #010101"
 LARGEST_BYTES = 1_000_000
@@ -188,6 +188,14 @@ def test_a_search_that_measured_nothing_is_drawn_by_what_it_counted() -> None:
     assert "multiply-adds asked for, dense is 1" in page
     by_size = page_of(full_report(frontier=frontier(objective="size", unit="bytes")))
     assert "size of the package, MB" in by_size
+
+
+def test_hidden_sizes_of_a_search_are_shown_where_they_differ() -> None:
+    page = page_of(full_report(frontier=narrowed_frontier()))
+    assert page.count('<th class="number">hidden size</th>') == 1
+    assert (page.count('<td class="number">384</td>'), page.count('<td class="number">256</td>')) == (4, 4)
+    assert '<td colspan="12">' in page
+    assert "hidden size</th>" not in page_of(full_report(frontier=frontier()))
 
 
 def test_builds_are_drawn_on_the_same_axes() -> None:

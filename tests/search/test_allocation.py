@@ -7,8 +7,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from edgeprune.base.errors import UnreachableBudgetError
-from edgeprune.pruning.loss_table import LayerLosses, LossTable, NarrowingLoss
-from edgeprune.search.allocation import allocate, allocate_with_hidden
+from edgeprune.pruning.loss_table import LayerLosses, LossTable
+from edgeprune.search.allocation import allocate, allocate_each
 from edgeprune.search.costs import Costs, LayerSize, TopCosts
 from edgeprune.search.hidden_costs import HiddenCosts
 
@@ -190,38 +190,25 @@ def test_the_most_important_units_are_those_that_stay():
     assert (kept.index, kept.heads, kept.neurons) == (4, (0, 3), (5,))
 
 
-def narrowable(loss: float) -> LossTable:
-    """Losses of a layer, and what a hidden size of 16 loses."""
-    layers = table(([9, 5, 0], [9, 4, 0], None))
-    return layers.model_copy(
-        update={"narrowing": (NarrowingLoss(hidden=16, loss=loss),), "dimensions": tuple(range(32))}
-    )
+ONE_LAYER = table(([9, 5, 0], [9, 4, 0], None))
+SIZED = HiddenCosts({32: whole_units([2, 4, 8], [0, 4, 8]), 16: whole_units([1, 2, 4], [0, 2, 4])})
 
 
-SIZED = HiddenCosts({32: whole_units([0, 4, 8], [0, 4, 8]), 16: whole_units([0, 2, 4], [0, 2, 4])})
-
-
-def test_the_hidden_size_is_the_one_at_which_all_losses_together_are_least() -> None:
-    # A budget of 13 takes half of the layer at 32 dimensions, which loses 4 or 5, and all of it at 16.
-    narrowed = allocate_with_hidden(SIZED, narrowable(3), 5 + 8, hidden=32)
-    assert (narrowed.hidden, narrowed.loss, narrowed.cost, narrowed.sizes) == (16, 3, 13, ((2, 128),))
-    wide = allocate(SIZED.dense, narrowable(3), 5 + 8)
-    kept = allocate_with_hidden(SIZED, narrowable(wide.loss), 5 + 8, hidden=32)
-    assert kept == wide, "of equal losses, the larger hidden size stays"
-    assert wide.loss > 3
+def test_each_hidden_size_has_its_own_sizes_of_layers() -> None:
+    found = allocate_each(SIZED, ONE_LAYER, 5 + 8, hidden=32)
+    assert list(found) == [32, 16]
+    assert found[32] == allocate(SIZED.dense, ONE_LAYER, 5 + 8)
+    assert found[32].loss > 0
+    assert (found[16].hidden, found[16].loss, found[16].cost, found[16].sizes) == (16, 0, 13, ((2, 128),))
 
 
 def test_a_model_is_never_made_wider() -> None:
-    losses = table(([9, 5, 0], [9, 4, 0], None))
-    found = allocate_with_hidden(SIZED, losses, 100, hidden=16)
-    assert (found.hidden, found.cost, found.loss) == (None, 5 + 8, 0)
-    with pytest.raises(UnreachableBudgetError, match="the least that this model can take here is 5 ms"):
-        allocate_with_hidden(SIZED, losses, 4, hidden=16)
+    found = allocate_each(SIZED, ONE_LAYER, 100, hidden=16)
+    assert list(found) == [16]
+    assert (found[16].hidden, found[16].cost) == (None, 5 + 8)
 
 
-def test_a_budget_that_only_a_narrower_model_reaches_is_reached() -> None:
-    costs = HiddenCosts({32: whole_units([6, 8, 9], [0, 4, 8]), 16: whole_units([3, 4, 5], [0, 2, 4])})
-    found = allocate_with_hidden(costs, narrowable(50), 5 + 4, hidden=32)
-    assert (found.hidden, found.sizes) == (16, ((1, 0),))
-    with pytest.raises(UnreachableBudgetError, match="the least that this model can take here is 8 ms"):
-        allocate_with_hidden(costs, narrowable(50), 7, hidden=32)
+def test_a_budget_that_only_a_narrower_model_keeps_is_kept() -> None:
+    assert list(allocate_each(SIZED, ONE_LAYER, 6.5, hidden=32)) == [16]
+    with pytest.raises(UnreachableBudgetError, match="the least that this model can take here is 6 ms"):
+        allocate_each(SIZED, ONE_LAYER, 5.5, hidden=32)

@@ -132,6 +132,13 @@ def frontier(*, dense_ms: float | None = 2.4, **changes: Any) -> Frontier:
     return Frontier(**values | changes)
 
 
+def narrowed_frontier() -> Frontier:
+    """A search whose rungs from 4x on have a smaller hidden size."""
+    found = frontier()
+    rungs = tuple(rung.model_copy(update={"hidden_size": 256 if rung.speedup >= 4 else 384}) for rung in found.rungs)
+    return found.model_copy(update={"rungs": rungs})
+
+
 def full_report(**changes: Any) -> BuildReport:
     """A build that was pruned, raced and timed, and that has a search: everything that a page shows."""
     calm = {

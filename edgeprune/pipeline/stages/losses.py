@@ -1,4 +1,4 @@
-"""losses: estimate what each layer of a checkpoint loses at each size, and what smaller hidden sizes lose, for a search.
+"""losses: estimate what each layer of a checkpoint loses at each size, for a search that cuts it next.
 
 The stage writes `losses.json`, a `LossTable`. It reads training rows alone.
 """
@@ -22,7 +22,7 @@ class Losses(Stage):
         samples: How many training rows they are estimated on.
         align: FFN widths are multiples of this.
         reconstruct: The step that follows when the checkpoint is cut; its `ridge` solves projections here too.
-        hidden_sizes: The hidden sizes below the dense model's that the search may choose.
+        dimensions: Whether the hidden dimensions are ordered by importance, for a search that may narrow the model.
         round_number: The round of the checkpoint; 0 is the dense model.
     """
 
@@ -38,30 +38,27 @@ class Losses(Stage):
         samples: int,
         align: int,
         reconstruct: ReconstructStep,
-        hidden_sizes: tuple[int, ...] = (),
+        dimensions: bool = False,
         round_number: int,
     ) -> None:
         self.round = round_number
         self._samples = samples
         self._align = align
         self._ridge = reconstruct.ridge
-        self._hidden_sizes = hidden_sizes
+        self._dimensions = dimensions
 
     def fingerprint(self) -> dict[str, JsonValue]:
-        narrowing: dict[str, JsonValue] = {"hidden_sizes": list(self._hidden_sizes)} if self._hidden_sizes else {}
+        narrowing: dict[str, JsonValue] = {"dimensions": True} if self._dimensions else {}
         return {"samples": self._samples, "align": self._align, "ridge": self._ridge, **narrowing}
 
     def run(self, work: Work) -> StageMetrics:
         from edgeprune.pruning.losses import estimate_losses
+        from edgeprune.pruning.stream import ordered_dimensions
 
         context = PruneContext(work)
-        found = estimate_losses(
-            context.pruned,
-            context,
-            samples=self._samples,
-            align=self._align,
-            ridge=self._ridge,
-            hidden_sizes=self._hidden_sizes,
-        )
+        found = estimate_losses(context.pruned, context, samples=self._samples, align=self._align, ridge=self._ridge)
+        if self._dimensions:
+            dimensions = ordered_dimensions(context.pruned, context, samples=self._samples)
+            found = found.model_copy(update={"dimensions": dimensions})
         (work.folder / LOSSES).write_text(found.model_dump_json() + "\n", encoding="utf-8")
         return StageMetrics(scores={"rows": found.samples})

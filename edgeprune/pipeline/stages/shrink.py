@@ -1,5 +1,7 @@
 """shrink: cut a checkpoint to a budget, so that it loses as little as its losses say, and solve its projections again.
 
+If the checkpoint may be narrowed, models of each hidden size that keep the budget are tried, and the best one is made.
+
 The stage writes `checkpoint/` and `allocation.json`, an `Allocation`. It reads training rows alone: whatever chooses a
 model must not have seen the test split.
 """
@@ -11,7 +13,7 @@ from edgeprune.pipeline.stages.losses import LOSSES
 from edgeprune.pipeline.stages.prune_context import WEIGHTS, PruneContext, own_weights
 from edgeprune.profiles.steps import ReconstructStep
 from edgeprune.pruning.loss_table import LossTable
-from edgeprune.search.allocation import allocate_with_hidden
+from edgeprune.search.allocation import allocate_each
 from edgeprune.search.hidden_costs import HiddenCosts
 from edgeprune.store.records import StageMetrics
 
@@ -54,17 +56,15 @@ class Shrink(Stage):
         from edgeprune.models.checkpoint import count_parameters, save_checkpoint
         from edgeprune.models.width import hidden_size_of
         from edgeprune.pruning.reconstruct import prune_reconstruct
-        from edgeprune.pruning.stream import narrow_to
-        from edgeprune.pruning.surgery import cut
+        from edgeprune.search.trial import cut_to, nearest
 
         text = work.parents["losses"].file(LOSSES).read_text(encoding="utf-8")
         losses = LossTable.model_validate_json(text)
         context = PruneContext(work)
         pruned = context.pruned
-        found = allocate_with_hidden(self._costs, losses, self._budget, hidden=hidden_size_of(pruned.model))
-        if found.hidden is not None:
-            narrow_to(sorted(losses.dimensions[: found.hidden]), pruned)
-        pruned.record = cut(pruned.model, pruned.record, found.records(losses))
+        each = allocate_each(self._costs, losses, self._budget, hidden=hidden_size_of(pruned.model))
+        found = nearest(each, losses, pruned, context, step=self._reconstruct)
+        cut_to(found, losses, pruned)
         own_weights(pruned.model)
         prune_reconstruct(self._reconstruct, pruned, context)
         save_checkpoint(pruned.model, work.folder / "checkpoint", record=pruned.record, reader=pruned.reader)

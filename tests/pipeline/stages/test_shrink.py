@@ -29,6 +29,7 @@ WIDTHS = (0, 32, 64, 96, 128)
 COSTS = Costs(unit="multiply-adds", base=10, attention=(1, 9, 17, 25, 33), widths=WIDTHS, ffn=(1, 17, 33, 49, 65))
 SOLVED = ReconstructStep(method="reconstruct", samples=64)
 DENSE = 10 + 2 * (33 + 65)
+ONE_SIZE = HiddenCosts({32: COSTS})
 
 
 def ladder(
@@ -37,7 +38,7 @@ def ladder(
     budgets: list[float],
     steps: str = "",
     task: str = "text-classification",
-    costs: HiddenCosts = HiddenCosts({32: COSTS}),  # noqa: B008 (it is frozen)
+    costs: HiddenCosts = ONE_SIZE,
 ) -> dict[str, Artifact]:
     """Run prepare, the steps, and then losses and shrink for each budget; the artifacts by the node's id."""
     subject = find_subject(str(built.model), DataSpec(train=str(built.data)), task=task, offline=True)
@@ -50,7 +51,7 @@ def ladder(
         parents = {"dense": dense, "checkpoint": before}
         losses = Node(
             f"losses-{number}",
-            Losses(samples=48, align=32, reconstruct=SOLVED, hidden_sizes=costs.narrower, round_number=number),
+            Losses(samples=48, align=32, reconstruct=SOLVED, dimensions=costs is not ONE_SIZE, round_number=number),
             parents,
             Store(store),
             0,
@@ -107,35 +108,35 @@ def test_a_rung_says_what_it_is_predicted_to_cost_and_reads_no_test_split(built:
     assert config["budget"] == 0.7 * DENSE
 
 
-def test_a_rung_is_narrowed_where_this_loses_less_and_stays_so(built: Built, tmp_path: Path) -> None:
-    """At half of the hidden size everything costs a hundredth, so that the first rung is narrowed, and keeps all units."""
+def test_a_rung_may_be_narrowed_and_stays_so(built: Built, tmp_path: Path) -> None:
+    """The second budget is below what any model of 32 dimensions costs."""
     cheap = COSTS.model_copy(
         update={
-            "base": 0.1,
-            **{name: tuple(cost / 100 for cost in getattr(COSTS, name)) for name in ("attention", "ffn")},
+            "base": 5.0,
+            **{name: tuple(cost / 2 for cost in getattr(COSTS, name)) for name in ("attention", "ffn")},
         }
     )
     costs = HiddenCosts({32: COSTS, 16: cheap})
-    found = ladder(built, built.copied_store(tmp_path), [0.11 * DENSE, 0.005 * DENSE], costs=costs)
-    tables = [of(found[f"losses-{number}"])[0] for number in (1, 2)]
-    first, second = (of(found[f"shrink-{number}"])[1] for number in (1, 2))
-    assert tables[0] is not None
-    assert tables[1] is not None
+    found = ladder(built, built.copied_store(tmp_path), [0.9 * DENSE, COSTS.least - 1, cheap.least + 0.5], costs=costs)
+    tables = [of(found[f"losses-{number}"])[0] for number in (1, 2, 3)]
+    first, second, third = (of(found[f"shrink-{number}"])[1] for number in (1, 2, 3))
     assert first is not None
     assert second is not None
-    (narrowing,) = tables[0].narrowing
-    assert (narrowing.hidden, sorted(tables[0].dimensions)) == (16, list(range(32)))
-    assert tables[1].narrowing == ()
-    assert (first.hidden, first.sizes, second.hidden) == (16, ((4, 128),) * 2, None)
-    assert first.loss == narrowing.loss > 0
-    kept = tuple(sorted(tables[0].dimensions[:16]))
-    for number, allocation in ((1, first), (2, second)):
+    assert third is not None
+    assert list(first.distances) == [32, 16]
+    assert first.distances[first.hidden or 32] == min(first.distances.values())
+    assert (second.distances, third.distances, third.hidden) == ({}, {}, None)
+    assert 16 in (first.hidden, second.hidden)
+    for number, table, allocation in zip((1, 2, 3), tables, (first, second, third), strict=True):
         record = read_pruning(found[f"shrink-{number}"].file("checkpoint"))
         assert record is not None
-        assert record.hidden == kept
+        assert table is not None
         assert costs.of(record) == allocation.cost <= allocation.budget
-        model = load_any(found[f"shrink-{number}"].file("checkpoint"))
-        assert model.get_input_embeddings().weight.shape[1] == 16
+        if allocation.hidden is not None:
+            assert record.hidden == tuple(sorted(table.dimensions[:16]))
+    assert record.hidden is not None
+    model = load_any(found["shrink-3"].file("checkpoint"))
+    assert model.get_input_embeddings().weight.shape[1] == len(record.hidden) == 16
 
 
 def test_embeddings_have_losses_without_labels(built: Built, tmp_path: Path) -> None:
@@ -156,20 +157,21 @@ def test_a_budget_below_an_empty_layer_leaves_nothing(built: Built, tmp_path: Pa
 def test_a_key_knows_the_budget_the_costs_and_the_step() -> None:
     parents = {"dense": "a" * 64, "checkpoint": "b" * 64, "losses": "c" * 64}
     dearer = COSTS.model_copy(update={"base": 11.0})
-    one, other, two = HiddenCosts({32: COSTS}), HiddenCosts({32: dearer}), HiddenCosts({32: COSTS, 16: dearer})
+    other, two = HiddenCosts({32: dearer}), HiddenCosts({32: COSTS, 16: dearer})
     weaker = SOLVED.model_copy(update={"ridge": 0.5})
     keys = {
         Shrink(budget, costs=costs, reconstruct=step, round_number=1).key(parents, 0)
         for budget, costs, step in (
-            (9, one, SOLVED), (8, one, SOLVED), (9, other, SOLVED), (9, one, weaker), (9, two, SOLVED),
+            (9, ONE_SIZE, SOLVED), (8, ONE_SIZE, SOLVED), (9, other, SOLVED), (9, ONE_SIZE, weaker), (9, two, SOLVED),
         )
     }  # fmt: skip
     assert len(keys) == 5
     tables = {
-        Losses(samples=samples, align=align, reconstruct=step, hidden_sizes=sizes, round_number=1).key(parents, 0)
-        for samples, align, step, sizes in (
-            (8, 32, SOLVED, ()), (9, 32, SOLVED, ()), (8, 64, SOLVED, ()), (8, 32, weaker, ()), (8, 32, SOLVED, (16,)),
+        Losses(samples=samples, align=align, reconstruct=step, dimensions=dimensions, round_number=1).key(parents, 0)
+        for samples, align, step, dimensions in (
+            (8, 32, SOLVED, False), (9, 32, SOLVED, False), (8, 64, SOLVED, False), (8, 32, weaker, False),
+            (8, 32, SOLVED, True),
         )
     }  # fmt: skip
     assert len(tables) == 5
-    assert "hidden_sizes" not in Losses(samples=8, align=32, reconstruct=SOLVED, round_number=1).fingerprint()
+    assert "dimensions" not in Losses(samples=8, align=32, reconstruct=SOLVED, round_number=1).fingerprint()
