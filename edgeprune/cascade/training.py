@@ -59,7 +59,7 @@ def train_bag(lesson: Lesson, *, pair_bits: int, seed: int, on_step: Callable[[i
     targets = functional.softmax(torch.from_numpy(lesson.teacher.astype(np.float32)) / _TEMPERATURE, dim=-1)
     # Rows of the table that no text has stay without a correction, so that only the others are trained.
     seen, flat = torch.unique(torch.cat(rows), return_inverse=True)
-    rows = list(flat.split([len(row) for row in rows]))
+    rows = list(torch.split(flat, [len(row) for row in rows]))
     own, bias = (torch.zeros(shape, requires_grad=True) for shape in ((len(seen), labels), (labels,)))
     linear = torch.zeros(embedding.shape[1], labels, requires_grad=True)
     optimizer = torch.optim.Adam(
@@ -72,11 +72,11 @@ def train_bag(lesson: Lesson, *, pair_bits: int, seed: int, on_step: Callable[[i
     generator = torch.Generator().manual_seed(seed)
     for epoch in range(_EPOCHS):
         on_step(epoch, _EPOCHS)
-        for batch in torch.randperm(len(rows), generator=generator).split(_BATCH):
+        for batch in torch.split(torch.randperm(len(rows), generator=generator), _BATCH):
             logits = _corrections(own, [rows[row] for row in batch]) + means[batch] @ linear + bias
             loss = functional.cross_entropy(logits / _TEMPERATURE, targets[batch]) * _TEMPERATURE**2
             optimizer.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             optimizer.step()
         schedule.step()
     on_step(_EPOCHS, _EPOCHS)

@@ -150,3 +150,18 @@ def test_labels_that_turn_out_to_be_several_leave_the_encoder_as_it_is(built: Bu
         "stages.cascade had no effect: a first stage answers one label for each text, but this is a multi_label_classification",
     )
     assert json.loads((tmp_path / "made/cascade.json").read_text()) is None
+
+
+def test_other_forms_of_the_graph_answer_as_the_cascade_does(built: Built, tmp_path: Path) -> None:
+    """The stages that write them compare their outputs with the cascade's, on rows that reach both branches."""
+    done = built.again(
+        "--set", CONFIG, "--set", "stages.package.tokenizer=graph", "--set", "target.ort_format=true", "--set",
+        "target.runner=null", "--json", output=tmp_path,
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    report = done.document
+    assert report["text_graph"]["texts"] > 20
+    assert report["text_graph"]["max_error"] < 1e-5
+    assert report["mobile"]["max_error"] < 1e-5
+    assert 0 < report["cascade"]["test"]["answered"] < 1
+    assert report["latency"] == []
