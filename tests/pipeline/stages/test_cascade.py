@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 
 from edgeprune.cascade.records import CascadeRow
+from edgeprune.cascade.training import Lesson, train_bag
+from edgeprune.data.source import DataSource
+from edgeprune.data.table import DataSpec
 from edgeprune.pipeline.options import BuildOptions
 from edgeprune.pipeline.plan import make_plan
 from edgeprune.pipeline.request import read_request
@@ -16,8 +19,9 @@ from edgeprune.profiles.pipeline import CascadeConfig
 from edgeprune.store.records import Artifact
 from edgeprune.store.store import Store
 from edgeprune.tasks.prepared import read_tables
+from edgeprune.tasks.registry import COLUMNS
 from tests.conftest import ModelFactory
-from tests.support.e2e import Built, call, target_text, work_of, write_data
+from tests.support.e2e import Built, call, target_text, work_of, write_data, write_rows
 
 CONFIG = "stages.cascade={drop: 0.3, pair_bits: 8}"
 
@@ -132,6 +136,29 @@ def test_the_encoder_has_the_rest_of_the_budget(tiny_model_folder: ModelFactory,
     assert [note for note in plan.notes if "stages.cascade" in note] == [
         "stages.cascade.drop is not read: here sets budget.metric_drop, of which stages.cascade.share is taken"
     ]
+
+
+def test_rows_without_labels_are_learned_from(built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    work = work_of(built, tmp_path, dense=("prepare", 0), model=("quantize", 1))
+    seen = json.loads(built.data.read_text(encoding="utf-8").splitlines()[0])["text"]
+    rows = write_rows(
+        tmp_path / "more.jsonl", [{"text": "good warm plot ."}, {"text": "bad slow plot ."}, {"text": seen}]
+    )
+    columns = replace(COLUMNS["text-classification"], label=())
+    more = DataSource(DataSpec(train=str(rows)), columns=columns, offline=True, splits=("train",))
+    taught: list[Lesson] = []
+
+    def trained(lesson: Lesson, **kwargs: Any) -> Any:
+        taught.append(lesson)
+        return train_bag(lesson, **kwargs)
+
+    monkeypatch.setattr("edgeprune.cascade.training.train_bag", trained)
+    stage = Cascade(CascadeConfig(pair_bits=8), limit=0.3, threads=1, unlabelled_digest="more", round_number=1)
+    metrics = stage(replace(work, unlabelled=more))
+    (lesson,) = taught
+    train = read_tables(built.artifact("prepare", 0), work.data, ("train",))["train"].contents
+    assert len(lesson.texts) == len(lesson.teacher) == len(train) + 2
+    assert "1 of 3 unlabelled texts are among the rows with labels" in metrics.notes[0]
 
 
 def test_labels_that_turn_out_to_be_several_leave_the_encoder_as_it_is(built: Built, tmp_path: Path) -> None:
