@@ -41,7 +41,7 @@ stages:
       - {method: magnitude, sparsity: 0.5}
   finetune: {epochs: 1, batch_size: 8, augment: 0.2, replace: {texts: 0.5, words: 0.5}}
   race: {processes: 1, samples: 60}
-  cascade: {share: 0.4, drop: 0.3, confidence: 0.9, pair_bits: 8}
+  cascade: {share: 0.4, confidence: 0.9, pair_bits: 8}
   benchmark: {processes: 1, samples: 16, warmup: 1}
   package: {goldens: 2}
 """
@@ -112,7 +112,7 @@ def test_keys_that_nothing_reads_enter_no_key_and_are_told(
     assert "labels" not in read["DistillConfig"]
     keys = [node.key for node in plan.nodes]
     assert sorted(note.partition(" is not read: ")[0] for note in plan.notes) == [
-        "stages.prepare.batch_size", "stages.prepare.epochs", "stages.prepare.evaluations_per_epoch",
+        "stages.cascade", "stages.prepare.batch_size", "stages.prepare.epochs", "stages.prepare.evaluations_per_epoch",
         "stages.prepare.learning_rate",
     ]  # fmt: skip
     for key, value in [

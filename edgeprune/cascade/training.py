@@ -59,7 +59,7 @@ def train_bag(lesson: Lesson, *, pair_bits: int, seed: int, on_step: Callable[[i
     targets = functional.softmax(torch.from_numpy(lesson.teacher.astype(np.float32)) / _TEMPERATURE, dim=-1)
     # Rows of the table that no text has stay without a correction, so that only the others are trained.
     seen, flat = torch.unique(torch.cat(rows), return_inverse=True)
-    rows = list(flat.split([len(row) for row in rows]))
+    rows = list(torch.split(flat, [len(row) for row in rows]))
     own, bias = (torch.zeros(shape, requires_grad=True) for shape in ((len(seen), labels), (labels,)))
     linear = torch.zeros(embedding.shape[1], labels, requires_grad=True)
     optimizer = torch.optim.Adam(

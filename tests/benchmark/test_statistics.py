@@ -7,6 +7,8 @@ from edgeprune.benchmark.statistics import (
     MINIMUM_SAMPLES,
     STEADY,
     drift,
+    mean,
+    mean_interval,
     order_interval,
     percentile,
     percentile_interval,
@@ -26,6 +28,15 @@ def test_a_percentile_is_claimed_only_from_enough_samples(q: int, fewest: int):
     values = list(np.linspace(1, 2, fewest))
     assert percentile([values[1:]], q) is None
     assert percentile([values], q) == pytest.approx(np.percentile(values, q, method="median_unbiased"))
+
+
+def test_a_mean_is_the_median_over_processes_of_each_ones_own():
+    samples = [[1.0] * 15 + [17.0], [3.0] * 16, [100.0] * 16]
+    assert mean(samples) == 3.0
+    assert mean([[1.0] * 15]) is None
+    assert mean_interval(samples) is None
+    low, high = mean_interval(processes(FEWEST_PROCESSES, 40, spread=1.0)) or (0, 0)
+    assert 10.5 < low < high < 18
 
 
 @pytest.mark.parametrize(("q", "each"), [(90, 7), (95, 14), (99, 70)])

@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 
 from edgeprune.cascade.records import CascadeRow, PromiseRow
+from edgeprune.cascade.training import Lesson, train_bag
+from edgeprune.data.source import DataSource
+from edgeprune.data.table import DataSpec
 from edgeprune.pipeline.cascade_budget import encoder_budget, promise_than_dense
 from edgeprune.pipeline.options import BuildOptions
 from edgeprune.pipeline.plan import make_plan
@@ -19,8 +22,9 @@ from edgeprune.profiles.target import Budget
 from edgeprune.store.records import Artifact
 from edgeprune.store.store import Store
 from edgeprune.tasks.prepared import read_tables
+from edgeprune.tasks.registry import COLUMNS
 from tests.conftest import ModelFactory
-from tests.support.e2e import Built, call, target_text, work_of, write_data
+from tests.support.e2e import Built, call, target_text, work_of, write_data, write_rows
 
 CONFIG = "stages.cascade={drop: 0.3, pair_bits: 8}"
 STRICT = PromiseRow(limit=0.005, confidence=0.95)
@@ -165,6 +169,31 @@ def test_what_the_dense_model_loses_to_the_cascade_counts_where_it_is_promised(b
     assert answered == [True, False]
 
 
+def test_rows_without_labels_are_learned_from(built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    work = work_of(built, tmp_path, dense=("prepare", 0), model=("quantize", 1))
+    seen = json.loads(built.data.read_text(encoding="utf-8").splitlines()[0])["text"]
+    rows = write_rows(
+        tmp_path / "more.jsonl", [{"text": "good warm plot ."}, {"text": "bad slow plot ."}, {"text": seen}]
+    )
+    columns = replace(COLUMNS["text-classification"], label=())
+    more = DataSource(DataSpec(train=str(rows)), columns=columns, offline=True, splits=("train",))
+    taught: list[Lesson] = []
+
+    def trained(lesson: Lesson, **kwargs: Any) -> Any:
+        taught.append(lesson)
+        return train_bag(lesson, **kwargs)
+
+    monkeypatch.setattr("edgeprune.cascade.training.train_bag", trained)
+    loose = PromiseRow(limit=0.3, confidence=0.95)
+    metrics = cascade(CascadeConfig(pair_bits=8), than_encoder=loose, unlabelled_digest="more")(
+        replace(work, unlabelled=more)
+    )
+    (lesson,) = taught
+    train = read_tables(built.artifact("prepare", 0), work.data, ("train",))["train"].contents
+    assert len(lesson.texts) == len(lesson.teacher) == len(train) + 2
+    assert "1 of 3 unlabelled texts are among the rows with labels" in metrics.notes[0]
+
+
 def test_labels_that_turn_out_to_be_several_leave_the_encoder_as_it_is(built: Built, tmp_path: Path) -> None:
     work = work_of(built, tmp_path, dense=("prepare", 0), model=("quantize", 1))
     dense = tmp_path / "dense"
@@ -180,3 +209,18 @@ def test_labels_that_turn_out_to_be_several_leave_the_encoder_as_it_is(built: Bu
         "stages.cascade had no effect: a first stage answers one label for each text, but this is a multi_label_classification",
     )
     assert json.loads((tmp_path / "made/cascade.json").read_text()) is None
+
+
+def test_other_forms_of_the_graph_answer_as_the_cascade_does(built: Built, tmp_path: Path) -> None:
+    """The stages that write them compare their outputs with the cascade's, on rows that reach both branches."""
+    done = built.again(
+        "--set", CONFIG, "--set", "stages.package.tokenizer=graph", "--set", "target.ort_format=true", "--set",
+        "target.runner=null", "--json", output=tmp_path,
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    report = done.document
+    assert report["text_graph"]["texts"] > 20
+    assert report["text_graph"]["max_error"] < 1e-5
+    assert report["mobile"]["max_error"] < 1e-5
+    assert 0 < report["cascade"]["test"]["answered"] < 1
+    assert report["latency"] == []
