@@ -54,7 +54,7 @@ def test_every_shipped_target_is_valid_and_bears_its_file_name(name: str):
 
 def test_what_is_shipped():
     assert shipped_names("pipelines") == [
-        "demo", "embeddings", "fit", "gradient", "greedy-layers", "iterative", "layerwise-iterative", "magnitude", "random-masks", "smallest",
+        "demo", "embeddings", "fastest", "fit", "gradient", "greedy-layers", "iterative", "layerwise-iterative", "magnitude", "random-masks", "smallest",
         "structured", "structured-oneshot", "vocabulary",
     ]  # fmt: skip
     assert shipped_names("targets") == [
