@@ -260,11 +260,13 @@ def test_without_a_runner_multiply_adds_stand_in_and_bytes_and_sizes_are_searche
 def test_a_rung_is_narrowed_where_this_loses_less(folder: Path):
     done = call(
         *arguments(folder), "--set", "target.budget.metric_drop=0.9", "--set", "target.runner=null",
-        "--set", "stages.search.steps=[6]", "--set", "stages.search.keep_hidden=[1, 0.5]", "--json",
+        "--set", "stages.search.steps=[1.1, 6]", "--set", "stages.search.keep_hidden=[1, 0.5]", "--json",
     )  # fmt: skip
     assert done.code == 0, done.err
     report = json.loads(done.out)
-    assert [rung["hidden_size"] for rung in report["frontier"]["rungs"]] == [32, 16]
+    sizes = [rung["hidden_size"] for rung in report["frontier"]["rungs"]]
+    assert (sizes[0], sizes[-1]) == (32, 16)
+    assert sizes == sorted(sizes, reverse=True), "a rung is never wider than the one before it"
     assert (report["frontier"]["shipped"], report["hidden_size"], report["dense_hidden_size"]) == ("6x", 16, 32)
     assert ", hidden size 16 of 32" in done.err
 
