@@ -64,10 +64,10 @@ class TrainingConfig(_LoopConfig):
 class PrepareConfig(_LoopConfig):
     """Configure the training of the dense baseline."""
 
-    epochs: PositiveInt | Literal["auto"] = "auto"
+    epochs: PositiveInt | Literal["auto"] = 3
     """Epochs that are trained; with `patience`, the most of them. auto: 20 at most, with a patience of 3 unless it is
     given."""
-    learning_rate: _Rate | Annotated[tuple[_Rate, ...], Field(min_length=1)] | Literal["auto"] = "auto"
+    learning_rate: _Rate | Annotated[tuple[_Rate, ...], Field(min_length=1)] | Literal["auto"] = _LEARNING_RATE
     """A list: each one trains a model, and the best model on the selection split is kept. auto: 1e-4, and where there are
     2,000 training rows or fewer also 3e-5 and 3e-4."""
     max_length: int = Field(default=128, ge=4)

@@ -189,7 +189,7 @@ def test_a_path_that_is_not_there_is_refused(name: str):
         ),
         ({"stages": {"prepare": {"epochs": "automatic"}}}, "'automatic' is not one of 'auto'; did you mean 'auto'?"),
         (
-            {"stages": {"prepare": {"patience": 20}}},
+            {"stages": {"prepare": {"epochs": "auto", "patience": 20}}},
             "stages.prepare: patience is 20, but with 20 evaluation(s) in all the training would never stop early",
         ),
     ],

@@ -6,9 +6,10 @@ from pydantic import ValidationError
 from edgeprune.profiles.training import PrepareConfig, TrainingConfig
 
 
-def test_a_dense_model_is_trained_until_it_is_at_its_best_by_default():
-    assert PrepareConfig().trainings(2001) == (TrainingConfig(epochs=20, patience=3, learning_rate=1e-4),)
-    few = PrepareConfig().trainings(2000)
+def test_auto_trains_until_the_model_is_at_its_best_and_on_few_rows_at_three_rates():
+    auto = PrepareConfig(epochs="auto", learning_rate="auto")
+    assert auto.trainings(2001) == (TrainingConfig(epochs=20, patience=3, learning_rate=1e-4),)
+    few = auto.trainings(2000)
     assert [one.learning_rate for one in few] == [1e-4, 3e-5, 3e-4]
     assert {(one.epochs, one.patience) for one in few} == {(20, 3)}
 

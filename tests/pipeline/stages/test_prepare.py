@@ -255,10 +255,10 @@ def test_old_keys_hold_where_nothing_changed() -> None:
 
 def test_how_a_dense_model_is_trained_enters_its_key() -> None:
     ways: list[dict[str, Any]] = [
-        {},
+        {"epochs": "auto"},
         {"epochs": 3},
         {"patience": 2},
-        {"learning_rate": 1e-4},
+        {"learning_rate": "auto"},
         {"learning_rate": (1e-4, 2e-4)},
     ]
     found = [json.dumps(fingerprint(has_head=False, **way)) for way in ways]
