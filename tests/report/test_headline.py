@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from edgeprune.cascade.records import CascadeRow, SplitRow
+from edgeprune.cascade.records import CascadeRow, PromiseRow, SplitRow
 from edgeprune.report.headline import build_labels, headline, try_commands
 from edgeprune.report.records import BuildReport
 from edgeprune.store.records import Metric
@@ -54,13 +54,18 @@ def test_with_a_first_stage_the_mean_and_p90_are_said_before_the_median() -> Non
         latency("dense-fp32", 8.0).model_copy(update={"mean_ms": 10.0, "p90_ms": 20.0}),
         latency("final", 0.1).model_copy(update={"mean_ms": 1.0, "p90_ms": 4.0}),
     ]
-    split = SplitRow(rows=100, answered=0.6, lost=0.0)
-    row = CascadeRow(limit=0.005, confidence=0.95, threshold=1.0, selection=split, test=split)
+    split = SplitRow(rows=100, answered=0.7, lost=0.0)
+    promise = PromiseRow(limit=0.005, confidence=0.95)
+    row = CascadeRow(than_encoder=promise, than_dense=None, threshold=1.0, selection=split, test=split)
     said = (
         "10 times as fast (10 → 1 ms) on the mean, 5 times as fast (20 → 4 ms) at p90, 80 times as fast (8 → 0.1 ms) at the "
         "median, "
     )
     assert headline(report(latency=rows, cascade=row)).startswith(said)
+    half = row.model_copy(update={"test": split.model_copy(update={"answered": 0.55})})
+    assert headline(report(latency=rows, cascade=half)).startswith(
+        said.removesuffix(", 80 times as fast (8 → 0.1 ms) at the median, ") + ", 8 times as small"
+    )
     idle = row.model_copy(update={"threshold": None, "test": split.model_copy(update={"answered": 0.0})})
     assert headline(report(latency=rows, cascade=idle)).startswith("80 times as fast (8 → 0.1 ms), ")
 
