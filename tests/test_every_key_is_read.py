@@ -91,7 +91,7 @@ def test_every_key_is_read_where_a_head_is_trained(
 
 
 CHANGED = {
-    "epochs": 3, "learning_rate": 0.003, "batch_size": 16, "warmup_ratio": 0.3, "weight_decay": 0.2,
+    "epochs": 4, "learning_rate": 0.003, "batch_size": 16, "warmup_ratio": 0.3, "weight_decay": 0.2,
     "evaluations_per_epoch": 4, "freeze_embeddings": "true", "patience": 1,
 }  # fmt: skip
 """Another value for each key of a training."""
