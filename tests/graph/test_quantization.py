@@ -300,7 +300,7 @@ except FileNotFoundError:
     pass
 from edgeprune.graph import quantization
 try:
-    quantization._in_blocks(Path("nothing.onnx"), Path("x.onnx"), [], bits=4, block=32)
+    quantization._in_blocks(Path("nothing.onnx"), Path("x.onnx"), [], bits=4)
 except FileNotFoundError:
     pass
 assert "onnxruntime.quantization.matmul_nbits_quantizer" in sys.modules

@@ -27,7 +27,7 @@ from tests.support.e2e import STAGES, Built, call, read_events, starts, target_t
 DOCUMENT = {
     "schema_version", "name", "release", "target", "pipeline", "task", "verdict", "exit_code", "package", "stages",
     "emulation", "mobile", "page", "text_graph", "examples", "linear", "device", "variant", "session_calls", "race", "latency", "budget", "notes",
-    "frontier", "layers", "hidden_size", "dense_hidden_size", "parts", "changed",
+    "frontier", "layers", "hidden_size", "dense_hidden_size", "embedding_rank", "cascade", "parts", "changed",
 }  # fmt: skip
 STAGE_ROW = {
     "stage", "round", "rung", "key", "cached", "duration_s", "peak_memory_mb", "parameters", "size_bytes", "metric",

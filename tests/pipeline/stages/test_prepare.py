@@ -257,7 +257,7 @@ def test_how_a_dense_model_is_trained_enters_its_key() -> None:
     ways: list[dict[str, Any]] = [
         {"epochs": "auto"},
         {"epochs": 3},
-        {"patience": 2},
+        {"patience": 1},
         {"learning_rate": "auto"},
         {"learning_rate": (1e-4, 2e-4)},
     ]
