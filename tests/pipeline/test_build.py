@@ -34,7 +34,7 @@ STAGE_ROW = {
 }  # fmt: skip
 METRIC = {"name", "value", "samples", "drop", "drop_interval", "others"}
 LATENCY_ROW = {
-    "artifact", "provider", "threads", "batch_size", "lengths", "samples", "p50_ms", "p90_ms", "p50_interval_ms",
+    "artifact", "provider", "threads", "batch_size", "lengths", "samples", "mean_ms", "mean_interval_ms", "p50_ms", "p90_ms", "p50_interval_ms",
     "p90_interval_ms", "p95_ms", "p95_interval_ms", "p99_ms", "p99_interval_ms", "processes", "converged", "cold_start_ms",
     "peak_memory_mb", "nodes", "text_p50_ms", "text_p90_ms", "text_p50_interval_ms", "text_p90_interval_ms", "sessions",
     "throughput_per_s", "throughput_interval_per_s", "download_mb", "download_gzip_mb",
