@@ -14,9 +14,10 @@ from collections import Counter
 from importlib import metadata
 from pathlib import Path
 
-import onnx
+import onnx_ir
 from packaging.requirements import Requirement
 
+from edgeprune.report.headline import shipped_metric
 from edgeprune.report.records import BuildReport
 
 LIBRARIES = {"text": ("onnxruntime", "tokenizers", "numpy"), "image": ("onnxruntime", "pillow", "numpy")}
@@ -34,25 +35,14 @@ FEW_BYTES = 1024
 """Shapes, axes and the like: no weights."""
 
 
-def bytes_of(tensor: onnx.TensorProto) -> int:
-    """Count the bytes of a tensor's values."""
-    return onnx.numpy_helper.to_array(tensor).nbytes
-
-
 def graph_parts(path: Path) -> Counter[str]:
-    """Count a graph's bytes by part."""
-    graph = onnx.load(path).graph
-    readers: dict[str, set[str]] = {}
-    for node in graph.node:
-        for name in node.input:
-            readers.setdefault(name, set()).add(node.op_type)
+    """Count a graph's bytes by part, those of its branches too."""
     parts: Counter[str] = Counter()
-    for tensor in graph.initializer:
-        kinds = set(readers.get(tensor.name, ()))
-        for node in graph.node:  # a table or a weight may be dequantized first
-            if node.op_type == "DequantizeLinear" and tensor.name in node.input:
-                kinds |= readers.get(node.output[0], set())
-        size = bytes_of(tensor)
+    for value in onnx_ir.load(path).graph.initializers.values():
+        readers = [use.node for use in value.uses()]
+        # A table or a weight may be dequantized first.
+        behind = [use.node for node in readers if node.op_type == "DequantizeLinear" for use in node.outputs[0].uses()]
+        kinds, size = {node.op_type for node in (*readers, *behind)}, value.const_value.nbytes
         if kinds & set(TABLES) and size > FEW_BYTES:
             parts["graph: tables"] += size
         elif kinds & set(PRODUCTS):
@@ -109,7 +99,7 @@ def main() -> None:
         print(f"| {name} | {size:,} |")
     print(f"| all | {sum(parts.values()):,} |")
     dense = next(one for one in report.stages if one.stage == "prepare").size_bytes or 0
-    final = [one for one in report.stages if one.stage == "quantize"][-1].metric
+    final = shipped_metric(report)
     assert final is not None
     assert final.drop is not None
     assert final.drop_interval is not None

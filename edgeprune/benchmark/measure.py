@@ -96,14 +96,14 @@ class Measured:
         """
         samples_ms, answers_ms = self.turns.samples_ms[name], self.turns.answers_ms.get(name, [])
         rates = [rate * workload.batch_size for rate in self.turns.rates_per_s.get(name, [])]
-        percentiles: dict[str, object] = {"mean_ms": mean(samples_ms), "mean_interval_ms": mean_interval(samples_ms)}
+        figures: dict[str, object] = {"mean_ms": mean(samples_ms), "mean_interval_ms": mean_interval(samples_ms)}
         moved = drift(samples_ms) if self.turns.in_order else None
         for q in MINIMUM_SAMPLES:
-            percentiles[f"p{q}_ms"] = percentile(samples_ms, q)
-            percentiles[f"p{q}_interval_ms"] = percentile_interval(samples_ms, q)
+            figures[f"p{q}_ms"] = percentile(samples_ms, q)
+            figures[f"p{q}_interval_ms"] = percentile_interval(samples_ms, q)
         for q in (50, 90) if answers_ms else ():
-            percentiles[f"text_p{q}_ms"] = percentile(answers_ms, q)
-            percentiles[f"text_p{q}_interval_ms"] = percentile_interval(answers_ms, q)
+            figures[f"text_p{q}_ms"] = percentile(answers_ms, q)
+            figures[f"text_p{q}_interval_ms"] = percentile_interval(answers_ms, q)
         starts_ms = self.alone.cold_starts_ms.get(name)
         download_mb, download_gzip_mb = self._download_mb(name)
         return LatencyRow(
@@ -123,7 +123,7 @@ class Measured:
             sessions=workload.sessions,
             throughput_per_s=statistics.median(rates) if rates else None,
             throughput_interval_per_s=order_interval(rates, LEVEL) if rates else None,
-            **percentiles,
+            **figures,
         )
 
     def _download_mb(self, name: str) -> tuple[float | None, float | None]:

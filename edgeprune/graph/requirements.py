@@ -1,9 +1,8 @@
 """Find the oldest ONNX Runtime that a graph runs in. `benchmarks/runtimes.py` found these versions by trying."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import onnx
+import onnx_ir
 
 __all__ = ["oldest_runtime", "opset_of"]
 
@@ -30,30 +29,20 @@ _OPERATORS = {
 
 def oldest_runtime(path: Path) -> str:
     """Find the oldest ONNX Runtime that runs the graph of an .onnx file; the version is written as `1.18`."""
-    model = onnx.load(path, load_external_data=False)
-    opset = _opset(model)
-    needed: list[tuple[int, int]] = [_OLDEST, _IR_VERSIONS[model.ir_version], _OPSETS[opset]]
-    for node in _nodes(model.graph):
-        bits = next((attribute.i for attribute in node.attribute if attribute.name == "bits"), 0)
+    model = onnx_ir.load(path)
+    needed: list[tuple[int, int]] = [_OLDEST, _IR_VERSIONS[model.ir_version], _OPSETS[_opset(model)]]
+    for node in onnx_ir.traversal.RecursiveGraphIterator(model.graph):  # a cascade's encoder is in a branch
+        bits = node.attributes.get_int("bits", 0)
         needed.append(_OPERATORS.get((node.op_type, bits), _OLDEST))
-        if node.op_type == "MultiHeadAttention" and any(node.input[_ATTENTION_BIAS:]):
+        if node.op_type == "MultiHeadAttention" and any(node.inputs[_ATTENTION_BIAS:]):
             needed.append(_MASKED_ATTENTION)
     return ".".join(map(str, max(needed)))
 
 
 def opset_of(path: Path) -> int:
     """Read the version of ONNX's own operator set that a graph uses."""
-    return _opset(onnx.load(path, load_external_data=False))
+    return _opset(onnx_ir.load(path))
 
 
-def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    """Yield the nodes of a graph and of its branches."""
-    for node in graph.node:
-        yield node
-        for attribute in node.attribute:
-            if attribute.type == onnx.AttributeProto.GRAPH:
-                yield from _nodes(attribute.g)
-
-
-def _opset(model: onnx.ModelProto) -> int:
-    return int(next(one.version for one in model.opset_import if not one.domain))
+def _opset(model: onnx_ir.Model) -> int:
+    return int(model.opset_imports[""])

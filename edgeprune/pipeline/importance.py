@@ -125,7 +125,7 @@ def _short(reference: str) -> str:
 def _scoring_only(folder: Path, criterion: str) -> Pipeline:
     """Make a pipeline that scores heads and neurons and removes nothing."""
     longest = longest_text(load_config(folder))
-    prepare: dict[str, JsonValue] = {"epochs": 2, "learning_rate": 1e-4}
+    prepare: dict[str, JsonValue] = {"epochs": 2}
     if longest is not None:
         prepare["max_length"] = min(PrepareConfig().max_length, longest)
     content: dict[str, JsonValue] = {

@@ -34,8 +34,9 @@ from edgeprune.pipeline.naming import checked_name, name_after
 from edgeprune.pipeline.nodes import Checkpoints, Node, Nodes, ancestors
 from edgeprune.pipeline.request import BuildRequest
 from edgeprune.pipeline.rungs import add_before_rungs
+from edgeprune.pipeline.stages.answers import Answers
 from edgeprune.pipeline.stages.benchmark import Benchmark
-from edgeprune.pipeline.stages.cascade import Cascade
+from edgeprune.pipeline.stages.cascade import DENSE_ANSWERS, Cascade
 from edgeprune.pipeline.stages.emulate import Emulate
 from edgeprune.pipeline.stages.examples import Examples
 from edgeprune.pipeline.stages.mobile import Mobile
@@ -217,7 +218,9 @@ def _add_graphs(plan: Plan, checkpoints: Checkpoints, request: BuildRequest) -> 
         unlabelled_digest=plan.subject.unlabelled_digest,
         round_number=last_round,
     )
-    timed["final"] = nodes.add(f"cascade-{last_round}", cascade, {"dense": dense, "model": encoder})
+    of_dense = Answers(of_dense=True, unlabelled_digest=plan.subject.unlabelled_digest)
+    parents = {"dense": dense, "model": encoder, DENSE_ANSWERS: nodes.add(DENSE_ANSWERS, of_dense, {"dense": dense})}
+    timed["final"] = nodes.add(f"cascade-{last_round}", cascade, parents)
     return _Graphs(timed, exported, race)
 
 

@@ -10,7 +10,7 @@ errors that are left when a unit goes and the others make up for it. Fisher scor
 first, and miss the few neurons without which a layer's states are elsewhere altogether.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import count
@@ -31,9 +31,9 @@ from edgeprune.pruning.least_squares import NestedRidge, errors_without, gram_si
 from edgeprune.pruning.loss_table import LayerLosses, LossTable, ffn_widths
 from edgeprune.pruning.sublayers import FromBelow, sublayers
 
-__all__ = ["TEMPERATURE", "estimate_losses"]
+__all__ = ["distance", "estimate_losses"]
 
-TEMPERATURE = 4.0
+_TEMPERATURE = 4.0
 """Softens the outputs that are compared. At 1, the few texts whose label is in doubt are most of a classifier's
 divergence; the higher it is, the more each text counts alike, as in a squared error of the logits."""
 
@@ -92,6 +92,17 @@ def estimate_losses(pruned: Pruned, context: Context, *, samples: int, align: in
     return LossTable(samples=rows, layers=tuple(found))
 
 
+def distance(
+    context: Context, batches: Iterable[Batch], outputs: Iterable[torch.Tensor], wanted: Iterable[torch.Tensor]
+) -> float:
+    """Compute how far outputs are from those that are wanted, averaged over the rows of all batches."""
+    distances, rows = [], []
+    for batch, found, right in zip(batches, outputs, wanted, strict=True):
+        distances.append(context.divergence(batch, found, right, temperature=_TEMPERATURE))
+        rows.append(len(next(iter(batch.values()))))
+    return max(0.0, float(np.average(distances, weights=rows)))
+
+
 class _Solver:
     """Order a projection's units by importance, and solve it again for the first of them."""
 
@@ -140,12 +151,8 @@ class _Judge:
 
     def loss(self) -> float:
         """Compute the mean distance over all rows."""
-        distances, rows = [], []
-        for number, (batch, wanted) in enumerate(zip(self._batches, self._wanted, strict=True)):
-            moved = self._context.divergence(batch, self.passes.outputs(number), wanted, temperature=TEMPERATURE)
-            distances.append(moved)
-            rows.append(len(next(iter(batch.values()))))
-        return max(0.0, float(np.average(distances, weights=rows)))
+        outputs = map(self.passes.outputs, range(len(self._batches)))
+        return distance(self._context, self._batches, outputs, self._wanted)
 
     def without(self, position: int) -> float | None:
         """Compute the loss without a layer; None: it can't be left out."""

@@ -8,13 +8,12 @@ is cut and repaired, and its outputs are compared with the dense model's, on row
 from collections.abc import Mapping
 from copy import deepcopy
 
-import numpy as np
 import torch
 
 from edgeprune.profiles.steps import ReconstructStep
 from edgeprune.pruning.context import Context, Pruned
 from edgeprune.pruning.loss_table import LossTable
-from edgeprune.pruning.losses import TEMPERATURE
+from edgeprune.pruning.losses import distance
 from edgeprune.pruning.reconstruct import prune_reconstruct
 from edgeprune.pruning.stream import narrow_to
 from edgeprune.pruning.surgery import cut
@@ -65,10 +64,7 @@ def nearest(
         cut_to(allocation, losses, tried)
         prune_reconstruct(half, tried, context)
         with torch.inference_mode():
-            moved = [
-                context.divergence(batch, context.run(tried.model, batch), outputs, temperature=TEMPERATURE)
-                for batch, outputs in zip(batches, wanted, strict=True)
-            ]
-        distances[size] = max(0.0, float(np.average(moved, weights=[len(outputs) for outputs in wanted])))
+            outputs = [context.run(tried.model, batch) for batch in batches]
+        distances[size] = distance(context, batches, outputs, wanted)
     size = min(distances, key=lambda size: distances[size])  # of equal distances, the larger hidden size
     return found[size].model_copy(update={"distances": distances})

@@ -30,8 +30,8 @@ def to_torch(batch: dict[str, Array]) -> dict[str, torch.Tensor]:
 def to_batch(examples: Sequence[Example], reader: Reader) -> Batch:
     """Make a batch of the examples' inputs and, if examples have targets, `targets`.
 
-    If every example has an answer, the batch has `answers`. Targets by token are padded with IGNORED. If only some examples have a target, `labelled` has a truth value for each
-    example.
+    If every example has an answer, the batch has `answers`. Targets by token are padded with IGNORED. If only some
+    examples have a target, `labelled` has a truth value for each example.
     """
     batch = to_torch(reader.collate([example.inputs for example in examples]))
     answers = [torch.as_tensor(example.answer) for example in examples if example.answer is not None]

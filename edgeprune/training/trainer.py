@@ -104,8 +104,9 @@ def train(
 
     metrics = trained(whole)
     best = best_of(metrics)
-    load_weights(model, best)
-    if fall is not None:
+    if fall is None:
+        load_weights(model, best)
+    else:
         choose = partial(later_unless_worse, model, task, selection, reader, seed=seed)
         choose(earlier=best, later=list(metrics)[-1])
         metrics |= trained(fall)

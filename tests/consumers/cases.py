@@ -19,13 +19,17 @@ class Case:
 
     examples: tuple[str, ...] = ()
     """Languages of the programs beside the package."""
+    first_stage: bool = False
+    """Whether a first stage answers some of the inputs."""
 
     def __str__(self) -> str:
-        return f"{self.task}-{self.family}-{self.precision}-{self.labels}-{self.pooling}"
+        words = (self.task, self.family, self.precision, self.labels, self.pooling, *["first-stage"] * self.first_stage)
+        return "-".join(words)
 
 
 INT8 = Case("text-classification", "bert", precision="int8-dynamic")
 SINGLE = Case("text-classification", "modernbert")
+EASY = Case("text-classification", "bert", first_stage=True)
 MULTI = Case("text-classification", "roberta", labels="multi")
 TAGS = Case("token-classification", "distilbert")
 QA_WITH_TYPES = Case("question-answering", "bert")
@@ -37,7 +41,7 @@ IMAGES = Case("image-classification", "vit")
 IMAGE_FEATURES = Case("image-feature-extraction", "vit")
 
 WORDS = {
-    INT8: "texts, int8", SINGLE: "texts", MULTI: "texts, several labels", TAGS: "tags", QA_WITH_TYPES: "questions",
+    INT8: "texts, int8", SINGLE: "texts", EASY: "texts, a first stage", MULTI: "texts, several labels", TAGS: "tags", QA_WITH_TYPES: "questions",
     QA_WITHOUT_TYPES: "questions", MASK: "masks", MEAN: "embeddings", CLS: "embeddings", IMAGES: "images",
     IMAGE_FEATURES: "image embeddings",
 }  # fmt: skip
@@ -45,12 +49,14 @@ WORDS = {
 
 OPTIMUM = {
     INT8: "ORTModelForSequenceClassification", SINGLE: "ORTModelForSequenceClassification",
+    EASY: "ORTModelForSequenceClassification",
     MULTI: "ORTModelForSequenceClassification", TAGS: "ORTModelForTokenClassification",
     QA_WITH_TYPES: "ORTModelForQuestionAnswering", MASK: "ORTModelForMaskedLM", MEAN: "ORTModelForFeatureExtraction",
     IMAGES: "ORTModelForImageClassification",
 }  # fmt: skip
 TRANSFORMERS_JS = {
     INT8: "AutoModelForSequenceClassification", SINGLE: "AutoModelForSequenceClassification",
+    EASY: "AutoModelForSequenceClassification",
     MULTI: "AutoModelForSequenceClassification", TAGS: "AutoModelForTokenClassification",
     QA_WITHOUT_TYPES: "AutoModelForQuestionAnswering", MASK: "AutoModelForMaskedLM", MEAN: "AutoModel",
     IMAGES: "AutoModelForImageClassification", IMAGE_FEATURES: "AutoModel",
@@ -63,12 +69,13 @@ EXAMPLES = (
             Case("text-classification", "bert", labels="regression"), MEAN,
         )
     ),
+    replace(EASY, examples=("cpp", "js", "java", "kotlin")),
     replace(SINGLE, examples=("js",)),
 )  # fmt: skip
 """What the programs beside a package answer. The last one's tokenizer isn't in a graph."""
 SENTENCE_TRANSFORMERS = (MEAN, CLS)
 FASTEMBED = (MEAN, CLS)
-RUNTIMES = (INT8, MULTI, QA_WITH_TYPES, CLS)
+RUNTIMES = (INT8, EASY, MULTI, QA_WITH_TYPES, CLS)
 """What onnxruntime-node and C++ run, which take numbers and no texts."""
 
 CONSUMERS = {

@@ -19,6 +19,7 @@ from pydantic import JsonValue, TypeAdapter
 from edgeprune.base.events import Note
 from edgeprune.base.metric_words import change_words
 from edgeprune.cascade.records import CascadeRow, PromiseRow
+from edgeprune.pipeline.stages.answers import ANSWERS
 from edgeprune.pipeline.stages.base import Stage, Work
 from edgeprune.pipeline.stages.unlabelled import read_unlabelled
 from edgeprune.profiles.pipeline import CascadeConfig
@@ -38,7 +39,10 @@ if TYPE_CHECKING:
     from edgeprune.models.reader import Array, Encoding, Inputs
     from edgeprune.tasks.prepared import Prepared, Split
 
-__all__ = ["Cascade", "answered_early", "read_cascade"]
+__all__ = ["DENSE_ANSWERS", "Cascade", "answered_early", "read_cascade"]
+
+DENSE_ANSWERS = "dense-answers"
+"""The role of the dense model's own answers on the rows that are learned from."""
 
 _FACTS = "cascade.json"
 _EARLY = "early.json"
@@ -66,7 +70,7 @@ class Cascade(Stage):
     name = "cascade"
     version = 1
     libraries = ("torch", "transformers", "onnx", "onnx-ir", "onnxruntime", "scipy")
-    roles = ("dense", "model")
+    roles = ("dense", "model", DENSE_ANSWERS)
     produces = ("model.onnx", VARIANT, "reader", "outputs.safetensors", _FACTS, _EARLY)
 
     def __init__(
@@ -214,30 +218,26 @@ def _write_facts(folder: Path, row: CascadeRow | None, early: list[int]) -> None
 
 
 def _lesson(work: Work, prepared: "Prepared") -> "tuple[Lesson, list[str]]":
-    """Let the dense model answer the rows that a first stage learns from. Return also what was assumed of them."""
+    """Read the rows that a first stage learns from, and the dense model's answers. Return also what was assumed of them."""
     import numpy as np
 
     from edgeprune.cascade.training import Lesson
-    from edgeprune.models.checkpoint import load_checkpoint
-    from edgeprune.tasks.evaluation import predict_torch
-    from edgeprune.tasks.registry import load_reader
+    from edgeprune.models.checkpoint import load_checkpoint, load_tokenizer
+    from edgeprune.tasks.prepared import load_outputs
     from edgeprune.tasks.text import tokenizer_of
 
-    task, train, dense = prepared.task, prepared.splits["train"], work.parents["dense"].file("checkpoint")
-    contents, inputs, notes = list(train.contents), list(train.inputs), list[str]()
+    task, dense = prepared.task, work.parents["dense"].file("checkpoint")
+    inputs, notes = list(prepared.splits["train"].inputs), list[str]()
     if work.unlabelled is not None:
         unlabelled, notes = read_unlabelled(work.unlabelled, prepared)
-        contents += unlabelled
         inputs += [example.inputs for example in task.encode(prepared.reader, unlabelled)]
-    reader = load_reader(task.spec.task, dense, task.spec.max_length)
-    model = load_checkpoint(dense, task.auto_class)
-    teacher = predict_torch(model, task, task.encode(reader, contents), reader)
+    teacher = np.stack(load_outputs(work.parents[DENSE_ANSWERS].file(ANSWERS))["train"])
     # A vocabulary that was pruned has other numbers for the same tokens.
-    known, ours = tokenizer_of(reader).get_vocab(), tokenizer_of(prepared.reader).get_vocab()
+    known, ours = load_tokenizer(dense).get_vocab(), tokenizer_of(prepared.reader).get_vocab()
     places = np.zeros(1 + max(ours.values()), np.int64)
     places[list(ours.values())] = [known[token] for token in ours]
-    embedding = model.get_input_embeddings().weight.detach().numpy()[places]
-    return Lesson(_tokens(inputs), np.stack(teacher), embedding), notes
+    embedding = load_checkpoint(dense, task.auto_class).get_input_embeddings().weight.detach().numpy()[places]
+    return Lesson(_tokens(inputs), teacher, embedding), notes
 
 
 def _tokens(rows: "Sequence[Inputs]") -> "list[Tokens]":
@@ -288,8 +288,8 @@ def _unsure(row: CascadeRow) -> str:
     """Say that no threshold passed."""
     return (
         f"the encoder answers every text: {row.selection.rows:,} selection rows show of no threshold of a first stage that "
-        f"{_promised(row)}; give more rows (stages.prepare.selection_share or --selection-data), a larger budget.metric_drop or stages.cascade.share, or set "
-        f"stages.cascade to null"
+        f"{_promised(row)}; give more rows (stages.prepare.selection_share or --selection-data), a larger budget.metric_drop "
+        f"or stages.cascade.share, or set stages.cascade to null"
     )
 
 

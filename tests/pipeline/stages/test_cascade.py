@@ -15,7 +15,9 @@ from edgeprune.pipeline.cascade_budget import encoder_budget, promise_than_dense
 from edgeprune.pipeline.options import BuildOptions
 from edgeprune.pipeline.plan import make_plan
 from edgeprune.pipeline.request import read_request
-from edgeprune.pipeline.stages.cascade import Cascade, answered_early, read_cascade
+from edgeprune.pipeline.stages.answers import Answers
+from edgeprune.pipeline.stages.base import Work
+from edgeprune.pipeline.stages.cascade import DENSE_ANSWERS, Cascade, answered_early, read_cascade
 from edgeprune.profiles.pipeline import CascadeConfig
 from edgeprune.profiles.shipped import load_pipeline
 from edgeprune.profiles.target import Budget
@@ -42,6 +44,15 @@ def shipped(built: Built, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
 def cascade(config: CascadeConfig, **changes: Any) -> Cascade:
     usual = {"than_encoder": STRICT, "than_dense": None, "threads": 1, "unlabelled_digest": None, "round_number": 1}
     return Cascade(config, **(usual | changes))
+
+
+def given(built: Built, folder: Path, unlabelled: DataSource | None = None) -> Work:
+    """What a cascade is given: the dense model, its answers, and an encoder."""
+    work = replace(work_of(built, folder, dense=("prepare", 0), model=("quantize", 1)), unlabelled=unlabelled)
+    answers = folder / "answers"
+    answers.mkdir()
+    Answers(of_dense=True, unlabelled_digest=None).run(replace(work, folder=answers))
+    return replace(work, parents={**work.parents, DENSE_ANSWERS: Artifact(answers, work.parents["dense"].manifest)})
 
 
 def cascade_of(built: Built, report: dict[str, Any]) -> Artifact:
@@ -83,8 +94,7 @@ def test_the_package_answers_and_verifies(built: Built, shipped: tuple[Path, dic
 
 
 def test_too_few_rows_ship_the_encoder_alone_and_say_so(built: Built, tmp_path: Path) -> None:
-    work = work_of(built, tmp_path, dense=("prepare", 0), model=("quantize", 1))
-    metrics = cascade(CascadeConfig(pair_bits=8))(work)
+    metrics = cascade(CascadeConfig(pair_bits=8))(given(built, tmp_path))
     (note,) = metrics.notes
     assert note.startswith("the encoder answers every text: 14 selection rows show of no threshold")
     assert metrics.metric == built.artifact("quantize").manifest.metrics.metric
@@ -96,7 +106,7 @@ def test_too_few_rows_ship_the_encoder_alone_and_say_so(built: Built, tmp_path: 
 
 def test_the_key_holds_what_decides_and_nothing_else() -> None:
     def key(config: CascadeConfig, **changes: Any) -> str:
-        return cascade(config, **changes).key({"dense": "a", "model": "b"}, seed=0)
+        return cascade(config, **changes).key({"dense": "a", "model": "b", DENSE_ANSWERS: "c"}, seed=0)
 
     usual = CascadeConfig()
     in_promises = {"share": 0.1, "drop": 0.2, "confidence": 0.9}
@@ -163,14 +173,12 @@ def test_what_the_dense_model_loses_to_the_cascade_counts_where_it_is_promised(b
     for number, strict in enumerate((None, STRICT)):
         folder = tmp_path / str(number)
         folder.mkdir()
-        work = work_of(built, folder, dense=("prepare", 0), model=("quantize", 1))
-        cascade(CascadeConfig(pair_bits=8), than_encoder=loose, than_dense=strict)(work)
+        cascade(CascadeConfig(pair_bits=8), than_encoder=loose, than_dense=strict)(given(built, folder))
         answered.append(CascadeRow.model_validate_json((folder / "cascade.json").read_bytes()).threshold is not None)
     assert answered == [True, False]
 
 
 def test_rows_without_labels_are_learned_from(built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    work = work_of(built, tmp_path, dense=("prepare", 0), model=("quantize", 1))
     seen = json.loads(built.data.read_text(encoding="utf-8").splitlines()[0])["text"]
     rows = write_rows(
         tmp_path / "more.jsonl", [{"text": "good warm plot ."}, {"text": "bad slow plot ."}, {"text": seen}]
@@ -185,9 +193,8 @@ def test_rows_without_labels_are_learned_from(built: Built, tmp_path: Path, monk
 
     monkeypatch.setattr("edgeprune.cascade.training.train_bag", trained)
     loose = PromiseRow(limit=0.3, confidence=0.95)
-    metrics = cascade(CascadeConfig(pair_bits=8), than_encoder=loose, unlabelled_digest="more")(
-        replace(work, unlabelled=more)
-    )
+    work = given(built, tmp_path, more)
+    metrics = cascade(CascadeConfig(pair_bits=8), than_encoder=loose, unlabelled_digest="more")(work)
     (lesson,) = taught
     train = read_tables(built.artifact("prepare", 0), work.data, ("train",))["train"].contents
     assert len(lesson.texts) == len(lesson.teacher) == len(train) + 2
@@ -195,7 +202,7 @@ def test_rows_without_labels_are_learned_from(built: Built, tmp_path: Path, monk
 
 
 def test_labels_that_turn_out_to_be_several_leave_the_encoder_as_it_is(built: Built, tmp_path: Path) -> None:
-    work = work_of(built, tmp_path, dense=("prepare", 0), model=("quantize", 1))
+    work = given(built, tmp_path)
     dense = tmp_path / "dense"
     dense.mkdir()
     spec = json.loads(work.parents["dense"].file("task.json").read_text(encoding="utf-8"))
