@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import PreTrainedModel, set_seed
 
 from edgeprune.base.quiet_libraries import quiet_libraries
@@ -27,7 +28,8 @@ from edgeprune.tasks.spec import TaskSpec
 from edgeprune.training import trainer
 from edgeprune.training.augmentation import Augmentation
 from edgeprune.training.distillation import Teacher, distillation_loss
-from edgeprune.training.resume import _COMPLETE, Checkpoints, evaluated, state_of
+from edgeprune.training.moments import later_unless_worse
+from edgeprune.training.resume import _COMPLETE, Checkpoints, evaluated, save_weights, state_of
 from edgeprune.training.rows import Rows
 from edgeprune.training.trainer import train
 from tests.conftest import ModelFactory, synthetic_rows
@@ -271,14 +273,38 @@ def test_the_learning_rate_is_constant_until_the_training_stops_and_falls_then(
     assert fallen == pytest.approx([3e-3 * (STEPS - step) / STEPS for step in range(STEPS)])
 
 
-@pytest.mark.parametrize("opposite", [True, False])
-def test_an_earlier_moment_is_gone_back_to_only_if_it_is_better_by_more_than_noise(
-    case: Case, tmp_path: Path, opposite: bool
-):
-    references = 1 - case.references[ROWS:] if opposite else case.references[ROWS:]
-    model = case.train(tmp_path, epochs=6, patience=2, learning_rate=1e-2, selection=references)
-    found = case.task.metric(predict_torch(model, case.task, case.examples[ROWS:], case.reader), list(references))
-    assert found == (max(metrics_in(tmp_path)) if opposite else metrics_in(tmp_path / "fall")[-1])
+def test_the_end_of_the_epoch_in_which_the_rate_falls_is_kept(case: Case, tmp_path: Path):
+    model = case.train(tmp_path, epochs=6, patience=2, learning_rate=1e-2)
+    assert case.accuracy(model) == metrics_in(tmp_path / "fall")[-1]
+    newest = load_file(tmp_path / "fall" / f"checkpoint-{STEPS}" / "model.safetensors")
+    assert same(model.state_dict(), newest)
+
+
+def test_an_earlier_moment_is_gone_back_to_only_if_it_is_better_by_more_than_noise(case: Case, tmp_path: Path):
+    model = case.train(tmp_path / "training", learning_rate=1e-2)
+    rows = Rows(case.examples, list(case.references))
+    good, nearly, bad = (tmp_path / name for name in ("good", "nearly", "bad"))
+    save_weights(model, good)
+    with torch.no_grad():
+        model.classifier.bias.add_(1e-3)
+    save_weights(model, nearly)
+    with torch.no_grad():
+        model.classifier.weight.neg_()
+    save_weights(model, bad)
+
+    def chosen(earlier: Path, later: Path) -> Path:
+        found = later_unless_worse(model, case.task, rows, case.reader, earlier=earlier, later=later, seed=0)
+        assert same(model.state_dict(), load_file(found / "model.safetensors")), "its weights are loaded"
+        return found
+
+    assert chosen(earlier=good, later=bad) == good
+    assert chosen(earlier=bad, later=good) == good
+    assert chosen(earlier=good, later=nearly) == nearly
+    assert chosen(earlier=bad, later=bad) == bad
+    with torch.no_grad():
+        model.classifier.weight.fill_(float("nan"))
+    save_weights(model, tmp_path / "broken")
+    assert chosen(earlier=bad, later=tmp_path / "broken") == bad
 
 
 @pytest.mark.parametrize("stop_at", [STEPS, STEPS + 2, 3 * STEPS + 2])

@@ -1,16 +1,19 @@
 """A build with a cascade: what it ships, what it tells, what enters its key, and where it has none."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from edgeprune.cascade.records import CascadeRow, PromiseRow
 from edgeprune.cascade.training import Lesson, train_bag
 from edgeprune.data.source import DataSource
 from edgeprune.data.table import DataSpec
+from edgeprune.models.checkpoint import load_any, load_tokenizer
 from edgeprune.pipeline.cascade_budget import encoder_budget, promise_than_dense
 from edgeprune.pipeline.options import BuildOptions
 from edgeprune.pipeline.plan import make_plan
@@ -21,6 +24,7 @@ from edgeprune.pipeline.stages.cascade import DENSE_ANSWERS, Cascade, answered_e
 from edgeprune.profiles.pipeline import CascadeConfig
 from edgeprune.profiles.shipped import load_pipeline
 from edgeprune.profiles.target import Budget
+from edgeprune.pruning.vocabulary import shrink_tokenizer
 from edgeprune.store.records import Artifact
 from edgeprune.store.store import Store
 from edgeprune.tasks.prepared import read_tables
@@ -178,20 +182,26 @@ def test_what_the_dense_model_loses_to_the_cascade_counts_where_it_is_promised(b
     assert answered == [True, False]
 
 
-def test_rows_without_labels_are_learned_from(built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def taught(monkeypatch: pytest.MonkeyPatch) -> list[Lesson]:
+    """What first stages have learned from."""
+    found: list[Lesson] = []
+
+    def trained(lesson: Lesson, **kwargs: Any) -> Any:
+        found.append(lesson)
+        return train_bag(lesson, **kwargs)
+
+    monkeypatch.setattr("edgeprune.cascade.training.train_bag", trained)
+    return found
+
+
+def test_rows_without_labels_are_learned_from(built: Built, tmp_path: Path, taught: list[Lesson]) -> None:
     seen = json.loads(built.data.read_text(encoding="utf-8").splitlines()[0])["text"]
     rows = write_rows(
         tmp_path / "more.jsonl", [{"text": "good warm plot ."}, {"text": "bad slow plot ."}, {"text": seen}]
     )
     columns = replace(COLUMNS["text-classification"], label=())
     more = DataSource(DataSpec(train=str(rows)), columns=columns, offline=True, splits=("train",))
-    taught: list[Lesson] = []
-
-    def trained(lesson: Lesson, **kwargs: Any) -> Any:
-        taught.append(lesson)
-        return train_bag(lesson, **kwargs)
-
-    monkeypatch.setattr("edgeprune.cascade.training.train_bag", trained)
     loose = PromiseRow(limit=0.3, confidence=0.95)
     work = given(built, tmp_path, more)
     metrics = cascade(CascadeConfig(pair_bits=8), than_encoder=loose, unlabelled_digest="more")(work)
@@ -199,6 +209,23 @@ def test_rows_without_labels_are_learned_from(built: Built, tmp_path: Path, monk
     train = read_tables(built.artifact("prepare", 0), work.data, ("train",))["train"].contents
     assert len(lesson.texts) == len(lesson.teacher) == len(train) + 2
     assert "1 of 3 unlabelled texts are among the rows with labels" in metrics.notes[0]
+
+
+def test_a_pruned_vocabulary_has_the_embeddings_of_its_own_tokens(
+    built: Built, tmp_path: Path, taught: list[Lesson]
+) -> None:
+    work = given(built, tmp_path)
+    model = work.parents["model"]
+    folder = Path(shutil.copytree(model.path, tmp_path / "model"))
+    whole = load_tokenizer(folder / "reader")
+    left = [token for name, token in sorted(whole.get_vocab().items(), key=lambda one: one[1]) if name != "film"]
+    shrink_tokenizer(whole, left).save_pretrained(folder / "reader")
+    pruned = replace(work, parents={**work.parents, "model": Artifact(folder, model.manifest)})
+    cascade(CascadeConfig(pair_bits=8))(pruned)
+    (lesson,) = taught
+    dense = load_any(work.parents["dense"].file("checkpoint")).get_input_embeddings().weight.detach().numpy()
+    assert len(left) < len(dense)
+    np.testing.assert_array_equal(lesson.embedding, dense[left])
 
 
 def test_labels_that_turn_out_to_be_several_leave_the_encoder_as_it_is(built: Built, tmp_path: Path) -> None:
