@@ -2,8 +2,6 @@
 # docker run --rm --user "$(id -u):$(id -g)" -e HOME=/tmp -v "$PWD:/project" -w /project edgeprune build …
 # docker run --rm -p 8000:8000 -v "$PWD/dist/NAME:/package:ro" edgeprune-serve
 FROM python:3.11-slim-bookworm AS source
-# Where pip looks beside its index. With CPU builds of torch there, the image is several GB smaller.
-ARG PIP_EXTRA_INDEX_URL PIP_FIND_LINKS
 # hadolint ignore=DL3008
 RUN apt-get update && apt-get install -y --no-install-recommends make && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
@@ -13,9 +11,14 @@ COPY pipelines pipelines
 COPY targets targets
 
 FROM source AS whole
+# Where pip looks beside its index. With CPU builds of torch there, the image is several GB smaller.
+ARG PIP_EXTRA_INDEX_URL
+ARG PIP_FIND_LINKS
 RUN make install VENV=/opt/edgeprune
 
 FROM source AS server
+ARG PIP_EXTRA_INDEX_URL
+ARG PIP_FIND_LINKS
 RUN make install-server VENV=/opt/edgeprune
 
 FROM python:3.11-slim-bookworm AS user
