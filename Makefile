@@ -1,4 +1,4 @@
-# make demo | demo-quick | arm | browser | consumers | test | lint | docs | install | image | clean
+# make demo | demo-quick | arm | browser | consumers | test | lint | docs | install | image | release | clean
 # VENV, PYTHON and ENGINE may be set: make test PYTHON=python3.12 VENV=/tmp/venv, make image ENGINE=buildah
 PYTHON ?= python3
 VENV ?= .venv
@@ -14,7 +14,7 @@ ARM_ROOT := .edgeprune-arm
 ARM_DEBS := python3.11-minimal libpython3.11-minimal libpython3.11-stdlib libc6 zlib1g libexpat1 libstdc++6 libgcc-s1 \
   libffi8 liblzma5 libbz2-1.0 libuuid1 libcrypt1
 
-.PHONY: demo demo-quick arm browser consumers test lint docs install install-server image clean
+.PHONY: demo demo-quick arm browser consumers test lint docs install install-server image release clean
 
 demo: $(VENV)/.demo
 	$(DEMO) --name movie-reviews
@@ -133,6 +133,11 @@ image:
 	@[ -n "$(ENGINE)" ] || { echo "docker, podman or buildah is missing" >&2; exit 1; }
 	$(ENGINE) build $(IMAGE_FLAGS) --target edgeprune -t $(IMAGE) .
 	$(ENGINE) build $(IMAGE_FLAGS) --target serve -t $(IMAGE)-serve .
+
+# make release VERSION=0.1.0: the version, the CHANGELOG's heading, a commit and a tag. A pushed tag publishes the release.
+release: $(VENV)/.dev
+	@[ -n "$(VERSION)" ] || { echo "VERSION is missing; e.g. make release VERSION=0.1.0" >&2; exit 1; }
+	$(BIN)/bump-my-version bump --new-version $(VERSION)
 
 $(VENV)/.demo: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
