@@ -4,8 +4,8 @@ TinyBERT (https://arxiv.org/abs/1909.10351, algorithm 1) masks a word, and takes
 every seventh word of a text is masked at once, about the share that such models were trained with. So seven passes find the words for
 all places, however long the text is. In a text of seven words or fewer, each word is masked alone.
 
-    found = find_in_context(model, prepared.task.tokenized(prepared.reader, contents), prepared.reader)
-    substitutes = InContext(found, whole_words(tokenizer))
+    found = find_in_context(model, task, reader, ["a fine film"], on_batch=lambda done, total: None)
+    InContext(found, whole_words(reader.tokenizer)).of(0, 0, ["a", "fine", "film"])    # [["the", …], ["superb", …], …]
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -147,9 +147,10 @@ def find_in_context(
         )
     padding = int(reader.tokenizer.pad_token_id)
     tokens = np.full((len(places), MOST_SUBSTITUTES), padding, np.min_scalar_type(max(padding, *whole)))
+    candidates = torch.tensor(list(whole))
     batches = by_length([reader.length(inputs[one.row]) for one in passes], _TOKENS_AT_ONCE)
     for done, batch in enumerate(batches, 1):
-        for number, ranked in _ranked(model, reader, inputs, [passes[one] for one in batch], list(whole)):
+        for number, ranked in _ranked(model, reader, inputs, [passes[one] for one in batch], candidates):
             others = other_words(places[number].token, ranked, whole)
             tokens[number, : len(others)] = others
         on_batch(done, len(batches))
@@ -161,7 +162,7 @@ def _ranked(
     reader: TextReader,
     inputs: Sequence[Encoding],
     passes: Sequence[_Pass],
-    candidates: Sequence[int],
+    candidates: torch.Tensor,
 ) -> Iterator[tuple[int, list[int]]]:
     """Yield the numbers of the places that are masked in some passes, each with the likeliest of the candidates."""
     shown = to_torch(reader.collate([inputs[one.row] for one in passes]))
@@ -173,9 +174,9 @@ def _ranked(
     task = FillMask(TaskSpec(task="fill-mask", inputs=tuple(shown)))
     with torch.inference_mode():
         logits, _ = task.forward(model, {**shown, "targets": targets})
-        best = logits[:, candidates].topk(min(RANKED, len(candidates))).indices.tolist()
-    for (row, position), positions in zip(masked.nonzero().tolist(), best, strict=True):
-        yield passes[row].places[position], [candidates[one] for one in positions]
+        best = logits[:, candidates].topk(min(RANKED, len(candidates))).indices
+    for (row, position), ranked in zip(masked.nonzero().tolist(), candidates[best].tolist(), strict=True):
+        yield passes[row].places[position], ranked
 
 
 def _places(tokenized: Tokenized, token_of: Mapping[str, int]) -> Iterator[_Place]:
