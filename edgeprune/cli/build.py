@@ -60,7 +60,7 @@ def build(
     return report.exit_code
 
 
-@with_build_options(without=("target", "baseline", "max_regression"))
+@with_build_options(without=("target", "baseline", "baseline_key", "max_regression"))
 def compare(
     context: typer.Context,
     model: Annotated[list[str], typer.Argument(help="A model, or build.json files that were made on any machine.")],

@@ -1,4 +1,4 @@
-"""Run the command line: `edgeprune build | compare | report | run | serve | benchmark | verify | inspect | package | targets | pipelines | store`.
+"""Run the command line: `edgeprune build | compare | report | run | serve | benchmark | verify | sign | inspect | package | targets | pipelines | store`.
 
 Results go to standard output, progress and errors to standard error. Exit codes: 0 all budgets met, 1 fault in
 edgeprune, 2 bad usage, profile or data, 3 latency, memory or size missed, 4 metric missed, 5 parity or integrity
@@ -24,6 +24,7 @@ from edgeprune.cli.profiles import pipelines_app, targets_app
 from edgeprune.cli.render import err
 from edgeprune.cli.report import report
 from edgeprune.cli.serve import serve
+from edgeprune.cli.sign import sign
 from edgeprune.cli.store import store_app
 
 __all__ = ["app", "main"]
@@ -45,7 +46,7 @@ Exit codes:
   7    a verdict is inconclusive, or a budget was not measured
   8    no space left, or not readable or writable
   130  interrupted""")
-for command in (build, compare, report, run, serve, benchmark, verify, inspect):
+for command in (build, compare, report, run, serve, benchmark, verify, sign, inspect):
     app.command()(command)
 app.add_typer(package_app, name="package")
 app.add_typer(targets_app, name="targets")

@@ -11,6 +11,7 @@ from edgeprune.base.errors import TargetError, UsageError
 from edgeprune.base.events import Emit, Note, ignore
 from edgeprune.benchmark.samples import read_samples
 from edgeprune.devices.protocol import ProbeRequest
+from edgeprune.pipeline.describe import describe
 from edgeprune.pipeline.fit import search
 from edgeprune.pipeline.judge import make_report
 from edgeprune.pipeline.plan import Plan, with_package
@@ -63,7 +64,7 @@ def build(plan: Plan, request: BuildRequest, *, emit: Emit = ignore) -> BuildRep
                 Note(f"{emulated or f'not measured: {plan.unreachable}'}; on the device: {command_on_device(request)}")
             )
         page = _page(report, run.done) if request.options.report else None
-        publish(report, request, plan, run.done, page=page)
+        publish(report, request, plan, run.done, page=page, described=describe(request, plan, run.done))
     return report
 
 

@@ -75,6 +75,7 @@ def put(store: Path, output: Path, *, page: str | None = None, **more: Done) -> 
         Has(output=output, store=store),
         Has(name=Has(folder=NAME)),
         {"package": made, **more},
+        described={},
         page=page,
     )  # type: ignore[arg-type]
 
