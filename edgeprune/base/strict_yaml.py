@@ -8,6 +8,7 @@ path in the YAML and, for a misspelt key, the nearest known key:
       line 10, stages.finetune.epoch: unknown key; did you mean 'epochs'?
 """
 
+import math
 import re
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
@@ -22,7 +23,7 @@ from pydantic_core import ErrorDetails
 from edgeprune.base.bounded_yaml import LONGEST_TEXT, lines_of, load_yaml
 from edgeprune.base.errors import ProfileError
 
-__all__ = ["Fault", "Frozen", "cut", "fault_lines", "faults", "invalid", "quoted", "read_yaml", "validate"]
+__all__ = ["Fault", "Frozen", "cut", "fault_lines", "faults", "inline", "invalid", "quoted", "read_yaml", "validate"]
 
 _MOST_LINES = 20
 """Faults that a message lists; of more it says how many."""
@@ -62,6 +63,12 @@ def read_yaml(path: Path) -> dict[str, JsonValue]:
     if not isinstance(content, dict):
         raise ProfileError(f"{path} should hold a mapping of keys to values, but holds {type(content).__name__}")
     return content
+
+
+def inline(value: JsonValue) -> str:
+    """Write a value as YAML in one line, from which it is read back the same."""
+    text: str = yaml.safe_dump([value], default_flow_style=True, width=math.inf, allow_unicode=True, sort_keys=False)
+    return text.strip()[1:-1]
 
 
 class Fault(NamedTuple):
