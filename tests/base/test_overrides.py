@@ -72,7 +72,7 @@ def test_a_fault_of_the_file_is_not_blamed_on_an_override(tmp_path: Path):
     ],
 )
 def test_an_override_is_a_path_and_a_yaml_value(text: str, path: list[str], value: object):
-    assert parse_override(text) == Override(text, tuple(path), value)
+    assert parse_override(text) == Override(f"--set {text}", tuple(path), value)
 
 
 @pytest.mark.parametrize(
