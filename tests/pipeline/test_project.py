@@ -24,6 +24,10 @@ targets:
 """
 
 
+SHORT = ("--set", "stages.prepare.max_length=16")
+"""The tiny model takes no longer texts."""
+
+
 @pytest.fixture
 def folder(tmp_path: Path, tiny_model_folder: ModelFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder, with a model, data, a target and a project file."""
@@ -145,14 +149,14 @@ def test_without_a_file_and_a_model_an_example_is_shown(tmp_path: Path, monkeypa
 
 def test_a_named_model_is_built_as_it_is_typed(folder: Path) -> None:
     (folder / "edgeprune.yaml").write_text("nonsense", encoding="utf-8")
-    done = call("build", "./model", "--data", "reviews.jsonl", "--target", "here.yaml", "--plan", "--json")
+    done = call("build", "./model", "--data", "reviews.jsonl", "--target", "here.yaml", "--plan", "--json", *SHORT)
     assert done.code == 0, done.err
 
 
 def test_the_plan_says_what_would_be_built(folder: Path) -> None:
     text = PROJECT + "budgets: {size_mb: 25, metric_drop: 0.02}\n"
     (folder / "edgeprune.yaml").write_text(text, encoding="utf-8")
-    done = call("build", "--plan")
+    done = call("build", "--plan", *SHORT)
     assert done.code == 0, done.err
     for words in (
         "here: The machine that runs the tests; int8-dynamic, 1 thread",
@@ -168,7 +172,7 @@ def test_the_plan_says_what_would_be_built(folder: Path) -> None:
 
 def test_the_plan_refuses_rows_that_can_not_be_split(folder: Path) -> None:
     write_data(folder / "reviews.jsonl", rows=4)
-    (complaint,) = call("build", "--plan").complaints
+    (complaint,) = call("build", "--plan", *SHORT).complaints
     assert "give more data" in complaint
 
 
