@@ -127,24 +127,34 @@ def validate_overridden(
         return model.model_validate(apply_overrides(content, overrides))
     except ValidationError as error:
         found = faults(model, error)
-        own = set(_faults_of(model, content) if overrides else found)
+        own = set(_faults_of(model, content, ()) if overrides else found)
         of_file = [fault for fault in found if fault in own]
         told = [invalid(of_file, source=str(file), kind=kind, file=file)] if of_file else []
-        told += [_blame(fault, overrides) for fault in found if fault not in own][:_MOST_TOLD]
+        for fault in [fault for fault in found if fault not in own][:_MOST_TOLD]:
+            guilty = _guilty(model, content, overrides, fault)
+            place = (
+                "" if any(".".join(one.path) == fault.path for one in guilty) or not fault.path else f"{fault.path}: "
+            )
+            told.append(f"{' '.join(cut(one.origin) for one in guilty)}: {cut(place)}{fault.sentence}")
         raise ProfileError("\n".join(told)) from error
 
 
-def _faults_of(model: type[Frozen], content: dict[str, JsonValue]) -> list[Fault]:
+def _faults_of(model: type[Frozen], content: dict[str, JsonValue], overrides: Sequence[Override]) -> list[Fault]:
     try:
-        model.model_validate(content)
+        model.model_validate(apply_overrides(content, overrides))
     except ValidationError as error:
         return faults(model, error)
     return []
 
 
-def _blame(fault: Fault, overrides: Sequence[Override]) -> str:
-    """Name the overrides that a fault comes from, and its place unless they say it."""
-    guilty = [one for one in overrides if one.concerns(fault.path)] or overrides
-    origins = " ".join(cut(one.origin) for one in guilty)
-    told = not fault.path or any(".".join(one.path) == fault.path for one in guilty)
-    return f"{origins}: {fault.sentence}" if told else f"{origins}: {cut(fault.path)}: {fault.sentence}"
+def _guilty(
+    model: type[Frozen], content: dict[str, JsonValue], overrides: Sequence[Override], fault: Fault
+) -> Sequence[Override]:
+    """Find the overrides without which there would be no such fault; all that concern its place if each alone is enough."""
+    near = [one for one in overrides if one.concerns(fault.path)] or overrides
+    guilty = []
+    for override in near:
+        others = [one for one in overrides if one is not override]
+        if fault not in _faults_of(model, content, others):
+            guilty.append(override)
+    return guilty or near

@@ -107,10 +107,11 @@ def find_start(folder: Path, options: Mapping[str, Any]) -> Start:
     Raises:
         UsageError: There is no model or no data, or several, or something that was found can't be used.
     """
-    model = options.get("model") or _one("model", list(_models(folder)), "a folder with config.json and *.safetensors")
+    model = options.get("model") or _only("model", list(_models(folder)), "a folder with config.json and *.safetensors")
     data = _given_data(options) or _found_data(folder)
     target, pipeline = options["target"], options["pipeline"]
-    _ = target == "host" or load_target(target)
+    if target != "host":
+        load_target(target)
     load_pipeline(pipeline)
     subject = find_subject(
         model,
@@ -122,6 +123,7 @@ def find_start(folder: Path, options: Mapping[str, Any]) -> Start:
             pair_column=options["pair_column"],
             label_column=options["label_column"],
         ),
+        unlabelled=DataSpec(train=data["unlabelled"]) if "unlabelled" in data else None,
         task=options["task"],
         offline=options["offline"],
     )
@@ -168,10 +170,10 @@ def _found_data(folder: Path) -> dict[str, str]:
     if "" not in found and "train" in found and all(len(names) == 1 for names in found.values()):
         return {split: names[0] for split, names in found.items()}
     kinds = ", ".join(suffixes)
-    return {"train": _one("data", files, f"a file that ends in {kinds}")}
+    return {"train": _only("data", files, f"a file that ends in {kinds}")}
 
 
-def _one(what: str, found: list[str], looks: str) -> str:
+def _only(what: str, found: list[str], looks: str) -> str:
     if len(found) == 1:
         return found[0]
     there = f"there are several here ({listed(found)})" if found else f"none was found here ({looks})"

@@ -93,6 +93,7 @@ def test_nothing_is_guessed_and_nothing_written(folder: Path, tiny_model_folder:
         (("init",), "no data is named, and there are several here (more.csv.jsonl, reviews.jsonl)"),
         (("init", "--data", "no.jsonl"), "no data file no.jsonl"),
         (("init", "--test-data", "reviews.jsonl"), "name the data to train on too, with --data"),
+        (("init", "--data", "reviews.jsonl", "--unlabelled", "no.csv"), "no data file no.csv"),
         (("init", "--data", "reviews.jsonl", "--text-column", "body"), "no column 'body'"),
         (("init", "--data", "reviews.jsonl", "--target", "pi"), "no target profile 'pi'"),
         (("init", "--data", "reviews.jsonl", "--pipeline", "fitt"), "no pipeline 'fitt'"),
