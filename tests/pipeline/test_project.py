@@ -1,5 +1,7 @@
 """`edgeprune build` without a model: what edgeprune.yaml says, what flags change, and what is wrong with it."""
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +34,7 @@ SHORT = ("--set", "stages.prepare.max_length=16")
 def folder(tmp_path: Path, tiny_model_folder: ModelFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder, with a model, data, a target and a project file."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "model").symlink_to(tiny_model_folder())
+    (tmp_path / "model").symlink_to(tiny_model_folder(head="Model"))
     write_data(tmp_path / "reviews.jsonl", rows=60)
     (tmp_path / "here.yaml").write_text(target_text("here"), encoding="utf-8")
     (tmp_path / "edgeprune.yaml").write_text(PROJECT, encoding="utf-8")
@@ -163,11 +165,21 @@ def test_the_plan_says_what_would_be_built(folder: Path) -> None:
         "reviews.jsonl for text-classification: text from 'text', label from 'label'",
         "46 train, 5 selection, 9 test",
         "size 25 MB, metric_drop 0.02",
-        "dist/model-0-here",
+        "dist/tiny-model-0-here",
         "not known: some stages that would run have never run into this store",
     ):
         assert words in done.out
     assert not (folder / ".edgeprune").exists()
+
+
+def test_the_plan_refuses_labels_that_the_model_does_not_have(folder: Path, tiny_model_folder: ModelFactory) -> None:
+    (folder / "model").unlink()
+    model = shutil.copytree(tiny_model_folder(), folder / "model")
+    config = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    config |= {"id2label": {"0": "no", "1": "yes"}, "label2id": {"no": 0, "yes": 1}}
+    (model / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    (complaint,) = call("build", "--plan", *SHORT).complaints
+    assert "is not one the model has (no, yes)" in complaint
 
 
 def test_the_plan_refuses_rows_that_can_not_be_split(folder: Path) -> None:
