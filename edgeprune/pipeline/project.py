@@ -90,7 +90,8 @@ class ProjectFile:
             option = "model" if isinstance(error, ModelError) else "data"
             if option in typed or any(isinstance(value, str) and value in str(error) for value in typed.values()):
                 raise
-            raise self._told_at(option if option == "model" else self._key_of(error), error) from error
+            key = option if isinstance(error, ModelError) else self._key_of(error)
+            raise self._told_at(key, error) from error
 
     def _budgets(self) -> list[Override]:
         """Give the budgets that the file sets, as overrides of a target."""
