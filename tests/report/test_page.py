@@ -214,7 +214,7 @@ def test_builds_are_drawn_on_the_same_axes() -> None:
     ]
     assert "not measured" in page
     text = " ".join(Page(page).text.split())
-    assert "latency_p90_ms 2.48 of 2 ✗ fail 2.48 of 2 ✗ fail 26 of 25 ✗ fail" in text
+    assert "latency_p90_ms 2.48 of 2 ms ✗ fail 2.48 of 2 ms ✗ fail 26 of 25 ms ✗ fail" in text
     no_searches = page_of(report(), report(target="web"))
     assert "What each device’s time costs" not in no_searches
 
