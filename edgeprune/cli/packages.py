@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgeprune.base.errors import EdgepruneError, UsageError, first_exit_code
+from edgeprune.cli.budgets import misses
+from edgeprune.cli.console import err, out
 from edgeprune.cli.options import Json
 from edgeprune.cli.progress import EventRenderer
-from edgeprune.cli.render import budget_misses, err, out, print_benchmark
+from edgeprune.cli.render import print_benchmark
 from edgeprune.pipeline.options import share_of
 
 if TYPE_CHECKING:
@@ -223,7 +225,7 @@ def benchmark(
         for report in reports:
             print_benchmark(out, report)
     for report in reports:
-        for sentence in budget_misses(report.budget, report.target):
+        for sentence in misses(report.budget, report.target):
             err.print(f"edgeprune: {sentence}", style="red")
     for name, error in failed:
         err.print(f"edgeprune: {name}: {error}", style="red")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgeprune.base.errors import UsageError
+from edgeprune.cli.console import out
 from edgeprune.cli.options import Json
-from edgeprune.cli.render import out
 
 if TYPE_CHECKING:
     from edgeprune.release.signers import Signer

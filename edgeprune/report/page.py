@@ -20,6 +20,7 @@ from edgeprune.report.latency_plot import Samples, graph_names, latency_plot
 from edgeprune.report.records import BuildReport
 from edgeprune.report.words import (
     amount,
+    budget_words,
     change_interval,
     megabytes,
     metric_title,
@@ -177,6 +178,7 @@ def _environment() -> "Environment":
         "megabytes": megabytes,
         "metric_title": metric_title,
         "python_text": repr,
+        "budget_words": budget_words,
         "span": span,
         "try_commands": try_commands,
         "value_words": value_words,

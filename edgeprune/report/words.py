@@ -7,6 +7,7 @@ from edgeprune.base.metric_words import is_share, signed_change
 
 __all__ = [
     "amount",
+    "budget_words",
     "change_interval",
     "megabytes",
     "metric_title",
@@ -24,6 +25,10 @@ _TITLES = {
     "spearman": "Spearman's rho",
     "cosine_to_dense": "cosine to the dense model",
 }
+
+
+_UNITS = {"_ms": " ms", "_mb": " MB"}
+"""Units by the ending of a budget's name. Megabytes are 10^6 bytes."""
 
 
 def amount(value: float) -> str:
@@ -50,6 +55,17 @@ def times(ratio: float) -> str:
     """Write how many times one figure is another, at least 1: 1.25, 6.7, 5, 12."""
     text = f"{ratio:.2f}" if ratio < 1.95 else f"{ratio:.1f}" if ratio < 9.95 else f"{ratio:.0f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def budget_words(name: str, value: float | None, digits: int = 4) -> str:
+    """Write a limit of a budget, or what was measured against it, in the unit that the budget's name ends with.
+
+    Drops of a metric, recalls and ratios have no unit. What wasn't measured is a dash.
+    """
+    if value is None:
+        return "–"
+    unit = next((unit for ending, unit in _UNITS.items() if name.endswith(ending)), "")
+    return f"{value:.{digits}g}{unit}"
 
 
 def metric_title(name: str) -> str:

@@ -1,5 +1,6 @@
 import dataclasses
 import io
+import re
 from pathlib import Path
 
 import pytest
@@ -7,8 +8,9 @@ from rich.console import Console
 
 from edgeprune.base import events
 from edgeprune.benchmark.records import EmulationRow
+from edgeprune.cli.budgets import misses, print_budgets
 from edgeprune.cli.progress import EventRenderer
-from edgeprune.cli.render import misses, print_comparison, print_inspection, print_report
+from edgeprune.cli.render import print_comparison, print_inspection, print_report
 from edgeprune.models.sizes import Inspection, PartRow
 from tests.support.reports import budget, frontier, full_report, narrowed_frontier, report
 
@@ -88,8 +90,8 @@ def test_the_report_has_a_row_a_stage():
     assert rows["finetune 1"][5:] == ["0.9000", "+0.0100", "[+0.000,", "+0.020]", "12.3", "512"]
     assert rows["quantize 1"][5:] == ["0.8950", "+0.0150", "[+0.005,", "+0.025]", "2.00", "4.00", "12.3", "512"]
     assert rows["TF-IDF + linear model"][-1] == "0.7100"
-    assert rows["size_mb"] == ["size_mb", "25", "11.25", "pass"]
-    assert rows["latency_p90_ms"] == ["latency_p90_ms", "25", "26", "fail"]
+    assert rows["size_mb"] == ["size_mb", "25", "MB", "11.25", "MB", "pass"]
+    assert rows["latency_p90_ms"] == ["latency_p90_ms", "25", "ms", "26", "ms", "fail"]
     last = next(place for place, line in enumerate(lines) if line.startswith("TF-IDF"))
     assert lines[last + 1 : last + 6] == [
         "",
@@ -148,11 +150,34 @@ def test_targets_stand_side_by_side():
 
 def test_a_budget_inside_its_interval_is_a_sentence_with_both_ends():
     (row,) = [budget("latency_p90_ms", "inconclusive", 25.0)]
-    (sentence,) = misses(report(budget=[row.model_copy(update={"interval": (24.5, 25.5)})]))
+    (sentence,) = misses([row.model_copy(update={"interval": (24.5, 25.5)})], "cpu-x86-avx2")
     assert sentence == (
-        "latency_p90_ms is between 24.5 and 25.5, which is too close to the budget of cpu-x86-avx2, 25; measure on a quieter "
+        "latency_p90_ms is between 24.5 and 25.5 ms, which is too close to the budget of cpu-x86-avx2, 25 ms; measure on a quieter "
         "machine or with more processes"
     )
+
+
+def test_budgets_have_units_and_verdicts_have_colours(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    rows = [
+        budget("latency_p90_ms", "fail", 30.123456),
+        budget("metric_drop", "pass", 0.001),
+        budget("size_mb", "not_measured", None),
+    ]
+
+    def shown(*, terminal: bool) -> str:
+        console = Console(file=io.StringIO(), force_terminal=terminal, color_system="standard" if terminal else "auto")
+        print_budgets(console, rows)
+        return text_of(console)
+
+    plain, coloured = shown(terminal=False), shown(terminal=True)
+    assert "\x1b" not in plain
+    assert plain.splitlines()[1].split() == ["latency_p90_ms", "25", "ms", "30.12", "ms", "fail"]
+    assert plain.splitlines()[3].split() == ["size_mb", "25", "MB", "–", "not_measured"]
+    verdicts = {word: code for code, word in re.findall(r"\x1b\[([\d;]+)m(pass|fail|not_measured)", coloured)}
+    assert verdicts == {"fail": "1;31", "pass": "32", "not_measured": "33"}
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not re.findall(r"\x1b\[[\d;]*3\d", shown(terminal=True))
 
 
 def test_every_missed_budget_is_a_sentence():
@@ -162,10 +187,10 @@ def test_every_missed_budget_is_a_sentence():
         budget("latency_p50_ms", "inconclusive", None),
         budget("latency_p90_ms", "not_measured", None),
     ]
-    assert misses(report(budget=rows)) == [
-        "size_mb is 30, but the budget of cpu-x86-avx2 is 25",
+    assert misses(rows, "cpu-x86-avx2") == [
+        "size_mb is 30 MB, but the budget of cpu-x86-avx2 is 25 MB",
         "latency_p50_ms could not be judged: an interval needs at least 7 processes and enough samples; take more of both",
-        "latency_p90_ms was not measured; the budget of cpu-x86-avx2 is 25",
+        "latency_p90_ms was not measured; the budget of cpu-x86-avx2 is 25 ms",
     ]
 
 

@@ -56,23 +56,25 @@ def test_a_tokenizer_that_splits_special_tokens(tiny_model_folder: ModelFactory,
 @pytest.mark.parametrize(
     ("languages", "said"),
     [
-        ("[cobol]", "stages.package.examples.0: 'cobol' is not one of 'cpp', 'js', 'java' or 'kotlin'"),
+        ("[cobol]", ": stages.package.examples.0: 'cobol' is not one of 'cpp', 'js', 'java' or 'kotlin'"),
         ("[js, js]", "js is named twice; name each language once"),
     ],
 )
 def test_languages_that_cannot_be(tiny_model_folder: ModelFactory, tmp_path: Path, languages: str, said: str) -> None:
     done = build(tmp_path, tiny_model_folder(), languages)
-    assert refused_untrained(done, tmp_path).endswith("structured.yaml is not a valid pipeline:")
+    assert refused_untrained(done, tmp_path).startswith(f"--set stages.package.examples={languages}: ")
     assert said in done.err
 
 
 def test_what_can_be_written_is_planned(tiny_model_folder: ModelFactory, tmp_path: Path) -> None:
     done = build(
         tmp_path,
-        tiny_model_folder(),
+        tiny_model_folder(head="Model"),
         "[cpp, js, java, kotlin]",
         "--set",
         "stages.package.tokenizer=graph",
+        "--set",
+        "stages.prepare.max_length=16",
         "--plan",
         "--json",
     )
