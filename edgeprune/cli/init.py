@@ -69,5 +69,11 @@ def init(
     out.print(f"{path} is written:")
     for name, words in taken.items():
         out.print(f"  {name:<8}  {words}", soft_wrap=True)
+    if found.unread is not None:
+        out.print(
+            f"note: {found.task} doesn't read the labels in {found.unread!r}; for a classifier: edgeprune init --force --task "
+            f"text-classification",
+            soft_wrap=True,
+        )
     out.print("check it with edgeprune build --plan, and build it with edgeprune build")
     return 0

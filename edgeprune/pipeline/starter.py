@@ -12,15 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgeprune.base.errors import ProfileError, UsageError
+from edgeprune.base.errors import DataError, ProfileError, UsageError
 from edgeprune.base.strict_yaml import inline
 from edgeprune.base.wording import listed
-from edgeprune.data.source import DATA_SUFFIXES
+from edgeprune.data.source import DATA_SUFFIXES, DataSource
 from edgeprune.data.table import DataSpec
 from edgeprune.devices.match import host_target, this_machine
-from edgeprune.pipeline.subject import find_subject
+from edgeprune.pipeline.subject import Subject, find_subject
 from edgeprune.profiles.shipped import load_pipeline, load_target
 from edgeprune.store.package import DIGESTS
+from edgeprune.tasks.registry import COLUMNS, TAUGHT_ONLY
 
 __all__ = ["Start", "find_start"]
 
@@ -52,6 +53,8 @@ class Start:
     release: str
     machine: str
     """What this machine is, in words; empty: `target` is another one."""
+    unread: str | None
+    """A column with labels, which the task doesn't read; None: there is none, or the task was asked for."""
 
     def as_yaml(self) -> str:
         """Write the project file, with a comment for every key."""
@@ -130,7 +133,19 @@ def find_start(folder: Path, options: Mapping[str, Any]) -> Start:
     columns = {"text" if role == "image" else role: name for role, name in subject.data.columns().items()}
     architecture = str(next(iter(subject.model.config.get("architectures") or ()), subject.model.config["model_type"]))
     machine = _machine() if target == "host" else ""
-    return Start(model, architecture, subject.task, data, columns, target, pipeline, options["release"], machine)
+    unread = None if options["task"] else _unread_labels(subject)
+    return Start(model, architecture, subject.task, data, columns, target, pipeline, options["release"], machine, unread)
+
+
+def _unread_labels(subject: Subject) -> str | None:
+    """Name the column that a classification would read labels from, if the task takes texts alone."""
+    if subject.task not in TAUGHT_ONLY | {"fill-mask"}:
+        return None
+    source = DataSource(subject.data.spec, columns=COLUMNS["text-classification"], offline=True)
+    try:
+        return source.columns().get("label")
+    except DataError:
+        return None
 
 
 def _models(folder: Path) -> Iterator[str]:

@@ -45,6 +45,17 @@ def test_what_a_folder_has_is_taken_and_said_and_can_be_built(folder: Path) -> N
     assert planned.document["columns"] == {"text": "text", "label": "label"}
 
 
+@pytest.mark.parametrize(("typed", "told"), [((), True), (("--task", "feature-extraction"), False)])
+def test_labels_that_the_task_leaves_unread_are_told(folder: Path, typed: tuple[str, ...], told: bool) -> None:
+    path = folder / "models" / "mine" / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(config | {"architectures": ["BertModel"]}), encoding="utf-8")
+    done = call("init", *typed)
+    assert done.code == 0, done.err
+    assert read_yaml(folder / "edgeprune.yaml")["task"] == "feature-extraction"
+    assert ("doesn't read the labels in 'label'" in done.out) is told
+
+
 def test_every_line_that_is_commented_out_is_valid_too(folder: Path) -> None:
     assert call("init").code == 0
     path = folder / "edgeprune.yaml"
