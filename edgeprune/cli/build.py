@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgeprune.base.errors import UsageError, first_exit_code
+from edgeprune.cli.ci_outputs import BenchmarkJson, CiOutputs, Junit
+from edgeprune.cli.complain import complain
 from edgeprune.cli.options import Json, refuse_unread, with_build_options
 from edgeprune.cli.progress import EventRenderer
-from edgeprune.cli.render import err, misses, out, print_comparison, print_plan, print_report
+from edgeprune.cli.render import err, out, print_comparison, print_plan, print_report
 from edgeprune.pipeline.options import BuildOptions
+from edgeprune.report.misses import misses
 from edgeprune.report.records import PAGE_SUFFIX
 
 if TYPE_CHECKING:
@@ -34,6 +37,8 @@ def build(
     plan: Annotated[
         bool, typer.Option("--plan", help="Show what would run and what is in the store, and run nothing.")
     ] = False,
+    junit: Junit = None,
+    benchmark_json: BenchmarkJson = None,
     as_json: Json = False,
 ) -> int:
     """Package a model for a device.
@@ -41,7 +46,11 @@ def build(
     A build prunes the model, recovers it, converts it to ONNX, and measures it on the target. A later build uses
     artifacts in the store again. The exit code is 0 if every budget is met.
     """
-    made, request = _planned(BuildOptions(**options))
+    if plan and (junit or benchmark_json):
+        raise UsageError("--plan runs nothing, so there is nothing for --junit and --benchmark-json; leave them out")
+    outputs = CiOutputs(junit, benchmark_json, baseline=options["baseline"])
+    with outputs.telling_errors():
+        made, request = _planned(BuildOptions(**options))
     if plan:
         rows = _plan_rows(made)
         if as_json:
@@ -50,7 +59,9 @@ def build(
         else:
             print_plan(out, rows, made.unreachable)
         return 0
-    (report,) = _run_all([(made, request)], events)
+    with outputs.telling_errors():
+        (report,) = _run_all([(made, request)], events)
+    outputs.write([report])
     if as_json:
         sys.stdout.write(report.model_dump_json(indent=2) + "\n")
     else:
@@ -71,6 +82,8 @@ def compare(
     *,
     options: Mapping[str, Any],
     events: Events = None,
+    junit: Junit = None,
+    benchmark_json: BenchmarkJson = None,
     as_json: Json = False,
 ) -> int:
     """Build for several targets and show the results side by side.
@@ -91,13 +104,16 @@ def compare(
         )
     files = [Path(one) for one in model if one.endswith(".json")]
     reports = [read_report(path) for path in files]
+    outputs = CiOutputs(junit, benchmark_json)
     if models:
         if not targets or data is None:
             raise UsageError("to compare a model on targets, give --targets a,b,… and --data")
         asked = [BuildOptions(models[0], data=data, target=target.strip(), **options) for target in targets.split(",")]
-        reports += (made := _run_all([_planned(one) for one in asked], events))
+        with outputs.telling_errors():
+            reports += (made := _run_all([_planned(one) for one in asked], events))
         files += [Path(f"{report.package.path}.build.json") for report in made]
     page = _compared_page(files, Path(options["output"]) if models else None) if options["report"] else None
+    outputs.write(reports)
     if as_json:
         sys.stdout.write("[" + ",\n".join(report.model_dump_json(indent=2) for report in reports) + "]\n")
     else:
@@ -155,4 +171,4 @@ def _plan_rows(plan: "Plan") -> "list[dict[str, JsonValue]]":
 def _say_misses(reports: "Sequence[BuildReport]") -> None:
     for report in reports:
         for sentence in misses(report):
-            err.print(f"edgeprune: {sentence}", style="red")
+            complain(sentence, about=f"{report.name} for {report.target}")

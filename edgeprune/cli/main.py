@@ -16,6 +16,7 @@ import typer
 
 from edgeprune.base.errors import EdgepruneError
 from edgeprune.cli.build import build, compare
+from edgeprune.cli.complain import complain
 from edgeprune.cli.inspect import inspect
 from edgeprune.cli.merge import package_app
 from edgeprune.cli.options import group
@@ -92,7 +93,7 @@ def _leave(arguments: Sequence[str]) -> None:
 
 
 def _fail(message: str, code: int, arguments: Sequence[str]) -> int:
-    err.print(f"edgeprune: {message}", style="red")
+    complain(message)
     if "--json" in arguments:
         document = {"schema_version": 1, "exit_code": code, "error": message}
         sys.stdout.write(json.dumps(document, indent=2) + "\n")

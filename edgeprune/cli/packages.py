@@ -10,10 +10,12 @@ from typing import Annotated, Any
 import typer
 
 from edgeprune.base.errors import EdgepruneError, UsageError, first_exit_code
+from edgeprune.cli.complain import complain
 from edgeprune.cli.options import Json
 from edgeprune.cli.progress import EventRenderer
-from edgeprune.cli.render import budget_misses, err, out, print_benchmark
+from edgeprune.cli.render import err, out, print_benchmark
 from edgeprune.pipeline.options import share_of
+from edgeprune.report.misses import budget_misses
 
 __all__ = ["benchmark", "run", "verify"]
 
@@ -184,9 +186,9 @@ def benchmark(
             print_benchmark(out, report)
     for report in reports:
         for sentence in budget_misses(report.budget, report.target):
-            err.print(f"edgeprune: {sentence}", style="red")
+            complain(sentence)
     for name, error in failed:
-        err.print(f"edgeprune: {name}: {error}", style="red")
+        complain(f"{name}: {error}")
     codes = {report.exit_code for report in reports} | {error.exit_code for _, error in failed}
     return first_exit_code(codes - {0})
 

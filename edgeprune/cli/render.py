@@ -13,7 +13,6 @@ from rich.console import Console
 from rich.table import Table
 
 from edgeprune.benchmark.records import EmulationRow, LatencyRow
-from edgeprune.benchmark.statistics import FEWEST_PROCESSES
 from edgeprune.benchmark.verdicts import BudgetRow
 from edgeprune.report.headline import headline, shipped_metric, try_commands
 from edgeprune.report.records import BuildReport
@@ -24,9 +23,7 @@ if TYPE_CHECKING:
     from edgeprune.models.sizes import Inspection
 
 __all__ = [
-    "budget_misses",
     "err",
-    "misses",
     "out",
     "print_benchmark",
     "print_comparison",
@@ -305,33 +302,6 @@ def print_inspection(console: Console, found: "Inspection") -> None:
     if found.embedding_rank is not None:
         title += f", token embedding of rank {found.embedding_rank}"
     print_table(console, title, columns, rows)
-
-
-def misses(report: BuildReport) -> list[str]:
-    """Write a sentence for every budget that a build did not meet."""
-    return budget_misses(report.budget, report.target)
-
-
-def budget_misses(rows: Sequence[BudgetRow], target: str) -> list[str]:
-    """Write a sentence for every budget that was not met."""
-    sentences = []
-    for row in rows:
-        if row.verdict == "fail":
-            sentences.append(f"{row.name} is {_value(row)}, but the budget of {target} is {row.limit:g}")
-        elif row.verdict == "not_measured":
-            sentences.append(f"{row.name} was not measured; the budget of {target} is {row.limit:g}")
-        elif row.verdict == "inconclusive" and row.interval is None:
-            sentences.append(
-                f"{row.name} could not be judged: an interval needs at least {FEWEST_PROCESSES} processes and enough "
-                f"samples; take more of both"
-            )
-        elif row.verdict == "inconclusive":
-            low, high = row.interval or (0.0, 0.0)
-            sentences.append(
-                f"{row.name} is between {low:.4g} and {high:.4g}, which is too close to the budget of {target}, "
-                f"{row.limit:g}; measure on a quieter machine or with more processes"
-            )
-    return sentences
 
 
 def print_benchmark(console: Console, report: "BenchmarkReport") -> None:

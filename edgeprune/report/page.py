@@ -25,6 +25,7 @@ from edgeprune.report.words import (
     metric_title,
     span,
     value_words,
+    verdict_words,
 )
 from edgeprune.store.records import Metric, recall_of
 
@@ -180,6 +181,7 @@ def _environment() -> "Environment":
         "span": span,
         "try_commands": try_commands,
         "value_words": value_words,
+        "verdict_words": verdict_words,
         "workload_words": workload_words,
     }
     environment.filters.update(filters)

@@ -14,6 +14,7 @@ __all__ = [
     "span",
     "times",
     "value_words",
+    "verdict_words",
 ]
 
 _TITLES = {
@@ -24,6 +25,9 @@ _TITLES = {
     "spearman": "Spearman's rho",
     "cosine_to_dense": "cosine to the dense model",
 }
+
+
+_VERDICTS = {"pass": "✓ pass", "fail": "✗ fail", "inconclusive": "? can’t tell", "not_measured": "– not measured"}
 
 
 def amount(value: float) -> str:
@@ -73,3 +77,8 @@ def change_interval(name: str, drop_interval: Sequence[float] | None) -> str:
 def span(interval: Sequence[float] | None) -> str:
     """Write an interval in brackets; empty if there is none."""
     return f"[{amount(interval[0])}, {amount(interval[1])}]" if interval else ""
+
+
+def verdict_words(verdict: str) -> str:
+    """Write a verdict with a sign that is seen without its colour."""
+    return _VERDICTS[verdict]

@@ -8,7 +8,7 @@ from rich.console import Console
 from edgeprune.base import events
 from edgeprune.benchmark.records import EmulationRow
 from edgeprune.cli.progress import EventRenderer
-from edgeprune.cli.render import misses, print_comparison, print_inspection, print_report
+from edgeprune.cli.render import print_comparison, print_inspection, print_report
 from edgeprune.models.sizes import Inspection, PartRow
 from tests.support.reports import budget, frontier, full_report, narrowed_frontier, report
 
@@ -143,29 +143,6 @@ def test_targets_stand_side_by_side():
     ]
     assert second.split() == [
         *("raspberry-pi-4", "0.8950", "+0.0150", "11.2", "not", "measured", "not", "measured", "inconclusive", "7"),
-    ]
-
-
-def test_a_budget_inside_its_interval_is_a_sentence_with_both_ends():
-    (row,) = [budget("latency_p90_ms", "inconclusive", 25.0)]
-    (sentence,) = misses(report(budget=[row.model_copy(update={"interval": (24.5, 25.5)})]))
-    assert sentence == (
-        "latency_p90_ms is between 24.5 and 25.5, which is too close to the budget of cpu-x86-avx2, 25; measure on a quieter "
-        "machine or with more processes"
-    )
-
-
-def test_every_missed_budget_is_a_sentence():
-    rows = [
-        budget("size_mb", "fail", 30.0),
-        budget("metric_drop", "pass", 0.0),
-        budget("latency_p50_ms", "inconclusive", None),
-        budget("latency_p90_ms", "not_measured", None),
-    ]
-    assert misses(report(budget=rows)) == [
-        "size_mb is 30, but the budget of cpu-x86-avx2 is 25",
-        "latency_p50_ms could not be judged: an interval needs at least 7 processes and enough samples; take more of both",
-        "latency_p90_ms was not measured; the budget of cpu-x86-avx2 is 25",
     ]
 
 
