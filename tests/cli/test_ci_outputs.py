@@ -72,7 +72,9 @@ def test_files_are_written_into_folders_that_are_made(missed: Path, tmp_path: Pa
     done = call("compare", missed, "--no-report", "--junit", junit, "--benchmark-json", figures)
     assert done.code == 3
     assert [suite.failures for suite in JUnitXml.fromfile(str(junit))] == [1]
-    assert "reviews for cpu-x86-avx2: latency p50" in [one["name"] for one in json.loads(figures.read_text(encoding="utf-8"))]
+    assert "reviews for cpu-x86-avx2: latency p50" in [
+        one["name"] for one in json.loads(figures.read_text(encoding="utf-8"))
+    ]
 
 
 def test_a_build_that_ends_without_a_report_says_why_everywhere(tmp_path: Path, actions: Path) -> None:
@@ -92,7 +94,11 @@ def test_a_build_that_ends_without_a_report_says_why_everywhere(tmp_path: Path, 
         (("--junit", "."), 2, "--junit is a file to write, but . is a folder"),
         (("--junit", "x", "--benchmark-json", "x"), 2, "--junit and --benchmark-json are both x"),
         (("--benchmark-json", "/dev/null/x"), 2, "--benchmark-json is /dev/null/x, but /dev/null is no folder"),
-        (("--benchmark-json", "/proc/new/x"), 8, "could not write /proc/new/x: No such file or directory; choose another"),
+        (
+            ("--benchmark-json", "/proc/new/x"),
+            8,
+            "could not write /proc/new/x: No such file or directory; choose another",
+        ),
         (("--junit", "x", "--plan"), 2, "--plan runs nothing, so there is nothing for --junit"),
     ],
 )
@@ -136,6 +142,8 @@ def test_a_build_writes_all_of_it(built: Built, tmp_path: Path, actions: Path) -
     verdicts = {row["name"]: row["verdict"] for row in done.document["budget"]}
     assert {case.name: "pass" if case.is_passed else case.result[0].type for case in suite} == verdicts
     assert verdicts["size_mb"] == "fail"
-    sizes = [one["value"] for one in json.loads(figures.read_text(encoding="utf-8")) if one["name"].endswith("package size")]
+    sizes = [
+        one["value"] for one in json.loads(figures.read_text(encoding="utf-8")) if one["name"].endswith("package size")
+    ]
     assert sizes == [done.document["package"]["size_bytes"] / 1e6]
     assert "| size_mb | 0.001 |" in actions.read_text(encoding="utf-8")

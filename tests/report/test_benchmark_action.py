@@ -15,7 +15,9 @@ def test_it_is_what_custom_smaller_is_better_reads() -> None:
     """Its reader takes name, unit and value, and shows range and extra: all but the value are texts."""
     final = latency("final", 2.0, p50_interval_ms=(1.95, 2.07), mean_ms=2.2)
     found = figures(report(latency=[latency("dense-fp32", 8.0), final]))
-    assert {name.removeprefix("reviews for cpu-x86-avx2: "): (one["value"], one["unit"]) for name, one in found.items()} == {
+    assert {
+        name.removeprefix("reviews for cpu-x86-avx2: "): (one["value"], one["unit"]) for name, one in found.items()
+    } == {
         "package size": (11.25, "MB"),
         "distance of accuracy from 1": (10.5, "points"),
         "latency mean": (2.2, "ms"),
@@ -40,5 +42,8 @@ def test_names_stay_the_same_in_the_next_release_and_tell_targets_apart() -> Non
 def test_what_was_not_measured_is_left_out_and_another_metric_has_its_own_unit() -> None:
     metric = Metric(name="spearman", value=0.8, samples=100)
     found = figures(report(latency=[], stages=[stage("package", 1, metric=metric)]))
-    assert [*found] == ["reviews for cpu-x86-avx2: package size", "reviews for cpu-x86-avx2: distance of Spearman's rho from 1"]
+    assert [*found] == [
+        "reviews for cpu-x86-avx2: package size",
+        "reviews for cpu-x86-avx2: distance of Spearman's rho from 1",
+    ]
     assert found["reviews for cpu-x86-avx2: distance of Spearman's rho from 1"]["unit"] == "of 1"

@@ -36,8 +36,14 @@ def test_it_has_the_headline_the_budgets_and_the_figures() -> None:
     ("row", "words"),
     [
         (regression(), "the package is faster. The package takes 0.97 times as long [0.95, 0.99]."),
-        (regression(value=1.2, interval=(1.1, 1.3)), "the package is slower. The package takes 1.2 times as long [1.1, 1.3]."),
-        (regression(interval=(0.9, 1.1)), "it can’t be told which is faster. The package takes 0.97 times as long [0.9, 1.1]."),
+        (
+            regression(value=1.2, interval=(1.1, 1.3)),
+            "the package is slower. The package takes 1.2 times as long [1.1, 1.3].",
+        ),
+        (
+            regression(interval=(0.9, 1.1)),
+            "it can’t be told which is faster. The package takes 0.97 times as long [0.9, 1.1].",
+        ),
         (regression(interval=None), "it can’t be told which is faster. The package takes 0.97 times as long."),
     ],
 )
