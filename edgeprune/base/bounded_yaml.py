@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from pydantic import JsonValue
 
-__all__ = ["LONGEST_TEXT", "load_yaml"]
+__all__ = ["LONGEST_TEXT", "lines_of", "load_yaml"]
 
 LONGEST_TEXT = 4_000_000
 """The most characters of a whole text. Masks of a large model take less than a tenth of it."""
@@ -70,6 +70,34 @@ def load_yaml(text: str) -> JsonValue:
     except ValueError as error:  # a date or a number that isn't one
         raise yaml.YAMLError(str(error)) from error
     return content
+
+
+def lines_of(text: str, paths: Iterable[str]) -> list[int | None]:
+    """Find the lines on which the values at paths stand, or the nearest values that they would stand in.
+
+    Args:
+        text: YAML that `load_yaml` accepts.
+        paths: Keys and numbers of items, with dots between them.
+
+    Returns:
+        The number of the line, from 1, for each path. None if not even the first key of the path is there.
+    """
+    root = yaml.compose(text, Loader=_Loader)
+    return [_line(root, path) for path in paths]
+
+
+def _line(node: yaml.Node | None, path: str) -> int | None:
+    line = None
+    for part in path.split("."):
+        begins = None
+        if isinstance(node, yaml.MappingNode):
+            begins, node = next(((key, value) for key, value in node.value if key.value == part), (None, None))
+        elif isinstance(node, yaml.SequenceNode) and part.isdecimal() and int(part) < len(node.value):
+            begins = node = node.value[int(part)]
+        if begins is None:
+            break
+        line = begins.start_mark.line + 1
+    return line
 
 
 @dataclass

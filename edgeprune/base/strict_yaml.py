@@ -4,32 +4,31 @@ Keys that stand twice, keys that nobody reads and numbers out of range are refus
 path in the YAML and, for a misspelt key, the nearest known key:
 
     pipelines/mine.yaml is not a valid pipeline:
-      stages.prune.steps.0.keep_heads: 1.4 is above 1
-      stages.finetune.epoch: unknown key; did you mean 'epochs'?
+      line 9, stages.prune.steps.0.keep_heads: 1.4 is above 1
+      line 10, stages.finetune.epoch: unknown key; did you mean 'epochs'?
 """
 
+import math
 import re
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import NamedTuple, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 from pydantic_core import ErrorDetails
 
-from edgeprune.base.bounded_yaml import LONGEST_TEXT, load_yaml
+from edgeprune.base.bounded_yaml import LONGEST_TEXT, lines_of, load_yaml
 from edgeprune.base.errors import ProfileError
 
-__all__ = ["Frozen", "apply_overrides", "parse_override", "read_yaml", "validate"]
+__all__ = ["Fault", "Frozen", "cut", "fault_lines", "faults", "inline", "invalid", "quoted", "read_yaml", "validate"]
 
 _MOST_LINES = 20
 """Faults that a message lists; of more it says how many."""
 _MOST_SHOWN = 100
 """Characters of a value or a path that a message shows."""
-_LONGEST_PATH = 32
-"""Dots in the path of an override."""
 
 
 class Frozen(BaseModel):
@@ -66,68 +65,23 @@ def read_yaml(path: Path) -> dict[str, JsonValue]:
     return content
 
 
-def parse_override(text: str) -> tuple[list[str], JsonValue]:
-    """Split `stages.prune.steps.0.keep_ffn=0.4` into (path, value). The value is read as YAML.
-
-    Raises:
-        ProfileError: The text has no `=`, an empty path, or a value that is not YAML; or the path is `target` alone.
-    """
-    path, separator, raw = text.partition("=")
-    if not separator or not all(path.split(".")):
-        raise ProfileError(f"--set needs path.to.key=value, got {text!r}")
-    if path == "target":
-        raise ProfileError(f"--set target.… changes values of the target; to choose another one, use --target {raw}")
-    if path.count(".") > _LONGEST_PATH:
-        raise ProfileError(f"--set {_cut(path)} lies too deep; a path has at most {_LONGEST_PATH + 1} parts")
-    try:
-        return path.split("."), load_yaml(raw)
-    except yaml.YAMLError as error:
-        why = f": {error.problem}" if isinstance(error, yaml.MarkedYAMLError) and error.problem else ""
-        raise ProfileError(f"--set {_cut(path)}: {_quoted(raw)} is not a YAML value{why}") from error
+def inline(value: JsonValue) -> str:
+    """Write a value as YAML in one line, from which it is read back the same."""
+    text: str = yaml.safe_dump([value], default_flow_style=True, width=math.inf, allow_unicode=True, sort_keys=False)
+    return text.strip()[1:-1]
 
 
-def apply_overrides(
-    content: dict[str, JsonValue], overrides: Iterable[tuple[list[str], JsonValue]]
-) -> dict[str, JsonValue]:
-    """Copy `content`, with every override in its place.
+class Fault(NamedTuple):
+    """Say what is wrong at one place of a definition."""
 
-    Raises:
-        ProfileError: A path leads through a value or past the end of a list.
-    """
-    result: Any = _copy(content)
-    for path, value in overrides:
-        node: Any = result
-        for depth, part in enumerate(path):
-            last = depth == len(path) - 1
-            here = ".".join(path[:depth]) or "the top"
-            if isinstance(node, list):
-                if not part.isdecimal() or int(part) >= len(node):
-                    raise ProfileError(
-                        f"--set {'.'.join(path)}: {here} is a list of {len(node)} and has no item {part!r}"
-                    )
-                index: Any = int(part)
-            elif isinstance(node, dict):
-                index = part
-                if not last and node.get(part) is None:
-                    node[part] = {}
-            else:
-                raise ProfileError(f"--set {'.'.join(path)}: {here} is a value and has no key {part!r}")
-            if last:
-                node[index] = value
-            else:
-                node = node[index]
-    return dict(result)
+    path: str
+    """Keys with dots between them; empty: the whole definition."""
+    sentence: str
 
 
-def _copy(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _copy(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_copy(item) for item in value]
-    return value
-
-
-def validate(model: type[ModelT], content: Mapping[str, JsonValue], *, source: str, kind: str) -> ModelT:
+def validate(
+    model: type[ModelT], content: Mapping[str, JsonValue], *, source: str, kind: str, file: Path | None = None
+) -> ModelT:
     """Validate `content` as a `model`.
 
     Args:
@@ -135,6 +89,7 @@ def validate(model: type[ModelT], content: Mapping[str, JsonValue], *, source: s
         content: The mapping to validate.
         source: Where the content comes from, for the message.
         kind: What the content should be ("pipeline", "target profile"), for the message.
+        file: The YAML file that the content was read from, for the lines in the message; None: there is none.
 
     Raises:
         ProfileError: The content is not valid. The message lists every fault with its path.
@@ -142,18 +97,37 @@ def validate(model: type[ModelT], content: Mapping[str, JsonValue], *, source: s
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        lines: dict[str, list[ErrorDetails]] = {}
-        for item in error.errors(include_url=False):
-            lines.setdefault(_path(model, item), []).append(item)
-        ordered = sorted(lines)
-        told = [path for path in lines if not _follows_from_another(path, ordered)]
-        shown = [
-            f"  {_cut(path) or 'the whole definition'}: {', or '.join(_sentence(model, item) for item in _telling(lines[path]))}"
-            for path in told[:_MOST_LINES]
-        ]
-        if len(told) > _MOST_LINES:
-            shown.append(f"  … and {len(told) - _MOST_LINES:,} more")
-        raise ProfileError("\n".join([f"{source} is not a valid {kind}:", *shown])) from error
+        raise ProfileError(invalid(faults(model, error), source=source, kind=kind, file=file)) from error
+
+
+def faults(model: type[BaseModel], error: ValidationError) -> list[Fault]:
+    """List what is wrong, a fault for each place. A fault that only follows from another one is left out."""
+    found: dict[str, list[ErrorDetails]] = {}
+    for item in error.errors(include_url=False):
+        found.setdefault(_path(model, item), []).append(item)
+    ordered = sorted(found)
+    return [
+        Fault(path, ", or ".join(_sentence(model, item) for item in _telling(items)))
+        for path, items in found.items()
+        if not _follows_from_another(path, ordered)
+    ]
+
+
+def invalid(found: Sequence[Fault], *, source: str, kind: str, file: Path | None = None) -> str:
+    """Write the message about faults. The parameters are those of `validate`."""
+    return "\n".join([f"{source} is not a valid {kind}:", *fault_lines(found, file)])
+
+
+def fault_lines(found: Sequence[Fault], file: Path | None) -> list[str]:
+    """Write a line for each fault: its line in the file if there is one, its path, and what is wrong."""
+    told = found[:_MOST_LINES]
+    paths = [fault.path for fault in told]
+    lines = [None] * len(told) if file is None else lines_of(file.read_text(encoding="utf-8"), paths)
+    shown = [
+        f"  {'' if line is None else f'line {line}, '}{cut(fault.path) or 'the whole definition'}: {fault.sentence}"
+        for fault, line in zip(told, lines, strict=True)
+    ]
+    return shown if len(found) <= _MOST_LINES else [*shown, f"  … and {len(found) - _MOST_LINES:,} more"]
 
 
 def _follows_from_another(path: str, ordered: Sequence[str]) -> bool:
@@ -187,21 +161,22 @@ def _sentence(model: type[BaseModel], item: ErrorDetails) -> str:
         return f"unknown key; {hint}"
     if kind in _COMPARISONS:
         words, bound = _COMPARISONS[kind]
-        return f"{_cut(str(value))} {words} {item.get('ctx', {})[bound]}"
+        return f"{cut(str(value))} {words} {item.get('ctx', {})[bound]}"
     if kind in ("literal_error", "union_tag_invalid"):
         context = item.get("ctx", {})
         return _not_one_of(context.get("tag", value), context.get("expected", context.get("expected_tags", "")))
     if kind == "value_error":
         return item["msg"].removeprefix("Value error, ")
     wanted = re.sub(r"^(Input|String|Keys|Tuple|List) should ", "", item["msg"]).removesuffix(f", not {_size(value)}")
-    return f"{_quoted(value)} should {wanted}"
+    return f"{quoted(value)} should {wanted}"
 
 
-def _quoted(value: object) -> str:
-    return _cut(repr(value))
+def quoted(value: object) -> str:
+    """Give what Python would write for a value, shortened to what a message shows of it."""
+    return cut(repr(value))
 
 
-def _cut(text: str) -> str:
+def cut(text: str) -> str:
     """Shorten a text that may be long to what a message shows of it."""
     return text if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN - 1]}…"
 
@@ -209,7 +184,7 @@ def _cut(text: str) -> str:
 def _not_one_of(value: object, expected: str) -> str:
     words = [word.strip("'") for word in expected.replace(" or ", ", ").split(", ")]
     near = get_close_matches(str(value), words, n=1)
-    return f"{_quoted(value)} is not one of {expected}" + (f"; did you mean {near[0]!r}?" if near else "")
+    return f"{quoted(value)} is not one of {expected}" + (f"; did you mean {near[0]!r}?" if near else "")
 
 
 def _path(model: type[BaseModel], item: ErrorDetails) -> str:

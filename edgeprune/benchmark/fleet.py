@@ -16,6 +16,7 @@ from edgeprune.devices.runner import runner_of, why_unreachable
 from edgeprune.profiles.pipeline import BenchmarkConfig
 from edgeprune.profiles.runners import AdbConfig, SshConfig
 from edgeprune.profiles.target import Target
+from edgeprune.store.package import require_package
 
 __all__ = ["fleet"]
 
@@ -45,8 +46,11 @@ def fleet(
         One report for each target, in the order of the targets. If a target failed, its error is in the report's place.
 
     Raises:
+        UsageError: A path is no package.
         TargetError: A target can't be timed from here at all.
     """
+    for path in packages:
+        require_package(path)
     reasons = [f"{one.name} can't be timed from here: {why}" for one in targets if (why := why_unreachable(one))]
     if reasons:
         raise TargetError("; ".join(reasons))

@@ -1,8 +1,7 @@
 """Package a model for a device, or for several side by side: `edgeprune build | compare`."""
 
-import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,31 +10,46 @@ import typer
 from edgeprune.base.errors import UsageError, first_exit_code
 from edgeprune.cli.ci_outputs import BenchmarkJson, CiOutputs, Junit
 from edgeprune.cli.complain import complain
-from edgeprune.cli.options import Json, refuse_unread, with_build_options
+from edgeprune.cli.console import err, out
+from edgeprune.cli.options import Json, refuse_unread, typed_names, with_build_options
+from edgeprune.cli.preview import print_preview
 from edgeprune.cli.progress import EventRenderer
-from edgeprune.cli.render import err, out, print_comparison, print_plan, print_report
-from edgeprune.pipeline.options import BuildOptions
+from edgeprune.cli.render import print_comparison, print_report
+from edgeprune.pipeline.options import BuildOptions, Panel
+from edgeprune.profiles.project import PROJECT_FILE
 from edgeprune.report.misses import misses
 from edgeprune.report.records import PAGE_SUFFIX
 
 if TYPE_CHECKING:
-    from pydantic import JsonValue
-
+    from edgeprune.base.strict_yaml import Frozen
     from edgeprune.pipeline.plan import Plan
     from edgeprune.pipeline.request import BuildRequest
     from edgeprune.report.records import BuildReport
 
 __all__ = ["build", "compare"]
 
-Events = Annotated[Path | None, typer.Option("--events", help="Append every event to this file, as JSON lines.")]
+Events = Annotated[
+    Path | None,
+    typer.Option(
+        "--events", help="Append every event to this file, as JSON lines.", rich_help_panel=Panel.OUTPUT, metavar="FILE"
+    ),
+]
+
+_EXAMPLE = "edgeprune build ./my-model --data reviews.jsonl; edgeprune build --help has every option"
 
 
-@with_build_options()
+@with_build_options(may_lack=("model", "data"))
 def build(
+    context: typer.Context,
     options: Mapping[str, Any],
     events: Events = None,
     plan: Annotated[
-        bool, typer.Option("--plan", help="Show what would run and what is in the store, and run nothing.")
+        bool,
+        typer.Option(
+            "--plan",
+            help="Check the model, the data and the target, show what would run, and run nothing.",
+            rich_help_panel=Panel.WHAT,
+        ),
     ] = False,
     junit: Junit = None,
     benchmark_json: BenchmarkJson = None,
@@ -45,30 +59,71 @@ def build(
 
     A build prunes the model, recovers it, converts it to ONNX, and measures it on the target. A later build uses
     artifacts in the store again. The exit code is 0 if every budget is met.
+
+    Without a model, edgeprune.yaml in the current folder says what is built, and the options that are given win over it.
+    `edgeprune init` writes that file.
     """
     if plan and (junit or benchmark_json):
         raise UsageError("--plan runs nothing, so there is nothing for --junit and --benchmark-json; leave them out")
-    outputs = CiOutputs(junit, benchmark_json, baseline=options["baseline"])
+    outputs = CiOutputs(junit, benchmark_json)
     with outputs.telling_errors():
-        made, request = _planned(BuildOptions(**options))
+        builds = _asked(options, typed_names(context))
     if plan:
-        rows = _plan_rows(made)
+        from edgeprune.pipeline.preview import preview
+
+        previews = [preview(made, request) for made, request in builds]
         if as_json:
-            content = {"schema_version": 1, "stages": rows, "not_measured": made.unreachable}
-            sys.stdout.write(json.dumps(content, indent=2) + "\n")
-        else:
-            print_plan(out, rows, made.unreachable)
+            _write_all(previews)
+        for number, one in enumerate([] if as_json else previews):
+            if number:
+                out.print()
+            print_preview(out, one)
         return 0
+    outputs.read_baselines([request.baseline for _, request in builds])
     with outputs.telling_errors():
-        (report,) = _run_all([(made, request)], events)
-    outputs.write([report])
+        reports = _run_all(builds, events)
+    outputs.write(reports)
     if as_json:
-        sys.stdout.write(report.model_dump_json(indent=2) + "\n")
-    else:
+        _write_all(reports)
+    for report in [] if as_json else reports:
         out.print()
         print_report(out, report, Path(f"{report.package.path}.{PAGE_SUFFIX}") if options["report"] else None)
-    _say_misses([report])
-    return report.exit_code
+    _say_misses(reports)
+    return first_exit_code({report.exit_code for report in reports} - {0})
+
+
+def _asked(options: Mapping[str, Any], typed: Collection[str]) -> "list[tuple[Plan, BuildRequest]]":
+    """Plan what the command line asks for: one build of the model that it names, or those of the project file."""
+    from edgeprune.pipeline.project import read_project
+
+    path = Path(PROJECT_FILE)
+    if "model" in options:
+        if "data" not in options:
+            unread = f" ({path} is not read, because a model is named)" if path.exists() else ""
+            raise UsageError(f"a build of {options['model']} needs --data{unread}; {_EXAMPLE}")
+        return [_planned(BuildOptions(**options))]
+    if not path.exists():
+        raise UsageError(
+            f"there is no {path} in this folder, and no model is named; write the file with edgeprune init, or name a "
+            f"model and its data: {_EXAMPLE}"
+        )
+    project = read_project(path)
+    given = {name: options[name] for name in options if name in typed}
+    asked = project.builds(given)
+    with project.told(given):
+        builds = [_planned(one) for one in asked]
+    folders = [plan.name.folder for plan, _ in builds]
+    if twice := sorted({folder for folder in folders if folders.count(folder) > 1}):
+        raise UsageError(
+            f"{path}: two of the targets would write the package {', '.join(twice)}; name each target once"
+        )
+    return builds
+
+
+def _write_all(documents: "Sequence[Frozen]") -> None:
+    """Write one document as it is, and several as a list."""
+    texts = [document.model_dump_json(indent=2) for document in documents]
+    sys.stdout.write((texts[0] if len(texts) == 1 else "[" + ",\n".join(texts) + "]") + "\n")
 
 
 @with_build_options(without=("target", "baseline", "max_regression"))
@@ -153,22 +208,7 @@ def _compared_page(files: Sequence[Path], folder: Path | None) -> Path:
     return page
 
 
-def _plan_rows(plan: "Plan") -> "list[dict[str, JsonValue]]":
-    """List what would run and what is in the store. A key is None if it depends on a race that wasn't run yet."""
-    return [
-        {
-            "stage": node.stage.name,
-            "round": node.stage.round,
-            "key": key,
-            "in_store": not node.stage.measures
-            and key is not None
-            and node.store.folder(node.stage.name, key).is_dir(),
-        }
-        for node, key in ((node, node.key) for node in plan.nodes)
-    ]
-
-
 def _say_misses(reports: "Sequence[BuildReport]") -> None:
     for report in reports:
-        for sentence in misses(report):
+        for sentence in misses(report.budget, report.target):
             complain(sentence, about=f"{report.name} for {report.target}")

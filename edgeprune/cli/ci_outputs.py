@@ -1,6 +1,7 @@
 """Write what CI systems show of builds: JUnit XML, figures for github-action-benchmark, and the summary of a step.
 
-outputs = CiOutputs(junit, benchmark_json, baseline="dist/old")
+outputs = CiOutputs(junit, benchmark_json)
+outputs.read_baselines([Path("dist/old")])
 with outputs.telling_errors():
     ...                       # a build
 outputs.write([report])
@@ -10,13 +11,15 @@ import contextlib
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edgeprune.base.errors import EdgepruneError, StorageError, UsageError
-from edgeprune.cli.render import err
+from edgeprune.cli.console import err
+from edgeprune.pipeline.options import Panel
 from edgeprune.store.files import write_text
 
 if TYPE_CHECKING:
@@ -26,13 +29,20 @@ __all__ = ["BenchmarkJson", "CiOutputs", "Junit"]
 
 Junit = Annotated[
     Path | None,
-    typer.Option("--junit", help="File that verdicts are written to as JUnit XML: one test for each budget."),
+    typer.Option(
+        "--junit",
+        help="Write verdicts to this file as JUnit XML: one test for each budget.",
+        rich_help_panel=Panel.OUTPUT,
+        metavar="FILE",
+    ),
 ]
 BenchmarkJson = Annotated[
     Path | None,
     typer.Option(
         "--benchmark-json",
-        help="File that figures are written to as github-action-benchmark reads them (customSmallerIsBetter).",
+        help="Write figures to this file as github-action-benchmark reads them (customSmallerIsBetter).",
+        rich_help_panel=Panel.OUTPUT,
+        metavar="FILE",
     ),
 ]
 
@@ -43,22 +53,29 @@ class CiOutputs:
     Args:
         junit: The file for JUnit XML; None: it isn't wanted.
         benchmark_json: The file for github-action-benchmark; None: it isn't wanted.
-        baseline: The package that the new one is compared with. Its report is shown too if it lies beside it.
 
     Raises:
         UsageError: A file can't be one, or both are the same.
         StorageError: The folder of a file can't be made, or isn't writable.
     """
 
-    def __init__(self, junit: Path | None, benchmark_json: Path | None, *, baseline: str | Path | None = None) -> None:
+    def __init__(self, junit: Path | None, benchmark_json: Path | None) -> None:
         if junit is not None and junit == benchmark_json:
             raise UsageError(f"--junit and --benchmark-json are both {junit}; give each a file of its own")
         self._junit = _checked("--junit", junit)
         self._benchmark_json = _checked("--benchmark-json", benchmark_json)
         summary = os.environ.get("GITHUB_STEP_SUMMARY")
         self._summary = Path(summary) if summary else None
-        # Read now: the new build may take the baseline's place.
-        self._baseline = _report_beside(Path(baseline)) if self._summary and baseline is not None else None
+        self._baselines: list[BuildReport | None] = []
+
+    def read_baselines(self, baselines: Sequence[Path | None]) -> None:
+        """Read the reports that lie beside the baselines of builds, before a new package takes a baseline's place.
+
+        Args:
+            baselines: The package that each build is compared with; None: a build has none.
+        """
+        if self._summary is not None:
+            self._baselines = [None if path is None else _report_beside(path) for path in baselines]
 
     @contextlib.contextmanager
     def telling_errors(self) -> Iterator[None]:
@@ -89,7 +106,8 @@ class CiOutputs:
         if self._summary is not None:
             from edgeprune.report.step_summary import step_summary
 
-            _append(self._summary, "\n".join(step_summary(report, self._baseline) for report in reports))
+            both = zip_longest(reports, self._baselines)
+            _append(self._summary, "\n".join(step_summary(report, baseline) for report, baseline in both))
 
     def _tell(self, sentence: str) -> None:
         if self._junit is not None:

@@ -3,7 +3,7 @@
 import os
 import sys
 
-from edgeprune.cli.render import err
+from edgeprune.cli.console import err
 from edgeprune.report.annotations import annotation
 
 __all__ = ["complain"]

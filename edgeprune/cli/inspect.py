@@ -8,9 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
+from edgeprune.cli.console import err, out
 from edgeprune.cli.options import Json, refuse_unread, store_folder, with_build_options
 from edgeprune.cli.progress import EventRenderer
-from edgeprune.cli.render import err, out, print_inspection
+from edgeprune.cli.render import print_inspection
 
 __all__ = ["inspect"]
 

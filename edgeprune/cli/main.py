@@ -11,18 +11,20 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 
 from edgeprune.base.errors import EdgepruneError
 from edgeprune.cli.build import build, compare
 from edgeprune.cli.complain import complain
+from edgeprune.cli.console import err, out
 from edgeprune.cli.inspect import inspect
 from edgeprune.cli.merge import package_app
-from edgeprune.cli.options import group
+from edgeprune.cli.options import add, group
 from edgeprune.cli.packages import benchmark, run, verify
 from edgeprune.cli.profiles import pipelines_app, targets_app
-from edgeprune.cli.render import err
 from edgeprune.cli.report import report
 from edgeprune.cli.serve import serve
 from edgeprune.cli.store import store_app
@@ -30,7 +32,8 @@ from edgeprune.cli.store import store_app
 __all__ = ["app", "main"]
 
 
-app = group("""Prune a Transformer encoder and ship it as a measured ONNX package for a device.
+app = group(
+    """Prune a Transformer encoder and ship it as a measured ONNX package for a device.
 
 Results go to standard output. Progress and errors go to standard error.
 
@@ -45,13 +48,39 @@ Exit codes:
   6    the target can't be reached
   7    a verdict is inconclusive, or a budget was not measured
   8    no space left, or not readable or writable
-  130  interrupted""")
-for command in (build, compare, report, run, serve, benchmark, verify, inspect):
-    app.command()(command)
+  130  interrupted""",
+    completion=True,
+)
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        out.print(f"edgeprune {version('edgeprune')}")
+        raise typer.Exit
+
+
+add(app, build, example="edgeprune build ./my-model --data reviews.jsonl")
+add(app, compare, example="edgeprune compare ./my-model --data reviews.jsonl --targets host,raspberry-pi-4")
+add(app, report, example="edgeprune report dist/my-model-0-raspberry-pi-4.build.json")
+add(app, run, example="edgeprune run dist/my-model-0-raspberry-pi-4 'A text.'")
+add(app, serve, example="edgeprune serve dist/my-model-0-raspberry-pi-4")
+add(app, benchmark, example="edgeprune benchmark dist/my-model-0-raspberry-pi-4")
+add(app, verify, example="edgeprune verify dist/my-model-0-raspberry-pi-4")
+add(app, inspect, example="edgeprune inspect ./my-model")
 app.add_typer(package_app, name="package")
 app.add_typer(targets_app, name="targets")
 app.add_typer(pipelines_app, name="pipelines")
 app.add_typer(store_app, name="store")
+
+
+@app.callback()
+def _program(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_say_version, is_eager=True, help="Show the version and exit."),
+    ] = False,
+) -> None:
+    """Take the options that stand before a command."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -69,13 +98,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
             err.print(message)
             code = 2
         else:
-            code = _fail(f"{message.rstrip('.')}; see edgeprune --help", 2, given)
+            code = _fail(f"{message.rstrip('.')}; {_where_to_look(error)}", 2, given)
     except (SystemExit, KeyboardInterrupt):
         raise
     except BaseException as error:  # noqa: BLE001 (a fault in edgeprune, shown whole; a panic in Rust is no Exception)
         traceback.print_exc()
         code = _fail(f"this is a fault in edgeprune; please report it with the traceback above: {error}", 1, given)
     sys.exit(code)
+
+
+def _where_to_look(error: typer.TyperException) -> str:
+    """Name the help of the command that was typed, and its example."""
+    context = getattr(error, "ctx", None)
+    if context is None:
+        return "see edgeprune --help"
+    example = context.command.epilog
+    return f"see {context.command_path} --help" + (f". {example}" if example else "")
 
 
 def _leave(arguments: Sequence[str]) -> None:

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
+from edgeprune.cli.console import out
+from edgeprune.cli.help import PanelledCommand
 from edgeprune.cli.options import Json, group
-from edgeprune.cli.render import out
 
 __all__ = ["package_app"]
 
@@ -20,7 +21,7 @@ def _package() -> None:
     """Keep the command a group while it has one command."""
 
 
-@package_app.command("merge")
+@package_app.command("merge", cls=PanelledCommand)
 def package_merge(
     packages: Annotated[
         list[Path], typer.Argument(help="Packages of one release, each for another target: folders or .tar.gz.")

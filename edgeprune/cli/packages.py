@@ -11,11 +11,12 @@ import typer
 
 from edgeprune.base.errors import EdgepruneError, UsageError, first_exit_code
 from edgeprune.cli.complain import complain
+from edgeprune.cli.console import err, out
 from edgeprune.cli.options import Json
 from edgeprune.cli.progress import EventRenderer
-from edgeprune.cli.render import err, out, print_benchmark
+from edgeprune.cli.render import print_benchmark
 from edgeprune.pipeline.options import share_of
-from edgeprune.report.misses import budget_misses
+from edgeprune.report.misses import misses
 
 __all__ = ["benchmark", "run", "verify"]
 
@@ -185,7 +186,7 @@ def benchmark(
         for report in reports:
             print_benchmark(out, report)
     for report in reports:
-        for sentence in budget_misses(report.budget, report.target):
+        for sentence in misses(report.budget, report.target):
             complain(sentence)
     for name, error in failed:
         complain(f"{name}: {error}")

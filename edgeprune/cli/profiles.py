@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from edgeprune.base.errors import EdgepruneError, first_exit_code
+from edgeprune.cli.budgets import limits_words
+from edgeprune.cli.console import err, out, print_table, table
+from edgeprune.cli.help import PanelledCommand
 from edgeprune.cli.options import Json, group
-from edgeprune.cli.render import err, out, table
 
 if TYPE_CHECKING:
     from edgeprune.profiles.pipeline import Pipeline
@@ -22,7 +24,7 @@ targets_app = group("List, show, check and make device profiles.")
 pipelines_app = group("List, show and check pipelines.")
 
 
-@targets_app.command("list")
+@targets_app.command("list", cls=PanelledCommand)
 def targets_list(as_json: Json = False) -> int:
     """List the shipped targets."""
     from edgeprune.profiles.shipped import load_target, shipped_names
@@ -32,14 +34,22 @@ def targets_list(as_json: Json = False) -> int:
         sys.stdout.write(json.dumps([target.model_dump(mode="json") for target in found], indent=2) + "\n")
         return 0
     rows = [
-        [one.name, one.device.arch, one.precision.mode, one.runner.type if one.runner else "null", one.description]
+        [
+            one.name,
+            one.device.arch,
+            str(one.runtime.threads),
+            one.precision.mode,
+            one.runner.type if one.runner else "null",
+            limits_words(one.budget),
+            one.description,
+        ]
         for one in found
     ]
-    out.print(table(None, ["target", "arch", "precision", "runner", "description"], rows))
+    print_table(out, None, ["target", "arch", "threads", "precision", "runner", "budgets", "description"], rows)
     return 0
 
 
-@targets_app.command("match")
+@targets_app.command("match", cls=PanelledCommand)
 def targets_match(as_json: Json = False) -> int:
     """Tell which targets fit this machine, and why others don't."""
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
@@ -68,7 +78,7 @@ def targets_match(as_json: Json = False) -> int:
     return 0
 
 
-@targets_app.command("probe")
+@targets_app.command("probe", cls=PanelledCommand)
 def targets_probe(
     device: Annotated[
         str | None, typer.Argument(help="The device: ssh://user@host or adb://serial.  [default: this machine]")
@@ -100,7 +110,7 @@ def targets_probe(
     return 0
 
 
-@pipelines_app.command("list")
+@pipelines_app.command("list", cls=PanelledCommand)
 def pipelines_list(as_json: Json = False) -> int:
     """List the shipped pipelines."""
     from edgeprune.profiles.shipped import load_pipeline, shipped_names
@@ -130,13 +140,13 @@ def _write(definition: "Pipeline | Target", *, as_json: bool) -> None:
 def _definition_commands(group: typer.Typer, kind: Literal["targets", "pipelines"]) -> None:
     """Add the commands show, validate and schema to a group. They are alike for targets and pipelines."""
 
-    @group.command("show")
+    @group.command("show", cls=PanelledCommand)
     def show(name: Annotated[str, typer.Argument(help="A shipped name or a path.")], as_json: Json = False) -> int:
         """Show a definition with every default filled in."""
         _write(_load(kind, name), as_json=as_json)
         return 0
 
-    @group.command("validate")
+    @group.command("validate", cls=PanelledCommand)
     def validate(paths: Annotated[list[str], typer.Argument(help="Shipped names or paths.")]) -> int:
         """Check definitions and name every fault."""
         faults = []
@@ -149,7 +159,7 @@ def _definition_commands(group: typer.Typer, kind: Literal["targets", "pipelines
                 err.print(str(error))
         return first_exit_code({fault.exit_code for fault in faults})
 
-    @group.command("schema")
+    @group.command("schema", cls=PanelledCommand)
     def schema() -> int:
         """Write the JSON Schema of definitions, for editors."""
         from edgeprune.profiles.shipped import schema as schema_of

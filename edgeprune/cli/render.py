@@ -1,19 +1,15 @@
-"""Show results to people, as tables and sentences.
+"""Show builds, benchmarks and models to people, as tables and sentences."""
 
-Results go to standard output; progress, notes and errors go to standard error. rich honours NO_COLOR.
-"""
-
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import JsonValue
 from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
 from edgeprune.benchmark.records import EmulationRow, LatencyRow
-from edgeprune.benchmark.verdicts import BudgetRow
+from edgeprune.cli.budgets import print_budgets, verdict_words
+from edgeprune.cli.console import print_table
 from edgeprune.report.headline import headline, shipped_metric, try_commands
 from edgeprune.report.records import BuildReport
 from edgeprune.search.frontier import Frontier
@@ -23,63 +19,11 @@ if TYPE_CHECKING:
     from edgeprune.models.sizes import Inspection
 
 __all__ = [
-    "err",
-    "out",
     "print_benchmark",
     "print_comparison",
     "print_inspection",
-    "print_plan",
     "print_report",
-    "table",
 ]
-
-_PIPE_WIDTH = 200
-"""Characters in a line of a table that doesn't go to a terminal. rich would cut the line to 80."""
-
-out = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
-err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
-
-
-def table(title: str | None, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """Make a plain table. A column of numbers is right-aligned, except for the first column."""
-    result = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
-    for index, name in enumerate(columns):
-        numeric = all(row[index][:1] in "+-.0123456789–" for row in rows if row[index])
-        last = index == len(columns) - 1
-        result.add_column(name, justify="right" if numeric and index else "left", no_wrap=not last)
-    for row in rows:
-        result.add_row(*row)
-    return result
-
-
-def print_table(console: Console, title: str | None, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table. If the terminal is too narrow, print it in parts below one another, each with the first column."""
-    whole = table(title, columns, rows)
-    unlimited = console.options.update(max_width=10_000)
-    count = len(columns)
-    while count > 2 and whole.__rich_measure__(console, unlimited).maximum > console.width:
-        count -= 1
-        whole = table(title, columns[:count], [row[:count] for row in rows])
-    console.print(whole, markup=False)
-    if count < len(columns):
-        console.print()
-        print_table(console, None, [columns[0], *columns[count:]], [[row[0], *row[count:]] for row in rows])
-
-
-def print_plan(console: Console, rows: Sequence[Mapping[str, JsonValue]], not_measured: str | None) -> None:
-    """Print one row for each stage: its key, and whether it would run."""
-    shown = [
-        [
-            str(row["stage"]),
-            str(row["round"]),
-            "after the race" if row["key"] is None else str(row["key"])[:12],
-            "in the store" if row["in_store"] else "would run",
-        ]
-        for row in rows
-    ]
-    console.print(table(None, ["stage", "round", "key", ""], shown))
-    if not_measured:
-        console.print(f"benchmark: not measured, {not_measured}")
 
 
 def print_report(console: Console, report: BuildReport, page: Path | None = None) -> None:
@@ -167,7 +111,7 @@ def _print_findings(console: Console, report: BuildReport) -> None:
         _print_tail(console, report.latency)
     if report.budget:
         console.print()
-        _print_budget(console, report.budget)
+        print_budgets(console, report.budget)
     for row in report.latency:
         _print_beyond(console, row)
 
@@ -227,7 +171,7 @@ def _emulation_words(row: EmulationRow) -> str:
 
 def print_comparison(console: Console, reports: Sequence[BuildReport], page: Path | None = None) -> None:
     """Print one row for each build, and the file of the page about them if there is one."""
-    rows = []
+    rows: list[list[str | Text]] = []
     for report in reports:
         metric = shipped_metric(report)
         final = next((row for row in report.latency if row.artifact == "final"), None)
@@ -241,7 +185,7 @@ def print_comparison(console: Console, reports: Sequence[BuildReport], page: Pat
                 f"{final.p50_ms:.2f}" if final and final.p50_ms else "not measured",
                 f"{final.p90_ms:.2f}" if final and final.p90_ms else "not measured",
                 f"{dense.p50_ms / final.p50_ms:.1f}x" if final and dense and final.p50_ms and dense.p50_ms else "",
-                report.verdict,
+                verdict_words(report.verdict),
                 str(report.exit_code),
                 "" if report.frontier is None else _shipped_words(report.frontier),
                 (report.device.cpu or "unknown") if report.device else "",
@@ -330,7 +274,7 @@ def print_benchmark(console: Console, report: "BenchmarkReport") -> None:
         console.print(f"{words}: {report.ratio:.3f} {interval} times the second's time", highlight=False)
     if report.budget:
         console.print()
-        _print_budget(console, report.budget)
+        print_budgets(console, report.budget)
 
 
 def _print_beyond(console: Console, row: LatencyRow) -> None:
@@ -348,15 +292,6 @@ def _print_beyond(console: Console, row: LatencyRow) -> None:
             f"{row.artifact}, {row.sessions} sessions in parallel: {row.throughput_per_s:.4g} inputs in a second",
             highlight=False,
         )
-
-
-def _print_budget(console: Console, rows: Sequence[BudgetRow]) -> None:
-    cells = [[row.name, f"{row.limit:g}", _value(row), row.verdict] for row in rows]
-    print_table(console, None, ["budget", "limit", "value", "verdict"], cells)
-
-
-def _value(row: BudgetRow) -> str:
-    return "–" if row.value is None else f"{row.value:.4g}"
 
 
 def _millions(count: int | None) -> str:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from edgeprune.cli.render import out
+from edgeprune.cli.console import out
 
 __all__ = ["report"]
 

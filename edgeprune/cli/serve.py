@@ -13,8 +13,8 @@ import typer
 
 from edgeprune.base.errors import UsageError
 from edgeprune.base.extras import from_extra
+from edgeprune.cli.console import err
 from edgeprune.cli.options import Json, refuse_unread
-from edgeprune.cli.render import err
 from edgeprune.server.limits import Limits
 
 __all__ = ["serve"]

@@ -8,8 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
+from edgeprune.cli.console import out, table
+from edgeprune.cli.help import PanelledCommand
 from edgeprune.cli.options import Json, group, store_folder, with_build_options
-from edgeprune.cli.render import out, table
 
 __all__ = ["store_app"]
 
@@ -17,7 +18,7 @@ __all__ = ["store_app"]
 store_app = group("List, measure and clean up what builds left behind.")
 
 
-@store_app.command("list")
+@store_app.command("list", cls=PanelledCommand)
 @with_build_options(only=("store",))
 def store_list(options: Mapping[str, Any], as_json: Json = False) -> int:
     """List every artifact in the store."""
@@ -41,7 +42,7 @@ def store_list(options: Mapping[str, Any], as_json: Json = False) -> int:
     return 0
 
 
-@store_app.command("size")
+@store_app.command("size", cls=PanelledCommand)
 @with_build_options(only=("store",))
 def store_size(options: Mapping[str, Any], as_json: Json = False) -> int:
     """Show how much the store holds, by stage."""
@@ -63,7 +64,7 @@ def store_size(options: Mapping[str, Any], as_json: Json = False) -> int:
     return 0
 
 
-@store_app.command("gc")
+@store_app.command("gc", cls=PanelledCommand)
 @with_build_options(only=("store",))
 def store_gc(
     options: Mapping[str, Any],

@@ -115,6 +115,14 @@ class DataSource:
             return tables
         return {split: _subset(table, max(1, len(table.contents) * limit // total)) for split, table in tables.items()}
 
+    def columns(self) -> dict[str, str]:
+        """Name the columns of the training data that are read, by role: text or image, pair, and label.
+
+        Raises:
+            DataError: The data can't be read, or a column is missing or ambiguous.
+        """
+        return self._roles(self._records()["train"], self._name("train"))
+
     def _name(self, split: SplitName) -> str:
         return str(self._files.get(split, f"{self.spec.train} ({split})"))
 
@@ -136,22 +144,27 @@ class DataSource:
     def _table(self, records: Records, name: str, folder: Path) -> Table:
         if records.count == 0:
             raise DataError(f"{name} has no rows")
+        roles = self._roles(records, name)
+        contents = self._contents(records, roles["image" if self._columns.images else "text"], name, folder)
+        if "pair" in roles:
+            contents = list(zip(cast("list[str]", contents), _texts(records, roles["pair"], name), strict=True))
+        labels = _labels(records, roles["label"], name) if "label" in roles else None
+        return Table(contents, labels, range(1, len(contents) + 1))
+
+    def _roles(self, records: Records, name: str) -> dict[str, str]:
         kind = "image" if self._columns.images else "text"
-        content = _column(self.spec.text_column, self._columns.content, records, name, kind)
-        contents = self._contents(records, content, name, folder)
+        roles = {kind: _column(self.spec.text_column, self._columns.content, records, name, kind)}
         if self._columns.pair or self.spec.pair_column is not None:
             if self._columns.pair is None:
                 raise DataError(f"--pair-column names a second text, but this task's rows have one {kind}")
-            pair = _column(self.spec.pair_column, self._columns.pair, records, name, "pair")
-            if pair == content:
-                raise DataError(f"{name}: the two texts of a row should be two columns, got {content!r} for both")
-            contents = list(zip(cast("list[str]", contents), _texts(records, pair, name), strict=True))
-        if not self._columns.label:
-            if self.spec.label_column is not None:
-                raise DataError("--label-column names labels, but this task has none")
-            return Table(contents, None, range(1, len(contents) + 1))
-        label = _column(self.spec.label_column, self._columns.label, records, name, "label")
-        return Table(contents, _labels(records, label, name), range(1, len(contents) + 1))
+            roles["pair"] = _column(self.spec.pair_column, self._columns.pair, records, name, "pair")
+            if roles["pair"] == roles[kind]:
+                raise DataError(f"{name}: the two texts of a row should be two columns, got {roles['pair']!r} for both")
+        if self._columns.label:
+            roles["label"] = _column(self.spec.label_column, self._columns.label, records, name, "label")
+        elif self.spec.label_column is not None:
+            raise DataError("--label-column names labels, but this task has none")
+        return roles
 
     def _contents(self, records: Records, column: str, name: str, folder: Path) -> Sequence[Content]:
         if self._columns.images:

@@ -179,10 +179,15 @@ def _from_hub(reference: str, *, offline: bool) -> ModelSource:
             files = model_info(repository, revision=Path(folder).name).siblings or []
             found = other_weights(file.rfilename for file in files)
     except LocalEntryNotFoundError as error:
-        where = "in the local cache (--offline)" if offline else "in the local cache, and the hub can't be reached"
-        raise ModelError(f"{reference} is not {where}; download it first, or give a local folder") from error
+        where = "the local cache (--offline)" if offline else "the local cache, and the hub can't be reached"
+        raise ModelError(
+            f"there is no folder {reference}, nor a model of this name in {where}; give a local folder, or download the "
+            f"model first"
+        ) from error
     except (HfHubHTTPError, OSError, ValueError) as error:
-        raise ModelError(f"{reference} is neither a folder here nor a model on the hub: {first_line(error)}") from error
+        raise ModelError(
+            f"there is no folder {reference}, nor a model of this name on the hub: {first_line(error)}"
+        ) from error
     if found is not None:
         raise ModelError(f"{reference} has {found}")
     return _checked(ModelSource(Path(folder), repository.replace("/", "-"), reference, repository))

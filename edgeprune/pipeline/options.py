@@ -10,7 +10,8 @@ default and its sentence of help come from here. Light: no torch.
 import math
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import KW_ONLY, MISSING, dataclass, fields
+from dataclasses import KW_ONLY, dataclass, fields
+from enum import StrEnum
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
@@ -20,10 +21,29 @@ from typing_extensions import Doc
 from edgeprune.base.errors import UsageError
 from edgeprune.search.choice import Asked
 
-__all__ = ["MAX_REGRESSION", "BuildOptions", "Flag", "OptionField", "drop_of", "option_fields", "rung_of", "share_of"]
+__all__ = [
+    "MAX_REGRESSION",
+    "BuildOptions",
+    "Flag",
+    "OptionField",
+    "Panel",
+    "drop_of",
+    "option_fields",
+    "rung_of",
+    "share_of",
+]
 
 MAX_REGRESSION = 0.05
 """The share by which a package may be slower than its baseline if the user names no other share."""
+
+
+class Panel(StrEnum):
+    """Name the parts of a build's help, in their order."""
+
+    INPUT = "Input"
+    WHAT = "What to build"
+    BUDGETS = "Budgets"
+    OUTPUT = "Output"
 
 
 @dataclass(frozen=True)
@@ -35,7 +55,7 @@ class Flag:
     parse: Callable[[str], object] | None = None
     """Makes the value from the typed text; None: the type makes it."""
     metavar: str | None = None
-    """What the help shows in the value's place; None: the type's name."""
+    """What the help shows in the value's place; None: a word for its type."""
     minimum: int | None = None
     """The smallest number that is allowed; None: there is no limit."""
 
@@ -86,7 +106,7 @@ def _share(text: str, flag: str, *, least: float) -> float:
 class BuildOptions:
     """Hold what a build is asked for, as it was typed or passed: names and paths. Nothing is read yet."""
 
-    model: Annotated[str, Doc("Local folder, hub id with @revision, or package:NAME/FOLDER.")]
+    model: Annotated[str, Doc("Local folder, hub id with @revision, or package:NAME/FOLDER."), Panel.INPUT]
     _: KW_ONLY
     data: Annotated[
         str,
@@ -94,19 +114,31 @@ class BuildOptions:
             "JSONL, CSV, TSV or Parquet file, or name or folder of a dataset. Without --test-data and --selection-data, "
             "their rows are split off."
         ),
+        Panel.INPUT,
+        Flag(metavar="FILE"),
     ]
     target: Annotated[
-        str, Doc("Shipped target, path of a profile, or host, which is the best shipped match for this machine.")
+        str,
+        Doc("Shipped target, path of a profile, or host, which is the best shipped match for this machine."),
+        Panel.WHAT,
+        Flag(metavar="NAME"),
     ] = "host"
-    pipeline: Annotated[str, Doc("Shipped pipeline, or path of a .yaml file.")] = "structured"
+    pipeline: Annotated[str, Doc("Shipped pipeline, or path of a .yaml file."), Panel.WHAT, Flag(metavar="NAME")] = (
+        "structured"
+    )
     selection_data: Annotated[
         str | None,
         Doc(
             "File with the rows for every choice that the build makes.  [default: stages.prepare.selection_share of --data, after the test rows]"
         ),
+        Panel.INPUT,
+        Flag(metavar="FILE"),
     ] = None
     test_data: Annotated[
-        str | None, Doc("File with the rows for the reported figures and the budgets.  [default: 15% of --data]")
+        str | None,
+        Doc("File with the rows for the reported figures and the budgets.  [default: 15% of --data]"),
+        Panel.INPUT,
+        Flag(metavar="FILE"),
     ] = None
     unlabelled: Annotated[
         str | None,
@@ -114,18 +146,32 @@ class BuildOptions:
             "File, or name or folder of a dataset, with rows in the columns of --data; labels are not read. "
             "The pruned model learns the dense model's answers on them."
         ),
+        Panel.INPUT,
+        Flag(metavar="FILE"),
     ] = None
     text_column: Annotated[
         str | None,
         Doc("Column with the text, the words, the question or the image."),
-        Flag(names=("--text-column", "--image-column")),
+        Flag(names=("--text-column", "--image-column"), metavar="NAME"),
+        Panel.INPUT,
     ] = None
     pair_column: Annotated[
-        str | None, Doc("Column with the second text of a row, or with the context of a question.")
+        str | None,
+        Doc("Column with the second text of a row, or with the context of a question."),
+        Panel.INPUT,
+        Flag(metavar="NAME"),
     ] = None
-    label_column: Annotated[str | None, Doc("Column with the label, the labels of the words, or the answers.")] = None
+    label_column: Annotated[
+        str | None,
+        Doc("Column with the label, the labels of the words, or the answers."),
+        Panel.INPUT,
+        Flag(metavar="NAME"),
+    ] = None
     max_rows: Annotated[
-        int | None, Doc("Use a seeded subset of at most this many rows; of --unlabelled, too."), Flag(minimum=20)
+        int | None,
+        Doc("Use a seeded subset of at most this many rows; of --unlabelled, too."),
+        Flag(minimum=20),
+        Panel.INPUT,
     ] = None
     task: Annotated[
         str | None,
@@ -133,6 +179,8 @@ class BuildOptions:
             "text-classification, token-classification, question-answering, fill-mask, feature-extraction, "
             "image-classification or image-feature-extraction.  [default: from the checkpoint]"
         ),
+        Panel.INPUT,
+        Flag(metavar="TASK"),
     ] = None
     problem_type: Annotated[
         str | None,
@@ -140,12 +188,18 @@ class BuildOptions:
             "Kind of classification: single_label_classification, multi_label_classification or regression.  [default: "
             "from the checkpoint or the labels]"
         ),
+        Panel.INPUT,
+        Flag(metavar="KIND"),
     ] = None
-    name: Annotated[str | None, Doc("Name of the package.  [default: made of the model's name]")] = None
-    release: Annotated[str, Doc("Version of the package.")] = "0"
-    output: Annotated[str | Path, Doc("Folder that packages are written to.")] = Path("dist")
+    name: Annotated[
+        str | None, Doc("Name of the package.  [default: made of the model's name]"), Panel.OUTPUT, Flag(metavar="NAME")
+    ] = None
+    release: Annotated[str, Doc("Version of the package."), Panel.OUTPUT, Flag(metavar="VERSION")] = "0"
+    output: Annotated[str | Path, Doc("Folder that packages are written to."), Panel.OUTPUT] = Path("dist")
     store: Annotated[
-        str | Path | None, Doc("Folder that artifacts are kept in.  [default: $EDGEPRUNE_STORE or .edgeprune]")
+        str | Path | None,
+        Doc("Folder that artifacts are kept in.  [default: $EDGEPRUNE_STORE or .edgeprune]"),
+        Panel.OUTPUT,
     ] = None
     set_: Annotated[
         Sequence[str],
@@ -153,18 +207,20 @@ class BuildOptions:
             "Override one value of the pipeline or the target, e.g. stages.finetune.epochs=1 or "
             "target.budget.size_mb=30. May be given several times."
         ),
-        Flag(names=("--set",)),
+        Flag(names=("--set",), metavar="KEY=VALUE"),
+        Panel.WHAT,
     ] = ()
-    offline: Annotated[bool, Doc("Never ask the network for the model or the data."), Flag(names=("--offline",))] = (
-        False
-    )
-    baseline: Annotated[str | Path | None, Doc("Another package. The new package and this one are timed by turns.")] = (
-        None
-    )
+    offline: Annotated[
+        bool, Doc("Never ask the network for the model or the data."), Flag(names=("--offline",)), Panel.INPUT
+    ] = False
+    baseline: Annotated[
+        str | Path | None, Doc("Another package. The new package and this one are timed by turns."), Panel.BUDGETS
+    ] = None
     max_regression: Annotated[
         float | None,
         Doc("With --baseline: the share by which the new package may be slower, as 5% or 0.05.  [default: 5%]"),
         Flag(parse=share_of, metavar="SHARE"),
+        Panel.BUDGETS,
     ] = None
     at: Annotated[
         str | None,
@@ -172,6 +228,8 @@ class BuildOptions:
             "With a pipeline that searches: ship the search's most accurate model of at most so many ms (6ms), or its model "
             "nearest to so many times as fast as the dense one in the target's precision (8x)."
         ),
+        Panel.BUDGETS,
+        Flag(metavar="LIMIT"),
     ] = None
     at_drop: Annotated[
         float | None,
@@ -180,6 +238,7 @@ class BuildOptions:
             "selection split, as 0.5% or 0.005."
         ),
         Flag(parse=drop_of, metavar="SHARE"),
+        Panel.BUDGETS,
     ] = None
     report: Annotated[
         bool,
@@ -188,6 +247,7 @@ class BuildOptions:
             "without it, build.json has none either."
         ),
         Flag(names=("--report/--no-report",)),
+        Panel.OUTPUT,
     ] = True
 
     def __post_init__(self) -> None:
@@ -210,6 +270,8 @@ class OptionField:
     type: Any
     """The field's annotation without its metadata."""
     help: str
+    panel: Panel
+    """The part of the help that the option stands in."""
     flag: Flag
     default: object
     """`dataclasses.MISSING`: the option must be given."""
@@ -228,6 +290,7 @@ def option_fields() -> tuple[OptionField, ...]:
     for field in fields(BuildOptions):
         kind, *metadata = get_args(hints[field.name])
         doc = next(one.documentation for one in metadata if isinstance(one, Doc))
+        panel = next(one for one in metadata if isinstance(one, Panel))
         flag = next((one for one in metadata if isinstance(one, Flag)), Flag())
-        found.append(OptionField(field.name, kind, doc, flag, MISSING if field.default is MISSING else field.default))
+        found.append(OptionField(field.name, kind, doc, panel, flag, field.default))
     return tuple(found)

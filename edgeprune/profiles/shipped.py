@@ -8,15 +8,14 @@ refused together, each with its path.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from pydantic import JsonValue
-
 from edgeprune.base.errors import ProfileError
-from edgeprune.base.strict_yaml import apply_overrides, parse_override, read_yaml, validate
+from edgeprune.base.overrides import Override, parse_override, validate_overridden
+from edgeprune.base.strict_yaml import read_yaml
 from edgeprune.profiles.pipeline import Pipeline
 from edgeprune.profiles.target import Target
 
@@ -35,19 +34,19 @@ _MODELS: dict[Kind, tuple[type[Pipeline] | type[Target], str]] = {
 def load_pipeline(name: str, overrides: Sequence[str] = ()) -> Pipeline:
     """Load a shipped pipeline by name or the user's own by path. `--set target.…` overrides are skipped."""
     parsed = [parse_override(text) for text in overrides]
-    return _load(Pipeline, "pipelines", name, [(path, value) for path, value in parsed if path[0] != "target"])
+    return _load(Pipeline, "pipelines", name, [one for one in parsed if one.path[0] != "target"])
 
 
 def load_target(name: str, overrides: Sequence[str] = ()) -> Target:
     """Load a shipped target by name or the user's own by path. Only `--set target.…` overrides are applied."""
     parsed = [parse_override(text) for text in overrides]
-    return _load(Target, "targets", name, [(path[1:], value) for path, value in parsed if path[0] == "target"])
+    return _load(Target, "targets", name, [one.below() for one in parsed if one.path[0] == "target"])
 
 
 ModelT = TypeVar("ModelT", Pipeline, Target)
 
 
-def _load(model: type[ModelT], kind: Kind, name: str, overrides: Iterable[tuple[list[str], JsonValue]]) -> ModelT:
+def _load(model: type[ModelT], kind: Kind, name: str, overrides: Sequence[Override]) -> ModelT:
     path = Path(name)
     if not is_path(name):
         path = shipped(kind) / f"{name}.yaml"
@@ -57,8 +56,7 @@ def _load(model: type[ModelT], kind: Kind, name: str, overrides: Iterable[tuple[
             raise ProfileError(
                 f"there is no {_MODELS[kind][1]} {name!r}; {hint} The path of one of your own ends in .yaml"
             )
-    content = apply_overrides(read_yaml(path), overrides)
-    return validate(model, content, source=str(path), kind=_MODELS[kind][1])
+    return validate_overridden(model, read_yaml(path), overrides, file=path, kind=_MODELS[kind][1])
 
 
 def is_path(name: str) -> bool:

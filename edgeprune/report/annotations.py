@@ -1,6 +1,6 @@
 """Write a sentence as a workflow command of GitHub Actions, which shows it as an annotation of the run.
 
-::error title=edgeprune::latency_p90_ms is 26, but the budget of cpu-x86-avx2 is 25
+::error title=edgeprune::latency_p90_ms is 26 ms, but the budget of cpu-x86-avx2 is 25 ms
 
 The runner reads commands from both outputs of a step, so that they may go to standard error and leave a document on standard
 output whole. What would end a command or a property is escaped, as GitHub's own toolkit does it:

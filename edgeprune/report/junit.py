@@ -3,7 +3,7 @@
 <testsuites name="edgeprune">
   <testsuite name="reviews 1.4.0 for cpu-x86-avx2" tests="2" failures="1" errors="0" …>
     <testcase classname="reviews for cpu-x86-avx2" name="latency_p90_ms">
-      <failure type="fail" message="latency_p90_ms is 26, but the budget of cpu-x86-avx2 is 25"/>
+      <failure type="fail" message="latency_p90_ms is 26 ms, but the budget of cpu-x86-avx2 is 25 ms"/>
 
 A missed budget is a failure. A budget that can't be judged is an error, because the build's exit code isn't 0 either. The names
 of cases have no release, so that CI systems find a case again in the next build.
@@ -15,9 +15,9 @@ from xml.etree import ElementTree as ET
 from edgeprune.base.markdown import printable
 from edgeprune.benchmark.verdicts import BudgetRow, Verdict
 from edgeprune.report.headline import headline
-from edgeprune.report.misses import budget_misses
+from edgeprune.report.misses import misses
 from edgeprune.report.records import BuildReport
-from edgeprune.report.words import span
+from edgeprune.report.words import budget_words, span
 
 __all__ = ["junit", "junit_of_error"]
 
@@ -54,11 +54,11 @@ def _suite(report: BuildReport) -> ET.Element:
 def _case(report: BuildReport, row: BudgetRow) -> ET.Element:
     case = _element("testcase", classname=f"{report.name} for {report.target}", name=row.name)
     if row.verdict in _ELEMENTS:
-        (sentence,) = budget_misses([row], report.target)
+        (sentence,) = misses([row], report.target)
         case.append(_element(_ELEMENTS[row.verdict], type=row.verdict, message=sentence))
     if row.value is not None:
-        words = f"{row.name}: {row.value:.4g} {span(row.interval)}".rstrip()
-        ET.SubElement(case, "system-out").text = printable(f"{words}, limit {row.limit:g}")
+        words = f"{row.name}: {budget_words(row.name, row.value)} {span(row.interval)}".rstrip()
+        ET.SubElement(case, "system-out").text = printable(f"{words}, limit {budget_words(row.name, row.limit, 6)}")
     return case
 
 

@@ -4,24 +4,20 @@ from collections.abc import Sequence
 
 from edgeprune.benchmark.statistics import FEWEST_PROCESSES
 from edgeprune.benchmark.verdicts import BudgetRow
-from edgeprune.report.records import BuildReport
+from edgeprune.report.words import budget_words
 
-__all__ = ["budget_misses", "misses"]
-
-
-def misses(report: BuildReport) -> list[str]:
-    """Write a sentence for every budget that a build did not meet."""
-    return budget_misses(report.budget, report.target)
+__all__ = ["misses"]
 
 
-def budget_misses(rows: Sequence[BudgetRow], target: str) -> list[str]:
+def misses(rows: Sequence[BudgetRow], target: str) -> list[str]:
     """Write a sentence for every budget that was not met."""
     sentences = []
     for row in rows:
+        value, limit = budget_words(row.name, row.value), budget_words(row.name, row.limit, 6)
         if row.verdict == "fail":
-            sentences.append(f"{row.name} is {row.value:.4g}, but the budget of {target} is {row.limit:g}")
+            sentences.append(f"{row.name} is {value}, but the budget of {target} is {limit}")
         elif row.verdict == "not_measured":
-            sentences.append(f"{row.name} was not measured; the budget of {target} is {row.limit:g}")
+            sentences.append(f"{row.name} was not measured; the budget of {target} is {limit}")
         elif row.verdict == "inconclusive" and row.interval is None:
             sentences.append(
                 f"{row.name} could not be judged: an interval needs at least {FEWEST_PROCESSES} processes and enough "
@@ -30,7 +26,7 @@ def budget_misses(rows: Sequence[BudgetRow], target: str) -> list[str]:
         elif row.verdict == "inconclusive":
             low, high = row.interval or (0.0, 0.0)
             sentences.append(
-                f"{row.name} is between {low:.4g} and {high:.4g}, which is too close to the budget of {target}, "
-                f"{row.limit:g}; measure on a quieter machine or with more processes"
+                f"{row.name} is between {low:.4g} and {budget_words(row.name, high)}, which is too close to the budget of "
+                f"{target}, {limit}; measure on a quieter machine or with more processes"
             )
     return sentences

@@ -20,12 +20,13 @@ from edgeprune.report.latency_plot import Samples, graph_names, latency_plot
 from edgeprune.report.records import BuildReport
 from edgeprune.report.words import (
     amount,
+    budget_words,
     change_interval,
     megabytes,
     metric_title,
     span,
     value_words,
-    verdict_words,
+    marked_verdict,
 )
 from edgeprune.store.records import Metric, recall_of
 
@@ -178,10 +179,11 @@ def _environment() -> "Environment":
         "megabytes": megabytes,
         "metric_title": metric_title,
         "python_text": repr,
+        "budget_words": budget_words,
         "span": span,
         "try_commands": try_commands,
         "value_words": value_words,
-        "verdict_words": verdict_words,
+        "marked_verdict": marked_verdict,
         "workload_words": workload_words,
     }
     environment.filters.update(filters)

@@ -6,7 +6,7 @@
 
 | budget | limit | value | 95% interval | verdict |
 | --- | --- | --- | --- | --- |
-| latency_p90_ms | 25 | 26 | [25.2, 27.3] | ✗ fail |
+| latency_p90_ms | 25 ms | 26 ms | [25.2, 27.3] | ✗ fail |
 """
 
 from edgeprune.base.markdown import literal
@@ -16,7 +16,7 @@ from edgeprune.report.figures import figures_table, markdown_table
 from edgeprune.report.headline import headline
 from edgeprune.report.misses import misses
 from edgeprune.report.records import BuildReport
-from edgeprune.report.words import amount, span, verdict_words
+from edgeprune.report.words import amount, budget_words, span, marked_verdict
 
 __all__ = ["step_summary", "step_summary_of_error"]
 
@@ -29,9 +29,9 @@ def step_summary(report: BuildReport, baseline: BuildReport | None = None) -> st
         baseline: The build that made the baseline; None: there is no baseline, or its report isn't at hand.
     """
     blocks = [
-        f"## {literal(f'{report.name} {report.release} for {report.target}')}: {verdict_words(report.verdict)}",
+        f"## {literal(f'{report.name} {report.release} for {report.target}')}: {marked_verdict(report.verdict)}",
         literal(headline(report)),
-        "\n".join(f"- {literal(sentence)}" for sentence in misses(report)),
+        "\n".join(f"- {literal(sentence)}" for sentence in misses(report.budget, report.target)),
         markdown_table(["budget", "limit", "value", "95% interval", "verdict"], _budget_rows(report)),
         figures_table(report, baseline),
         _change(report),
@@ -50,10 +50,10 @@ def _budget_rows(report: BuildReport) -> list[list[str]]:
     return [
         [
             literal(row.name),
-            f"{row.limit:g}",
-            "–" if row.value is None else f"{row.value:.4g}",
+            budget_words(row.name, row.limit, 6),
+            budget_words(row.name, row.value),
             span(row.interval),
-            verdict_words(row.verdict),
+            marked_verdict(row.verdict),
         ]
         for row in report.budget
     ]

@@ -7,6 +7,7 @@ from edgeprune.base.metric_words import is_share, signed_change
 
 __all__ = [
     "amount",
+    "budget_words",
     "change_interval",
     "megabytes",
     "metric_title",
@@ -14,7 +15,7 @@ __all__ = [
     "span",
     "times",
     "value_words",
-    "verdict_words",
+    "marked_verdict",
 ]
 
 _TITLES = {
@@ -27,6 +28,8 @@ _TITLES = {
 }
 
 
+_UNITS = {"_ms": " ms", "_mb": " MB"}
+"""Units by the ending of a budget's name. Megabytes are 10^6 bytes."""
 _VERDICTS = {"pass": "✓ pass", "fail": "✗ fail", "inconclusive": "? can’t tell", "not_measured": "– not measured"}
 
 
@@ -56,6 +59,17 @@ def times(ratio: float) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
+def budget_words(name: str, value: float | None, digits: int = 4) -> str:
+    """Write a limit of a budget, or what was measured against it, in the unit that the budget's name ends with.
+
+    Drops of a metric, recalls and ratios have no unit. What wasn't measured is a dash.
+    """
+    if value is None:
+        return "–"
+    unit = next((unit for ending, unit in _UNITS.items() if name.endswith(ending)), "")
+    return f"{value:.{digits}g}{unit}"
+
+
 def metric_title(name: str) -> str:
     """Give a metric's name as it is written in a sentence."""
     return _TITLES.get(name, name.replace("_", " "))
@@ -79,6 +93,6 @@ def span(interval: Sequence[float] | None) -> str:
     return f"[{amount(interval[0])}, {amount(interval[1])}]" if interval else ""
 
 
-def verdict_words(verdict: str) -> str:
+def marked_verdict(verdict: str) -> str:
     """Write a verdict with a sign that is seen without its colour."""
     return _VERDICTS[verdict]

@@ -21,6 +21,7 @@ __all__ = [
     "is_licence",
     "opened",
     "package_digest",
+    "require_package",
     "usable",
     "write_digests",
 ]
@@ -76,16 +77,29 @@ def opened(path: Path) -> Iterator[Path]:
         IntegrityError: The archive is not whole, or holds what is no part of a package.
         StorageError: There is no room to unpack it.
     """
+    require_package(path)
     if path.is_file():
         with unpack(path, inside=_FOLDERS) as folder:
             yield folder
-    elif (path / MANIFEST).is_file():
+    else:
+        yield path
+
+
+def require_package(path: Path) -> None:
+    """Refuse a path where there is no package. An archive isn't opened for that.
+
+    Raises:
+        UsageError: There is no package at `path`.
+    """
+    if path.is_file():
+        return
+    if not path.is_dir():
+        raise UsageError(f"there is no folder or file {path}; give a folder or .tar.gz that edgeprune build wrote")
+    if (path / MANIFEST).is_file():
         raise UsageError(
             f"{path} is a model package for ONNX Runtime; give one of the packages that it was merged from"
         )
-    elif (path / DIGESTS).is_file():
-        yield path
-    else:
+    if not (path / DIGESTS).is_file():
         raise UsageError(
             f"{path} is not a package: it has no {DIGESTS}; give a folder or .tar.gz that edgeprune build wrote"
         )

@@ -6,7 +6,7 @@ import pytest
 from pydantic import Field, ValidationError, model_validator
 
 from edgeprune.base.errors import ProfileError
-from edgeprune.base.strict_yaml import Frozen, apply_overrides, parse_override, read_yaml, validate
+from edgeprune.base.strict_yaml import Frozen, read_yaml, validate
 
 
 class Step(Frozen):
@@ -91,81 +91,6 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path):
         read_yaml(tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("text", "path", "value"),
-    [
-        ("a=1", ["a"], 1),
-        ("a.b.0.c=0.4", ["a", "b", "0", "c"], 0.4),
-        ("a=null", ["a"], None),
-        ("a=", ["a"], None),
-        ("a={b: [1, x]}", ["a"], {"b": [1, "x"]}),
-        ("a=b=c", ["a"], "b=c"),
-        ("a='1'", ["a"], "1"),
-    ],
-)
-def test_an_override_is_a_path_and_a_yaml_value(text: str, path: list[str], value: object):
-    assert parse_override(text) == (path, value)
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("a.b", "--set needs path.to.key=value, got 'a.b'"),
-        ("=1", "--set needs path.to.key=value"),
-        ("a..b=1", "--set needs path.to.key=value"),
-        (".a=1", "--set needs path.to.key=value"),
-        ("a=[1", "--set a: '[1' is not a YAML value"),
-        ("a={b: 1, b: 2}", "--set a: '{b: 1, b: 2}' is not a YAML value"),
-        ("a=2024-13-45", "--set a: '2024-13-45' is not a YAML value"),
-        ("a=!!int ''", "is not a YAML value: the tag 'tag:yaml.org,2002:int' has no meaning here"),
-        ("a=" + "[" * 100_000, "[[[… is not a YAML value: lists and mappings lie more than 32 deep"),
-        ("a" + ".b" * 100_000 + "=1", "b.b… lies too deep; a path has at most 33 parts"),
-    ],
-)
-def test_a_malformed_override_is_refused(text: str, message: str):
-    with pytest.raises(ProfileError) as caught:
-        parse_override(text)
-    assert message in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("override", "expected"),
-    [
-        ("a.b=2", {"a": {"b": 2, "c": [1, {"d": 4}]}, "e": None}),
-        ("a.c.0=9", {"a": {"b": 1, "c": [9, {"d": 4}]}, "e": None}),
-        ("a.c.1.d=5", {"a": {"b": 1, "c": [1, {"d": 5}]}, "e": None}),
-        ("a.new=6", {"a": {"b": 1, "c": [1, {"d": 4}], "new": 6}, "e": None}),
-        ("e.f.g=7", {"a": {"b": 1, "c": [1, {"d": 4}]}, "e": {"f": {"g": 7}}}),
-        ("a=null", {"a": None, "e": None}),
-    ],
-)
-def test_an_override_changes_its_place_in_a_copy(override: str, expected: dict[str, Any]):
-    content: dict[str, Any] = {"a": {"b": 1, "c": [1, {"d": 4}]}, "e": None}
-    assert apply_overrides(content, [parse_override(override)]) == expected
-    assert content == {"a": {"b": 1, "c": [1, {"d": 4}]}, "e": None}
-
-
-def test_later_overrides_win():
-    overrides = [parse_override("a=1"), parse_override("a={b: 2}"), parse_override("a.b=3")]
-    assert apply_overrides({}, overrides) == {"a": {"b": 3}}
-
-
-@pytest.mark.parametrize(
-    ("override", "message"),
-    [
-        ("a.c.2=1", "a.c is a list of 2 and has no item '2'"),
-        ("a.c.-1=1", "a.c is a list of 2 and has no item '-1'"),
-        ("a.c.x=1", "a.c is a list of 2 and has no item 'x'"),
-        ("a.c.²=1", "a.c is a list of 2 and has no item '²'"),
-        ("a.b.x=1", "a.b is a value and has no key 'x'"),
-    ],
-)
-def test_an_override_that_leads_nowhere_is_refused(override: str, message: str):
-    with pytest.raises(ProfileError) as caught:
-        apply_overrides({"a": {"b": 1, "c": [1, 2]}}, [parse_override(override)])
-    assert message in str(caught.value)
-
-
 def test_valid_content_becomes_an_immutable_model():
     plan = validate(Plan, {"name": "x", "stages": {"steps": [{"method": "structured"}]}}, source="", kind="plan")
     assert plan.stages.steps == (Step(method="structured", keep=1.0),)
@@ -209,6 +134,21 @@ def test_a_fault_is_named_with_its_path(content: dict[str, Any], line: str):
     assert line in found
 
 
+def test_a_fault_of_a_file_has_its_line(tmp_path: Path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "# a plan\nname: x\nstages:\n  steps:\n    - {method: structured}\n    - {method: structured,\n       kep: 1}\n  epocs: 3\nmore: 1\n"
+    )
+    with pytest.raises(ProfileError) as caught:
+        validate(Plan, read_yaml(path), source=str(path), kind="plan", file=path)
+    assert [line.split(":")[0].strip() for line in str(caught.value).splitlines()[1:]] == [
+        "line 7, stages.steps.1.kep", "line 8, stages.epocs", "line 9, more",
+    ]  # fmt: skip
+    path.write_text("stages: {}\n")
+    with pytest.raises(ProfileError, match=r"\n  name: required, but missing"):
+        validate(Plan, read_yaml(path), source=str(path), kind="plan", file=path)
+
+
 def test_all_faults_are_listed_at_once():
     lines = errors_of({"nam": "x", "stages": {"epochs": 0, "steps": [{"method": "structured", "keep": 2}]}})
     paths = sorted(line.split(":")[0].strip() for line in lines)
@@ -231,11 +171,6 @@ def test_a_fault_reads_as_one_sentence(content: dict[str, Any]):
 def test_a_fault_in_a_choice_of_types_stands_at_its_path_in_the_yaml():
     lines = errors_of({"name": "x", "stages": {"lengths": "dat"}})
     assert {line.strip().split(": ")[0] for line in lines} == {"stages.lengths"}
-
-
-def test_an_override_cannot_choose_another_target():
-    with pytest.raises(ProfileError, match="use --target raspberry-pi-4"):
-        parse_override("target=raspberry-pi-4")
 
 
 @pytest.mark.parametrize(

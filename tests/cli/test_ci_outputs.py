@@ -11,7 +11,7 @@ from edgeprune.cli.ci_outputs import CiOutputs
 from tests.support.e2e import Built, call
 from tests.support.reports import report
 
-MISS = "latency_p90_ms is 26, but the budget of cpu-x86-avx2 is 25"
+MISS = "latency_p90_ms is 26 ms, but the budget of cpu-x86-avx2 is 25 ms"
 
 
 @pytest.fixture(autouse=True)
@@ -116,11 +116,12 @@ def test_the_report_beside_a_baseline_is_shown(tmp_path: Path, actions: Path, na
     row = BudgetRow(name="regression", limit=1.05, value=0.97, interval=(0.95, 0.99), verdict="pass")
     beside = tmp_path / "old.build.json"
     beside.write_text(report(release="1.3.0").model_dump_json(), encoding="utf-8")
-    outputs = CiOutputs(None, None, baseline=tmp_path / name)
+    outputs = CiOutputs(None, None)
+    outputs.read_baselines([tmp_path / name, None])
     beside.unlink()  # the new build took its place
-    outputs.write([report(budget=[row])])
+    outputs.write([report(budget=[row]), report(target="web")])
     text = actions.read_text(encoding="utf-8")
-    assert "| baseline (1.3.0) |" in text
+    assert text.count("| baseline (1.3.0) |") == 1
     assert "the package is faster" in text
 
 
@@ -128,7 +129,9 @@ def test_a_report_beside_a_baseline_that_cannot_be_read_is_left_out(
     tmp_path: Path, actions: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "old.build.json").write_text("{}", encoding="utf-8")
-    CiOutputs(None, None, baseline=tmp_path / "old").write([report()])
+    outputs = CiOutputs(None, None)
+    outputs.read_baselines([tmp_path / "old"])
+    outputs.write([report()])
     assert "baseline" not in actions.read_text(encoding="utf-8")
     assert "warning: the step's summary has no column of the baseline: " in capsys.readouterr().err
 
@@ -146,4 +149,4 @@ def test_a_build_writes_all_of_it(built: Built, tmp_path: Path, actions: Path) -
         one["value"] for one in json.loads(figures.read_text(encoding="utf-8")) if one["name"].endswith("package size")
     ]
     assert sizes == [done.document["package"]["size_bytes"] / 1e6]
-    assert "| size_mb | 0.001 |" in actions.read_text(encoding="utf-8")
+    assert "| size_mb | 0.001 MB |" in actions.read_text(encoding="utf-8")

@@ -181,7 +181,7 @@ def test_a_build_for_a_board_is_verified_under_emulation_and_not_timed(built: Bu
     events = tmp_path / "events.jsonl"
     done = arm_build(built, tmp_path, "--json", "--events", events)
     assert done.code == 7, done.err
-    assert done.complaints == ["edgeprune: latency_p90_ms was not measured; the budget of raspberry-pi-4 is 40"]
+    assert done.complaints == ["edgeprune: latency_p90_ms was not measured; the budget of raspberry-pi-4 is 40 ms"]
     report = done.document
     assert (report["latency"], report["device"], report["race"]) == ([], None, [])
     found = report["emulation"]

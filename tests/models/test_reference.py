@@ -190,7 +190,10 @@ def test_a_cached_hub_model_is_found_offline_without_a_request(cached: Hub):
 def test_what_is_not_cached_is_refused_offline_without_a_request(cached: Hub):
     references = ["org/other", "org/tiny@v2", "tiny"]
     assert resolved_elsewhere("offline", *references, env=cached.env) == [
-        {"error": f"{reference} is not in the local cache (--offline); download it first, or give a local folder"}
+        {
+            "error": f"there is no folder {reference}, nor a model of this name in the local cache (--offline); give a local "
+            "folder, or download the model first"
+        }
         for reference in references
     ]
     assert cached.requests == []
@@ -212,7 +215,7 @@ def test_a_hub_model_is_downloaded_without_what_is_not_read(hub: Hub, folder: Pa
 
 def test_a_model_that_the_hub_does_not_have_is_refused(hub: Hub):
     (found,) = resolved_elsewhere("online", "org/other", env=hub.env)
-    assert found["error"].startswith("org/other is neither a folder here nor a model on the hub: ")
+    assert found["error"].startswith("there is no folder org/other, nor a model of this name on the hub: ")
     assert "/api/models/org/other/revision/main" in hub.requests
 
 

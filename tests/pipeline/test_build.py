@@ -444,7 +444,7 @@ def test_a_target_that_cannot_be_reached_is_packaged_and_its_latency_not_measure
     assert verdicts == {
         "size_mb": ("pass", False), "metric_drop": ("pass", False), "latency_p90_ms": ("not_measured", True),
     }  # fmt: skip
-    assert done.complaints == ["edgeprune: latency_p90_ms was not measured; the budget of raspberry-pi-4 is 40"]
+    assert done.complaints == ["edgeprune: latency_p90_ms was not measured; the budget of raspberry-pi-4 is 40 ms"]
     (note,) = (event["message"] for event in read_events(events) if event["event"] == "Note")
     command = shlex.split(note.partition("on the device: ")[2])
     assert command[:3] == ["edgeprune", "build", str(built.model)]

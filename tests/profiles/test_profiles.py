@@ -99,9 +99,9 @@ def test_a_stage_can_be_overridden_away():
 
 
 def test_an_override_of_an_unknown_key_is_refused_with_its_path():
-    with pytest.raises(ProfileError, match=r"stages\.finetune\.epoch: unknown key; did you mean 'epochs'\?"):
+    with pytest.raises(ProfileError, match=r"--set stages\.finetune\.epoch=1: unknown key; did you mean 'epochs'\?"):
         load_pipeline("structured", ["stages.finetune.epoch=1"])
-    with pytest.raises(ProfileError, match=r"budget\.size: unknown key; did you mean 'size_mb'\?"):
+    with pytest.raises(ProfileError, match=r"--set target\.budget\.size=1: unknown key; did you mean 'size_mb'\?"):
         load_target("cpu-x86-avx2", ["target.budget.size=1"])
 
 

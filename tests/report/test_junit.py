@@ -27,11 +27,11 @@ def test_every_budget_is_a_case_with_its_verdict(tmp_path: Path) -> None:
     cases = {case.name: case for case in suite}
     assert [*cases] == [row.name for row in rows]
     assert {case.classname for case in suite} == {"reviews for cpu-x86-avx2"}
-    assert (cases["size_mb"].is_passed, cases["size_mb"].system_out) == (True, "size_mb: 11.25, limit 25")
+    assert (cases["size_mb"].is_passed, cases["size_mb"].system_out) == (True, "size_mb: 11.25 MB, limit 25 MB")
     (failure,) = cases["latency_p90_ms"].result
     assert isinstance(failure, Failure)
-    assert failure.message == "latency_p90_ms is 26, but the budget of cpu-x86-avx2 is 25"
-    assert cases["latency_p90_ms"].system_out == "latency_p90_ms: 26 [25.2, 27.3], limit 25"
+    assert failure.message == "latency_p90_ms is 26 ms, but the budget of cpu-x86-avx2 is 25 ms"
+    assert cases["latency_p90_ms"].system_out == "latency_p90_ms: 26 ms [25.2, 27.3], limit 25 ms"
     for name, kind in (("latency_p50_ms", "inconclusive"), ("cold_start_ms", "not_measured")):
         (error,) = cases[name].result
         assert isinstance(error, Error)

@@ -20,9 +20,9 @@ def test_it_has_the_headline_the_budgets_and_the_figures() -> None:
     lines = step_summary(report(latency=[latency("dense-fp32", 8.0), final])).splitlines()
     assert lines[0] == "## reviews 1.4.0 for cpu-x86-avx2: ✗ fail"
     assert lines[2].startswith("4 times as fast (8 → 2 ms), 8 times as small (90 → 11.2 MB), accuracy -1.5 points")
-    assert "- latency_p90_ms is 26, but the budget of cpu-x86-avx2 is 25" in lines
-    assert "| latency_p90_ms | 25 | 26 |  | ✗ fail |" in lines
-    assert "| size_mb | 25 | 11.25 |  | ✓ pass |" in lines
+    assert "- latency_p90_ms is 26 ms, but the budget of cpu-x86-avx2 is 25 ms" in lines
+    assert "| latency_p90_ms | 25 ms | 26 ms |  | ✗ fail |" in lines
+    assert "| size_mb | 25 MB | 11.25 MB |  | ✓ pass |" in lines
     assert [line for line in lines if line.startswith(("|  |", "| p50", "| p90", "| size |", "| accuracy"))] == [
         "|  | dense model | package |",
         "| p50 ms | 8 | 2 [1.95, 2.07] |",

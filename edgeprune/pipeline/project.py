@@ -1,0 +1,136 @@
+"""Read a project file, and say which builds it asks for. Light: no torch.
+
+project = read_project(Path("edgeprune.yaml"))
+builds = builds_of(project, {"release": "1.4.0"})     # what was typed wins over the file
+"""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from edgeprune.base.bounded_yaml import lines_of
+from edgeprune.base.errors import DataError, EdgepruneError, ModelError, SchemaVersionError
+from edgeprune.base.strict_yaml import inline, read_yaml, validate
+from edgeprune.pipeline.options import BuildOptions
+from edgeprune.profiles.project import Project
+from edgeprune.profiles.shipped import load_pipeline, load_target
+
+__all__ = ["ProjectFile", "read_project"]
+
+_VERSION = 1
+_KEYS = {
+    "model": "model",
+    "data": "data.train",
+    "selection_data": "data.selection",
+    "test_data": "data.test",
+    "unlabelled": "data.unlabelled",
+    "max_rows": "data.max_rows",
+    "text_column": "columns.text",
+    "pair_column": "columns.pair",
+    "label_column": "columns.label",
+    "task": "task",
+    "problem_type": "problem_type",
+    "pipeline": "pipeline",
+    "name": "name",
+    "release": "release",
+    "output": "output",
+    "baseline": "baseline",
+    "max_regression": "max_regression",
+}
+"""Where the file has the value of an option of a build. `target` and `set_` are made of several keys."""
+
+
+@dataclass(frozen=True)
+class ProjectFile:
+    """Hold a project and the file that it was read from."""
+
+    path: Path
+    project: Project
+
+    def builds(self, typed: Mapping[str, Any]) -> list[BuildOptions]:
+        """Give the options of the builds that are asked for, one for each target.
+
+        Args:
+            typed: Options that were typed, which win over the file. Overrides are added to the file's budgets.
+
+        Raises:
+            ProfileError: The pipeline or a target doesn't exist, isn't valid, or can't have the file's budgets. The message
+                names the file, the line and the key.
+        """
+        written = {option: self._value(key) for option, key in _KEYS.items()}
+        options = {option: value for option, value in written.items() if value is not None} | dict(typed)
+        budgets = self._budgets()
+        if "pipeline" not in typed:
+            with self._told_at("pipeline", EdgepruneError):
+                load_pipeline(self.project.pipeline)
+        if "target" not in typed:
+            for number, target in enumerate(self.project.targets):
+                with self._told_at(f"targets.{number}", EdgepruneError):
+                    _ = target == "host" or load_target(target)
+                with self._told_at("budgets", EdgepruneError):
+                    _ = target == "host" or load_target(target, budgets)
+        targets = [typed["target"]] if "target" in typed else self.project.targets
+        options["set_"] = [*budgets, *typed.get("set_", ())]
+        return [BuildOptions(**{**options, "target": target}) for target in targets]
+
+    @contextlib.contextmanager
+    def told(self, typed: Mapping[str, Any]) -> Iterator[None]:
+        """Name the file, the line and the key in what is said against the model or the data, unless these were typed."""
+        with contextlib.ExitStack() as stack:
+            if "model" not in typed:
+                stack.enter_context(self._told_at("model", ModelError))
+            if "data" not in typed:
+                stack.enter_context(self._told_at("data", DataError))
+            yield
+
+    def _budgets(self) -> list[str]:
+        """Write the budgets that the file sets as overrides of a target."""
+        given = self.project.budgets
+        values = given.model_dump(mode="json", include=given.model_fields_set)
+        return [f"target.budget.{name}={inline(value)}" for name, value in values.items()]
+
+    def _value(self, key: str) -> Any:
+        found: Any = self.project
+        for part in key.split("."):
+            found = getattr(found, part)
+        return found
+
+    @contextlib.contextmanager
+    def _told_at(self, key: str, kind: type[EdgepruneError]) -> Iterator[None]:
+        try:
+            yield
+        except kind as error:
+            named = next(
+                (one for one in _KEYS.values() if one.startswith(f"{key}.") and self._is_quoted(one, error)), key
+            )
+            raise type(error)(f"{_place(self.path, named)}: {error}") from error
+
+    def _is_quoted(self, key: str, error: EdgepruneError) -> bool:
+        """Tell whether an error quotes a key's value."""
+        value = self._value(key)
+        return isinstance(value, str) and value in str(error)
+
+
+def read_project(path: Path) -> ProjectFile:
+    """Read a project file.
+
+    Raises:
+        ProfileError: The file can't be read or isn't valid. The message lists every fault with its line and key.
+        SchemaVersionError: The file was written for a newer edgeprune.
+    """
+    content = read_yaml(path)
+    asked = content.get("schema_version")
+    if isinstance(asked, int) and asked > _VERSION:
+        raise SchemaVersionError(
+            f"{_place(path, 'schema_version')} is {asked}, but edgeprune {version('edgeprune')} reads {_VERSION}; install a "
+            f"newer edgeprune, or write the file anew with edgeprune init --force"
+        )
+    return ProjectFile(path, validate(Project, content, source=str(path), kind="project", file=path))
+
+
+def _place(path: Path, key: str) -> str:
+    (line,) = lines_of(path.read_text(encoding="utf-8"), [key])
+    return f"{path}, {key}" if line is None else f"{path} line {line}, {key}"
