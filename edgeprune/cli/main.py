@@ -1,4 +1,4 @@
-"""Run the command line: `edgeprune build | compare | report | run | serve | benchmark | verify | inspect | package | targets | pipelines | store`.
+"""Run the command line: `edgeprune build | compare | report | run | serve | benchmark | verify | inspect | package | targets | pipelines | store | ci`.
 
 Results go to standard output, progress and errors to standard error. Exit codes: 0 all budgets met, 1 fault in
 edgeprune, 2 bad usage, profile or data, 3 latency, memory or size missed, 4 metric missed, 5 parity or integrity
@@ -18,6 +18,7 @@ import typer
 
 from edgeprune.base.errors import EdgepruneError
 from edgeprune.cli.build import build, compare
+from edgeprune.cli.ci import ci_app
 from edgeprune.cli.complain import complain
 from edgeprune.cli.console import err, out
 from edgeprune.cli.inspect import inspect
@@ -71,6 +72,7 @@ app.add_typer(package_app, name="package")
 app.add_typer(targets_app, name="targets")
 app.add_typer(pipelines_app, name="pipelines")
 app.add_typer(store_app, name="store")
+app.add_typer(ci_app, name="ci")
 
 
 @app.callback()

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.text import Text
 
 from edgeprune.benchmark.records import EmulationRow, LatencyRow
 from edgeprune.cli.budgets import print_budgets, verdict_words
@@ -15,6 +14,8 @@ from edgeprune.report.records import BuildReport
 from edgeprune.search.frontier import Frontier
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from edgeprune.benchmark.compare import BenchmarkReport
     from edgeprune.models.sizes import Inspection
 

@@ -22,11 +22,11 @@ from edgeprune.report.words import (
     amount,
     budget_words,
     change_interval,
+    marked_verdict,
     megabytes,
     metric_title,
     span,
     value_words,
-    marked_verdict,
 )
 from edgeprune.store.records import Metric, recall_of
 

@@ -16,7 +16,7 @@ from edgeprune.report.figures import figures_table, markdown_table
 from edgeprune.report.headline import headline
 from edgeprune.report.misses import misses
 from edgeprune.report.records import BuildReport
-from edgeprune.report.words import amount, budget_words, span, marked_verdict
+from edgeprune.report.words import amount, budget_words, marked_verdict, span
 
 __all__ = ["step_summary", "step_summary_of_error"]
 

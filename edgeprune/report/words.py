@@ -9,13 +9,13 @@ __all__ = [
     "amount",
     "budget_words",
     "change_interval",
+    "marked_verdict",
     "megabytes",
     "metric_title",
     "milliseconds",
     "span",
     "times",
     "value_words",
-    "marked_verdict",
 ]
 
 _TITLES = {
