@@ -61,7 +61,10 @@ def test_gitlab_would_read_every_key() -> None:
     """The schema looks into visible jobs alone, so that what they extend is put into them, as GitLab does."""
     content = init("gitlab")
     template = content.pop(".edgeprune")
-    whole = {name: {**template, **job, "variables": template["variables"] | job["variables"]} for name, job in content.items()}
+    whole = {
+        name: {**template, **job, "variables": template["variables"] | job["variables"]}
+        for name, job in content.items()
+    }
     for job in whole.values():
         del job["extends"]
     GITLAB.write_text(yaml.safe_dump(whole), encoding="utf-8")
