@@ -64,7 +64,7 @@ def main() -> None:
     )
     prepared = open_prepared(dense, data, reader=encoder.file("reader"))
     labels = {split: np.array(prepared.splits[split].references) for split in ("selection", "test")}
-    sessions = {"dense": onnx_session(artifact(store, builds[0], "export").file("model.onnx"))}
+    sessions = {"dense": onnx_session(artifact(store, builds[0], "export", 0).file("model.onnx"))}
     for name, one in (("encoder", encoder), ("small", small), ("bag, then encoder", cascade)):
         variant = read_variant(one)
         assert variant is not None
@@ -112,9 +112,9 @@ def main() -> None:
         print(line(name, float(early), float((found.argmax(-1) == labels["test"]).mean()), taken, times["dense"]))
 
 
-def artifact(store: Store, build: BuildReport, stage: str) -> Artifact:
-    """Find a build's last artifact of a stage."""
-    key = [one.key for one in build.stages if one.stage == stage][-1]
+def artifact(store: Store, build: BuildReport, stage: str, place: int = -1) -> Artifact:
+    """Find a build's last artifact of a stage, or another one by its place; the first export is the dense model's."""
+    key = [one.key for one in build.stages if one.stage == stage][place]
     found = store.by_key(key)
     assert found is not None
     return found

@@ -6,6 +6,7 @@ from edgeprune.pipeline.stages.export import Export
 from edgeprune.pipeline.stages.finetune import Finetune
 from edgeprune.pipeline.stages.prepare import Prepare
 from edgeprune.pipeline.stages.prune import Prune
+from edgeprune.pipeline.stages.substitutes import FindSubstitutes
 from edgeprune.pipeline.stages.teach import Teach
 from edgeprune.pipeline.subject import Subject
 from edgeprune.profiles.pipeline import Pipeline
@@ -20,6 +21,7 @@ __all__ = [
     "add_finetune",
     "add_prune",
     "add_rounds",
+    "add_substitutes",
     "add_teachers",
     "plain_variant",
     "rewrite_rules",
@@ -75,6 +77,15 @@ def add_teachers(nodes: Nodes, subject: Subject, pipeline: Pipeline, dense: Node
     return {"answers": nodes.add("answers", answers, {"dense": dense, **teachers})}
 
 
+def add_substitutes(nodes: Nodes, subject: Subject, pipeline: Pipeline, dense: Node) -> dict[str, Node]:
+    """Add the node that finds words in context, if a finetune replaces words by them, and give it by its role."""
+    finetune = pipeline.stages.finetune
+    if finetune is None or finetune.replace is None or finetune.replace.by != "context":
+        return {}
+    stage = FindSubstitutes(model_digest=subject.model.digest, unlabelled_digest=subject.unlabelled_digest)
+    return {"substitutes": nodes.add("substitutes", stage, {"dense": dense})}
+
+
 def add_prune(
     nodes: Nodes, subject: Subject, pipeline: Pipeline, dense: Node, checkpoint: Node, *, round_number: int
 ) -> Node:
@@ -104,8 +115,8 @@ def add_finetune(
         numeric=numeric_mode(config.precision),
         round_number=round_number,
     )
-    teachers = add_teachers(nodes, subject, pipeline, dense)
-    return nodes.add(f"finetune-{round_number}", stage, {"dense": dense, "checkpoint": checkpoint, **teachers})
+    besides = add_teachers(nodes, subject, pipeline, dense) | add_substitutes(nodes, subject, pipeline, dense)
+    return nodes.add(f"finetune-{round_number}", stage, {"dense": dense, "checkpoint": checkpoint, **besides})
 
 
 def add_rounds(nodes: Nodes, subject: Subject, pipeline: Pipeline) -> Checkpoints:

@@ -1,11 +1,12 @@
 """Refuse a pipeline, a workload or a baseline that doesn't fit the model and the task, before anything runs.
 
-Light: no torch, but where a page's tokenizer is checked.
+Light: no torch, but where a page's tokenizer or a masked-language head is checked.
 """
 
 from pathlib import Path
 
 from edgeprune.base.errors import UsageError
+from edgeprune.base.quiet_libraries import quiet_libraries
 from edgeprune.devices.web_modules import RUNTIME, TOKENIZERS, WebModules
 from edgeprune.models.record import hidden_size_left, read_pruning
 from edgeprune.models.reference import ModelSource
@@ -31,6 +32,7 @@ from edgeprune.tasks.registry import IMAGE_TASKS, NEEDS_LABELS, TAUGHT_ONLY, WHO
 
 __all__ = [
     "check_baseline",
+    "check_masked_head",
     "check_page",
     "check_pipeline",
     "check_search",
@@ -72,6 +74,28 @@ def check_teachers(pipeline: Pipeline, subject: Subject) -> None:
         raise UsageError(
             f"stages.finetune.distill.teachers is {finetune.distill.teachers}, but this model has all that {subject.task} "
             f"needs and isn't trained before pruning: all teachers would be the same model; set it to 1"
+        )
+
+
+def check_masked_head(pipeline: Pipeline, model: ModelSource) -> None:
+    """Refuse to replace words in context where the given checkpoint can't predict masked words.
+
+    The names of its weights are compared with those of a model class, which imports torch.
+
+    Raises:
+        UsageError: The pipeline asks for such words, and the checkpoint can't predict them.
+    """
+    finetune = pipeline.stages.finetune
+    if finetune is None or finetune.replace is None or finetune.replace.by != "context":
+        return
+    from edgeprune.models.masked_head import why_no_masked_head
+
+    with quiet_libraries():
+        reason = why_no_masked_head(model.folder)
+    if reason is not None:
+        raise UsageError(
+            f"stages.finetune.replace.by is context, which needs a checkpoint with a masked-language head, but {reason}; give "
+            f"the checkpoint that it was fine-tuned from, with its head, or set by to embedding"
         )
 
 

@@ -21,6 +21,7 @@ from edgeprune.pipeline.cascade_budget import encoder_budget, promise_than_dense
 from edgeprune.pipeline.checkpoint_nodes import add_export, add_rounds, plain_variant, rewrite_rules
 from edgeprune.pipeline.checks import (
     check_baseline,
+    check_masked_head,
     check_page,
     check_pipeline,
     check_search,
@@ -114,6 +115,7 @@ def make_plan(request: BuildRequest) -> Plan:
     )
     check_pipeline(request.pipeline, subject.task, subject.model)
     check_teachers(request.pipeline, subject)
+    check_masked_head(request.pipeline, subject.model)
     check_unlabelled(request.pipeline, subject)
     check_workload(target, request.pipeline, subject.task)
     check_examples(request.pipeline, subject)

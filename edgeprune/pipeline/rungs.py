@@ -13,6 +13,7 @@ from edgeprune.pipeline.checkpoint_nodes import (
     add_export,
     add_finetune,
     add_prune,
+    add_substitutes,
     add_teachers,
     rewrite_rules,
 )
@@ -74,6 +75,7 @@ def add_before_rungs(nodes: Nodes, subject: Subject, pipeline: Pipeline, target:
         nodes.add("table", table, {})
     dense = add_dense(nodes, subject, pipeline)
     add_teachers(nodes, subject, pipeline, dense)
+    add_substitutes(nodes, subject, pipeline, dense)
     add_export(nodes, pipeline, dense, dense)
 
 

@@ -8,7 +8,7 @@ A stage's model holds everything that its YAML may say, with units, bounds and d
 
 from typing import Literal, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
+from pydantic import Field, JsonValue, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from edgeprune.base.strict_yaml import Frozen
 from edgeprune.profiles.schedule import Schedule, order_fault
@@ -79,13 +79,16 @@ class DistillConfig(Frozen):
 
 
 class ReplaceConfig(Frozen):
-    """Configure the replacement of words by their neighbours in the dense model's input embedding."""
+    """Configure the replacement of words by others."""
 
     texts: float = Field(default=0.5, gt=0, le=1)
     """Share of an epoch's texts in which words are replaced. Only the dense model teaches on them."""
     words: float = Field(default=0.4, gt=0, le=1)
     """Share of such a text's words that are replaced. A word counts if it stands alone in the texts and has a token of its
     own."""
+    by: Literal["embedding", "context"] = "embedding"
+    """embedding: by its neighbours in the dense model's input embedding. context: by the likeliest words at its place in the
+    text, which the masked-language head of the given checkpoint predicts."""
 
 
 class FinetuneConfig(TrainingConfig):
@@ -98,6 +101,12 @@ class FinetuneConfig(TrainingConfig):
     them."""
     replace: ReplaceConfig | None = None
     """Texts in which words are replaced, whether they are put together from pieces or not; null: none."""
+
+    @property
+    def key_parts(self) -> dict[str, JsonValue]:
+        """What the key has beside these settings: since the second version, words are replaced before pieces are taken."""
+        both = self.augment > 0 and self.replace is not None
+        return {**super().key_parts, **({"pieces_version": 2} if both else {})}
 
     @model_validator(mode="after")
     def _taught(self) -> Self:

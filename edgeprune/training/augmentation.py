@@ -51,24 +51,33 @@ class Augmentation:
         self._replacement = replacement
 
     def draw(self, row: int, epoch: int) -> Example | None:
-        """Draw a text without a target to take the place of a row's own text. None: the row stays as it is."""
-        own = cast("Text", self._contents[row])
-        text = self._of_pieces(own, np.random.default_rng((self._seed, epoch, row)))
-        if self._replacement is not None:
-            before = own if text is None else text
-            after = self._replacement.draw(before, np.random.default_rng((self._seed, epoch, row, 1)))
-            text = text if after == before else after
-        return None if text is None else self._task.encode(self._reader, [text])[0]
+        """Draw a text without a target to take the place of a row's own text. None: the row stays as it is.
 
-    def _of_pieces(self, own: Text, generator: np.random.Generator) -> Text | None:
-        """Put a text together, if one is drawn for this row."""
-        if generator.random() >= self._share:
+        Words are replaced before pieces are taken, so that every word is seen in its own text.
+        """
+        generator, rows = np.random.default_rng((self._seed, epoch, row)), [row]
+        is_of_pieces = bool(generator.random() < self._share)
+        if is_of_pieces:
+            rows.append(int(generator.integers(len(self._contents))))
+        texts = [cast("Text", self._contents[one]) for one in rows]
+        if self._replacement is not None:
+            numbered = list(zip(rows, texts, strict=True))
+            texts = self._replacement.draw(numbered, np.random.default_rng((self._seed, epoch, row, 1)))
+        if is_of_pieces:
+            text = _of_pieces(texts[0], texts[1], generator)
+        elif texts[0] != self._contents[row]:
+            text = texts[0]
+        else:
             return None
-        other = cast("Text", self._contents[int(generator.integers(len(self._contents)))])
-        if isinstance(own, tuple) and isinstance(other, tuple):
-            first, second = (_put_together(a, b, generator) for a, b in zip(own, other, strict=True))
-            return first, second
-        return _put_together(str(own), str(other), generator)
+        return self._task.encode(self._reader, [text])[0]
+
+
+def _of_pieces(own: Text, other: Text, generator: np.random.Generator) -> Text:
+    """Put a text together from two, or each text of a pair."""
+    if isinstance(own, tuple) and isinstance(other, tuple):
+        first, second = (_put_together(a, b, generator) for a, b in zip(own, other, strict=True))
+        return first, second
+    return _put_together(str(own), str(other), generator)
 
 
 def _put_together(own: str, other: str, generator: np.random.Generator) -> str:

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from pydantic import JsonValue
 
 from edgeprune.base.errors import DataError, UsageError
 from edgeprune.pipeline.nodes import Node
@@ -13,7 +14,7 @@ from edgeprune.pipeline.options import BuildOptions
 from edgeprune.pipeline.plan import Plan, make_plan
 from edgeprune.pipeline.request import read_request
 from edgeprune.tasks.registry import TaskName
-from tests.conftest import DataFactory, ModelFactory
+from tests.conftest import MODEL_TYPES, DataFactory, ModelFactory
 from tests.support.e2e import task_rows, write_rows
 
 SPARSE = {
@@ -269,3 +270,81 @@ def test_answers_are_computed_before_where_a_training_learns_them_on_texts_that_
     assert nodes["finetune-1"].parents.keys() - {"dense", "checkpoint"} == read
     if read == {"answers"}:
         assert nodes["answers"].stage.fingerprint()["of_dense"] is ("distill.hidden=0" in overrides)
+
+
+CONTEXT = "stages.finetune.replace={by: context}"
+
+
+@pytest.mark.parametrize("model_type", MODEL_TYPES)
+@pytest.mark.parametrize("head", ["Model", "ForSequenceClassification"])
+def test_words_are_found_in_context_only_with_a_masked_language_head(
+    tiny_model_folder: ModelFactory, tiny_data: DataFactory, model_type: str, head: str
+):
+    with pytest.raises(
+        UsageError,
+        match=r"replace\.by is context, which needs a checkpoint with a masked-language head, but this one lacks .*set by to embedding",
+    ):
+        plan(tiny_model_folder(model_type, head), tiny_data(), CONTEXT, pipeline="structured")
+    found = plan(tiny_model_folder(model_type, "ForMaskedLM"), tiny_data(), CONTEXT, pipeline="structured")
+    assert "substitutes" in {node.id for node in found.nodes}
+
+
+def test_a_pruned_checkpoint_and_a_tokenizer_without_a_mask_find_no_words(
+    tiny_model_folder: ModelFactory, tiny_data: DataFactory, tmp_path: Path
+):
+    for name in ("pruned", "maskless"):
+        shutil.copytree(tiny_model_folder(head="ForMaskedLM"), tmp_path / name)
+    (tmp_path / "pruned" / "pruning.json").write_text(json.dumps(SPARSE | {"sparse": False}), encoding="utf-8")
+    with pytest.raises(UsageError, match="masked-language head, but this one is pruned and has none"):
+        plan(tmp_path / "pruned", tiny_data(), CONTEXT, pipeline="structured")
+    settings = tmp_path / "maskless" / "tokenizer_config.json"
+    content = json.loads(settings.read_text(encoding="utf-8"))
+    del content["mask_token"]
+    settings.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(UsageError, match="but the tokenizer of this one names no mask token"):
+        plan(tmp_path / "maskless", tiny_data(), CONTEXT, pipeline="structured")
+
+
+def test_words_are_found_once_for_all_rounds_and_every_way_to_prune(
+    tiny_model_folder: ModelFactory, tiny_data: DataFactory, tmp_path: Path
+):
+    folder, data = tiny_model_folder(head="ForMaskedLM"), tiny_data()
+
+    def nodes(*overrides: str, pipeline: str = "structured", model: Path = folder) -> dict[str, Node]:
+        return {node.id: node for node in plan(model, data, *overrides, pipeline=pipeline).nodes}
+
+    rounds = nodes(CONTEXT, "rounds=2", pipeline="iterative")
+    assert rounds["finetune-1"].parents["substitutes"] is rounds["finetune-2"].parents["substitutes"]
+    key = rounds["substitutes"].key
+    searched = nodes(CONTEXT, pipeline="fit")
+    assert searched["substitutes"].key == key, "before the first rung, so that none of them finds words"
+    once = nodes(CONTEXT, "stages.finetune.replace.texts=0.9", "stages.finetune.epochs=7")
+    assert once["substitutes"].key == key
+    near = nodes("stages.finetune.replace={}")
+    assert "substitutes" not in near
+    assert near["finetune-1"].key != nodes(CONTEXT)["finetune-1"].key
+    assert near["finetune-1"].stage.fingerprint() == nodes(CONTEXT)["finetune-1"].stage.fingerprint(), (
+        "the parents tell where words are from"
+    )
+    for changed in (
+        nodes(CONTEXT, "seed=1"),
+        nodes(CONTEXT, "stages.prepare.max_length=12"),
+        nodes(CONTEXT, model=tiny_model_folder(head="ForMaskedLM", seed=1)),
+    ):
+        assert changed["substitutes"].key != key
+    told = {
+        text: {node.id: node for node in build_plan(folder, data, write_rows(tmp_path / "more.jsonl", [{"text": text}]), CONTEXT).nodes}
+        for text in ("one text", "another text")
+    }  # fmt: skip
+    assert len({key, *(found["substitutes"].key for found in told.values())}) == 3
+
+
+def test_texts_of_pieces_have_another_key_since_words_are_replaced_before_pieces_are_taken(
+    tiny_model_folder: ModelFactory, tiny_data: DataFactory
+):
+    def parts(*overrides: str) -> JsonValue:
+        nodes = plan(tiny_model_folder(), tiny_data(), *overrides, pipeline="structured").nodes
+        return next(node for node in nodes if node.id == "finetune-1").stage.fingerprint().get("pieces_version")
+
+    pieces, words = "stages.finetune.augment=0.5", "stages.finetune.replace={}"
+    assert [parts(), parts(pieces), parts(words), parts(pieces, words)] == [None, None, None, 2], "old keys hold"

@@ -1,6 +1,8 @@
 """Tokenizers of every kind, trained on a few sentences."""
 
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from functools import cache
+
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
 KINDS = ("WordPiece", "BPE", "Unigram")
@@ -10,6 +12,7 @@ CORPUS = [
     "naïve café crowds loved it ; 1999 was a fine year",
 ]
 WIDER = [*CORPUS, "unbelievably preposterous characterisation throughout", "quixotic zebras juggle flaming torches"] * 4
+DECODERS = {"WordPiece": decoders.WordPiece(), "BPE": decoders.ByteLevel(), "Unigram": decoders.Metaspace()}
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
@@ -38,3 +41,11 @@ def trained(kind: str) -> PreTrainedTokenizerFast:
         tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]",
         mask_token="[MASK]",
     )  # fmt: skip
+
+
+@cache
+def decoding(kind: str) -> PreTrainedTokenizerFast:
+    """A tokenizer that can turn tokens into words again, as those of real models can."""
+    tokenizer = trained(kind)
+    tokenizer.backend_tokenizer.decoder = DECODERS[kind]
+    return tokenizer

@@ -10,7 +10,7 @@ from edgeprune.data.table import Content, Text
 from edgeprune.tasks.example import Example
 from edgeprune.tasks.roles import RowEncoding
 from edgeprune.training.augmentation import Augmentation
-from edgeprune.training.word_replacement import WordReplacement
+from edgeprune.training.word_replacement import Substitutes, WordReplacement
 
 TEXTS = [f"{letter}1 {letter}2 {letter}3 {letter}4 {letter}5" for letter in "abcdefghij"]
 
@@ -28,8 +28,16 @@ class Capitals(WordReplacement):
     def __init__(self, texts: float) -> None:
         self._texts = texts
 
-    def draw(self, text: Text, generator: np.random.Generator) -> Text:
-        return str(text).upper() if generator.random() < self._texts else text
+    def draw(self, rows: Sequence[tuple[int, Text]], generator: np.random.Generator) -> list[Text]:
+        replaced = generator.random() < self._texts
+        return [str(text).upper() if replaced else text for _, text in rows]
+
+
+class Numbered(Substitutes):
+    """Every word is replaced by what says where it stood: row, side and place."""
+
+    def of(self, row: int, side: int, words: Sequence[str]) -> list[list[str]]:
+        return [[f"{word}-{row}-{side}-{place}"] for place, word in enumerate(words)]
 
 
 def drawn(
@@ -70,6 +78,24 @@ def test_words_are_replaced_in_whole_texts_and_in_texts_of_pieces():
             kinds.add((piece is None, text == piece))
     assert len(kinds) == 4
     assert drawn(TEXTS, share=0.0, capitals=1.0) == [[text.upper() for text in TEXTS]] * 20
+
+
+@pytest.mark.parametrize("contents", [TEXTS, [(text.upper(), text) for text in TEXTS]])
+def test_words_of_pieces_are_replaced_as_in_their_own_texts(contents: Sequence[Text]):
+    replacement = WordReplacement(Numbered(), texts=1.0, words=1.0)
+    augmentation = Augmentation(Words(), None, contents, share=0.8, seed=0, replacement=replacement)  # type: ignore[arg-type]
+    kinds = set()
+    for row in range(len(contents)):
+        for epoch in range(20):
+            drawn = augmentation.draw(row, epoch)
+            assert drawn is not None
+            text: Any = drawn.inputs["text"]
+            for side, one in enumerate([text] if isinstance(text, str) else text):
+                for word, *place in (chunk.split("-") for chunk in one.split()):
+                    assert place == [str("abcdefghij".index(word[0].lower())), str(side), str(int(word[1]) - 1)]
+                    assert word.isupper() is (isinstance(text, tuple) and side == 0)
+                    kinds.add(int(place[0]) == row)
+    assert kinds == {True, False}
 
 
 def runs(text: str) -> list[list[str]]:

@@ -8,6 +8,7 @@ from pydantic import JsonValue
 from edgeprune.base.events import Note
 from edgeprune.pipeline.stages.answers import ANSWERS, TEACHER
 from edgeprune.pipeline.stages.base import Stage, Work
+from edgeprune.pipeline.stages.substitutes import SUBSTITUTES
 from edgeprune.pipeline.stages.unlabelled import read_unlabelled
 from edgeprune.profiles.pipeline import FinetuneConfig
 from edgeprune.store.environment import NumericMode
@@ -16,7 +17,10 @@ from edgeprune.store.records import StageMetrics
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from edgeprune.data.table import Text
+    from edgeprune.data.table import Content, Text
+    from edgeprune.tasks.prepared import Prepared
+    from edgeprune.training.distillation import Teacher
+    from edgeprune.training.word_replacement import Substitutes
 
 __all__ = ["Finetune"]
 
@@ -47,7 +51,9 @@ class Finetune(Stage):
 
     def fingerprint(self) -> dict[str, JsonValue]:
         return {
-            "config": self._config.model_dump(mode="json", exclude={"distill": {"teachers"}}),  # the parents tell it
+            "config": self._config.model_dump(  # the parents tell what is left out
+                mode="json", exclude={"distill": {"teachers"}, "replace": {"by"}}
+            ),
             "unlabelled": self._unlabelled_digest,
             "numeric": self._numeric.model_dump(mode="json"),
             **self._config.key_parts,
@@ -61,7 +67,6 @@ class Finetune(Stage):
         from edgeprune.models.record import dense_hidden, dense_layers, dense_tokens, read_pruning
         from edgeprune.tasks.evaluation import predict_torch
         from edgeprune.tasks.prepared import load_outputs, open_prepared
-        from edgeprune.tasks.text import tokenizer_of
         from edgeprune.training.augmentation import Augmentation
         from edgeprune.training.distillation import Teacher
         from edgeprune.training.rows import Rows
@@ -100,13 +105,8 @@ class Finetune(Stage):
             examples = [replace(example, answer=answer) for example, answer in zip(examples, answers, strict=True)]
         augmentation = replacement = None
         if (replacing := self._config.replace) is not None:
-            replacement = WordReplacement(
-                tokenizer_of(prepared.reader),
-                teacher.embedding,
-                cast("Sequence[Text]", contents),
-                texts=replacing.texts,
-                words=replacing.words,
-            )
+            substitutes = _substitutes(work, prepared, teacher, contents)
+            replacement = WordReplacement(substitutes, texts=replacing.texts, words=replacing.words)
         if self._config.augment or replacement is not None:
             augmentation = Augmentation(
                 task,
@@ -140,3 +140,21 @@ class Finetune(Stage):
             metric=prepared.report(outputs, work.folder, seed=work.seed),
             notes=tuple(notes),
         )
+
+
+def _substitutes(work: Work, prepared: "Prepared", teacher: "Teacher", contents: "Sequence[Content]") -> "Substitutes":
+    """Give what may take a word's place: what was found for it in its text, or else its neighbours.
+
+    A word that the pruned model reads in pieces takes no place.
+    """
+    from edgeprune.tasks.text import tokenizer_of
+    from edgeprune.training.whole_words import whole_words
+    from edgeprune.training.word_neighbours import Neighbours
+    from edgeprune.training.words_in_context import FoundInContext, InContext
+
+    tokenizer = tokenizer_of(prepared.reader)
+    if "substitutes" not in work.parents:
+        return Neighbours(tokenizer, teacher.embedding, cast("Sequence[Text]", contents))
+    found = FoundInContext.load(work.parents["substitutes"].file(SUBSTITUTES))
+    whole, tokens = whole_words(tokenizer), teacher.tokens
+    return InContext(found, whole if tokens is None else {int(tokens[token]): word for token, word in whole.items()})
