@@ -20,6 +20,7 @@ from typer.main import get_command
 import edgeprune
 from edgeprune.cli.main import app
 from edgeprune.pipeline.options import option_fields
+from edgeprune.pipeline.project import read_project
 from edgeprune.profiles.runners import RunnerConfig
 from edgeprune.profiles.shipped import load_pipeline, load_target, shipped_names
 from edgeprune.profiles.steps import Step
@@ -170,7 +171,10 @@ def test_definitions_are_valid(page: Path, tmp_path: Path) -> None:
             continue
         path = tmp_path / "definition.yaml"
         path.write_text(text, encoding="utf-8")
-        (load_pipeline if "stages" in content else load_target)(str(path))
+        if "model" in content:
+            read_project(path)
+        else:
+            (load_pipeline if "stages" in content else load_target)(str(path))
 
 
 @each_page

@@ -61,6 +61,11 @@ def test_the_wheel_has_what_the_page_about_a_build_is_made_of(installed: Path) -
         assert (installed / folder / path.name).read_bytes() == path.read_bytes()
 
 
+def test_the_wheel_has_the_schema_of_the_project_file(installed: Path) -> None:
+    name = Path("edgeprune", "profiles", "project.schema.json")
+    assert (installed / name).read_bytes() == (CHECKOUT / name).read_bytes()
+
+
 def test_the_wheel_has_the_examples(installed: Path) -> None:
     folder = Path("edgeprune", "ondevice", "examples")
     files = [path.relative_to(CHECKOUT) for path in (CHECKOUT / folder).rglob("*") if path.is_file()]

@@ -30,16 +30,11 @@ ModelT = TypeVar("ModelT", bound=Frozen)
 class Override:
     """Hold one override."""
 
-    typed: str
-    """What was typed: `target.budget.size_mb=30`."""
+    origin: str
+    """Where it comes from, for messages: `--set target.budget.size_mb=30`."""
     path: tuple[str, ...]
     """Where the value goes in the definition."""
     value: JsonValue
-
-    @property
-    def typed_path(self) -> str:
-        """The path as it was typed."""
-        return self.typed.partition("=")[0]
 
     def below(self) -> Self:
         """Give the same override for what lies below the first key of its path."""
@@ -66,7 +61,7 @@ def parse_override(text: str) -> Override:
     if path.count(".") > _LONGEST_PATH:
         raise ProfileError(f"--set {cut(path)} lies too deep; a path has at most {_LONGEST_PATH + 1} parts")
     try:
-        return Override(text, tuple(path.split(".")), load_yaml(raw))
+        return Override(f"--set {text}", tuple(path.split(".")), load_yaml(raw))
     except yaml.YAMLError as error:
         why = f": {error.problem}" if isinstance(error, yaml.MarkedYAMLError) and error.problem else ""
         raise ProfileError(f"--set {cut(path)}: {quoted(raw)} is not a YAML value{why}") from error
@@ -88,7 +83,7 @@ def apply_overrides(content: dict[str, JsonValue], overrides: Iterable[Override]
             if isinstance(node, list):
                 if not part.isdecimal() or int(part) >= len(node):
                     raise ProfileError(
-                        f"--set {override.typed_path}: {here} is a list of {len(node)} and has no item {part!r}"
+                        f"{cut(override.origin)}: {here} is a list of {len(node)} and has no item {part!r}"
                     )
                 index: Any = int(part)
             elif isinstance(node, dict):
@@ -96,7 +91,7 @@ def apply_overrides(content: dict[str, JsonValue], overrides: Iterable[Override]
                 if not last and node.get(part) is None:
                     node[part] = {}
             else:
-                raise ProfileError(f"--set {override.typed_path}: {here} is a value and has no key {part!r}")
+                raise ProfileError(f"{cut(override.origin)}: {here} is a value and has no key {part!r}")
             if last:
                 node[index] = override.value
             else:
@@ -132,24 +127,34 @@ def validate_overridden(
         return model.model_validate(apply_overrides(content, overrides))
     except ValidationError as error:
         found = faults(model, error)
-        own = set(_faults_of(model, content) if overrides else found)
+        own = set(_faults_of(model, content, ()) if overrides else found)
         of_file = [fault for fault in found if fault in own]
         told = [invalid(of_file, source=str(file), kind=kind, file=file)] if of_file else []
-        told += [_blame(fault, overrides) for fault in found if fault not in own][:_MOST_TOLD]
+        for fault in [fault for fault in found if fault not in own][:_MOST_TOLD]:
+            guilty = _guilty(model, content, overrides, fault)
+            place = (
+                "" if any(".".join(one.path) == fault.path for one in guilty) or not fault.path else f"{fault.path}: "
+            )
+            told.append(f"{' '.join(cut(one.origin) for one in guilty)}: {cut(place)}{fault.sentence}")
         raise ProfileError("\n".join(told)) from error
 
 
-def _faults_of(model: type[Frozen], content: dict[str, JsonValue]) -> list[Fault]:
+def _faults_of(model: type[Frozen], content: dict[str, JsonValue], overrides: Sequence[Override]) -> list[Fault]:
     try:
-        model.model_validate(content)
+        model.model_validate(apply_overrides(content, overrides))
     except ValidationError as error:
         return faults(model, error)
     return []
 
 
-def _blame(fault: Fault, overrides: Sequence[Override]) -> str:
-    """Name the overrides that a fault comes from, and its place unless they say it."""
-    guilty = [one for one in overrides if one.concerns(fault.path)] or overrides
-    typed = " ".join(cut(f"--set {one.typed}") for one in guilty)
-    told = not fault.path or any(".".join(one.path) == fault.path for one in guilty)
-    return f"{typed}: {fault.sentence}" if told else f"{typed}: {cut(fault.path)}: {fault.sentence}"
+def _guilty(
+    model: type[Frozen], content: dict[str, JsonValue], overrides: Sequence[Override], fault: Fault
+) -> Sequence[Override]:
+    """Find the overrides without which there would be no such fault; all that concern its place if each alone is enough."""
+    near = [one for one in overrides if one.concerns(fault.path)] or overrides
+    guilty = []
+    for override in near:
+        others = [one for one in overrides if one is not override]
+        if fault not in _faults_of(model, content, others):
+            guilty.append(override)
+    return guilty or near

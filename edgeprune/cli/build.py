@@ -35,7 +35,7 @@ Events = Annotated[
     ),
 ]
 
-_EXAMPLE = "edgeprune build ./my-model --data reviews.jsonl; edgeprune build --help has every option"
+_EXAMPLE = "edgeprune build ./my-model --data reviews.jsonl (edgeprune build --help has every option)"
 
 
 @with_build_options(may_lack=("model", "data"))
@@ -100,18 +100,19 @@ def _asked(options: Mapping[str, Any], typed: Collection[str]) -> "list[tuple[Pl
     if "model" in options:
         if "data" not in options:
             unread = f" ({path} is not read, because a model is named)" if path.exists() else ""
-            raise UsageError(f"a build of {options['model']} needs --data{unread}; {_EXAMPLE}")
+            raise UsageError(f"a build of {options['model']} needs --data{unread}, as in {_EXAMPLE}")
         return [_planned(BuildOptions(**options))]
     if not path.exists():
         raise UsageError(
             f"there is no {path} in this folder, and no model is named; write the file with edgeprune init, or name a "
-            f"model and its data: {_EXAMPLE}"
+            f"model and its data, as in {_EXAMPLE}"
         )
     project = read_project(path)
     given = {name: options[name] for name in options if name in typed}
     asked = project.builds(given)
     with project.told(given):
         builds = [_planned(one) for one in asked]
+        builds[0][0].subject.data.columns()  # they are the same for all targets
     folders = [plan.name.folder for plan, _ in builds]
     if twice := sorted({folder for folder in folders if folders.count(folder) > 1}):
         raise UsageError(

@@ -9,7 +9,7 @@ from rich.text import Text
 
 __all__ = ["err", "out", "print_table", "table"]
 
-_PIPE_WIDTH = 200
+_PIPE_WIDTH = 240
 """Characters in a line of a table that doesn't go to a terminal. rich would cut the line to 80."""
 
 out = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)

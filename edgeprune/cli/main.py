@@ -1,4 +1,4 @@
-"""Run the command line: `edgeprune build | compare | report | run | serve | benchmark | verify | inspect | package | targets | pipelines | store | ci`.
+"""Run the command line: `edgeprune build | init | doctor | compare | report | run | serve | benchmark | verify | inspect | package | targets | pipelines | store | ci`.
 
 Results go to standard output, progress and errors to standard error. Exit codes: 0 all budgets met, 1 fault in
 edgeprune, 2 bad usage, profile or data, 3 latency, memory or size missed, 4 metric missed, 5 parity or integrity
@@ -21,6 +21,8 @@ from edgeprune.cli.build import build, compare
 from edgeprune.cli.ci import ci_app
 from edgeprune.cli.complain import complain
 from edgeprune.cli.console import err, out
+from edgeprune.cli.doctor import doctor
+from edgeprune.cli.init import init
 from edgeprune.cli.inspect import inspect
 from edgeprune.cli.merge import package_app
 from edgeprune.cli.options import add, group
@@ -61,6 +63,8 @@ def _say_version(asked: bool) -> None:
 
 
 add(app, build, example="edgeprune build ./my-model --data reviews.jsonl")
+add(app, init, example="edgeprune init ./my-model --data reviews.jsonl")
+add(app, doctor, example="edgeprune doctor")
 add(app, compare, example="edgeprune compare ./my-model --data reviews.jsonl --targets host,raspberry-pi-4")
 add(app, report, example="edgeprune report dist/my-model-0-raspberry-pi-4.build.json")
 add(app, run, example="edgeprune run dist/my-model-0-raspberry-pi-4 'A text.'")

@@ -29,16 +29,15 @@ def group(help_text: str, *, completion: bool = False) -> typer.Typer:
     return typer.Typer(help=help_text, no_args_is_help=True, rich_markup_mode=None, add_completion=completion)
 
 
-def add(to: typer.Typer, command: Command, *, name: str | None = None, example: str) -> None:
+def add(to: typer.Typer, command: Command, *, example: str) -> None:
     """Add a command to a group.
 
     Args:
         to: The group.
         command: The command's function.
-        name: The command's name; None: the function's.
         example: A command line that works, which the help and the complaint about a missing argument show.
     """
-    to.command(name, cls=PanelledCommand, epilog=f"Example: {example}")(command)
+    to.command(cls=PanelledCommand, epilog=f"Example: {example}")(command)
 
 
 def store_folder(asked: Path | None) -> Path:

@@ -55,18 +55,11 @@ def targets_match(as_json: Json = False) -> int:
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime
 
-    from edgeprune.devices.match import mismatches, this_machine
-    from edgeprune.devices.runner import why_unreachable
-    from edgeprune.profiles.runners import BrowserConfig
-    from edgeprune.profiles.shipped import load_target, shipped_names
+    from edgeprune.devices.match import this_machine
+    from edgeprune.devices.runner import fitting_targets
 
-    device, providers = this_machine(), onnxruntime.get_available_providers()
-    found: dict[str, list[str]] = {}
-    for target in map(load_target, shipped_names("targets")):
-        if isinstance(target.runner, BrowserConfig):  # a page on this machine
-            found[target.name] = [reason] if (reason := why_unreachable(target)) else []
-        else:
-            found[target.name] = mismatches(target, device, providers)
+    device = this_machine()
+    found = fitting_targets(device, onnxruntime.get_available_providers())
     if as_json:
         facts = device.model_dump(exclude={"kind", "onnxruntime"})
         document = [{"target": name, "fits": not reasons, "reasons": reasons} for name, reasons in found.items()]

@@ -34,7 +34,7 @@ from edgeprune.store.files import canonical_json, file_digest
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
-__all__ = ["DataSource"]
+__all__ = ["DATA_SUFFIXES", "DataSource"]
 
 
 _LONGEST_TEXT = 1_000_000
@@ -216,6 +216,9 @@ _READERS: dict[str, Callable[[Path], Records]] = {
     ".tsv": read_delimited,
     ".parquet": read_parquet,
 }
+
+DATA_SUFFIXES = tuple(_READERS)
+"""Endings of the files that are read."""
 
 
 def _data_file(name: str) -> Path:

@@ -14,9 +14,10 @@ from edgeprune.devices.protocol import Answer, DeviceFacts, Request, of_type
 from edgeprune.devices.remote import RemoteRunner
 from edgeprune.devices.ssh import SshLine
 from edgeprune.profiles.runners import AdbConfig, BrowserConfig, EmulatedConfig, LocalConfig, RunnerConfig, SshConfig
+from edgeprune.profiles.shipped import load_target, shipped_names
 from edgeprune.profiles.target import Target
 
-__all__ = ["runner_for", "runner_of", "why_unreachable"]
+__all__ = ["fitting_targets", "runner_for", "runner_of", "why_unreachable"]
 
 
 def runner_for(config: RunnerConfig, target: str, mismatches: Callable[[DeviceFacts], list[str]]) -> Runner:
@@ -104,6 +105,22 @@ def why_unreachable(target: Target) -> str | None:
                 f"--set target.runner=null"
             )
     return None
+
+
+def fitting_targets(device: DeviceFacts, providers: Sequence[str]) -> dict[str, list[str]]:
+    """Give the reasons why this machine isn't a shipped target, for each of them. There are none for those that fit.
+
+    Args:
+        device: This machine.
+        providers: ONNX Runtime's execution providers here.
+    """
+    found = {}
+    for target in map(load_target, shipped_names("targets")):
+        if isinstance(target.runner, BrowserConfig):  # a page on this machine
+            found[target.name] = [reason] if (reason := why_unreachable(target)) else []
+        else:
+            found[target.name] = mismatches(target, device, providers)
+    return found
 
 
 def _not_the_target(place: str, target: str, reasons: Sequence[str]) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 from edgeprune.base.bounded_yaml import lines_of
 from edgeprune.base.errors import DataError, EdgepruneError, ModelError, SchemaVersionError
+from edgeprune.base.overrides import Override
 from edgeprune.base.strict_yaml import inline, read_yaml, validate
 from edgeprune.pipeline.options import BuildOptions
 from edgeprune.profiles.project import Project
@@ -23,14 +24,14 @@ __all__ = ["ProjectFile", "read_project"]
 _VERSION = 1
 _KEYS = {
     "model": "model",
+    "text_column": "columns.text",
+    "pair_column": "columns.pair",
+    "label_column": "columns.label",
     "data": "data.train",
     "selection_data": "data.selection",
     "test_data": "data.test",
     "unlabelled": "data.unlabelled",
     "max_rows": "data.max_rows",
-    "text_column": "columns.text",
-    "pair_column": "columns.pair",
-    "label_column": "columns.label",
     "task": "task",
     "problem_type": "problem_type",
     "pipeline": "pipeline",
@@ -62,17 +63,17 @@ class ProjectFile:
         """
         written = {option: self._value(key) for option, key in _KEYS.items()}
         options = {option: value for option, value in written.items() if value is not None} | dict(typed)
-        budgets = self._budgets()
         if "pipeline" not in typed:
             with self._told_at("pipeline", EdgepruneError):
                 load_pipeline(self.project.pipeline)
         if "target" not in typed:
             for number, target in enumerate(self.project.targets):
-                with self._told_at(f"targets.{number}", EdgepruneError):
-                    _ = target == "host" or load_target(target)
-                with self._told_at("budgets", EdgepruneError):
-                    _ = target == "host" or load_target(target, budgets)
+                if target != "host":
+                    with self._told_at(f"targets.{number}", EdgepruneError):
+                        load_target(target)
+                    load_target(target, self._budgets())
         targets = [typed["target"]] if "target" in typed else self.project.targets
+        budgets = [f"{'.'.join(one.path)}={inline(one.value)}" for one in self._budgets()]
         options["set_"] = [*budgets, *typed.get("set_", ())]
         return [BuildOptions(**{**options, "target": target}) for target in targets]
 
@@ -86,11 +87,13 @@ class ProjectFile:
                 stack.enter_context(self._told_at("data", DataError))
             yield
 
-    def _budgets(self) -> list[str]:
-        """Write the budgets that the file sets as overrides of a target."""
+    def _budgets(self) -> list[Override]:
+        """Give the budgets that the file sets, as overrides of a target."""
         given = self.project.budgets
-        values = given.model_dump(mode="json", include=given.model_fields_set)
-        return [f"target.budget.{name}={inline(value)}" for name, value in values.items()]
+        return [
+            Override(_place(self.path, f"budgets.{name}"), ("target", "budget", name), value)
+            for name, value in given.model_dump(mode="json", include=given.model_fields_set).items()
+        ]
 
     def _value(self, key: str) -> Any:
         found: Any = self.project
@@ -103,15 +106,21 @@ class ProjectFile:
         try:
             yield
         except kind as error:
-            named = next(
-                (one for one in _KEYS.values() if one.startswith(f"{key}.") and self._is_quoted(one, error)), key
-            )
-            raise type(error)(f"{_place(self.path, named)}: {error}") from error
+            raise type(error)(f"{_place(self.path, self._key_of(error, key))}: {error}") from error
 
-    def _is_quoted(self, key: str, error: EdgepruneError) -> bool:
-        """Tell whether an error quotes a key's value."""
-        value = self._value(key)
-        return isinstance(value, str) and value in str(error)
+    def _key_of(self, error: EdgepruneError, key: str) -> str:
+        """Find the column or the split whose value an error quotes; else the key itself."""
+        if key != "data":
+            return key
+        quoted = {name: self._value(name) for name in _KEYS.values() if name.startswith(("columns.", "data."))}
+        return next(
+            (
+                name
+                for name, value in quoted.items()
+                if isinstance(value, str) and (value if name.startswith("data.") else repr(value)) in str(error)
+            ),
+            key,
+        )
 
 
 def read_project(path: Path) -> ProjectFile:

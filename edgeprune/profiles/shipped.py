@@ -37,9 +37,9 @@ def load_pipeline(name: str, overrides: Sequence[str] = ()) -> Pipeline:
     return _load(Pipeline, "pipelines", name, [one for one in parsed if one.path[0] != "target"])
 
 
-def load_target(name: str, overrides: Sequence[str] = ()) -> Target:
-    """Load a shipped target by name or the user's own by path. Only `--set target.…` overrides are applied."""
-    parsed = [parse_override(text) for text in overrides]
+def load_target(name: str, overrides: Sequence[str | Override] = ()) -> Target:
+    """Load a shipped target by name or the user's own by path. Only overrides of `target.…` are applied."""
+    parsed = [parse_override(one) if isinstance(one, str) else one for one in overrides]
     return _load(Target, "targets", name, [one.below() for one in parsed if one.path[0] == "target"])
 
 

@@ -1,5 +1,6 @@
 import dataclasses
 import io
+import re
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from rich.console import Console
 
 from edgeprune.base import events
 from edgeprune.benchmark.records import EmulationRow
+from edgeprune.cli.budgets import print_budgets
 from edgeprune.cli.progress import EventRenderer
 from edgeprune.cli.render import print_comparison, print_inspection, print_report
 from edgeprune.models.sizes import Inspection, PartRow
@@ -88,8 +90,8 @@ def test_the_report_has_a_row_a_stage():
     assert rows["finetune 1"][5:] == ["0.9000", "+0.0100", "[+0.000,", "+0.020]", "12.3", "512"]
     assert rows["quantize 1"][5:] == ["0.8950", "+0.0150", "[+0.005,", "+0.025]", "2.00", "4.00", "12.3", "512"]
     assert rows["TF-IDF + linear model"][-1] == "0.7100"
-    assert rows["size_mb"] == ["size_mb", "25", "11.25", "pass"]
-    assert rows["latency_p90_ms"] == ["latency_p90_ms", "25", "26", "fail"]
+    assert rows["size_mb"] == ["size_mb", "25", "MB", "11.25", "MB", "pass"]
+    assert rows["latency_p90_ms"] == ["latency_p90_ms", "25", "ms", "26", "ms", "fail"]
     last = next(place for place, line in enumerate(lines) if line.startswith("TF-IDF"))
     assert lines[last + 1 : last + 6] == [
         "",
@@ -144,6 +146,29 @@ def test_targets_stand_side_by_side():
     assert second.split() == [
         *("raspberry-pi-4", "0.8950", "+0.0150", "11.2", "not", "measured", "not", "measured", "inconclusive", "7"),
     ]
+
+
+def test_budgets_have_units_and_verdicts_have_colours(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    rows = [
+        budget("latency_p90_ms", "fail", 30.123456),
+        budget("metric_drop", "pass", 0.001),
+        budget("size_mb", "not_measured", None),
+    ]
+
+    def shown(*, terminal: bool) -> str:
+        console = Console(file=io.StringIO(), force_terminal=terminal, color_system="standard" if terminal else "auto")
+        print_budgets(console, rows)
+        return text_of(console)
+
+    plain, coloured = shown(terminal=False), shown(terminal=True)
+    assert "\x1b" not in plain
+    assert plain.splitlines()[1].split() == ["latency_p90_ms", "25", "ms", "30.12", "ms", "fail"]
+    assert plain.splitlines()[3].split() == ["size_mb", "25", "MB", "–", "not_measured"]
+    verdicts = {word: code for code, word in re.findall(r"\x1b\[([\d;]+)m(pass|fail|not_measured)", coloured)}
+    assert verdicts == {"fail": "1;31", "pass": "32", "not_measured": "33"}
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not re.findall(r"\x1b\[[\d;]*3\d", shown(terminal=True))
 
 
 @pytest.mark.parametrize("pruned", [True, False])
