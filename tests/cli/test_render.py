@@ -12,7 +12,7 @@ from edgeprune.cli.budgets import print_budgets
 from edgeprune.cli.progress import EventRenderer
 from edgeprune.cli.render import print_comparison, print_inspection, print_report
 from edgeprune.models.sizes import Inspection, PartRow
-from tests.support.reports import frontier, full_report, narrowed_frontier, report
+from tests.support.reports import budget, frontier, full_report, narrowed_frontier, report
 
 
 def console(*, terminal: bool = False) -> Console:
