@@ -44,16 +44,22 @@ def _show(found: "Checkup") -> None:
     )
     out.print(f"ONNX Runtime's providers: {', '.join(found.providers) or 'none'}")
     out.print()
-    rows = [[one.name, one.installed or "–", one.needed, _mark(one.fault)] for one in found.libraries]
+    rows: list[list[str | Text]] = [
+        [one.name, one.installed or "–", one.needed, _mark(one.fault)] for one in found.libraries
+    ]
     print_table(out, None, ["library", "installed", "needed", ""], rows)
     out.print()
-    extras = [[one.name, _mark("; ".join(one.missing)), one.command if one.missing else ""] for one in found.extras]
+    extras: list[list[str | Text]] = [
+        [one.name, _mark("; ".join(one.missing)), one.command if one.missing else ""] for one in found.extras
+    ]
     print_table(out, None, ["extra", "", "install it with"], extras)
     out.print()
-    targets = [[name, _mark("; ".join(reasons), well="fits")] for name, reasons in found.targets.items()]
+    targets: list[list[str | Text]] = [
+        [name, _mark("; ".join(reasons), well="fits")] for name, reasons in found.targets.items()
+    ]
     print_table(out, None, ["target", "this machine"], targets)
     out.print()
-    reach = [[one.name, _mark(one.lacking)] for one in found.reach]
+    reach: list[list[str | Text]] = [[one.name, _mark(one.lacking)] for one in found.reach]
     print_table(out, None, ["reached by", ""], reach)
     out.print()
     out.print("builds work here" if found.exit_code == 0 else "builds don't work here", style="bold")

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pydantic import JsonValue
 
 from edgeprune.base.errors import ProfileError
+from edgeprune.base.overrides import Override
 from edgeprune.devices.chromium import chromium_version
 from edgeprune.devices.protocol import DeviceFacts
 from edgeprune.devices.web_modules import RUNTIME, WebModules
@@ -63,7 +64,7 @@ def measured_on(target: Target) -> JsonValue:
     return [target.model_dump(mode="json")[name] for name in ("device", "runner")]
 
 
-def host_target(device: DeviceFacts, overrides: Sequence[str] = ()) -> Target:
+def host_target(device: DeviceFacts, overrides: Sequence[str | Override] = ()) -> Target:
     """Pick the shipped local profile that fits a machine and uses most of its instruction set.
 
     The profile's latency budgets are left out, because they hold for another machine.

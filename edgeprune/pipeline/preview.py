@@ -71,6 +71,8 @@ def preview(plan: Plan, request: BuildRequest) -> Preview:
     Raises:
         UsageError: The model's tokenizer or the data can't be used.
     """
+    from edgeprune.tasks.prepared import select
+
     subject, target, stages = plan.subject, request.target, plan.pipeline.stages
     nowhere = Path()
     given = read_given(
@@ -89,6 +91,8 @@ def preview(plan: Plan, request: BuildRequest) -> Preview:
         max_length=None if subject.task in IMAGE_TASKS else stages.prepare.max_length,
         selection_share=stages.prepare.selection_share,
     )
+    for split, table in select(given.tables, given.rows).items():
+        given.task.references(table, where=f"the {split} split")  # refuses labels that the model doesn't have
     return Preview(
         package=str(request.output / plan.name.folder),
         pipeline=plan.pipeline.name,

@@ -5,7 +5,7 @@ builds = builds_of(project, {"release": "1.4.0"})     # what was typed wins over
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -15,6 +15,7 @@ from edgeprune.base.bounded_yaml import lines_of
 from edgeprune.base.errors import DataError, EdgepruneError, ModelError, SchemaVersionError
 from edgeprune.base.overrides import Override
 from edgeprune.base.strict_yaml import inline, read_yaml, validate
+from edgeprune.devices.match import host_target, this_machine
 from edgeprune.pipeline.options import BuildOptions
 from edgeprune.profiles.project import Project
 from edgeprune.profiles.shipped import load_pipeline, load_target
@@ -64,14 +65,17 @@ class ProjectFile:
         written = {option: self._value(key) for option, key in _KEYS.items()}
         options = {option: value for option, value in written.items() if value is not None} | dict(typed)
         if "pipeline" not in typed:
-            with self._told_at("pipeline", EdgepruneError):
+            try:
                 load_pipeline(self.project.pipeline)
+            except EdgepruneError as error:
+                raise self._told_at("pipeline", error) from error
         if "target" not in typed:
             for number, target in enumerate(self.project.targets):
-                if target != "host":
-                    with self._told_at(f"targets.{number}", EdgepruneError):
-                        load_target(target)
-                    load_target(target, self._budgets())
+                try:
+                    _load(target, ())
+                except EdgepruneError as error:
+                    raise self._told_at(f"targets.{number}", error) from error
+                _load(target, self._budgets())
         targets = [typed["target"]] if "target" in typed else self.project.targets
         budgets = [f"{'.'.join(one.path)}={inline(one.value)}" for one in self._budgets()]
         options["set_"] = [*budgets, *typed.get("set_", ())]
@@ -80,12 +84,14 @@ class ProjectFile:
     @contextlib.contextmanager
     def told(self, typed: Mapping[str, Any]) -> Iterator[None]:
         """Name the file, the line and the key in what is said against the model or the data, unless these were typed."""
-        with contextlib.ExitStack() as stack:
-            if "model" not in typed:
-                stack.enter_context(self._told_at("model", ModelError))
-            if "data" not in typed:
-                stack.enter_context(self._told_at("data", DataError))
+        try:
             yield
+        except (ModelError, DataError) as error:
+            option = "model" if isinstance(error, ModelError) else "data"
+            if option in typed or any(isinstance(value, str) and value in str(error) for value in typed.values()):
+                raise
+            key = option if isinstance(error, ModelError) else self._key_of(error)
+            raise self._told_at(key, error) from error
 
     def _budgets(self) -> list[Override]:
         """Give the budgets that the file sets, as overrides of a target."""
@@ -101,25 +107,19 @@ class ProjectFile:
             found = getattr(found, part)
         return found
 
-    @contextlib.contextmanager
-    def _told_at(self, key: str, kind: type[EdgepruneError]) -> Iterator[None]:
-        try:
-            yield
-        except kind as error:
-            raise type(error)(f"{_place(self.path, self._key_of(error, key))}: {error}") from error
+    def _told_at(self, key: str, error: EdgepruneError) -> EdgepruneError:
+        return type(error)(f"{_place(self.path, key)}: {error}")
 
-    def _key_of(self, error: EdgepruneError, key: str) -> str:
-        """Find the column or the split whose value an error quotes; else the key itself."""
-        if key != "data":
-            return key
-        quoted = {name: self._value(name) for name in _KEYS.values() if name.startswith(("columns.", "data."))}
+    def _key_of(self, error: DataError) -> str:
+        """Find the column or the split whose value an error quotes; else all of the data."""
+        quoted = {key: self._value(key) for key in _KEYS.values() if key.startswith(("columns.", "data."))}
         return next(
             (
-                name
-                for name, value in quoted.items()
-                if isinstance(value, str) and (value if name.startswith("data.") else repr(value)) in str(error)
+                key
+                for key, value in quoted.items()
+                if isinstance(value, str) and (value if key.startswith("data.") else repr(value)) in str(error)
             ),
-            key,
+            "data",
         )
 
 
@@ -138,6 +138,14 @@ def read_project(path: Path) -> ProjectFile:
             f"newer edgeprune, or write the file anew with edgeprune init --force"
         )
     return ProjectFile(path, validate(Project, content, source=str(path), kind="project", file=path))
+
+
+def _load(target: str, overrides: Sequence[Override]) -> None:
+    """Raises EdgepruneError where there is no such target, or it can't have the overrides."""
+    if target == "host":
+        host_target(this_machine(), overrides)
+    else:
+        load_target(target, overrides)
 
 
 def _place(path: Path, key: str) -> str:

@@ -16,7 +16,10 @@ from tests.support.e2e import call, write_data, write_rows
 @pytest.fixture
 def folder(tmp_path: Path, tiny_model_folder: ModelFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    shutil.copytree(tiny_model_folder(), tmp_path / "models" / "mine")
+    model = shutil.copytree(tiny_model_folder(), tmp_path / "models" / "mine")
+    config = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    named = config | {"id2label": {"0": "neg", "1": "pos"}, "label2id": {"neg": 0, "pos": 1}}
+    (model / "config.json").write_text(json.dumps(named), encoding="utf-8")
     write_data(tmp_path / "reviews.jsonl", rows=40)
     return tmp_path
 

@@ -69,10 +69,12 @@ def test_languages_that_cannot_be(tiny_model_folder: ModelFactory, tmp_path: Pat
 def test_what_can_be_written_is_planned(tiny_model_folder: ModelFactory, tmp_path: Path) -> None:
     done = build(
         tmp_path,
-        tiny_model_folder(),
+        tiny_model_folder(head="Model"),
         "[cpp, js, java, kotlin]",
         "--set",
         "stages.package.tokenizer=graph",
+        "--set",
+        "stages.prepare.max_length=16",
         "--plan",
         "--json",
     )

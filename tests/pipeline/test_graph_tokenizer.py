@@ -80,6 +80,7 @@ def test_without_the_extra(tiny_model_folder: ModelFactory, tmp_path: Path, monk
 
 
 def test_what_is_covered_is_planned(tiny_model_folder: ModelFactory, tmp_path: Path) -> None:
-    done = build(tmp_path, tiny_model_folder(), "--plan", "--json")
+    model = tiny_model_folder(head="Model")
+    done = build(tmp_path, model, "--set", "stages.prepare.max_length=16", "--plan", "--json")
     assert done.code == 0, done.err
     assert "text-graph" in [row["stage"] for row in done.document["stages"]]

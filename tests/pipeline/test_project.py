@@ -1,5 +1,7 @@
 """`edgeprune build` without a model: what edgeprune.yaml says, what flags change, and what is wrong with it."""
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +34,7 @@ SHORT = ("--set", "stages.prepare.max_length=16")
 def folder(tmp_path: Path, tiny_model_folder: ModelFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder, with a model, data, a target and a project file."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "model").symlink_to(tiny_model_folder())
+    (tmp_path / "model").symlink_to(tiny_model_folder(head="Model"))
     write_data(tmp_path / "reviews.jsonl", rows=60)
     (tmp_path / "here.yaml").write_text(target_text("here"), encoding="utf-8")
     (tmp_path / "edgeprune.yaml").write_text(PROJECT, encoding="utf-8")
@@ -111,6 +113,7 @@ def test_a_folder_builds_a_package_for_every_target(
         ("here.yaml", "there.yaml", "edgeprune.yaml line 9, targets.0: there is no file there.yaml; "),
         ("here.yaml", "here.yaml\n  - here.yaml", "edgeprune.yaml: two of the targets would write the package "),
         ("here.yaml\n", "here.yaml\nbudgets:\n  download_mb: 3\n", "edgeprune.yaml line 11, budgets.download_mb: budget.download_mb "),
+        ("here.yaml\n", "host\nbudgets: {download_mb: 3}\n", "edgeprune.yaml line 10, budgets.download_mb: budget.download_mb "),
         ("here.yaml\n", "here.yaml\nrelease: 1.0\n", "  line 10, release: 1.0 should be a valid string"),
         ("here.yaml\n", "here.yaml\npublish: x\n", "  line 10, publish: unknown key; "),
         ("  train:", "  tarin:", "  line 5, data.tarin: unknown key; did you mean 'train'?"),
@@ -130,6 +133,7 @@ def test_a_fault_is_said_with_its_line_and_key(folder: Path, old: str, new: str,
     ("arguments", "message"),
     [
         (("--data", "nope.jsonl"), "edgeprune: there is no data file nope.jsonl; "),
+        (("--test-data", "nope.jsonl"), "edgeprune: there is no data file nope.jsonl; "),
         (("--set", "stages.x=1"), "edgeprune: --set stages.x=1: unknown key; "),
         (("./model",), "needs --data (edgeprune.yaml is not read, because a model is named), as in edgeprune build "),
     ],
@@ -163,11 +167,21 @@ def test_the_plan_says_what_would_be_built(folder: Path) -> None:
         "reviews.jsonl for text-classification: text from 'text', label from 'label'",
         "46 train, 5 selection, 9 test",
         "size 25 MB, metric_drop 0.02",
-        "dist/model-0-here",
+        "dist/tiny-model-0-here",
         "not known: some stages that would run have never run into this store",
     ):
         assert words in done.out
     assert not (folder / ".edgeprune").exists()
+
+
+def test_the_plan_refuses_labels_that_the_model_does_not_have(folder: Path, tiny_model_folder: ModelFactory) -> None:
+    (folder / "model").unlink()
+    model = shutil.copytree(tiny_model_folder(), folder / "model")
+    config = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    config |= {"id2label": {"0": "no", "1": "yes"}, "label2id": {"no": 0, "yes": 1}}
+    (model / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    (complaint,) = call("build", "--plan", *SHORT).complaints
+    assert "is not one the model has (no, yes)" in complaint
 
 
 def test_the_plan_refuses_rows_that_can_not_be_split(folder: Path) -> None:

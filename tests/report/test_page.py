@@ -135,7 +135,7 @@ def test_a_page_about_a_build_has_everything_that_was_found() -> None:
         "governor performance; clock: 2,450 MHz; load: 0.2 → 1.1; never throttled meanwhile.",
         "4x is the fastest rung whose drop is within 1 point",
         "6x takes 0.48 ms",
-        "latency_p90_ms 2 2.48 [1.9, 2.3] ✗ fail",
+        "latency_p90_ms 2 ms 2.48 ms [1.9, 2.3] ✗ fail",
         "dropped",
         "1024 of 1536",
         "attention and norms 3.55 M 1.20 M",
@@ -214,7 +214,7 @@ def test_builds_are_drawn_on_the_same_axes() -> None:
     ]
     assert "not measured" in page
     text = " ".join(Page(page).text.split())
-    assert "latency_p90_ms 2.48 of 2 ✗ fail 2.48 of 2 ✗ fail 26 of 25 ✗ fail" in text
+    assert "latency_p90_ms 2.48 of 2 ms ✗ fail 2.48 of 2 ms ✗ fail 26 of 25 ms ✗ fail" in text
     no_searches = page_of(report(), report(target="web"))
     assert "What each device’s time costs" not in no_searches
 
