@@ -127,7 +127,7 @@ def _write_all(documents: "Sequence[Frozen]") -> None:
     sys.stdout.write((texts[0] if len(texts) == 1 else "[" + ",\n".join(texts) + "]") + "\n")
 
 
-@with_build_options(without=("target", "baseline", "max_regression"))
+@with_build_options(without=("target", "baseline", "baseline_key", "max_regression"))
 def compare(
     context: typer.Context,
     model: Annotated[list[str], typer.Argument(help="A model, or build.json files that were made on any machine.")],

@@ -1,4 +1,4 @@
-"""Run the command line: `edgeprune build | init | doctor | compare | report | run | serve | benchmark | verify | inspect | package | targets | pipelines | store | ci`.
+"""Run the command line: `edgeprune build | init | doctor | compare | report | run | serve | benchmark | verify | sign | inspect | package | targets | pipelines | store | ci`.
 
 Results go to standard output, progress and errors to standard error. Exit codes: 0 all budgets met, 1 fault in
 edgeprune, 2 bad usage, profile or data, 3 latency, memory or size missed, 4 metric missed, 5 parity or integrity
@@ -30,6 +30,7 @@ from edgeprune.cli.packages import benchmark, run, verify
 from edgeprune.cli.profiles import pipelines_app, targets_app
 from edgeprune.cli.report import report
 from edgeprune.cli.serve import serve
+from edgeprune.cli.sign import sign
 from edgeprune.cli.store import store_app
 
 __all__ = ["app", "main"]
@@ -71,6 +72,7 @@ add(app, run, example="edgeprune run dist/my-model-0-raspberry-pi-4 'A text.'")
 add(app, serve, example="edgeprune serve dist/my-model-0-raspberry-pi-4")
 add(app, benchmark, example="edgeprune benchmark dist/my-model-0-raspberry-pi-4")
 add(app, verify, example="edgeprune verify dist/my-model-0-raspberry-pi-4")
+add(app, sign, example="edgeprune sign dist/my-model-0-raspberry-pi-4 --key release.key")
 add(app, inspect, example="edgeprune inspect ./my-model")
 app.add_typer(package_app, name="package")
 app.add_typer(targets_app, name="targets")

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,27 +18,67 @@ from edgeprune.cli.render import print_benchmark
 from edgeprune.pipeline.options import share_of
 from edgeprune.report.misses import misses
 
+if TYPE_CHECKING:
+    from edgeprune.release.keys import Key
+
 __all__ = ["benchmark", "run", "verify"]
 
 
 def verify(
     package: Annotated[Path, typer.Argument(help="A package's folder or .tar.gz.")],
+    key: Annotated[
+        Path | None,
+        typer.Option(
+            help="Check the package's signature against this file: a public key, or certificates of authorities, in PEM."
+        ),
+    ] = None,
+    identity: Annotated[
+        str | None,
+        typer.Option(
+            help="Check that the package was signed without a key by this e-mail address or workflow. Give --issuer too."
+        ),
+    ] = None,
+    issuer: Annotated[
+        str | None, typer.Option(help="With --identity: the address of the service that vouches for it.")
+    ] = None,
     as_json: Json = False,
 ) -> int:
-    """Check every digest of a package and replay its goldens.
+    """Check a package's digests and its signature, and replay its goldens.
+
+    Digests find accidents. Only a signature that is checked against a key finds attackers.
 
     Goldens are inputs whose outputs the package keeps. On the instruction set and the onnxruntime that made them, the
     outputs must be equal. Elsewhere they may differ by the package's tolerance, with the same answers.
     """
     from edgeprune.pipeline.verify import verify as check
 
-    found = check(package)
+    found = check(package, key=_key(key, identity, issuer))
     if as_json:
         sys.stdout.write(found.model_dump_json(indent=2) + "\n")
     else:
         how = "bit by bit" if found.exact else f"within {found.max_error:.1e}, with the same answers"
-        out.print(f"{package}: {found.files} files as they were made, {found.goldens} goldens equal {how}")
+        out.print(
+            f"{package}: {found.files} files as they were made, {found.goldens} goldens equal {how}", soft_wrap=True
+        )
+        said = {
+            "verified": f"signed by {found.signed_by}",
+            "not checked": "its signature was not checked: give --key",
+            "none": "not signed: digests find accidents, but not attackers",
+        }
+        out.print(f"{package}: {said[found.signature]}", markup=False, soft_wrap=True)
     return 0
+
+
+def _key(path: Path | None, identity: str | None, issuer: str | None) -> "Key | None":
+    from edgeprune.release.keys import Identity, read_key
+
+    if (identity is None) != (issuer is None):
+        raise UsageError("--identity and --issuer belong together; give both")
+    if path is not None and identity is not None:
+        raise UsageError("--key and --identity each say who must have signed the package; give one of them")
+    if identity is not None and issuer is not None:
+        return Identity(identity, issuer)
+    return None if path is None else read_key(path)
 
 
 def run(

@@ -89,11 +89,16 @@ class DataSource:
         return None if self._files or os.path.exists(name) else name  # noqa: PTH110 (as _is_file)
 
     @cached_property
+    def file_digests(self) -> dict[SplitName, tuple[str, str]]:
+        """By split, the name and the SHA-256 of its file; empty: the data is a dataset that is loaded by its name."""
+        return {split: (path.name, file_digest(path)) for split, path in self._files.items()}
+
+    @cached_property
     def digest(self) -> str:
         """SHA-256 of the data's content, with the bytes of images, and of the columns and number of rows to read."""
         content: dict[str, JsonValue] = {}
         if self._files:
-            content = {split: [path.suffix, file_digest(path)] for split, path in self._files.items()}
+            content = {split: [Path(name).suffix, sha256] for split, (name, sha256) in self.file_digests.items()}
         if self._columns.images or not self._files:
             rows = {split: [_hashable(table.contents), table.labels] for split, table in self.load().items()}
             content["rows"] = hashlib.sha256(json.dumps(rows, sort_keys=True, default=str).encode()).hexdigest()

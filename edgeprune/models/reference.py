@@ -7,7 +7,7 @@ on where it was found. This module is light on purpose: planning a build must no
 import hashlib
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
@@ -97,19 +97,21 @@ class ModelSource:
         return [folder, folder.parents[1] / "blobs"] if folder.parent.name == "snapshots" else [folder]
 
     @cached_property
+    def digests(self) -> dict[str, str]:
+        """The SHA-256 of each of `files`, by its path in the folder."""
+        return {path.relative_to(self.folder).as_posix(): file_digest(path) for path in self.files}
+
+    @cached_property
     def digest(self) -> str:
         """SHA-256 over the names and digests of `files`."""
-        return self._digest(self.files)
+        return _digest_of(self.digests)
 
     @cached_property
     def structure_digest(self) -> str:
         """SHA-256 over those of `files` that say how large the model is and how it reads rows, without its weights."""
         others = (*self.licences, *self.folder.glob("README.md"), *self.folder.glob(f"*{_WEIGHTS}*"))
-        return self._digest([path for path in self.files if path not in others])
-
-    def _digest(self, files: Sequence[Path]) -> str:
-        lines = (f"{path.relative_to(self.folder).as_posix()} {file_digest(path)}\n" for path in files)
-        return hashlib.sha256("".join(lines).encode()).hexdigest()
+        left_out = {path.relative_to(self.folder).as_posix() for path in others}
+        return _digest_of({name: digest for name, digest in self.digests.items() if name not in left_out})
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -119,6 +121,11 @@ class ModelSource:
             ModelError: The folder is no checkpoint, or config.json can't be read or doesn't fit the weights.
         """
         return read_config(self.folder)
+
+
+def _digest_of(digests: Mapping[str, str]) -> str:
+    lines = (f"{name} {digest}\n" for name, digest in digests.items())
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def reads_images(config: Mapping[str, Any]) -> bool:

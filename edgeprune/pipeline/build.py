@@ -11,6 +11,7 @@ from edgeprune.base.errors import TargetError, UsageError
 from edgeprune.base.events import Emit, Note, ignore
 from edgeprune.benchmark.samples import read_samples
 from edgeprune.devices.protocol import ProbeRequest
+from edgeprune.pipeline.describe import describe
 from edgeprune.pipeline.fit import search
 from edgeprune.pipeline.judge import make_report
 from edgeprune.pipeline.plan import Plan, with_package
@@ -65,7 +66,8 @@ def build(plan: Plan, request: BuildRequest, *, emit: Emit = ignore) -> BuildRep
             )
         page = _page(report, run.done) if request.options.report else None
         card = _card(report, run.done["package"])
-        publish(report, request, plan, run.done, page=page, card=card)
+        described = describe(request, plan, run.done)
+        publish(report, request, plan, run.done, described=described, page=page, card=card)
     return report
 
 

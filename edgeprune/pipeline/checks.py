@@ -26,6 +26,8 @@ from edgeprune.profiles.steps import (
 from edgeprune.profiles.target import Target
 from edgeprune.pruning.layer_checks import check_dropped, check_one_a_layer
 from edgeprune.pruning.masks import read_masks
+from edgeprune.release.keys import read_key
+from edgeprune.release.signing import check_signature, find_signature
 from edgeprune.search.limits import lacking_budget
 from edgeprune.store.package import check_digests, description, opened
 from edgeprune.tasks.registry import IMAGE_TASKS, NEEDS_LABELS, TAUGHT_ONLY, WHOLE_TEXTS, TaskName
@@ -228,15 +230,23 @@ def check_page(target: Target, subject: Subject, modules: WebModules) -> None:
         )
 
 
-def check_baseline(baseline: Path, task: TaskName) -> None:
-    """Refuse a baseline that isn't a whole package for the same task.
+def check_baseline(baseline: Path, task: TaskName, *, signed_with: Path | None = None) -> None:
+    """Refuse a baseline that isn't a whole package for the same task, or isn't signed as it must be.
+
+    Args:
+        baseline: The package's folder or .tar.gz.
+        task: The build's task.
+        signed_with: A public key or certificates, against which the signature is checked; None: it needs none.
 
     Raises:
-        UsageError: There is no package at this path, or the package is for another task.
-        IntegrityError: The package's files are not what they were when it was made.
+        UsageError: There is no package at this path, the package is for another task, or the key can't be used.
+        IntegrityError: The package's files are not what they were when it was made, or it is not signed by the key.
     """
+    key = None if signed_with is None else read_key(signed_with)
     with opened(baseline) as folder:
         check_digests(folder, str(baseline))
+        if key is not None:
+            check_signature(folder, find_signature(baseline, folder), key, shown=str(baseline))
         other = description(folder)["task"]
     if other != task:
         raise UsageError(f"{baseline} is for {other}, but this build is for {task}; give a baseline for the same task")

@@ -216,6 +216,14 @@ class BuildOptions:
     baseline: Annotated[
         str | Path | None, Doc("Another package. The new package and this one are timed by turns."), Panel.BUDGETS
     ] = None
+    baseline_key: Annotated[
+        str | Path | None,
+        Doc(
+            "With --baseline: refuse it unless it is signed by the owner of this public key, or of a certificate of these "
+            "authorities. A file in PEM."
+        ),
+        Panel.BUDGETS,
+    ] = None
     max_regression: Annotated[
         float | None,
         Doc("With --baseline: the share by which the new package may be slower, as 5% or 0.05.  [default: 5%]"),
@@ -256,6 +264,8 @@ class BuildOptions:
             rung_of(self.at)
             if self.at_drop is not None:
                 raise UsageError("--at and --at-drop each name the model that is shipped; give one of them")
+        if self.baseline_key is not None and self.baseline is None:
+            raise UsageError("--baseline-key says who must have signed a baseline; give --baseline")
         if self.max_regression is not None and self.baseline is None:
             raise UsageError(
                 "--max-regression says how much slower than a baseline the new package may be; give --baseline"

@@ -101,7 +101,7 @@ def make_plan(request: BuildRequest) -> Plan:
 
     Raises:
         UsageError: Something in the request can't be used.
-        IntegrityError: The baseline's files are not what they were when it was made.
+        IntegrityError: The baseline's files are not what they were when it was made, or it isn't signed as asked for.
         TargetError: The target is this machine, but its onnxruntime lacks the provider.
     """
     options, target = request.options, request.target
@@ -127,7 +127,7 @@ def make_plan(request: BuildRequest) -> Plan:
         target=target.name,
     )
     if request.baseline is not None:
-        check_baseline(request.baseline, subject.task)
+        check_baseline(request.baseline, subject.task, signed_with=request.baseline_key)
     unreachable = why_unreachable(target)
     check_search(request.pipeline, target, subject.model, is_measured=unreachable is None)
     runner = None if unreachable is not None else runner_of(target)

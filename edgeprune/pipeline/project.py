@@ -40,6 +40,7 @@ _KEYS = {
     "release": "release",
     "output": "output",
     "baseline": "baseline",
+    "baseline_key": "baseline_key",
     "max_regression": "max_regression",
 }
 """Where the file has the value of an option of a build. `target` and `set_` are made of several keys."""

@@ -4,6 +4,8 @@
 <output>/<name>.tar.gz                the package in one file
 <output>/<name>.build.json            the report
 <output>/<name>.report.html           the report as a page to read, unless it isn't wanted
+<output>/<name>.cdx.json              its bill of materials (CycloneDX)
+<output>/<name>.provenance.json       what it was made from (in-toto, SLSA)
 <output>/<name>.benchmark.jsonl       every latency sample, if the target was measured
 <output>/<name>.regression.jsonl      every sample of the comparison with the baseline, if there is one
 <output>/<name>.ort, .ort.config      the model in ORT format, if the profile asks for it
@@ -19,6 +21,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from edgeprune.base.errors import StorageError, UsageError, storage_errors
+from edgeprune.pipeline.describe import BOM, PROVENANCE
 from edgeprune.pipeline.plan import Plan
 from edgeprune.pipeline.request import BuildRequest
 from edgeprune.pipeline.run import Done
@@ -29,7 +32,7 @@ from edgeprune.pipeline.stages.text_graph import TEXT_MODEL
 from edgeprune.report.measured_card import CARD_SUFFIX
 from edgeprune.report.records import PAGE_SUFFIX, BuildReport
 from edgeprune.store.files import file_digest, sync, sync_tree, write_text
-from edgeprune.store.package import DIGESTS
+from edgeprune.store.package import DIGESTS, SIGNATURE
 from edgeprune.store.ready import made_ready, replace_folder
 
 __all__ = ["check_output", "publish"]
@@ -81,18 +84,20 @@ def publish(
     plan: Plan,
     done: Mapping[str, Done],
     *,
+    described: Mapping[str, str],
     page: str | None = None,
     card: str | None = None,
 ) -> None:
     """Put a build's package, its archive, its report and the other files into the output folder.
 
-    Files of an older build that this build doesn't have are removed.
+    Files of an older build that this build doesn't have are removed. Its signature is one of them.
 
     Args:
         report: The build's report.
         request: What was asked for.
         plan: The build's plan.
         done: The result of every node, by the node's id.
+        described: The documents that describe the package, by their suffixes.
         page: The HTML of the page about the build; None: no page is wanted.
         card: The model card with what was measured; None: there is none.
 
@@ -107,7 +112,7 @@ def publish(
         shutil.copytree(package.file(name), new / name, copy_function=shutil.copyfile)
         shutil.copyfile(package.file(f"{name}.tar.gz"), new / f"{name}.tar.gz")
         write_text(new / f"{name}.build.json", report.model_dump_json(indent=2) + "\n")
-        for suffix, text in ((CARD_SUFFIX, card), (PAGE_SUFFIX, page)):
+        for suffix, text in ((CARD_SUFFIX, card), (PAGE_SUFFIX, page), *described.items()):
             if text is not None:
                 write_text(new / f"{name}.{suffix}", text)
         for suffix, (node, file) in _BESIDE.items():
@@ -150,4 +155,5 @@ def _edited(folder: Path) -> Path | None:
 
 def _files(name: str) -> list[str]:
     """Return the names of the files that may lie beside a package's folder."""
-    return [f"{name}.{suffix}" for suffix in ("tar.gz", "build.json", CARD_SUFFIX, PAGE_SUFFIX, *_BESIDE)]
+    suffixes = ("tar.gz", "build.json", BOM, PROVENANCE, CARD_SUFFIX, PAGE_SUFFIX, SIGNATURE, *_BESIDE)
+    return [f"{name}.{suffix}" for suffix in suffixes]

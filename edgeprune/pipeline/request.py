@@ -75,6 +75,11 @@ class BuildRequest:
         return None if self.options.baseline is None else Path(self.options.baseline)
 
     @property
+    def baseline_key(self) -> Path | None:
+        """The key that the baseline must be signed with; None: it needs no signature."""
+        return None if self.options.baseline_key is None else Path(self.options.baseline_key)
+
+    @property
     def asked(self) -> Asked | None:
         """The model of a search that the user asked for; None: the objective decides."""
         if self.options.at is not None:

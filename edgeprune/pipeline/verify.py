@@ -1,16 +1,19 @@
 """Check that a package is unchanged since it was made, and that it computes the same on this machine.
 
-Digests are checked first, then the goldens. On the instruction set and the onnxruntime that made the goldens, outputs
+Digests are checked first, then the signature if there is a key to check it against, then the goldens. Digests find
+accidents: whoever changes a package can write new digests. A signature finds attackers. On the instruction set and the onnxruntime that made the goldens, outputs
 must be equal to the last bit. Elsewhere they must lie within the tolerance of the package's precision, with the same
 answers.
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from edgeprune.base.errors import ParityError
 from edgeprune.base.strict_yaml import Frozen
 from edgeprune.ondevice.agent import device_info
+from edgeprune.release.keys import Key
+from edgeprune.release.signing import check_signature, find_signature
 from edgeprune.store.package import check_digests, description, goldens, opened, usable
 from edgeprune.tasks.registry import ondevice_modules
 
@@ -22,6 +25,10 @@ class Verification(Frozen):
 
     package: str
     files: int
+    signature: Literal["verified", "not checked", "none"]
+    """Not checked: there is one, but no key to check it against."""
+    signed_by: str | None
+    """Who signed the package; None: that was not verified."""
     goldens: int
     exact: bool
     """Whether the goldens were compared bit by bit."""
@@ -29,20 +36,27 @@ class Verification(Frozen):
     """Largest difference from a golden's outputs, relative to max(1, the golden's largest output)."""
 
 
-def verify(path: Path) -> Verification:
+def verify(path: Path, *, key: Key | None = None) -> Verification:
     """Check a package: its folder or its .tar.gz.
 
+    Args:
+        path: The package.
+        key: What its signature is checked against; None: it isn't checked.
+
     Raises:
-        UsageError: There is no package at `path`.
-        IntegrityError: A file is missing, was added or changed, packages have no such file, or it can't be used.
+        UsageError: There is no package at `path`, or the key can't be used.
+        IntegrityError: A file is missing, was added or changed, packages have no such file, or it can't be used. Or the
+            package is not signed by the key.
         ParityError: A golden's outputs are not what they were when the package was made.
     """
     with opened(path) as folder:
-        return _verify_folder(folder, str(path))
+        return _verify_folder(folder, find_signature(path, folder), key, str(path))
 
 
-def _verify_folder(folder: Path, shown: str) -> Verification:
+def _verify_folder(folder: Path, signature: Path | None, key: Key | None, shown: str) -> Verification:
     files = check_digests(folder, shown)
+    signed_by = None if key is None else check_signature(folder, signature, key, shown=shown)
+    unchecked: Literal["not checked", "none"] = "none" if signature is None else "not checked"
     record, config = goldens(folder), description(folder)
     from edgeprune.ondevice.run import Model
 
@@ -53,7 +67,15 @@ def _verify_folder(folder: Path, shown: str) -> Verification:
         )
     exact = _same_place(record)
     worst = max(_error(model, golden, record, exact=exact, shown=shown) for golden in record["goldens"])
-    return Verification(package=shown, files=files, goldens=len(record["goldens"]), exact=exact, max_error=worst)
+    return Verification(
+        package=shown,
+        files=files,
+        signature=unchecked if signed_by is None else "verified",
+        signed_by=signed_by,
+        goldens=len(record["goldens"]),
+        exact=exact,
+        max_error=worst,
+    )
 
 
 def _same_place(record: dict[str, Any]) -> bool:

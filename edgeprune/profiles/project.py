@@ -78,5 +78,7 @@ class Project(Frozen):
     """Folder that packages are written to."""
     baseline: str | None = None
     """Another package. The new package and this one are timed by turns."""
+    baseline_key: str | None = None
+    """With a baseline: refuse it unless it is signed by the owner of this public key or certificate, a file in PEM."""
     max_regression: float | None = Field(default=None, ge=0, lt=1)
     """With a baseline: the share by which the new package may be slower."""

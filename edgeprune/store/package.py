@@ -15,6 +15,7 @@ from edgeprune.store.files import file_digest, file_records
 __all__ = [
     "DIGESTS",
     "MANIFEST",
+    "SIGNATURE",
     "check_digests",
     "description",
     "goldens",
@@ -28,6 +29,9 @@ __all__ = [
 
 DIGESTS = "SHA256SUMS"
 """The file that has the digest of every other one."""
+
+SIGNATURE = "model.sig"
+"""The signature of a signed package, which is none of the files that it signs."""
 
 MANIFEST = "manifest.json"
 """What a model package has, which is made of several packages (`model_packages.py`), and a package hasn't."""
@@ -175,6 +179,8 @@ def check_digests(folder: Path, shown: str) -> int:
     """
     expected = _expected(folder, shown)
     found = set(_names(folder)) - {DIGESTS}
+    if (folder / SIGNATURE).is_file() and not (folder / SIGNATURE).is_symlink():
+        found.discard(SIGNATURE)
     for name in sorted(set(expected) | found):
         if name not in found:
             raise IntegrityError(f"{shown}: {_quoted(name)} is missing; unpack the archive again")

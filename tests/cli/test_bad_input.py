@@ -246,7 +246,7 @@ def test_a_definition_that_is_not_yaml(built: Built, place: Path, tmp_path: Path
         (["--set", "target.budget.size=1"], ["--set target.budget.size=1: unknown key; did you mean 'size_mb'?"]),
         (["--set", "stages.finetune.epochs"], ["--set needs path.to.key=value"]),
         (["--set", "stages.prune.steps.7.align=8"], ["has no item '7'"]),
-        (["--set", "name.x=1"], ["--set name.x: name is a value"]),
+        (["--set", "name.x=1"], ["--set name.x=1: name is a value"]),
         (["--name", "a/b"], ["--name 'a/b'"]),
         (["--release", "1 0"], ["--release '1 0'"]),
         (["--no-such-flag"], ["--no-such-flag", "edgeprune build --help"]),

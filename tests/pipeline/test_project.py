@@ -51,14 +51,14 @@ def test_every_key_is_an_option_of_the_build(folder: Path) -> None:
         "data": {"train": "a", "selection": "b", "test": "c", "unlabelled": "d", "max_rows": 30},
         "columns": {"text": "e", "pair": "f", "label": "g"},
         "budgets": {"size_mb": 1e-05, "latency_p90_ms": None, "min_recall": {"it's": 0.5}},
-        "name": "h", "release": "1.0", "output": "i", "baseline": "j", "max_regression": 0.1,
+        "name": "h", "release": "1.0", "output": "i", "baseline": "j", "baseline_key": "k", "max_regression": 0.1,
     }  # fmt: skip
     (folder / "edgeprune.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
     (build,) = asked({})
     assert build == BuildOptions(
         "./model", data="a", selection_data="b", test_data="c", unlabelled="d", max_rows=30, text_column="e", pair_column="f",
         label_column="g", task="text-classification", problem_type="regression", pipeline="structured", target="here.yaml",
-        name="h", release="1.0", output="i", baseline="j", max_regression=0.1,
+        name="h", release="1.0", output="i", baseline="j", baseline_key="k", max_regression=0.1,
         set_=["target.budget.latency_p90_ms=null", "target.budget.size_mb=1.0e-05", "target.budget.min_recall={it's: 0.5}"],
     )  # fmt: skip
     assert set(yaml.safe_load(PROJECT) | content) == set(

@@ -75,6 +75,7 @@ def put(store: Path, output: Path, *, page: str | None = None, card: str | None 
         Has(output=output, store=store),
         Has(name=Has(folder=NAME)),
         {"package": made, **more},
+        described={},
         page=page,
         card=card,
     )  # type: ignore[arg-type]

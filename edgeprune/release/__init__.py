@@ -1,0 +1,1 @@
+"""Describe packages for those who receive them, and sign them: bill of materials, provenance, signatures."""
