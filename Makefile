@@ -111,6 +111,7 @@ lint: $(VENV)/.dev
 	$(BIN)/lint-imports
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/shellcheck .ci/run
+	PATH="$(abspath $(BIN)):$$PATH" actionlint
 
 # The site in site/; a warning is an error. What the site's builder doesn't know (README, images, commands) is a test's.
 docs: $(VENV)/.dev

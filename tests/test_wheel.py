@@ -55,8 +55,9 @@ def test_the_wheel_has_what_packages_carry(installed: Path) -> None:
         assert (installed / "edgeprune" / name).read_bytes() == (CHECKOUT / "edgeprune" / name).read_bytes()
 
 
-def test_the_wheel_has_what_the_page_about_a_build_is_made_of(installed: Path) -> None:
-    folder = Path("edgeprune", "report", "templates")
+@pytest.mark.parametrize("room", ["report", "cli"])
+def test_the_wheel_has_what_pages_and_workflows_are_made_of(installed: Path, room: str) -> None:
+    folder = Path("edgeprune", room, "templates")
     for path in (CHECKOUT / folder).iterdir():
         assert (installed / folder / path.name).read_bytes() == path.read_bytes()
 

@@ -1,17 +1,16 @@
-"""Show budgets to people: limits with their units, verdicts in colour, and a sentence for every miss."""
+"""Show budgets to people: limits with their units, and verdicts in colour."""
 
 from collections.abc import Sequence
 
 from rich.console import Console
 from rich.text import Text
 
-from edgeprune.benchmark.statistics import FEWEST_PROCESSES
 from edgeprune.benchmark.verdicts import BudgetRow
 from edgeprune.cli.console import print_table
 from edgeprune.profiles.target import Budget
 from edgeprune.report.words import budget_words
 
-__all__ = ["limits_words", "misses", "print_budgets", "verdict_words"]
+__all__ = ["limits_words", "print_budgets", "verdict_words"]
 
 _STYLES = {"pass": "green", "fail": "bold red", "inconclusive": "yellow", "not_measured": "yellow"}
 
@@ -38,26 +37,3 @@ def limits_words(budget: Budget) -> str:
         f"{name.removesuffix('_ms').removesuffix('_mb')} {budget_words(name, limit, 6)}"
         for name, limit in limits.items()
     )
-
-
-def misses(rows: Sequence[BudgetRow], target: str) -> list[str]:
-    """Write a sentence for every budget that was not met."""
-    sentences = []
-    for row in rows:
-        value, limit = budget_words(row.name, row.value), budget_words(row.name, row.limit, 6)
-        if row.verdict == "fail":
-            sentences.append(f"{row.name} is {value}, but the budget of {target} is {limit}")
-        elif row.verdict == "not_measured":
-            sentences.append(f"{row.name} was not measured; the budget of {target} is {limit}")
-        elif row.verdict == "inconclusive" and row.interval is None:
-            sentences.append(
-                f"{row.name} could not be judged: an interval needs at least {FEWEST_PROCESSES} processes and enough "
-                f"samples; take more of both"
-            )
-        elif row.verdict == "inconclusive":
-            low, high = row.interval or (0.0, 0.0)
-            sentences.append(
-                f"{row.name} is between {low:.4g} and {budget_words(row.name, high)}, which is too close to the budget of "
-                f"{target}, {limit}; measure on a quieter machine or with more processes"
-            )
-    return sentences

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgeprune.base.errors import UsageError, first_exit_code
-from edgeprune.cli.budgets import misses
+from edgeprune.cli.ci_outputs import BenchmarkJson, CiOutputs, Junit
+from edgeprune.cli.complain import complain
 from edgeprune.cli.console import err, out
 from edgeprune.cli.options import Json, refuse_unread, typed_names, with_build_options
 from edgeprune.cli.preview import print_preview
@@ -16,6 +17,7 @@ from edgeprune.cli.progress import EventRenderer
 from edgeprune.cli.render import print_comparison, print_report
 from edgeprune.pipeline.options import BuildOptions, Panel
 from edgeprune.profiles.project import PROJECT_FILE
+from edgeprune.report.misses import misses
 from edgeprune.report.records import PAGE_SUFFIX
 
 if TYPE_CHECKING:
@@ -49,6 +51,8 @@ def build(
             rich_help_panel=Panel.WHAT,
         ),
     ] = False,
+    junit: Junit = None,
+    benchmark_json: BenchmarkJson = None,
     as_json: Json = False,
 ) -> int:
     """Package a model for a device.
@@ -59,7 +63,11 @@ def build(
     Without a model, edgeprune.yaml in the current folder says what is built, and the options that are given win over it.
     `edgeprune init` writes that file.
     """
-    builds = _asked(options, typed_names(context))
+    if plan and (junit or benchmark_json):
+        raise UsageError("--plan runs nothing, so there is nothing for --junit and --benchmark-json; leave them out")
+    outputs = CiOutputs(junit, benchmark_json)
+    with outputs.telling_errors():
+        builds = _asked(options, typed_names(context))
     if plan:
         from edgeprune.pipeline.preview import preview
 
@@ -71,7 +79,10 @@ def build(
                 out.print()
             print_preview(out, one)
         return 0
-    reports = _run_all(builds, events)
+    outputs.read_baselines([request.baseline for _, request in builds])
+    with outputs.telling_errors():
+        reports = _run_all(builds, events)
+    outputs.write(reports)
     if as_json:
         _write_all(reports)
     for report in [] if as_json else reports:
@@ -127,6 +138,8 @@ def compare(
     *,
     options: Mapping[str, Any],
     events: Events = None,
+    junit: Junit = None,
+    benchmark_json: BenchmarkJson = None,
     as_json: Json = False,
 ) -> int:
     """Build for several targets and show the results side by side.
@@ -147,13 +160,16 @@ def compare(
         )
     files = [Path(one) for one in model if one.endswith(".json")]
     reports = [read_report(path) for path in files]
+    outputs = CiOutputs(junit, benchmark_json)
     if models:
         if not targets or data is None:
             raise UsageError("to compare a model on targets, give --targets a,b,… and --data")
         asked = [BuildOptions(models[0], data=data, target=target.strip(), **options) for target in targets.split(",")]
-        reports += (made := _run_all([_planned(one) for one in asked], events))
+        with outputs.telling_errors():
+            reports += (made := _run_all([_planned(one) for one in asked], events))
         files += [Path(f"{report.package.path}.build.json") for report in made]
     page = _compared_page(files, Path(options["output"]) if models else None) if options["report"] else None
+    outputs.write(reports)
     if as_json:
         sys.stdout.write("[" + ",\n".join(report.model_dump_json(indent=2) for report in reports) + "]\n")
     else:
@@ -196,4 +212,4 @@ def _compared_page(files: Sequence[Path], folder: Path | None) -> Path:
 def _say_misses(reports: "Sequence[BuildReport]") -> None:
     for report in reports:
         for sentence in misses(report.budget, report.target):
-            err.print(f"edgeprune: {sentence}", style="red")
+            complain(sentence, about=f"{report.name} for {report.target}")

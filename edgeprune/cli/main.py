@@ -1,4 +1,4 @@
-"""Run the command line: `edgeprune build | init | doctor | compare | report | run | serve | benchmark | verify | sign | inspect | package | targets | pipelines | store`.
+"""Run the command line: `edgeprune build | init | doctor | compare | report | run | serve | benchmark | verify | sign | inspect | package | targets | pipelines | store | ci`.
 
 Results go to standard output, progress and errors to standard error. Exit codes: 0 all budgets met, 1 fault in
 edgeprune, 2 bad usage, profile or data, 3 latency, memory or size missed, 4 metric missed, 5 parity or integrity
@@ -18,6 +18,8 @@ import typer
 
 from edgeprune.base.errors import EdgepruneError
 from edgeprune.cli.build import build, compare
+from edgeprune.cli.ci import ci_app
+from edgeprune.cli.complain import complain
 from edgeprune.cli.console import err, out
 from edgeprune.cli.doctor import doctor
 from edgeprune.cli.init import init
@@ -76,6 +78,7 @@ app.add_typer(package_app, name="package")
 app.add_typer(targets_app, name="targets")
 app.add_typer(pipelines_app, name="pipelines")
 app.add_typer(store_app, name="store")
+app.add_typer(ci_app, name="ci")
 
 
 @app.callback()
@@ -136,7 +139,7 @@ def _leave(arguments: Sequence[str]) -> None:
 
 
 def _fail(message: str, code: int, arguments: Sequence[str]) -> int:
-    err.print(f"edgeprune: {message}", style="red")
+    complain(message)
     if "--json" in arguments:
         document = {"schema_version": 1, "exit_code": code, "error": message}
         sys.stdout.write(json.dumps(document, indent=2) + "\n")

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgeprune.base.errors import EdgepruneError, UsageError, first_exit_code
-from edgeprune.cli.budgets import misses
+from edgeprune.cli.complain import complain
 from edgeprune.cli.console import err, out
 from edgeprune.cli.options import Json
 from edgeprune.cli.progress import EventRenderer
 from edgeprune.cli.render import print_benchmark
 from edgeprune.pipeline.options import share_of
+from edgeprune.report.misses import misses
 
 if TYPE_CHECKING:
     from edgeprune.release.keys import Key
@@ -226,9 +227,9 @@ def benchmark(
             print_benchmark(out, report)
     for report in reports:
         for sentence in misses(report.budget, report.target):
-            err.print(f"edgeprune: {sentence}", style="red")
+            complain(sentence)
     for name, error in failed:
-        err.print(f"edgeprune: {name}: {error}", style="red")
+        complain(f"{name}: {error}")
     codes = {report.exit_code for report in reports} | {error.exit_code for _, error in failed}
     return first_exit_code(codes - {0})
 

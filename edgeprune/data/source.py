@@ -82,6 +82,12 @@ class DataSource:
                 f"--selection-data and --test-data go with a training file, but {quoted(spec.train)} is a dataset name"
             )
 
+    @property
+    def repository(self) -> str | None:
+        """The dataset's id on the hub; None: the data is files or a folder."""
+        name = self.spec.train.partition(":")[0]
+        return None if self._files or os.path.exists(name) else name  # noqa: PTH110 (as _is_file)
+
     @cached_property
     def file_digests(self) -> dict[SplitName, tuple[str, str]]:
         """By split, the name and the SHA-256 of its file; empty: the data is a dataset that is loaded by its name."""

@@ -59,6 +59,8 @@ class ModelSource:
     folder: Path
     name: str
     reference: str
+    repository: str | None = None
+    """Its id on the hub; None: it comes from elsewhere."""
 
     @property
     def files(self) -> list[Path]:
@@ -195,4 +197,4 @@ def _from_hub(reference: str, *, offline: bool) -> ModelSource:
         ) from error
     if found is not None:
         raise ModelError(f"{reference} has {found}")
-    return _checked(ModelSource(Path(folder), repository.replace("/", "-"), reference))
+    return _checked(ModelSource(Path(folder), repository.replace("/", "-"), reference, repository))

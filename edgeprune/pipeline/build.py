@@ -19,6 +19,7 @@ from edgeprune.pipeline.publish import check_output, publish
 from edgeprune.pipeline.request import BuildRequest, command_on_device
 from edgeprune.pipeline.run import Done, NodeRunner
 from edgeprune.pipeline.search_inputs import require_reachable
+from edgeprune.pipeline.stages.package import package_folder
 from edgeprune.profiles.runners import LocalConfig
 from edgeprune.profiles.target import Target
 from edgeprune.report.records import BuildReport
@@ -64,7 +65,9 @@ def build(plan: Plan, request: BuildRequest, *, emit: Emit = ignore) -> BuildRep
                 Note(f"{emulated or f'not measured: {plan.unreachable}'}; on the device: {command_on_device(request)}")
             )
         page = _page(report, run.done) if request.options.report else None
-        publish(report, request, plan, run.done, page=page, described=describe(request, plan, run.done))
+        card = _card(report, run.done["package"])
+        described = describe(request, plan, run.done)
+        publish(report, request, plan, run.done, described=described, page=page, card=card)
     return report
 
 
@@ -85,6 +88,13 @@ def _page(report: BuildReport, done: Mapping[str, Done]) -> str:
     measured = done.get("benchmark")
     samples = {} if measured is None else read_samples(measured.artifact.file("samples.jsonl"))
     return render_page([MeasuredBuild(report, samples)])
+
+
+def _card(report: BuildReport, package: Done) -> str:
+    """Write the package's model card with what was measured. huggingface-hub is imported for that alone."""
+    from edgeprune.report.measured_card import measured_card
+
+    return measured_card((package_folder(package.artifact) / "README.md").read_text(encoding="utf-8"), report)
 
 
 def _check_device(plan: Plan, request: BuildRequest) -> None:

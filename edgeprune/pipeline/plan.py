@@ -37,6 +37,7 @@ from edgeprune.pipeline.request import BuildRequest
 from edgeprune.pipeline.rungs import add_before_rungs
 from edgeprune.pipeline.stages.answers import Answers
 from edgeprune.pipeline.stages.benchmark import Benchmark
+from edgeprune.pipeline.stages.card_data import HubNames
 from edgeprune.pipeline.stages.cascade import DENSE_ANSWERS, Cascade
 from edgeprune.pipeline.stages.emulate import Emulate
 from edgeprune.pipeline.stages.examples import Examples
@@ -143,7 +144,7 @@ def with_package(plan: Plan, request: BuildRequest, checkpoints: Checkpoints) ->
     """Add the stages that make a package of a checkpoint, and those that check and measure it."""
     nodes, runner = plan.collected, plan.runner
     graphs = _add_graphs(plan, checkpoints, request)
-    package = _add_package(nodes, checkpoints, graphs, request, plan.name)
+    package = _add_package(nodes, checkpoints, graphs, request, plan)
     _add_besides(nodes, checkpoints, graphs, package, request, plan.name)
     if plan.pipeline.stages.package.page:
         _add_page(nodes, package, plan.subject, request.target)
@@ -226,14 +227,13 @@ def _add_graphs(plan: Plan, checkpoints: Checkpoints, request: BuildRequest) -> 
     return _Graphs(timed, exported, race)
 
 
-def _add_package(
-    nodes: Nodes, checkpoints: Checkpoints, graphs: _Graphs, request: BuildRequest, name: PackageName
-) -> Node:
+def _add_package(nodes: Nodes, checkpoints: Checkpoints, graphs: _Graphs, request: BuildRequest, plan: Plan) -> Node:
     """Add the package. It also reads every ancestor of its graph, for the lineage."""
     lineage = {node.id: node for node in ancestors(graphs.shipped, nodes.all)}
     stage = Package(
         request.pipeline.stages.package,
-        name=name,
+        name=plan.name,
+        hub=HubNames(model=plan.subject.model.repository, dataset=plan.subject.data.repository),
         runtime=request.target.runtime,
         lineage=tuple(lineage),
         round_number=checkpoints.last_round,

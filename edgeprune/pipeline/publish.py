@@ -29,6 +29,7 @@ from edgeprune.pipeline.stages.examples import EXAMPLES
 from edgeprune.pipeline.stages.mobile import OPERATORS, ORT_MODEL
 from edgeprune.pipeline.stages.page import PAGE, PAGE_FILE
 from edgeprune.pipeline.stages.text_graph import TEXT_MODEL
+from edgeprune.report.measured_card import CARD_SUFFIX
 from edgeprune.report.records import PAGE_SUFFIX, BuildReport
 from edgeprune.store.files import file_digest, sync, sync_tree, write_text
 from edgeprune.store.package import DIGESTS, SIGNATURE
@@ -85,6 +86,7 @@ def publish(
     *,
     described: Mapping[str, str],
     page: str | None = None,
+    card: str | None = None,
 ) -> None:
     """Put a build's package, its archive, its report and the other files into the output folder.
 
@@ -97,6 +99,7 @@ def publish(
         done: The result of every node, by the node's id.
         described: The documents that describe the package, by their suffixes.
         page: The HTML of the page about the build; None: no page is wanted.
+        card: The model card with what was measured; None: there is none.
 
     Raises:
         StorageError: The folder can't be written.
@@ -109,10 +112,9 @@ def publish(
         shutil.copytree(package.file(name), new / name, copy_function=shutil.copyfile)
         shutil.copyfile(package.file(f"{name}.tar.gz"), new / f"{name}.tar.gz")
         write_text(new / f"{name}.build.json", report.model_dump_json(indent=2) + "\n")
-        if page is not None:
-            write_text(new / f"{name}.{PAGE_SUFFIX}", page)
-        for suffix, text in described.items():
-            write_text(new / f"{name}.{suffix}", text)
+        for suffix, text in ((CARD_SUFFIX, card), (PAGE_SUFFIX, page), *described.items()):
+            if text is not None:
+                write_text(new / f"{name}.{suffix}", text)
         for suffix, (node, file) in _BESIDE.items():
             if node in done:
                 shutil.copyfile(done[node].artifact.file(file), new / f"{name}.{suffix}")
@@ -153,6 +155,5 @@ def _edited(folder: Path) -> Path | None:
 
 def _files(name: str) -> list[str]:
     """Return the names of the files that may lie beside a package's folder."""
-    return [
-        f"{name}.{suffix}" for suffix in ("tar.gz", "build.json", BOM, PROVENANCE, PAGE_SUFFIX, SIGNATURE, *_BESIDE)
-    ]
+    suffixes = ("tar.gz", "build.json", BOM, PROVENANCE, CARD_SUFFIX, PAGE_SUFFIX, SIGNATURE, *_BESIDE)
+    return [f"{name}.{suffix}" for suffix in suffixes]

@@ -22,6 +22,7 @@ from edgeprune.report.words import (
     amount,
     budget_words,
     change_interval,
+    marked_verdict,
     megabytes,
     metric_title,
     span,
@@ -182,6 +183,7 @@ def _environment() -> "Environment":
         "span": span,
         "try_commands": try_commands,
         "value_words": value_words,
+        "marked_verdict": marked_verdict,
         "workload_words": workload_words,
     }
     environment.filters.update(filters)

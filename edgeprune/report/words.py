@@ -9,6 +9,7 @@ __all__ = [
     "amount",
     "budget_words",
     "change_interval",
+    "marked_verdict",
     "megabytes",
     "metric_title",
     "milliseconds",
@@ -29,6 +30,7 @@ _TITLES = {
 
 _UNITS = {"_ms": " ms", "_mb": " MB"}
 """Units by the ending of a budget's name. Megabytes are 10^6 bytes."""
+_VERDICTS = {"pass": "✓ pass", "fail": "✗ fail", "inconclusive": "? can’t tell", "not_measured": "– not measured"}
 
 
 def amount(value: float) -> str:
@@ -89,3 +91,8 @@ def change_interval(name: str, drop_interval: Sequence[float] | None) -> str:
 def span(interval: Sequence[float] | None) -> str:
     """Write an interval in brackets; empty if there is none."""
     return f"[{amount(interval[0])}, {amount(interval[1])}]" if interval else ""
+
+
+def marked_verdict(verdict: str) -> str:
+    """Write a verdict with a sign that is seen without its colour."""
+    return _VERDICTS[verdict]

@@ -65,7 +65,7 @@ def package(store: Store, content: str) -> Done:
     return Done(store.commit(draft, store.folder("package", KEY), manifest_of(draft, "package")), cached=False)
 
 
-def put(store: Path, output: Path, *, page: str | None = None, **more: Done) -> None:
+def put(store: Path, output: Path, *, page: str | None = None, card: str | None = None, **more: Done) -> None:
     """Publish a package whose every file says the name of its store."""
     place = Store(store)
     found = place.find("package", KEY)
@@ -77,6 +77,7 @@ def put(store: Path, output: Path, *, page: str | None = None, **more: Done) -> 
         {"package": made, **more},
         described={},
         page=page,
+        card=card,
     )  # type: ignore[arg-type]
 
 
@@ -98,10 +99,11 @@ def test_what_an_older_build_left_is_replaced_or_removed(tmp_path: Path) -> None
     draft = store.draft("benchmark", KEY)
     (draft / "samples.jsonl").write_text("{}")
     measured = Done(store.commit(draft, store.folder("benchmark", KEY), manifest_of(draft, "benchmark")), cached=False)
-    put(tmp_path / "one", output, page="<!doctype html>", benchmark=measured)
+    put(tmp_path / "one", output, page="<!doctype html>", card="# A model", benchmark=measured)
     assert visible(output) == [
-        NAME, *(f"{NAME}.{suffix}" for suffix in ("benchmark.jsonl", "build.json", "report.html", "tar.gz"))
+        NAME, *(f"{NAME}.{suffix}" for suffix in ("benchmark.jsonl", "build.json", "card.md", "report.html", "tar.gz"))
     ]  # fmt: skip
+    assert (output / f"{NAME}.card.md").read_text() == "# A model"
     assert (output / f"{NAME}.report.html").read_text() == "<!doctype html>"
     (output / NAME / "extra").write_text("")
     put(tmp_path / "two", output)

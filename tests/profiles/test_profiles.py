@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from edgeprune.base.errors import ProfileError
 from edgeprune.devices.match import host_target, mismatches
 from edgeprune.devices.protocol import DeviceFacts
+from edgeprune.ondevice.agent import describe_cpu
 from edgeprune.profiles.pipeline import Pipeline, RaceConfig
 from edgeprune.profiles.shipped import Kind, load_pipeline, load_target, schema, shipped, shipped_names
 from edgeprune.profiles.steps import StructuredStep
@@ -62,6 +63,8 @@ def test_what_is_shipped():
         "cpu-x86-avx2",
         "cpu-x86-avx512-vnni",
         "gpu-cuda-fp16",
+        "neoverse-n1",
+        "neoverse-n2",
         "raspberry-pi-4",
         "raspberry-pi-5",
         "web",
@@ -308,6 +311,22 @@ def test_the_host_target_uses_most_of_the_instruction_set_and_has_no_latency_bud
     assert target.budget == Budget(metric_drop=shipped_one.budget.metric_drop)
     assert target.precision == shipped_one.precision
     assert target.runner is not None
+
+
+N1 = "fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc dcpop asimddp ssbs"
+
+
+@pytest.mark.parametrize(
+    ("part", "features", "name"),
+    [("0xd0c", N1, "neoverse-n1"), ("0xd49", f"{N1} sve sve2 i8mm svei8mm bf16 svebf16", "neoverse-n2")],
+)
+def test_an_arm_server_is_its_own_target(part: str, features: str, name: str):
+    """What the kernel says of itself on hosted ARM runners, past and present."""
+    said = f"processor\t: 0\nFeatures\t: {features}\nCPU implementer\t: 0x41\nCPU part\t: {part}\n"
+    server = device(**describe_cpu("aarch64", said))
+    target = host_target(server)
+    assert (target.name, target.runtime.threads, target.budget.latency_p90_ms) == (name, 1, None)
+    assert mismatches(load_target("raspberry-pi-4"), server)[0].startswith("is a cortex-a72")
 
 
 def test_overrides_reach_the_host_target():

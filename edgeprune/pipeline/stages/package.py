@@ -26,10 +26,12 @@ from pydantic import JsonValue
 
 from edgeprune.base.events import Note
 from edgeprune.base.strict_yaml import Frozen
+from edgeprune.models.own_card import OwnCard, read_own_card
 from edgeprune.ondevice import agent, package_files
 from edgeprune.pipeline.stages.base import Stage, Work
+from edgeprune.pipeline.stages.card_data import HubNames
 from edgeprune.pipeline.stages.cascade import answered_early
-from edgeprune.pipeline.stages.package_card import licence_of, model_card
+from edgeprune.pipeline.stages.package_card import model_card
 from edgeprune.pipeline.stages.package_guard import require_same_answers
 from edgeprune.pipeline.stages.package_loaders import write_loader_files
 from edgeprune.profiles.pipeline import PackageConfig
@@ -74,12 +76,13 @@ class Package(Stage):
         config: The pipeline's `stages.package`.
         name: The package's name, release and target.
         runtime: The target's provider and threads.
+        hub: What it is made from, as far as the hub knows it.
         lineage: Roles of the parents that are recorded as ancestors, in their order.
         round_number: The round of the package's checkpoint.
     """
 
     name = "package"
-    version = 13
+    version = 14
     libraries = ("onnxruntime", "tokenizers", "numpy", "huggingface-hub", "jinja2")
     roles = ("dense", "model")
 
@@ -88,6 +91,7 @@ class Package(Stage):
         config: PackageConfig,
         *,
         name: PackageName,
+        hub: HubNames,
         runtime: Runtime,
         lineage: tuple[str, ...],
         round_number: int,
@@ -96,6 +100,7 @@ class Package(Stage):
         self._ancestors = lineage
         self._config = config
         self._name = name
+        self._hub = hub
         self._runtime = runtime
         self.produces = (name.folder, f"{name.folder}.tar.gz")
 
@@ -105,6 +110,7 @@ class Package(Stage):
             # What lies beside the package changes nothing in it.
             "config": self._config.model_dump(mode="json", exclude={"examples", "page", "tokenizer"}),
             "name": self._name.model_dump(mode="json"),
+            "hub": self._hub.model_dump(mode="json"),
             "runtime": self._runtime.model_dump(mode="json"),
             # Goldens depend on the instruction set that computes them.
             "goldens_on": [device["arch"], list(device["isa"])],
@@ -143,7 +149,8 @@ class Package(Stage):
             "onnxruntime": oldest_runtime(graph),
             "tokenizers": oldest_tokenizers(tokenizer) if tokenizer.is_file() else None,
         }
-        description = self._description(work, prepared, variant, session, oldest)
+        own = read_own_card(work.model)
+        description = self._description(prepared, variant, session, oldest, own)
         _write_json(folder / "edgeprune.json", description)
         checkpoints = (work.parents[role].file("checkpoint") for role in reversed(self._ancestors))
         checkpoint = next(path for path in checkpoints if path.is_dir())
@@ -167,6 +174,9 @@ class Package(Stage):
             session=session,
             oldest=oldest,
             goldens=self._config.goldens,
+            own=own,
+            hub=self._hub,
+            layout=self._config.layout,
         )
         (folder / "README.md").write_text(card, encoding="utf-8")
 
@@ -200,11 +210,11 @@ class Package(Stage):
 
     def _description(
         self,
-        work: Work,
         prepared: "Prepared",
         variant: Variant,
         session: SessionOptions,
         oldest: dict[str, str | None],
+        own: OwnCard,
     ) -> dict[str, Any]:
         spec = prepared.task.spec
         unpadded = "unpadded" in variant.rewrites
@@ -227,7 +237,7 @@ class Package(Stage):
             "oldest_onnxruntime": oldest["onnxruntime"],
             "oldest_tokenizers": oldest["tokenizers"],
             "session": session.model_dump(mode="json"),
-            "licence": licence_of(work.model),
+            "licence": own.licence,
         }
 
     def _lineage(self, work: Work) -> dict[str, JsonValue]:

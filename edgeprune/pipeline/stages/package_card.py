@@ -1,37 +1,25 @@
 """Write the package's model card: what the package was made from, how good it is, and how it is used."""
 
-import re
 import shlex
-import textwrap
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgeprune.base.bounded_yaml import load_yaml
-from edgeprune.models.reference import ModelSource
+from edgeprune.base.markdown import literal, printable
+from edgeprune.models.own_card import OwnCard
 from edgeprune.ondevice import agent
 from edgeprune.pipeline.stages.base import Work
+from edgeprune.pipeline.stages.card_data import HubNames, card_data
 from edgeprune.profiles.session_options import SessionOptions
-from edgeprune.profiles.variant import Variant
-from edgeprune.store.records import Metric
-from edgeprune.tasks.registry import TaskName
+from edgeprune.profiles.variant import Layout, Variant
 
 if TYPE_CHECKING:
-    from huggingface_hub import ModelCardData
-
     from edgeprune.tasks.prepared import Prepared
 
-__all__ = ["licence_of", "model_card"]
+__all__ = ["model_card"]
 
 _TEMPLATE = Path(agent.__file__).parent / "model_card.md"
-_SPECIAL = re.compile(r"[\\`*\[\]<>|~&$#@]|(?<![^\W_])_|_(?![^\W_])|:(?=//)|(?<=www)\.", re.IGNORECASE)
-"""Characters that mean something in Markdown, or that make a link of an address. An underscore means something only at the
-edge of a word."""
-_JOINERS = "\u200c\u200d"
-"""Characters that print nothing, but that several scripts need to spell words."""
-_LONGEST_CARD = 1_000_000
-_LONGEST_LICENCE = 200
 _REQUIRES = {"text": "onnxruntime tokenizers numpy", "image": "onnxruntime pillow numpy"}
 
 
@@ -47,6 +35,9 @@ def model_card(
     session: SessionOptions,
     oldest: Mapping[str, str | None],
     goldens: int,
+    own: OwnCard,
+    hub: HubNames,
+    layout: Layout,
 ) -> str:
     """Write a package's README.md.
 
@@ -62,6 +53,9 @@ def model_card(
         session: The session options that the graph was made and measured with.
         oldest: The oldest version of each library that can run the package. None: the package doesn't need that library.
         goldens: How many goldens the package holds.
+        own: What the model's own card says.
+        hub: What the build names that is on the hub.
+        layout: The package's layout.
     """
     from huggingface_hub import ModelCard
 
@@ -70,29 +64,28 @@ def model_card(
     task, spec, reader = prepared.task, prepared.task.spec, prepared.reader
     notes = [note for parent in work.parents.values() for note in parent.manifest.metrics.notes]
     low, high = final.metric.drop_interval or (0.0, 0.0)
-    licence = licence_of(work.model)
     card = ModelCard.from_template(
-        _card_data(spec.task, final.metric, name=name, licence=licence),
+        card_data(spec.task, final, variant, name=name, own=own, hub=hub, layout=layout),
         template_path=str(_TEMPLATE),
-        title=_literal(f"{name} {release} for {target}"),
-        model=_literal(work.model.name),
+        title=literal(f"{name} {release} for {target}"),
+        model=literal(work.model.name),
         model_digest=work.model.digest,
         task=spec.task + (f" ({spec.problem_type})" if spec.problem_type else ""),
-        labels=_literal(", ".join(spec.labels) or "none"),
+        labels=literal(", ".join(spec.labels) or "none"),
         precision=variant.precision.words,
         session=session.calls,
         graph=_graph_words(variant),
         reads=task.reading_notes(reader),
         requires=_REQUIRES[task.kind],
-        metric=_literal(final.metric.name),
+        metric=literal(final.metric.name),
         figures=[
             (
-                _literal(f"{final.metric.name} on {final.metric.samples} test {task.kind}s"),
+                literal(f"{final.metric.name} on {final.metric.samples} test {task.kind}s"),
                 f"{dense.metric.value:.4f}",
                 f"{final.metric.value:.4f}",
             ),
             *(
-                (_literal(other), f"{dense.metric.others[other]:.4f}", f"{value:.4f}")
+                (literal(other), f"{dense.metric.others[other]:.4f}", f"{value:.4f}")
                 for other, value in final.metric.others.items()
             ),
             ("parameters", f"{dense.parameters:,}", f"{final.parameters:,}"),
@@ -101,54 +94,14 @@ def model_card(
         ],
         drop=f"{final.metric.drop:+.4f}",
         interval=f"{low:+.4f} to {high:+.4f}",
-        example=_printable(shlex.join(task.example_inputs(reader))),
+        example=printable(shlex.join(task.example_inputs(reader))),
         goldens=f"{goldens} {task.kind}s",
-        notes=[_literal(note) for note in dict.fromkeys(notes)],
-        licence=_literal(licence or "not stated by the model"),
+        notes=[literal(note) for note in dict.fromkeys(notes)],
+        licence=literal(own.licence or "not stated by the model"),
         onnxruntime=metadata.version("onnxruntime"),
         oldest=" and ".join(f"{library} {version}" for library, version in oldest.items() if version is not None),
     )
     return f"{card}\n"
-
-
-def licence_of(model: ModelSource) -> str | None:
-    """Read the licence that the front matter of a model's own card names. None if it names none, or can't be read."""
-    import yaml
-    from huggingface_hub.repocard import REGEX_YAML_BLOCK
-
-    try:
-        with (model.folder / "README.md").open(encoding="utf-8-sig") as file:
-            front = REGEX_YAML_BLOCK.search(file.read(_LONGEST_CARD))
-        content = load_yaml(front.group(2)) if front else None
-    except (OSError, ValueError, yaml.YAMLError):
-        return None
-    licence = content.get("license") if isinstance(content, dict) else None
-    named = [one for one in (licence if isinstance(licence, list) else [licence]) if isinstance(one, str | int | float)]
-    return textwrap.shorten(_printable(", ".join(map(str, named))), _LONGEST_LICENCE, placeholder="…") or None
-
-
-def _card_data(task: TaskName, metric: Metric, *, name: str, licence: str | None) -> "ModelCardData":
-    """Make a card's front matter, which the Hub reads. The data's name is left out, because it may be a user's path."""
-    from huggingface_hub import EvalResult, ModelCardData
-
-    return ModelCardData(
-        library_name="onnx",
-        license=licence,
-        pipeline_tag=task,
-        tags=["edgeprune"],
-        model_name=name,
-        eval_results=[
-            EvalResult(
-                task_type=task,
-                dataset_type="unknown",
-                dataset_name="test rows of the data that it was made with",
-                dataset_split="test",
-                metric_type=measured,
-                metric_value=round(value, 4),
-            )
-            for measured, value in {metric.name: metric.value, **metric.others}.items()
-        ],
-    )
 
 
 def _widths(dense: Path, checkpoint: Path) -> list[tuple[str, str, str]]:
@@ -163,18 +116,6 @@ def _widths(dense: Path, checkpoint: Path) -> list[tuple[str, str, str]]:
         ("rank of the token embedding", *("not factored" if rank is None else str(rank) for rank in ranks)),
     ]
     return [(name, before, after) for name, before, after in rows if before != after]
-
-
-def _literal(text: str) -> str:
-    """Write a text as Markdown that shows it unchanged, in a line or a table's cell. Names may be any text."""
-    return _SPECIAL.sub(r"\\\g<0>", _printable(" ".join(text.split())))
-
-
-def _printable(text: str) -> str:
-    """Replace every character that prints nothing by its code: terminals obey some, and others turn a line round."""
-    return "".join(
-        one if one.isprintable() or one in _JOINERS else one.encode("unicode_escape").decode() for one in text
-    )
 
 
 def _graph_words(variant: Variant) -> str:

@@ -5,10 +5,12 @@ from pathlib import Path
 import pytest
 from huggingface_hub import ModelCard
 
+from edgeprune.models.own_card import read_own_card
 from edgeprune.models.record import PruningRecord, write_pruning
 from edgeprune.models.reference import ModelSource
 from edgeprune.pipeline.stages.base import Work
-from edgeprune.pipeline.stages.package_card import licence_of, model_card
+from edgeprune.pipeline.stages.card_data import HubNames
+from edgeprune.pipeline.stages.package_card import model_card
 from edgeprune.profiles.session_options import SessionOptions
 from edgeprune.profiles.variant import read_variant
 from edgeprune.store.records import Artifact
@@ -18,6 +20,8 @@ from tests.support.e2e import Built, work_of
 
 HOSTILE = "a|b\n---\n<img src=x> [link](y) {{ 7 * 7 }} `code` *bold* __init__ a: - &b"
 SHOWN = r"a\|b --- \<img src=x\> \[link\](y) {{ 7 \* 7 }} \`code\` \*bold\* \_\_init\_\_ a: - \&b"
+
+NOWHERE = HubNames()
 
 
 def source(folder: Path, card: str | None) -> ModelSource:
@@ -36,25 +40,36 @@ def renamed(artifact: Artifact, label: str) -> Artifact:
     return dataclasses.replace(artifact, manifest=artifact.manifest.model_copy(update={"metrics": changed}))
 
 
-def card_of(work: Work, *labels: str, checkpoint: Path | None = None) -> str:
+def card_of(work: Work, *labels: str, checkpoint: Path | None = None, hub: HubNames = NOWHERE) -> str:
     prepared = open_prepared(work.parents["dense"], work.data, splits=("test",))
     prepared = dataclasses.replace(prepared, task=task_for(prepared.task.spec.model_copy(update={"labels": labels})))
     variant = read_variant(work.parents["model"])
     assert variant is not None
     return model_card(
         work, prepared, variant, checkpoint=checkpoint or work.parents["dense"].file("checkpoint"), name="tiny", release="1.0", target="here", session=SessionOptions(threads=1),
-        oldest={"onnxruntime": "1.18", "tokenizers": "0.20"}, goldens=8,
+        oldest={"onnxruntime": "1.18", "tokenizers": "0.20"}, goldens=8, own=read_own_card(work.model), hub=hub, layout="portable",
     )  # fmt: skip
 
 
 def test_the_hub_reads_what_was_made_and_how_good_it_is(built: Built) -> None:
     card = ModelCard.load(built.package / "README.md")
-    assert (card.data.pipeline_tag, card.data.library_name, card.data.license) == ("text-classification", "onnx", None)
-    metric = built.artifact("quantize", 1).manifest.metrics.metric
+    assert (card.data.pipeline_tag, card.data.library_name) == ("text-classification", "transformers.js")
+    assert (card.data.license, card.data.base_model, card.data.datasets) == (None, None, None)
+    made = built.artifact("quantize", 1).manifest.metrics
+    metric = made.metric
     assert metric is not None
     assert card.data.model_name == built.package.name.partition("-1.4.0")[0]
+    assert made.model_bytes is not None
     assert {result.metric_type: result.metric_value for result in card.data.eval_results} == {
-        name: round(value, 4) for name, value in {metric.name: metric.value, **metric.others}.items()
+        **{name: round(value, 4) for name, value in {metric.name: metric.value, **metric.others}.items()},
+        "model_size_mb": round(made.model_bytes / 1e6, 4),
+    }
+    assert metric.drop is not None
+    assert metric.drop_interval is not None
+    assert card.data.eval_results[0].metric_args == {
+        "samples": metric.samples,
+        "drop_from_dense": round(metric.drop, 4),
+        "drop_interval_95": [round(end, 4) for end in metric.drop_interval],
     }
     assert f"| {metric.name} on {metric.samples} test texts | " in card.text
 
@@ -78,8 +93,25 @@ def test_names_and_labels_are_shown_as_they_are(hostile: Work) -> None:
 def test_the_front_matter_holds_names_and_labels_as_they_are(hostile: Work) -> None:
     card = ModelCard(card_of(hostile, HOSTILE))
     assert card.data.license == "mit"
-    assert card.data.eval_results[-1].metric_type == HOSTILE
+    assert card.data.eval_results[-2].metric_type == HOSTILE
     assert card.text.startswith("\n# tiny 1.0 for here\n")
+
+
+OWN = f"""---
+license: mit
+base_model: [distilbert/distilbert-base-uncased, {HOSTILE!r}]
+datasets: [imdb, {HOSTILE!r}]
+---
+"""
+
+
+def test_what_it_was_made_from_is_what_the_hub_knows(hostile: Work, tmp_path: Path) -> None:
+    hostile = dataclasses.replace(hostile, model=source(tmp_path / "fine-tuned", OWN))
+    local = ModelCard(card_of(hostile, "a")).data.to_dict()
+    assert (local["base_model"], local["datasets"]) == (["distilbert/distilbert-base-uncased"], ["imdb"])
+    assert local["base_model_relation"] == "quantized"
+    named = ModelCard(card_of(hostile, "a", hub=HubNames(model="org/reviews", dataset="org/texts"))).data.to_dict()
+    assert (named["base_model"], named["datasets"]) == (["org/reviews"], ["imdb", "org/texts"])
 
 
 def test_a_smaller_hidden_size_and_a_factored_embedding_are_told(hostile: Work, tmp_path: Path) -> None:
@@ -97,45 +129,6 @@ def test_a_card_is_the_same_each_time_and_ends_in_one_line_break(hostile: Work) 
     text = card_of(hostile, "a", "b")
     assert text == card_of(hostile, "a", "b")
     assert text.endswith("came from.\n")
-
-
-@pytest.mark.parametrize(
-    ("card", "licence"),
-    [
-        (None, None),
-        ("# A model\n", None),
-        ("---\nlanguage: en\n---\n", None),
-        ("---\nlicense: apache-2.0  # or later\n---\n# A model\n", "apache-2.0"),
-        ('---\nlanguage: en\nlicense: "mit"\n---\n', "mit"),
-        ("---\nlicense:\n- mit\n- apache-2.0\n---\n", "mit, apache-2.0"),
-        ("---\nlicense: [mit\n---\n", None),
-        ("---\n- license\n---\n", None),
-        ("\ufeff---\r\nlicense: mit\r\n---\r\n", "mit"),
-        ("---\nlicense: 2.0\nvalue: .nan\n---\n", "2.0"),
-        ("---\nlicense: {name: mit}\n---\n", None),
-        ("---\nlicense: [[mit], mit]\n---\n", "mit"),
-        ('---\nlicense: "a\\e[31m\\u202eb\\n---\\n# c"\n---\n', r"a\x1b[31m\u202eb\n---\n# c"),
-        ("---\nlicense: !!bool maybe\n---\n", None),
-        ("---\nlicense: " + "[" * 5_000 + "\n---\n", None),
-        (
-            "---\na: &a [x]\n"
-            + "".join(f"b{n}: &b{n} [*{'a' if n == 0 else f'b{n - 1}'}, *a]\n" for n in range(30))
-            + "c: &c [*b29, *b29, *b29, *b29]\nd: &d [*c, *c, *c, *c]\nlicense: [*d, *d]\n---\n",
-            None,
-        ),
-        ("---\nlicense: " + "m" * 5_000 + "\n---\n", "…"),
-    ],
-)
-def test_the_licence_is_what_the_models_own_card_names(tmp_path: Path, card: str | None, licence: str | None) -> None:
-    assert licence_of(source(tmp_path / "m", card)) == licence
-
-
-def test_a_card_that_is_a_folder_or_no_text_names_no_licence(tmp_path: Path) -> None:
-    (tmp_path / "m" / "README.md").mkdir(parents=True)
-    assert licence_of(ModelSource(tmp_path / "m", "m", "m")) is None
-    (tmp_path / "n").mkdir()
-    (tmp_path / "n" / "README.md").write_bytes(b"---\nlicense: \xff\n---\n")
-    assert licence_of(ModelSource(tmp_path / "n", "n", "n")) is None
 
 
 @pytest.mark.parametrize(

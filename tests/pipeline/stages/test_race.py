@@ -22,6 +22,7 @@ from edgeprune.graph.rewrites.base import Rewrite
 from edgeprune.ondevice.agent import device_info
 from edgeprune.ondevice.run import Model
 from edgeprune.pipeline.stages.benchmark import Benchmark
+from edgeprune.pipeline.stages.card_data import HubNames
 from edgeprune.pipeline.stages.package import Package, PackageName
 from edgeprune.pipeline.stages.quantize import Quantize
 from edgeprune.pipeline.stages.race import Race
@@ -474,9 +475,9 @@ def test_what_is_timed_and_what_is_shipped_have_the_winners_session(built: Built
     name = PackageName(name="n", release="1", target="t")
     work = work_of(built, tmp_path / "package", dense=("prepare", 0))
     work.folder.mkdir()
-    Package(PackageConfig(), name=name, runtime=Runtime(threads=1), lineage=("dense",), round_number=1).run(
-        replace(work, parents={**work.parents, "model": model})
-    )
+    Package(
+        PackageConfig(), name=name, hub=HubNames(), runtime=Runtime(threads=1), lineage=("dense",), round_number=1
+    ).run(replace(work, parents={**work.parents, "model": model}))
     options = Model(work.folder / name.folder).session.get_session_options()
     assert (options.intra_op_num_threads, options.enable_cpu_mem_arena) == (2, False)
     assert options.graph_optimization_level == onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
