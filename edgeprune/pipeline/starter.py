@@ -53,7 +53,7 @@ class Start:
     release: str
     machine: str
     """What this machine is, in words; empty: `target` is another one."""
-    unread: str | None
+    unread: str | None = None
     """A column with labels, which the task doesn't read; None: there is none, or the task was asked for."""
 
     def as_yaml(self) -> str:
@@ -134,7 +134,9 @@ def find_start(folder: Path, options: Mapping[str, Any]) -> Start:
     architecture = str(next(iter(subject.model.config.get("architectures") or ()), subject.model.config["model_type"]))
     machine = _machine() if target == "host" else ""
     unread = None if options["task"] else _unread_labels(subject)
-    return Start(model, architecture, subject.task, data, columns, target, pipeline, options["release"], machine, unread)
+    return Start(
+        model, architecture, subject.task, data, columns, target, pipeline, options["release"], machine, unread
+    )
 
 
 def _unread_labels(subject: Subject) -> str | None:
