@@ -1,8 +1,8 @@
-"""Run the command line: `edgeprune build | compare | report | run | serve | benchmark | verify | sign | inspect | package | targets | pipelines | store`.
+"""Run the command line: `edgeprune build | compare | report | run | serve | benchmark | verify | sign | push | pull | inspect | package | targets | pipelines | store`.
 
 Results go to standard output, progress and errors to standard error. Exit codes: 0 all budgets met, 1 fault in
 edgeprune, 2 bad usage, profile or data, 3 latency, memory or size missed, 4 metric missed, 5 parity or integrity
-failed, 6 target unreachable, 7 inconclusive, 8 out of space, not writable or not readable, 130 interrupted.
+failed, 6 target or place of packages unreachable, 7 inconclusive, 8 out of space, not writable or not readable, 130 interrupted.
 """
 
 import json
@@ -21,6 +21,7 @@ from edgeprune.cli.merge import package_app
 from edgeprune.cli.options import group
 from edgeprune.cli.packages import benchmark, run, verify
 from edgeprune.cli.profiles import pipelines_app, targets_app
+from edgeprune.cli.publish import pull, push
 from edgeprune.cli.render import err
 from edgeprune.cli.report import report
 from edgeprune.cli.serve import serve
@@ -42,11 +43,11 @@ Exit codes:
   3    a budget of latency, memory or size is missed
   4    a budget of the metric is missed
   5    parity or integrity failed
-  6    the target can't be reached
+  6    the target, or a place of packages, can't be reached
   7    a verdict is inconclusive, or a budget was not measured
   8    no space left, or not readable or writable
   130  interrupted""")
-for command in (build, compare, report, run, serve, benchmark, verify, sign, inspect):
+for command in (build, compare, report, run, serve, benchmark, verify, sign, push, pull, inspect):
     app.command()(command)
 app.add_typer(package_app, name="package")
 app.add_typer(targets_app, name="targets")
