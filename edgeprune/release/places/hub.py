@@ -139,7 +139,7 @@ class HubPlace:
     @contextlib.contextmanager
     def _answered(self) -> Iterator[None]:
         """Say in a sentence what the hub or its library refuses, and keep the library from talking."""
-        from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+        from huggingface_hub.errors import HfHubHTTPError, HFValidationError
         from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
         shown, talkative = str(self._reference), not are_progress_bars_disabled()
@@ -154,15 +154,14 @@ class HubPlace:
             raise
         except HFValidationError as error:
             raise UsageError(f"{shown}: the hub takes no such name: {cut(first_line(error), 200)}") from error
-        except LocalEntryNotFoundError as error:
-            raise PlaceError(f"{shown}: the hub stopped answering while files were downloaded; try again") from error
-        except HfHubHTTPError as error:
-            raise _refusal(error, shown) from error
         except Exception as error:  # what the network, and each layer above it, raise
+            answer = next((one for one in _chain(error) if isinstance(one, HfHubHTTPError)), None)
+            if answer is not None:
+                raise _refusal(answer, shown) from error
             if (found := storage_error(error, "the temporary folder")) is not None:
                 raise found from error
             raise PlaceError(
-                f"{shown}: the hub can't be used: {cut(first_line(error), 200)}; try again later"
+                f"{shown}: the hub can't be used: {cut(first_line(error), 200).rstrip('.')}; try again later"
             ) from error
         finally:
             logger.setLevel(level)
@@ -180,6 +179,14 @@ def _is_same(there: "RepoSibling | None", path: Path) -> bool:
         blob = hashlib.sha1(f"blob {there.size}\0".encode(), usedforsecurity=False)
         blob.update(file.read())
         return blob.hexdigest() == there.blob_id
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error, and what caused it."""
+    seen: BaseException | None = error
+    while seen is not None:
+        yield seen
+        seen = seen.__cause__ or seen.__context__
 
 
 def _refusal(error: Any, shown: str) -> EdgepruneError:

@@ -10,9 +10,7 @@ import random
 import tempfile
 import time
 from pathlib import Path
-from typing import IO, Any, cast
-
-from pydantic import JsonValue
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from edgeprune.base.errors import IntegrityError, PlaceError, UsageError
 from edgeprune.release.places.modelpack import (
@@ -30,6 +28,9 @@ from edgeprune.release.places.reference import OciReference
 from edgeprune.release.places.registry import INDEX, MANIFEST, Registry, digest_of
 from edgeprune.store.files import canonical_json
 from edgeprune.store.package import SIGNATURE
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
 
 __all__ = ["OciPlace"]
 
@@ -56,6 +57,14 @@ class OciPlace:
         """What was uploaded."""
 
     def push(self, publication: Publication) -> Pushed:
+        with self._registry:
+            return self._push(publication)
+
+    def pull(self, scratch: Path) -> Pulled:
+        with self._registry:
+            return self._pull(scratch)
+
+    def _push(self, publication: Publication) -> Pushed:
         tag = self._reference.tag
         if tag is None:
             raise UsageError(f"{self._reference} names a digest, which follows from the package; give a tag to push to")
@@ -80,7 +89,7 @@ class OciPlace:
             uploaded_bytes=self._bytes,
         )
 
-    def pull(self, scratch: Path) -> Pulled:
+    def _pull(self, scratch: Path) -> Pulled:
         wanted, shown = self._reference.tag or str(self._reference.digest), str(self._reference)
         manifest = self._registry.manifest(wanted)
         if manifest is None:

@@ -10,7 +10,7 @@ import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Self
 from urllib.parse import urljoin, urlsplit
 
 from edgeprune.base.errors import IntegrityError, PlaceError, UsageError
@@ -30,6 +30,7 @@ _ENDPOINTS = {"docker.io": "registry-1.docker.io"}
 _MOST_MANIFEST_BYTES = 4 << 20
 """What the standard has registries take."""
 _MOST_PAGES = 20
+_PAUSES_S = (0.1, 0.5, 1)
 _PIECE_BYTES = 1 << 20
 _LEAST_RATE = 1 << 10
 """Bytes per second below which a transfer that lasts long is given up."""
@@ -58,9 +59,16 @@ class Registry:
         self._session = requests.Session()
         self._login = Login(reference.host, self._root, self._session, timeout_s=timeout_s)
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._session.close()
+
     def has_blob(self, digest: str) -> bool:
         """Tell whether the repository has a blob."""
         answer = self._ask("HEAD", f"blobs/{digest}", taken=(200, 404))
+        self._read(answer, "nothing")
         return bool(answer.status_code == 200)
 
     def upload(self, digest: str, content: bytes | Path) -> None:
@@ -70,6 +78,7 @@ class Registry:
             IntegrityError: The registry has something else afterwards.
         """
         begun = self._ask("POST", "blobs/uploads/", taken=(202,))
+        self._read(begun, "the beginning of an upload")
         place = urljoin(begun.url, begun.headers.get("Location", ""))
         separator = "&" if urlsplit(place).query else "?"
         answer = self._ask(
@@ -91,9 +100,9 @@ class Registry:
             IntegrityError: It isn't what its digest says.
         """
         answer = self._ask("GET", f"manifests/{which}", taken=(200, 404), headers={"Accept": f"{MANIFEST}, {INDEX}"})
+        content = self._read(answer, f"the manifest {which}")
         if answer.status_code == 404:
             return None
-        content = self._read(answer, f"the manifest {which}")
         told = which if which.startswith("sha256:") else answer.headers.get("Docker-Content-Digest")
         if told is not None and told != digest_of(content):
             raise IntegrityError(
@@ -138,9 +147,10 @@ class Registry:
         place = f"referrers/{digest}"
         for _ in range(_MOST_PAGES):
             answer = self._ask("GET", place, taken=(200, 400, 404, 405))
+            content = self._read(answer, "the list of referrers")
             if answer.status_code != 200:
                 return None
-            found += self.listed(self._read(answer, "the list of referrers"))
+            found += self.listed(content)
             if "next" not in answer.links:
                 break
             place = urljoin(answer.url, answer.links["next"]["url"])
@@ -170,12 +180,20 @@ class Registry:
         url = urljoin(self._root, place)
         if url.startswith("http:") and self._root.startswith("https:"):
             raise IntegrityError(f"{self._host} leads to a place without encryption; nothing was sent there")
-        answer = self._send(method, url, content, headers)
-        if answer.status_code == 401 and self._login.answers(answer):
-            answer.close()
+        answer, said = self._send(method, url, content, headers), b""
+        for pause_s in _PAUSES_S if method in ("GET", "HEAD") or place.startswith("manifests/") else ():
+            # docker-registry 2.8 fails for a moment where somebody else uploads the same blob.
+            if answer.status_code < 500:
+                break
+            self._read(answer, "a refusal")
+            time.sleep(pause_s)
             answer = self._send(method, url, content, headers)
+        if answer.status_code == 401:
+            said = self._read(answer, "a refusal")
+            if self._login.answers(answer):
+                answer, said = self._send(method, url, content, headers), b""
         if answer.status_code not in taken:
-            raise self._refusal(answer)
+            raise self._refusal(answer.status_code, said or self._read(answer, "a refusal"))
         return answer
 
     def _send(
@@ -211,6 +229,7 @@ class Registry:
         return content
 
     def _check_stored(self, answer: "Response", digest: str) -> None:
+        self._read(answer, "an empty answer")
         told = answer.headers.get("Docker-Content-Digest")
         if told is not None and told != digest:
             raise IntegrityError(
@@ -218,14 +237,12 @@ class Registry:
                 f"ask whoever runs the registry"
             )
 
-    def _refusal(self, answer: "Response") -> Exception:
-        code, said = answer.status_code, ""
-        if answer.request.method != "HEAD":
-            try:
-                error = json.loads(self._read(answer, "an error"))["errors"][0]
-                said = f": {cut(first_line(' '.join(str(error.get(name, '')) for name in ('code', 'message'))))}"
-            except (ValueError, LookupError, TypeError, AttributeError, IntegrityError, RecursionError):
-                said = ""
+    def _refusal(self, code: int, content: bytes) -> Exception:
+        try:
+            error = json.loads(content)["errors"][0]
+            said = f": {cut(first_line(' '.join(str(error.get(name, '')) for name in ('code', 'message'))))}"
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+            said = ""
         if code in (401, 403):
             return UsageError(
                 f"{self._host} refuses this ({code}{said}); log in with an account that has the right to it: docker login "

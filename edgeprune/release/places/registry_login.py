@@ -57,7 +57,8 @@ class Login:
         if match is None or _origin(refused.url) != _origin(self._root):
             return False
         if match[1].lower() == "bearer":
-            self._shown = f"Bearer {self._token({name: value for name, value in _PARAMETER.findall(match[2])})}"
+            asked: dict[str, str] = dict(_PARAMETER.findall(match[2]))
+            self._shown = f"Bearer {self._token(asked)}"
             return True
         credentials, before = find_credentials(self._host), self._shown
         if credentials is not None:
@@ -133,6 +134,8 @@ def _origin(url: str) -> tuple[str, str]:
 
 def _reason(error: BaseException) -> str:
     """Find the system's own words below those of the libraries."""
+    if type(error).__name__ == "ProtocolError":
+        return "it broke the connection off"
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, OSError) and seen.strerror:
