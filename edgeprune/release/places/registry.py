@@ -31,6 +31,9 @@ _MOST_MANIFEST_BYTES = 4 << 20
 """What the standard has registries take."""
 _MOST_PAGES = 20
 _PAUSES_S = (0.1, 0.5, 1)
+"""How long a request waits before it is sent again."""
+_BUSY = (400, 500, 502, 503, 504)
+"""What docker-registry 2.8 answers for a moment, where somebody else uploads the same bytes: it reads half of them."""
 _PIECE_BYTES = 1 << 20
 _LEAST_RATE = 1 << 10
 """Bytes per second below which a transfer that lasts long is given up."""
@@ -77,18 +80,23 @@ class Registry:
         Raises:
             IntegrityError: The registry has something else afterwards.
         """
-        begun = self._ask("POST", "blobs/uploads/", taken=(202,))
-        self._read(begun, "the beginning of an upload")
-        place = urljoin(begun.url, begun.headers.get("Location", ""))
-        separator = "&" if urlsplit(place).query else "?"
-        answer = self._ask(
-            "PUT",
-            f"{place}{separator}digest={digest}",
-            taken=(201,),
-            content=content,
-            headers={"Content-Type": "application/octet-stream"},
-        )
-        self._check_stored(answer, digest)
+        for pause_s in (*_PAUSES_S, None):
+            begun = self._ask("POST", "blobs/uploads/", taken=(202,))
+            self._read(begun, "the beginning of an upload")
+            place = urljoin(begun.url, begun.headers.get("Location", ""))
+            answer = self._ask(
+                "PUT",
+                f"{place}{'&' if urlsplit(place).query else '?'}digest={digest}",
+                taken=(201,) if pause_s is None else (201, *_BUSY),
+                content=content,
+                headers={"Content-Type": "application/octet-stream"},
+            )
+            self._check_stored(answer, digest)
+            if pause_s is None or not _is_busy(answer):
+                return
+            time.sleep(pause_s)
+            if self.has_blob(digest):  # somebody else has uploaded it meanwhile
+                return
 
     def manifest(self, which: str) -> bytes | None:
         """Download a manifest or an index. None: there is none.
@@ -182,8 +190,7 @@ class Registry:
             raise IntegrityError(f"{self._host} leads to a place without encryption; nothing was sent there")
         answer, said = self._send(method, url, content, headers), b""
         for pause_s in _PAUSES_S if method in ("GET", "HEAD") or place.startswith("manifests/") else ():
-            # docker-registry 2.8 fails for a moment where somebody else uploads the same blob.
-            if answer.status_code < 500:
+            if not _is_busy(answer):
                 break
             self._read(answer, "a refusal")
             time.sleep(pause_s)
@@ -253,3 +260,7 @@ class Registry:
         return UsageError(
             f"{self._host} refuses this ({code}{said}); check the reference, and that the host is a registry"
         )
+
+
+def _is_busy(answer: "Response") -> bool:
+    return answer.status_code in _BUSY and (answer.status_code != 400 or answer.request.method == "PUT")

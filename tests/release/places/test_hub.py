@@ -153,6 +153,7 @@ def test_bytes_that_the_hub_changes_are_not_written(hub: ModelHub, package: Path
     assert [path.name for path in (tmp_path / "pulled").iterdir()] == [".edgeprune.lock"]
 
 
-def test_a_hub_that_is_not_there_is_said(hub: ModelHub, package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("hub")
+def test_a_hub_that_is_not_there_is_said(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     assert "the hub can't be used" in complaint(PlaceError, lambda: push(package, REFERENCE))

@@ -56,7 +56,13 @@ def test_a_password_in_a_reference_is_not_repeated() -> None:
 
 @pytest.mark.parametrize(
     ("host", "local"),
-    [("localhost", True), ("127.0.0.1:5000", True), ("[::1]:5000", True), ("ghcr.io", False), ("localhost.evil.org", False)],
+    [
+        ("localhost", True),
+        ("127.0.0.1:5000", True),
+        ("[::1]:5000", True),
+        ("ghcr.io", False),
+        ("localhost.evil.org", False),
+    ],
 )
 def test_only_this_machine_is_spoken_to_without_encryption(host: str, local: bool) -> None:
     assert OciReference(host, "reviews", "1", None).is_local is local
