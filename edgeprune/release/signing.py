@@ -114,11 +114,11 @@ def check_signature(folder: Path, signature: Path | None, key: Key, *, shown: st
             f"{shown} is not signed; get a signed package, or sign it yourself: edgeprune sign {shown} --key …"
         )
     library = from_extra("model_signing", "sign", "checking a signature")
-    config = library.verifying.Config()
-    key.configure(config)
     bundle = _read_bundle(signature, shown)
     if (kind := _kind(bundle)) != key.kind:
         raise IntegrityError(f"{shown} was signed with {kind}, but is to be checked against {key.kind}; give what fits")
+    config = library.verifying.Config()
+    key.configure(config)
     if isinstance(key, Certificates):
         _check_chain(bundle, key, shown)
     try:

@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from edgeprune.base.errors import EdgepruneError, IntegrityError, UsageError
-from edgeprune.release.keys import read_key
+from edgeprune.release.keys import Identity, read_key
 from edgeprune.release.signers import CiIdentity, KeyFile, Token
 from edgeprune.release.signing import require_signature, sign
 from edgeprune.store.archive import archive
@@ -369,6 +369,10 @@ def test_a_signature_of_an_identity_is_checked_against_one_alone(package: Path, 
     (package / "model.sig").write_text(json.dumps(bundle), encoding="utf-8")
     said = complaint(IntegrityError, lambda: require_signature(package, read_key(owner.public)))
     assert "was signed with an identity, but is to be checked against a key" in said
+    sign(package, by(owner))
+    job = Identity("release.yml", "https://issuer.example")
+    said = complaint(IntegrityError, lambda: require_signature(package, job))
+    assert "was signed with a key, but is to be checked against an identity" in said
 
 
 @pytest.fixture
