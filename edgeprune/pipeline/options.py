@@ -158,9 +158,13 @@ class BuildOptions:
     offline: Annotated[bool, Doc("Never ask the network for the model or the data."), Flag(names=("--offline",))] = (
         False
     )
-    baseline: Annotated[str | Path | None, Doc("Another package. The new package and this one are timed by turns.")] = (
-        None
-    )
+    baseline: Annotated[
+        str | Path | None,
+        Doc(
+            "Another package, or where one is published: oci://…, hf://… or file:///…. The new package and this one are timed by "
+            "turns."
+        ),
+    ] = None
     baseline_key: Annotated[
         str | Path | None,
         Doc(
