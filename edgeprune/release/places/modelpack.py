@@ -11,6 +11,7 @@ that refer to it, so that they can be added later without another digest of the 
 """
 
 import json
+import re
 import shutil
 import tarfile
 from collections.abc import Mapping
@@ -58,6 +59,7 @@ _TITLE = "org.opencontainers.image.title"
 _EMPTY: dict[str, JsonValue] = {"mediaType": "application/vnd.oci.empty.v1+json", "digest": digest_of(b"{}"), "size": 2}
 _PRECISIONS = {"fp32": "float32", "fp16": "float16", "int8": "int8"}
 """What ModelPack calls our numbers; it has no name for int4."""
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _MOST_FILES = 1000
 _PADDING_BYTES = 1 << 20
 """More than a tar archive of one file has beside the file."""
@@ -181,6 +183,10 @@ def read_layers(manifest: bytes, shown: str) -> list[Layer]:
     if kind not in (_ARTIFACT, *KINDS.values()):
         raise IntegrityError(f"{shown} is {quoted(kind)} and no package; give what edgeprune push published")
     sizes = [layer.size for layer in layers]
+    if not all(_DIGEST.fullmatch(layer.digest) for layer in layers):
+        raise IntegrityError(
+            f"{shown} has a manifest without the digests that edgeprune push writes; push the package again"
+        )
     if len(layers) > _MOST_FILES or min(sizes, default=0) < 0 or sum(sizes) > MOST_BYTES:
         raise IntegrityError(f"{shown} announces more than a package has; it is not downloaded")
     return layers

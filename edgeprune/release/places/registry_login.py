@@ -57,7 +57,7 @@ class Login:
         if match is None or _origin(refused.url) != _origin(self._root):
             return False
         if match[1].lower() == "bearer":
-            asked: dict[str, str] = dict(_PARAMETER.findall(match[2]))
+            asked = {str(name): str(value) for name, value in _PARAMETER.findall(match[2])}
             self._shown = f"Bearer {self._token(asked)}"
             return True
         credentials, before = find_credentials(self._host), self._shown
@@ -109,7 +109,7 @@ class Login:
                 f"login {self._host}"
             )
         try:
-            found = dict(json.loads(content))
+            found: dict[str, object] = dict(json.loads(content))
             token = found.get("token") or found["access_token"]
         except (ValueError, KeyError, TypeError, RecursionError):  # what it sent may hold a secret
             raise PlaceError(f"{self._host} sent no token where one belongs; try again later") from None

@@ -297,6 +297,7 @@ def lie_about_tag(odd: OddRegistry) -> None:
         (lie_about_length, "bytes, and not"),
         (lie_about_tag, "whose digest is"),
         (lambda odd: retag(odd, "run.py", size=1 << 50), "announces more than a package has"),
+        (lambda odd: retag(odd, "run.py", digest="sha256:../../tags"), "without the digests"),
         (lambda odd: retag(odd, "run.py", size=-1), "announces more than a package has"),
         (lambda odd: retag(odd, "run.py", **named("../run.py"), blob=tar("../run.py")), "has a file named '../run.py'"),
         (lambda odd: retag(odd, "run.py", **named("/tmp/run.py"), blob=tar("/tmp/run.py")), "has a file named"),
