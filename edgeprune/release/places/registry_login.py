@@ -92,8 +92,11 @@ class Login:
         credentials = find_credentials(self._host)
         with self.reachable():
             if credentials is not None and credentials.identity_token is not None:
-                form = {**query, "grant_type": "refresh_token", "refresh_token": credentials.identity_token}
-                form["client_id"] = "edgeprune"
+                form: dict[str, str] = query | {
+                    "grant_type": "refresh_token",
+                    "refresh_token": credentials.identity_token,
+                    "client_id": "edgeprune",
+                }
                 answer = self._session.post(realm, data=form, auth=_nobody, timeout=self._timeout_s, stream=True)
             else:
                 shown = None if credentials is None else _basic(credentials.user, credentials.password)

@@ -31,7 +31,8 @@ def helper(folder: Path, script: str) -> None:
     (folder / "docker-credential-vault").chmod(0o755)
 
 
-def test_without_a_file_there_are_none(write: Any) -> None:
+@pytest.mark.usefixtures("write")
+def test_without_a_file_there_are_none() -> None:
     assert find_credentials("ghcr.io") is None
 
 
@@ -74,7 +75,7 @@ def test_a_helper_is_asked(
 )
 def test_what_cant_be_read_is_said(write: Any, content: object) -> None:
     write(content)
-    with pytest.raises(UsageError, match="config.json"):
+    with pytest.raises(UsageError, match=r"config\.json"):
         find_credentials("ghcr.io")
 
 
