@@ -126,7 +126,7 @@ class HubPlace:
         )
 
     def _package_files(self, info: "ModelInfo") -> set[str]:
-        """Name the files of the package in a repository, with its signature and its documents. None: there is no package."""
+        """Name the files of the package in a repository, with its signature and its documents. Empty: there is no package."""
         names = {one.rfilename for one in info.siblings or []}
         if DIGESTS not in names:
             return set()
