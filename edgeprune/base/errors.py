@@ -13,6 +13,7 @@ message as it is, without a traceback. Anything that is not an `EdgepruneError` 
     ├── IntegrityError              5   bytes are not what their digest says
     ├── ParityError                 5   two forms of one model disagree
     ├── TargetError                 6   the device can't be reached, or lacks the provider
+    ├── PlaceError                  6   a registry or a hub can't be reached, or fails
     └── StorageError                8   out of space, not writable, not readable, or the disk fails
 """
 
@@ -31,6 +32,7 @@ __all__ = [
     "IntegrityError",
     "ModelError",
     "ParityError",
+    "PlaceError",
     "ProfileError",
     "SchemaVersionError",
     "StorageError",
@@ -110,6 +112,12 @@ class ParityError(EdgepruneError):
 
 class TargetError(EdgepruneError):
     """Report that the target can't be reached, or lacks the execution provider asked for."""
+
+    exit_code = 6
+
+
+class PlaceError(EdgepruneError):
+    """Report that a place of packages, a registry or a hub, can't be reached or fails."""
 
     exit_code = 6
 

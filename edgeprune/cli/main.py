@@ -1,8 +1,8 @@
-"""Run the command line: `edgeprune build | init | doctor | compare | report | run | serve | benchmark | verify | sign | inspect | package | targets | pipelines | store | ci`.
+"""Run the command line: `edgeprune build | init | doctor | compare | report | run | serve | benchmark | verify | sign | push | pull | inspect | package | targets | pipelines | store | ci`.
 
 Results go to standard output, progress and errors to standard error. Exit codes: 0 all budgets met, 1 fault in
 edgeprune, 2 bad usage, profile or data, 3 latency, memory or size missed, 4 metric missed, 5 parity or integrity
-failed, 6 target unreachable, 7 inconclusive, 8 out of space, not writable or not readable, 130 interrupted.
+failed, 6 target or place of packages unreachable, 7 inconclusive, 8 out of space, not writable or not readable, 130 interrupted.
 """
 
 import json
@@ -28,6 +28,7 @@ from edgeprune.cli.merge import package_app
 from edgeprune.cli.options import add, group
 from edgeprune.cli.packages import benchmark, run, verify
 from edgeprune.cli.profiles import pipelines_app, targets_app
+from edgeprune.cli.publish import pull, push
 from edgeprune.cli.report import report
 from edgeprune.cli.serve import serve
 from edgeprune.cli.sign import sign
@@ -49,7 +50,7 @@ Exit codes:
   3    a budget of latency, memory or size is missed
   4    a budget of the metric is missed
   5    parity or integrity failed
-  6    the target can't be reached
+  6    the target, or a place of packages, can't be reached
   7    a verdict is inconclusive, or a budget was not measured
   8    no space left, or not readable or writable
   130  interrupted""",
@@ -73,6 +74,8 @@ add(app, serve, example="edgeprune serve dist/my-model-0-raspberry-pi-4")
 add(app, benchmark, example="edgeprune benchmark dist/my-model-0-raspberry-pi-4")
 add(app, verify, example="edgeprune verify dist/my-model-0-raspberry-pi-4")
 add(app, sign, example="edgeprune sign dist/my-model-0-raspberry-pi-4 --key release.key")
+add(app, push, example="edgeprune push dist/my-model-0-raspberry-pi-4 oci://registry.example.com/team/my-model:1")
+add(app, pull, example="edgeprune pull oci://registry.example.com/team/my-model:1")
 add(app, inspect, example="edgeprune inspect ./my-model")
 app.add_typer(package_app, name="package")
 app.add_typer(targets_app, name="targets")

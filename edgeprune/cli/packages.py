@@ -21,7 +21,7 @@ from edgeprune.report.misses import misses
 if TYPE_CHECKING:
     from edgeprune.release.keys import Key
 
-__all__ = ["benchmark", "run", "verify"]
+__all__ = ["benchmark", "key_of", "run", "verify"]
 
 
 def verify(
@@ -52,7 +52,7 @@ def verify(
     """
     from edgeprune.pipeline.verify import verify as check
 
-    found = check(package, key=_key(key, identity, issuer))
+    found = check(package, key=key_of(key, identity, issuer))
     if as_json:
         sys.stdout.write(found.model_dump_json(indent=2) + "\n")
     else:
@@ -69,7 +69,12 @@ def verify(
     return 0
 
 
-def _key(path: Path | None, identity: str | None, issuer: str | None) -> "Key | None":
+def key_of(path: Path | None, identity: str | None, issuer: str | None) -> "Key | None":
+    """Give what a signature is checked against; None: nothing was asked for.
+
+    Raises:
+        UsageError: The options don't go together, or the file is no key.
+    """
     from edgeprune.release.keys import Identity, read_key
 
     if (identity is None) != (issuer is None):

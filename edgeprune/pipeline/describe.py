@@ -15,18 +15,12 @@ from edgeprune.pipeline.options import option_fields
 from edgeprune.pipeline.plan import Plan
 from edgeprune.pipeline.request import BuildRequest
 from edgeprune.pipeline.run import Done
-from edgeprune.release.bom import bill_of_materials
+from edgeprune.release.bom import BOM, bill_of_materials
 from edgeprune.release.made import Made, Material
-from edgeprune.release.provenance import provenance
+from edgeprune.release.provenance import PROVENANCE, provenance
 from edgeprune.tasks.registry import IMAGE_TASKS
 
-__all__ = ["BOM", "PROVENANCE", "describe"]
-
-BOM = "cdx.json"
-"""The suffix of the bill of materials beside a package. Scanners know it."""
-
-PROVENANCE = "provenance.json"
-"""The suffix of the provenance beside a package."""
+__all__ = ["describe"]
 
 _SHAPES_NOTHING = frozenset({"output", "store", "offline", "report", "baseline", "baseline_key", "max_regression"})
 """The options that change nothing in a package."""

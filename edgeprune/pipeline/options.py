@@ -214,7 +214,12 @@ class BuildOptions:
         bool, Doc("Never ask the network for the model or the data."), Flag(names=("--offline",)), Panel.INPUT
     ] = False
     baseline: Annotated[
-        str | Path | None, Doc("Another package. The new package and this one are timed by turns."), Panel.BUDGETS
+        str | Path | None,
+        Doc(
+            "Another package, or where one is published: oci://…, hf://… or file:///…. The new package and this one are timed by "
+            "turns."
+        ),
+        Panel.BUDGETS,
     ] = None
     baseline_key: Annotated[
         str | Path | None,

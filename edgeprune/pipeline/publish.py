@@ -21,7 +21,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from edgeprune.base.errors import StorageError, UsageError, storage_errors
-from edgeprune.pipeline.describe import BOM, PROVENANCE
 from edgeprune.pipeline.plan import Plan
 from edgeprune.pipeline.request import BuildRequest
 from edgeprune.pipeline.run import Done
@@ -29,6 +28,8 @@ from edgeprune.pipeline.stages.examples import EXAMPLES
 from edgeprune.pipeline.stages.mobile import OPERATORS, ORT_MODEL
 from edgeprune.pipeline.stages.page import PAGE, PAGE_FILE
 from edgeprune.pipeline.stages.text_graph import TEXT_MODEL
+from edgeprune.release.bom import BOM
+from edgeprune.release.provenance import PROVENANCE
 from edgeprune.report.measured_card import CARD_SUFFIX
 from edgeprune.report.records import PAGE_SUFFIX, BuildReport
 from edgeprune.store.files import file_digest, sync, sync_tree, write_text

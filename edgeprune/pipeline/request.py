@@ -1,6 +1,9 @@
 """Read the profiles that a build names, and write the command for the same build elsewhere. Light: no torch."""
 
+import atexit
 import shlex
+import shutil
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +16,9 @@ from edgeprune.profiles.pipeline import Pipeline
 from edgeprune.profiles.runners import EmulatedConfig
 from edgeprune.profiles.shipped import is_path, load_pipeline, load_target
 from edgeprune.profiles.target import Target
+from edgeprune.release.keys import read_key
+from edgeprune.release.places.reference import is_reference
+from edgeprune.release.publishing import pull
 from edgeprune.search.choice import Asked
 from edgeprune.store.store import default_store
 
@@ -26,6 +32,8 @@ class BuildRequest:
     options: BuildOptions
     pipeline: Pipeline
     target: Target
+    baseline: Path | None = None
+    """The package that the new package is timed against, here on this machine; None: there is none."""
 
     @property
     def data(self) -> DataSpec:
@@ -70,11 +78,6 @@ class BuildRequest:
         return Path(self.options.output)
 
     @property
-    def baseline(self) -> Path | None:
-        """The package that the new package is timed against; None: there is none."""
-        return None if self.options.baseline is None else Path(self.options.baseline)
-
-    @property
     def baseline_key(self) -> Path | None:
         """The key that the baseline must be signed with; None: it needs no signature."""
         return None if self.options.baseline_key is None else Path(self.options.baseline_key)
@@ -94,9 +97,11 @@ class BuildRequest:
 
 
 def read_request(options: BuildOptions) -> BuildRequest:
-    """Read the pipeline and the target that options name.
+    """Read the pipeline and the target that options name, and fetch the baseline if it is a reference.
 
     Raises:
+        IntegrityError: The baseline isn't what was published, or isn't signed as asked for.
+        PlaceError: The place of the baseline can't be reached.
         ProfileError: The pipeline or the target doesn't exist or isn't valid, or no shipped target fits this machine.
         UsageError: `--at` or `--at-drop` is given for a pipeline without a search.
     """
@@ -114,7 +119,22 @@ def read_request(options: BuildOptions) -> BuildRequest:
         target=host_target(this_machine(), overrides)
         if options.target == "host"
         else load_target(options.target, overrides),
+        baseline=_baseline(options),
     )
+
+
+def _baseline(options: BuildOptions) -> Path | None:
+    """Give the baseline's path. What a reference names is fetched, and kept for as long as this process runs."""
+    if options.baseline is None or not is_reference(reference := str(options.baseline)):
+        return None if options.baseline is None else Path(options.baseline)
+    if options.offline and not reference.startswith("file:"):
+        raise UsageError(
+            f"--offline asks no network, but --baseline {reference} is there; pull it first: edgeprune pull {reference}"
+        )
+    key = None if options.baseline_key is None else read_key(Path(options.baseline_key))
+    folder = Path(tempfile.mkdtemp(prefix="edgeprune-baseline-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return pull(reference, folder, key=key).package
 
 
 def command_on_device(request: BuildRequest) -> str:

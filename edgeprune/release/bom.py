@@ -15,7 +15,10 @@ from edgeprune.release.made import Made, Material, Role
 from edgeprune.release.provenance import purl
 from edgeprune.store.records import Metric
 
-__all__ = ["bill_of_materials"]
+__all__ = ["BOM", "bill_of_materials"]
+
+BOM = "cdx.json"
+"""The suffix of the bill of materials beside a package. Scanners know it."""
 
 _BASE = "model"
 _AT_RUN_TIME = {"text": ("numpy", "onnxruntime", "tokenizers"), "image": ("numpy", "onnxruntime", "pillow")}

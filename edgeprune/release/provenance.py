@@ -12,7 +12,10 @@ from pydantic import JsonValue
 
 from edgeprune.release.made import Made
 
-__all__ = ["BUILDER", "provenance", "purl"]
+__all__ = ["BUILDER", "PROVENANCE", "provenance", "purl"]
+
+PROVENANCE = "provenance.json"
+"""The suffix of the provenance beside a package."""
 
 BUILDER = "pkg:pypi/edgeprune"
 """edgeprune itself, as a package URL. Which machine it ran on is for a CI's own attestation to say."""

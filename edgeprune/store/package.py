@@ -20,6 +20,7 @@ __all__ = [
     "description",
     "goldens",
     "is_licence",
+    "listed_files",
     "opened",
     "package_digest",
     "require_package",
@@ -200,6 +201,19 @@ def check_digests(folder: Path, shown: str) -> int:
             f"{shown}: it has no {lacking[0]}, which every package has; use the edgeprune that made it"
         )
     return len(expected)
+
+
+def listed_files(folder: Path, shown: str) -> frozenset[str]:
+    """Name the files that a package's SHA256SUMS lists.
+
+    Args:
+        folder: A folder with that file.
+        shown: What messages call the package.
+
+    Raises:
+        IntegrityError: It is no list of a package's files.
+    """
+    return frozenset(_expected(folder, shown))
 
 
 def write_digests(folder: Path) -> None:

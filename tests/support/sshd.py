@@ -123,7 +123,7 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
-def _listens(port: int) -> bool:
+def listens(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
@@ -150,7 +150,7 @@ def started(root: Path) -> Iterator[Board]:
     ):
         board = Board(root, port, server)
         try:
-            wait(lambda: _listens(port))
+            wait(lambda: listens(port))
             yield board
         finally:
             if server.poll() is None:
