@@ -165,6 +165,7 @@ def test_verify_passes_what_was_made(built: Built, kind: str) -> None:
     assert done.document == {
         "package": str(built.package if kind == "folder" else built.archive),
         "files": len(FILES) - 1, "goldens": 8, "exact": True, "max_error": 0.0,
+        "signature": "none", "signed_by": None,
     }  # fmt: skip
 
 
@@ -236,7 +237,7 @@ def test_an_archive_that_is_cut_short_or_changed(built: Built, tmp_path: Path) -
 
 def test_what_is_no_package(tmp_path: Path) -> None:
     refused(call("verify", tmp_path), 2, "is not a package")
-    refused(call("verify", tmp_path / "nothing"), 2, "is not a package")
+    refused(call("verify", tmp_path / "nothing"), 2, "there is no folder or file")
     (tmp_path / "file").write_text("a file", encoding="utf-8")
     with tarfile.open(tmp_path / "other.tar.gz", "w:gz") as archive:
         archive.add(tmp_path / "file", "folder/file")
