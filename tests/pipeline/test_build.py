@@ -265,6 +265,9 @@ def test_name_release_and_output_name_the_package(built: Built, tmp_path: Path) 
         ".edgeprune.lock",
         "reviews-2.0.1-rc1-board",
         "reviews-2.0.1-rc1-board.build.json",
+        "reviews-2.0.1-rc1-board.card.md",
+        "reviews-2.0.1-rc1-board.cdx.json",
+        "reviews-2.0.1-rc1-board.provenance.json",
         "reviews-2.0.1-rc1-board.tar.gz",
     ]
     assert {row["stage"]: row["cached"] for row in done.document["stages"]}["quantize"]
