@@ -289,7 +289,7 @@ def test_the_command_times_for_real(built: Built, tmp_path: Path) -> None:
     [
         (["--max-regression", "5%"], 2, "give --against"),
         (["--against", "PACKAGE", "--max-regression", "much"], 2, "such as 5% or 0.05"),
-        (["--against", "nowhere"], 2, "nowhere is not a package"),
+        (["--against", "nowhere"], 2, "there is no folder or file nowhere"),
         (["--inputs", "nowhere.txt"], 2, "nowhere.txt can't be read"),
         (["--inputs", "EMPTY"], 2, "has no lines"),
         (["--target", "raspberry-pi-4", "--set", "target.runner=null"], 6, "raspberry-pi-4 can't be timed from here"),

@@ -1057,4 +1057,4 @@ def test_a_build_is_gated_by_the_package_before(built: Built, tmp_path: Path) ->
     assert row["verdict"] == "not_measured"
     nothing = built.again("--baseline", tmp_path / "nowhere", output=tmp_path)
     assert nothing.code == 2
-    assert "nowhere is not a package" in nothing.err
+    assert f"there is no folder or file {tmp_path / 'nowhere'}" in nothing.complaints[0]

@@ -324,7 +324,7 @@ def test_damaged_packages_are_refused(packages: Packages, merged: tuple[Path, Me
     ):
         with pytest.raises(error):
             merge([changed(packages.here, tmp_path / name, **change)], tmp_path / "out")
-    with pytest.raises(UsageError, match="is not a package"):
+    with pytest.raises(UsageError, match="there is no folder or file"):
         merge([packages.here, tmp_path / "nowhere"], tmp_path / "out")
     with pytest.raises(UsageError, match="give one of the packages that it was merged from"):
         merge([merged[0]], tmp_path / "out")
