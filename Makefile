@@ -147,7 +147,7 @@ $(VENV)/.demo: pyproject.toml constraints.txt
 
 $(VENV)/.dev: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q -c constraints.txt -e '.[demo,dev,docs,pkcs11,serve,sign,tokenizer-graph,viz]'
+	$(BIN)/pip install -q -c constraints.txt -e '.[demo,dev,docs,mlflow,pkcs11,serve,sign,tokenizer-graph,viz]'
 	touch $@ $(VENV)/.demo
 
 clean:

@@ -3,11 +3,11 @@
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from edgeprune.base.errors import UsageError, first_exit_code
+from edgeprune.base.errors import TargetError, UsageError, first_exit_code
 from edgeprune.cli.ci_outputs import BenchmarkJson, CiOutputs, Junit
 from edgeprune.cli.complain import complain
 from edgeprune.cli.console import err, out
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from edgeprune.pipeline.plan import Plan
     from edgeprune.pipeline.request import BuildRequest
     from edgeprune.report.records import BuildReport
+    from edgeprune.report.tracking import Tracker
 
 __all__ = ["build", "compare"]
 
@@ -53,6 +54,15 @@ def build(
     ] = False,
     junit: Junit = None,
     benchmark_json: BenchmarkJson = None,
+    track: Annotated[
+        Literal["mlflow"] | None,
+        typer.Option(
+            "--track",
+            help="Record the build in MLflow, where MLFLOW_TRACKING_URI says. Needs the extra mlflow.",
+            rich_help_panel=Panel.OUTPUT,
+            metavar="mlflow",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> int:
     """Package a model for a device.
@@ -63,9 +73,12 @@ def build(
     Without a model, edgeprune.yaml in the current folder says what is built, and the options that are given win over it.
     `edgeprune init` writes that file.
     """
-    if plan and (junit or benchmark_json):
-        raise UsageError("--plan runs nothing, so there is nothing for --junit and --benchmark-json; leave them out")
+    if plan and (junit or benchmark_json or track):
+        raise UsageError(
+            "--plan runs nothing, so there is nothing for --junit, --benchmark-json and --track; leave them out"
+        )
     outputs = CiOutputs(junit, benchmark_json)
+    tracker = _tracker() if track else None
     with outputs.telling_errors():
         builds = _asked(options, typed_names(context))
     if plan:
@@ -83,6 +96,8 @@ def build(
     with outputs.telling_errors():
         reports = _run_all(builds, events)
     outputs.write(reports)
+    if tracker is not None:
+        _record(tracker, [request for _, request in builds], reports)
     if as_json:
         _write_all(reports)
     for report in [] if as_json else reports:
@@ -207,6 +222,23 @@ def _compared_page(files: Sequence[Path], folder: Path | None) -> Path:
     page = page_beside(files) if folder is None else folder / page_beside(files).name
     write_page([read_build(path) for path in files], page)
     return page
+
+
+def _tracker() -> "Tracker":
+    from edgeprune.report.tracking import Tracker
+
+    return Tracker()
+
+
+def _record(tracker: "Tracker", requests: "Sequence[BuildRequest]", reports: "Sequence[BuildReport]") -> None:
+    """Record builds. A place that can't be reached loses no build: it is told, and changes no exit code."""
+    from edgeprune.pipeline.describe import asked_options
+
+    for request, report in zip(requests, reports, strict=True):
+        try:
+            tracker.record(report, asked_options(request))
+        except TargetError as error:
+            err.print(f"warning: {error}", style="yellow", markup=False, soft_wrap=True)
 
 
 def _say_misses(reports: "Sequence[BuildReport]") -> None:

@@ -20,7 +20,7 @@ from edgeprune.release.made import Made, Material
 from edgeprune.release.provenance import PROVENANCE, provenance
 from edgeprune.tasks.registry import IMAGE_TASKS
 
-__all__ = ["describe"]
+__all__ = ["asked_options", "describe"]
 
 _SHAPES_NOTHING = frozenset({"output", "store", "offline", "report", "baseline", "baseline_key", "max_regression"})
 """The options that change nothing in a package."""
@@ -49,7 +49,7 @@ def describe(request: BuildRequest, plan: Plan, done: Mapping[str, Done]) -> dic
             *(() if subject.unlabelled is None else _unlabelled(subject.unlabelled)),
         ),
         reads="image" if subject.task in IMAGE_TASKS else "text",
-        asked=_asked(request),
+        asked=asked_options(request),
         builder={"edgeprune": metadata.version("edgeprune")},
         libraries=package.manifest.environment.libraries,
         dense=done["prepare"].artifact.manifest.metrics,
@@ -67,7 +67,7 @@ def _unlabelled(source: DataSource) -> list[Material]:
     return [Material("unlabelled", one.name, one.sha256, one.is_file) for one in _data(source)]
 
 
-def _asked(request: BuildRequest) -> dict[str, JsonValue]:
+def asked_options(request: BuildRequest) -> dict[str, JsonValue]:
     """Give the options that were given and shape the package. A path is cut to its last part."""
     asked: dict[str, JsonValue] = {}
     for option in option_fields():

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -67,13 +68,15 @@ def runner_of(board: Board, **changes: str) -> RemoteRunner:
 
 
 def fault_of(runner: object, folder: Path) -> str:
-    """What is said of a profile with such a runner: one line."""
+    """What is said of a profile with such a runner: one line, without the number of its line in the file."""
     path = folder / "there.yaml"
     path.write_text(target_text("there", runner=runner), encoding="utf-8")
     with pytest.raises(ProfileError) as caught:
         load_target(str(path))
     (found,) = str(caught.value).splitlines()[1:]
-    return found.strip()
+    number, _, fault = found.strip().partition(", ")
+    assert re.fullmatch(r"line \d+", number)
+    return fault
 
 
 def complaint(runner: RemoteRunner, models: dict[str, Path], request: Request) -> str:

