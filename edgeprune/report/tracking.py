@@ -31,8 +31,10 @@ _DEFAULTS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
-"""A server that can't be reached is given up within a minute. MLflow's own defaults wait for many."""
+"""A server that can't be reached is given up within a minute; MLflow's own defaults wait for many. Standard output is for the
+build's document alone."""
 _LONGEST = 500
 """MLflow refuses longer parameters."""
 _FORBIDDEN = re.compile(r"[^\w\-. :/]", re.ASCII)
