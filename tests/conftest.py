@@ -9,10 +9,9 @@ import json
 import os
 import shutil
 import tempfile
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -423,17 +422,15 @@ def hub(tmp_path: Path) -> Iterator[Hub]:
         def log_message(self, *_args: object) -> None:
             """Say nothing."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    from tests.support.local_server import answering
+
+    with answering(Handler) as server:
         found.env |= {
             "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}",
             "HF_HOME": str(tmp_path / "hub-cache"),
             "NO_PROXY": "127.0.0.1",
         }
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
         yield found
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture

@@ -13,9 +13,8 @@ from edgeprune.pipeline.request import read_request
 from edgeprune.release.publishing import pull, push
 from edgeprune.release.signers import KeyFile
 from edgeprune.release.signing import sign
-from edgeprune.store.files import file_records
 from tests.support.keys import Pair
-from tests.support.packages import described
+from tests.support.packages import contents, described
 
 NAME = "reviews-1-here"
 
@@ -31,10 +30,6 @@ def package(tmp_path: Path) -> Path:
 def place(tmp_path: Path) -> str:
     """A folder whose name is not the package's."""
     return (tmp_path / "releases" / "re views").as_uri()
-
-
-def contents(folder: Path) -> list[tuple[str, str]]:
-    return [(one.path, one.sha256) for one in file_records(folder)]
 
 
 def test_a_folder_gives_back_the_same_package(package: Path, place: str, tmp_path: Path) -> None:

@@ -8,12 +8,13 @@ import contextlib
 import hashlib
 import json
 import re
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import unquote, urlsplit
+
+from tests.support.local_server import answering
 
 TOKEN = "hf_open_sesame"
 REPOSITORY = "team/reviews"
@@ -207,13 +208,6 @@ class _Handler(BaseHTTPRequestHandler):
 def model_hub() -> Iterator[ModelHub]:
     """A `ModelHub`, answering on a local port."""
     handler = type("Handler", (_Handler,), {})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        server.daemon_threads = True
+    with answering(handler) as server:
         found = handler.hub = ModelHub(f"http://127.0.0.1:{server.server_port}")
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
-            yield found
-        finally:
-            server.shutdown()
-            thread.join()
+        yield found

@@ -1,9 +1,14 @@
 """A package's folder made by hand: the right names, and nothing that runs."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+from edgeprune.base.errors import EdgepruneError
 from edgeprune.ondevice.package_files import SCHEMA_VERSION
+from edgeprune.store.files import file_records
 from edgeprune.store.package import DIGESTS, write_digests
 
 FILES = (
@@ -37,3 +42,27 @@ def described(folder: Path, *, name: str = "reviews", content: str = "weights") 
     (folder / DIGESTS).unlink()
     write_digests(folder)
     return folder
+
+
+def with_documents(folder: Path) -> Path:
+    """Make such a folder, with its bill of materials and its provenance beside it."""
+    described(folder)
+    for suffix in ("cdx.json", "provenance.json"):
+        folder.with_name(f"{folder.name}.{suffix}").write_text(f'{{"about": "{suffix}"}}', encoding="utf-8")
+    return folder
+
+
+def contents(folder: Path) -> list[tuple[str, str]]:
+    """The paths and digests of a folder's files."""
+    return [(one.path, one.sha256) for one in file_records(folder)]
+
+
+def complaint_without(secret: str, kind: type[EdgepruneError], call: Callable[[], object]) -> str:
+    """The one line that a call fails with, which doesn't tell a secret."""
+    with pytest.raises(EdgepruneError) as caught:
+        call()
+    assert type(caught.value) is kind, caught.value
+    said = str(caught.value)
+    assert "\n" not in said
+    assert secret not in said
+    return said

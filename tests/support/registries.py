@@ -7,15 +7,15 @@ import json
 import re
 import shutil
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from tests.support.local_server import answering
 from tests.support.sshd import free_port, listens, wait
 
 DOCKER_REGISTRY = shutil.which("docker-registry")
@@ -166,13 +166,6 @@ class _Handler(BaseHTTPRequestHandler):
 def odd_registry() -> Iterator[OddRegistry]:
     """An `OddRegistry`, answering on a local port."""
     handler = type("Handler", (_Handler,), {})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        server.daemon_threads = True
+    with answering(handler) as server:
         found = handler.registry = OddRegistry(f"127.0.0.1:{server.server_port}")
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
-            yield found
-        finally:
-            server.shutdown()
-            thread.join()
+        yield found

@@ -1,6 +1,7 @@
 """edgeprune/release/places/hub.py, against a hub on this machine that speaks the parts of the API that are used."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import huggingface_hub
@@ -15,10 +16,11 @@ from edgeprune.release.signing import sign
 from edgeprune.store.files import file_records
 from tests.support.keys import Pair
 from tests.support.model_hubs import REPOSITORY, TOKEN, ModelHub, model_hub
-from tests.support.packages import described
+from tests.support.packages import complaint_without, contents, described, with_documents
 
 NAME = "reviews-1-here"
 REFERENCE = f"hf://{REPOSITORY}"
+complaint = partial(complaint_without, TOKEN)
 
 
 @pytest.fixture
@@ -39,24 +41,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModelHub]:
 
 @pytest.fixture
 def package(tmp_path: Path) -> Path:
-    folder = described(tmp_path / "made" / NAME)
-    for suffix in ("cdx.json", "provenance.json"):
-        folder.with_name(f"{NAME}.{suffix}").write_text(f'{{"about": "{suffix}"}}')
-    return folder
-
-
-def contents(folder: Path) -> list[tuple[str, str]]:
-    return [(one.path, one.sha256) for one in file_records(folder)]
-
-
-def complaint(kind: type[EdgepruneError], call: Callable[[], object]) -> str:
-    with pytest.raises(EdgepruneError) as caught:
-        call()
-    assert type(caught.value) is kind, caught.value
-    said = str(caught.value)
-    assert "\n" not in said
-    assert TOKEN not in said
-    return said
+    return with_documents(tmp_path / "made" / NAME)
 
 
 def test_the_hub_gives_back_the_same_package_with_its_signature_and_its_documents(

@@ -5,6 +5,7 @@ import json
 import tarfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from edgeprune.release.signers import KeyFile
 from edgeprune.release.signing import sign
 from edgeprune.store.files import file_records
 from tests.support.keys import Pair
-from tests.support.packages import described
+from tests.support.packages import complaint_without, contents, described, with_documents
 from tests.support.registries import (
     DOCKER_REGISTRY,
     PASSWORD,
@@ -34,6 +35,7 @@ from tests.support.registries import (
 )
 
 NAME = "reviews-1-here"
+complaint = partial(complaint_without, PASSWORD)
 
 
 @pytest.fixture(autouse=True)
@@ -63,28 +65,11 @@ def odd() -> Iterator[OddRegistry]:
 @pytest.fixture
 def package(tmp_path: Path) -> Path:
     """A package with its documents beside, in a folder that may have another name than the package."""
-    folder = described(tmp_path / "made" / NAME)
-    for suffix in ("cdx.json", "provenance.json"):
-        folder.with_name(f"{NAME}.{suffix}").write_text(f'{{"about": "{suffix}"}}')
-    return folder
+    return with_documents(tmp_path / "made" / NAME)
 
 
 def ref(registry: OddRegistry, tag: str = "1") -> str:
     return f"oci://{registry.host}/team/reviews:{tag}"
-
-
-def contents(folder: Path) -> list[tuple[str, str]]:
-    return [(one.path, one.sha256) for one in file_records(folder)]
-
-
-def complaint(kind: type[EdgepruneError], call: Callable[[], object]) -> str:
-    with pytest.raises(EdgepruneError) as caught:
-        call()
-    assert type(caught.value) is kind, caught.value
-    said = str(caught.value)
-    assert "\n" not in said
-    assert PASSWORD not in said
-    return said
 
 
 def push_quickly(package: Path, registry: OddRegistry, timeout_s: float = 0.5) -> None:
