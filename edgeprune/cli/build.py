@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from edgeprune.base.errors import TargetError, UsageError, first_exit_code
+from edgeprune.base.errors import PlaceError, UsageError, first_exit_code
 from edgeprune.cli.ci_outputs import BenchmarkJson, CiOutputs, Junit
 from edgeprune.cli.complain import complain
 from edgeprune.cli.console import err, out
@@ -237,7 +237,7 @@ def _record(tracker: "Tracker", requests: "Sequence[BuildRequest]", reports: "Se
     for request, report in zip(requests, reports, strict=True):
         try:
             tracker.record(report, asked_options(request))
-        except TargetError as error:
+        except PlaceError as error:
             err.print(f"warning: {error}", style="yellow", markup=False, soft_wrap=True)
 
 

@@ -18,10 +18,10 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from edgeprune.base.errors import TargetError
+from edgeprune.base.errors import PlaceError
 from edgeprune.base.extras import from_extra
 from edgeprune.base.wording import cut, first_line
-from edgeprune.report.headline import headline
+from edgeprune.report.headline import headline, shipped_metric
 from edgeprune.report.records import BuildReport, StageRow
 
 __all__ = ["Tracker", "figures"]
@@ -33,7 +33,7 @@ _DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
-"""A server that can't be reached is given up within a minute; MLflow's own defaults wait for many. Standard output is for the
+"""A silent server is given up after three tries of 20 s; MLflow's own defaults try for many minutes. Standard output is for the
 build's document alone."""
 _LONGEST = 500
 """MLflow refuses longer parameters."""
@@ -69,13 +69,13 @@ class Tracker:
             The id of the build's run.
 
         Raises:
-            TargetError: The place that MLFLOW_TRACKING_URI names can't be reached, or refuses.
+            PlaceError: The place that MLFLOW_TRACKING_URI names can't be reached, or refuses.
         """
         try:
             return self._record(report, options)
         except Exception as error:  # MLflow's own, those of requests and of each kind of store
             where = os.environ.get("MLFLOW_TRACKING_URI", "MLflow's default place")
-            raise TargetError(
+            raise PlaceError(
                 f"the build is not in MLflow: {where} refuses or can't be reached ({cut(first_line(error), 200)}); set "
                 f"MLFLOW_TRACKING_URI to a server, and start the same command again"
             ) from error
@@ -125,7 +125,7 @@ class Tracker:
 def figures(report: BuildReport) -> dict[str, float]:
     """Name the figures of a build: sizes, the metric, times of each graph, and budgets. Ends of intervals are figures too."""
     found: dict[str, float] = {"package_mb": report.package.size_bytes / 1e6}
-    shipped = next((row.metric for row in reversed(report.stages) if row.stage == "package"), None)
+    shipped = shipped_metric(report)
     if shipped is not None:
         found[shipped.name] = shipped.value
         found |= dict(_numbers(shipped.model_dump(include={"drop", "drop_interval", "others"})))

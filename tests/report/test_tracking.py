@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from edgeprune.base.errors import TargetError, UsageError
+from edgeprune.base.errors import PlaceError, UsageError
 from edgeprune.report.records import PackageRow
 from edgeprune.report.tracking import Tracker, figures
 from edgeprune.store.records import Metric
@@ -83,7 +83,7 @@ def test_the_experiment_may_be_named(runs: Any, monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.usefixtures("runs")
 def test_a_server_that_is_not_there_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", NOWHERE)
-    with pytest.raises(TargetError, match=f"the build is not in MLflow: {NOWHERE} refuses or can't be reached"):
+    with pytest.raises(PlaceError, match=f"the build is not in MLflow: {NOWHERE} refuses or can't be reached"):
         Tracker().record(report(), {})
 
 
