@@ -117,7 +117,7 @@ class TargetError(EdgepruneError):
 
 
 class PlaceError(EdgepruneError):
-    """Report that a place of packages, a registry or a hub, can't be reached or fails."""
+    """Report that a place of packages or of runs (a registry, a hub, MLflow) can't be reached or fails."""
 
     exit_code = 6
 
