@@ -14,6 +14,10 @@ CHECKOUT = Path(__file__).parent.parent
 WORKFLOW = CHECKOUT / ".github/workflows/release.yml"
 TEXT = "# Changelog\n\n## Unreleased\n\n- What is new.\n- And more.\n\n## 0.0.9 (2020-01-01)\n\n- What was old.\n"
 
+ENVIRONMENT = Path(sys.executable).parent.parent
+MADE = [f"VENV={ENVIRONMENT}", "-o", f"{ENVIRONMENT}/.dev"]
+"""make's arguments, so that it takes this environment as it is."""
+
 
 def run(folder: Path, *command: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
@@ -25,7 +29,8 @@ def run(folder: Path, *command: str, **environment: str) -> "subprocess.Complete
 @pytest.fixture
 def released(tmp_path: Path) -> Path:
     """A repository of which version 7.8.9 was released."""
-    shutil.copy(CHECKOUT / "pyproject.toml", tmp_path)
+    for name in ("pyproject.toml", "Makefile"):
+        shutil.copy(CHECKOUT / name, tmp_path)
     (tmp_path / "CHANGELOG.md").write_text(TEXT, encoding="utf-8")
     for command in (
         ["git", "init", "-q"],
@@ -33,7 +38,7 @@ def released(tmp_path: Path) -> Path:
         ["git", "config", "user.email", "a@example.com"],
         ["git", "add", "."],
         ["git", "commit", "-qm", "First"],
-        ["bump-my-version", "bump", "--new-version", "7.8.9"],
+        ["make", "release", *MADE, "VERSION=7.8.9"],
     ):
         done = run(tmp_path, *command)
         assert done.returncode == 0, done.stderr
@@ -58,8 +63,9 @@ def test_one_command_makes_version_changelog_commit_and_tag(released: Path) -> N
     assert run(released, "git", "status", "--porcelain").stdout == ""
 
 
-def test_without_a_version_nothing_is_done() -> None:
-    done = run(CHECKOUT, "make", "release", "-o", ".venv/.dev")
+def test_without_a_version_nothing_is_done(tmp_path: Path) -> None:
+    shutil.copy(CHECKOUT / "Makefile", tmp_path)
+    done = run(tmp_path, "make", "release", *MADE, VERSION="")
     assert done.returncode == 2
     assert "VERSION is missing; e.g. make release VERSION=0.1.0" in done.stderr
 

@@ -1,6 +1,6 @@
 """Override single values of a definition: `--set stages.finetune.epochs=1`. A fault names the override as it was typed.
 
-pipeline = validate_overridden(Pipeline, content, [parse_override("seed=7")], source="mine.yaml", kind="pipeline")
+pipeline = validate_overridden(Pipeline, content, [parse_override("seed=7")], file=Path("mine.yaml"), kind="pipeline")
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,7 +13,8 @@ from pydantic import JsonValue, ValidationError
 
 from edgeprune.base.bounded_yaml import load_yaml
 from edgeprune.base.errors import ProfileError
-from edgeprune.base.strict_yaml import Fault, Frozen, cut, faults, invalid, quoted
+from edgeprune.base.strict_yaml import Fault, Frozen, faults, invalid
+from edgeprune.base.wording import cut, quoted
 
 __all__ = ["Override", "apply_overrides", "parse_override", "validate_overridden"]
 

@@ -22,13 +22,12 @@ from pydantic_core import ErrorDetails
 
 from edgeprune.base.bounded_yaml import LONGEST_TEXT, lines_of, load_yaml
 from edgeprune.base.errors import ProfileError
+from edgeprune.base.wording import cut, quoted
 
-__all__ = ["Fault", "Frozen", "cut", "fault_lines", "faults", "inline", "invalid", "quoted", "read_yaml", "validate"]
+__all__ = ["Fault", "Frozen", "fault_lines", "faults", "inline", "invalid", "read_yaml", "validate"]
 
 _MOST_LINES = 20
 """Faults that a message lists; of more it says how many."""
-_MOST_SHOWN = 100
-"""Characters of a value or a path that a message shows."""
 
 
 class Frozen(BaseModel):
@@ -169,16 +168,6 @@ def _sentence(model: type[BaseModel], item: ErrorDetails) -> str:
         return item["msg"].removeprefix("Value error, ")
     wanted = re.sub(r"^(Input|String|Keys|Tuple|List) should ", "", item["msg"]).removesuffix(f", not {_size(value)}")
     return f"{quoted(value)} should {wanted}"
-
-
-def quoted(value: object) -> str:
-    """Give what Python would write for a value, shortened to what a message shows of it."""
-    return cut(repr(value))
-
-
-def cut(text: str) -> str:
-    """Shorten a text that may be long to what a message shows of it."""
-    return text if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN - 1]}…"
 
 
 def _not_one_of(value: object, expected: str) -> str:

@@ -41,8 +41,8 @@ def init(
 ) -> int:
     """Write edgeprune.yaml, which says what edgeprune build builds in this folder.
 
-    What isn't named is searched for in the folder: a model, and files of data. Nothing is asked. The file has a comment
-    for every key.
+    What isn't named is searched for in the folder: a model, and files of data. Nothing is asked. The file says what
+    its keys mean.
     """
     if schema:
         refuse_unread(context, [*_FIELDS, "force"], "--schema writes no file; leave this out")

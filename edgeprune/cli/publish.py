@@ -36,7 +36,7 @@ def push(
     """Publish a package in a registry, on the Hugging Face hub or in a folder.
 
     Its signature, its bill of materials and its provenance are published with it. What is there already isn't uploaded
-    again. Others see all of a push or nothing.
+    again. In a registry and on the hub, others see all of a push or nothing.
     """
     from edgeprune.release.publishing import push as publish
 

@@ -57,7 +57,7 @@ class Start:
     """A column with labels, which the task doesn't read; None: there is none, or the task was asked for."""
 
     def as_yaml(self) -> str:
-        """Write the project file, with a comment for every key."""
+        """Write the project file, with comments on what its keys mean."""
         splits = {
             "train": "JSONL, CSV, TSV or Parquet file, or name or folder of a dataset",
             "selection": "rows for every choice that a build makes; without it, a tenth of train",

@@ -110,7 +110,6 @@ def configuration(publication: Publication, layers: list[Layer]) -> bytes:
     """Write the configuration: what the model is called, and what it is."""
     package, mode = publication.description, str(publication.description["precision"]["mode"])
     precision = _PRECISIONS.get(mode.partition("-")[0])
-    size = _parameters(publication.documents)
     content: dict[str, JsonValue] = {
         "descriptor": {
             "name": package["name"],
@@ -123,7 +122,6 @@ def configuration(publication: Publication, layers: list[Layer]) -> bytes:
             "format": "onnx",
             **({} if precision is None else {"precision": precision}),
             **({"quantization": mode} if mode.startswith("int") else {}),
-            **({} if size is None else {"paramSize": size}),
         },
         "modelfs": {"type": "layers", "diffIds": [layer.digest for layer in layers]},
     }
@@ -221,18 +219,3 @@ def _only_file(packed: tarfile.TarFile, layer: Layer, archive: Path) -> IO[bytes
 
 def _annotated(descriptor: Mapping[str, Any]) -> dict[str, Any]:
     return dict(descriptor.get("annotations") or {})
-
-
-def _parameters(documents: Mapping[str, Path]) -> str | None:
-    """Read from the bill of materials how many parameters the model has, as ModelPack writes it: 22.7m."""
-    if BOM not in documents:
-        return None
-    try:
-        properties = json.loads(documents[BOM].read_bytes())["metadata"]["component"]["properties"]
-        count = next(int(one["value"]) for one in properties if one["name"] == "edgeprune:parameters")
-    except (OSError, ValueError, LookupError, TypeError, StopIteration):  # a bill of somebody else's
-        return None
-    scale, letter = next(
-        ((10**power, letter) for power, letter in ((9, "b"), (6, "m")) if count >= 10**power), (1000, "k")
-    )
-    return f"{count / scale:.1f}{letter}"

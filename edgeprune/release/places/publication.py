@@ -88,7 +88,7 @@ class Pulled:
     """Where this very package stays, as in `Pushed`."""
     folder: Path
     signatures: tuple[Path, ...]
-    """Several people may have signed the package. The newest is the last."""
+    """Several people may have signed the package. They are in the order in which the place lists them."""
     documents: Mapping[str, Path]
 
 
@@ -96,7 +96,7 @@ class Place(Protocol):
     """Keep packages."""
 
     def push(self, publication: Publication) -> Pushed:
-        """Publish a package, so that others see all of it or nothing.
+        """Publish a package. In a registry and on the hub, others see all of it or nothing.
 
         Raises:
             UsageError: The place doesn't know whoever pushes, or refuses the name.
