@@ -23,7 +23,7 @@ BESIDE_LINUX = {
 }
 """By system, the names that modules lack there, and the modules that are not there."""
 WITHOUT = """
-import builtins, importlib, os, pkgutil, signal, sys
+import builtins, glob, importlib, io, os, pkgutil, signal, sys
 import edgeprune
 modules = [one.name for one in pkgutil.walk_packages(edgeprune.__path__, "edgeprune.")
            if not one.name.startswith("edgeprune.ondevice.examples")]
@@ -44,7 +44,9 @@ def without_proc(path, *arguments, **options):
     if str(path).startswith(("/proc/", "/sys/")):
         raise FileNotFoundError(2, "No such file or directory", path)
     return opened(path, *arguments, **options)
-builtins.open = without_proc
+builtins.open = io.open = without_proc   # pathlib calls io.open
+globbed = glob.glob
+glob.glob = lambda pattern, **options: [] if pattern.startswith(("/proc/", "/sys/")) else globbed(pattern, **options)
 for name in modules:
     importlib.import_module(name)
 """
@@ -69,7 +71,7 @@ package = Path({str(built.package)!r})
 answer = load_onnx(package)("a very good film .")
 print(json.dumps({{
     "label": answer["label"], "device": device_info(), "reasons": conditions()["reasons"], "peak": peak_memory_bytes(),
-    "verified": repr(verify(package)),
+    "goldens": verify(package).goldens,
 }}))
 """
     done = run_there(system, code)
@@ -80,6 +82,7 @@ print(json.dumps({{
     assert found["device"]["isa"] == []
     assert "affinity" in found["reasons"]
     assert found["peak"] is None
+    assert found["goldens"] == 8
 
 
 def test_a_browser_on_windows_is_refused(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from edgeprune.devices.protocol import DeviceFacts
 from edgeprune.devices.runner import fitting_targets, why_unreachable
 from edgeprune.profiles.runners import EmulatedConfig
 from edgeprune.profiles.shipped import load_target
+from edgeprune.store.files import is_writable
 
 __all__ = ["Checkup", "Extra", "Library", "Reach", "examine"]
 
@@ -87,7 +88,7 @@ def examine(store: Path) -> Checkup:
     libraries = [_library(one) for one in needs if one.marker is None or one.marker.evaluate({"extra": ""})]
     providers = _providers()
     device = this_machine()
-    writable = _is_writable(store)
+    writable = is_writable(store)
     codes = {2} if any(one.fault for one in libraries) else set[int]()
     return Checkup(
         edgeprune=own.version,
@@ -162,8 +163,3 @@ def _ways() -> list[Reach]:
         Reach(name="emulated ARM", lacking=emulated),
         Reach(name="browser", lacking=why_unreachable(load_target("web"))),
     ]
-
-
-def _is_writable(folder: Path) -> bool:
-    there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
-    return there.is_dir() and os.access(there, os.W_OK | os.X_OK)

@@ -16,7 +16,6 @@
 
 import os
 import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -32,7 +31,7 @@ from edgeprune.release.bom import BOM
 from edgeprune.release.provenance import PROVENANCE
 from edgeprune.report.measured_card import CARD_SUFFIX
 from edgeprune.report.records import PAGE_SUFFIX, BuildReport
-from edgeprune.store.files import file_digest, sync, sync_tree, write_text
+from edgeprune.store.files import file_digest, is_writable, sync, sync_tree, write_text
 from edgeprune.store.package import DIGESTS, SIGNATURE
 from edgeprune.store.ready import made_ready, replace_folder
 
@@ -59,13 +58,8 @@ def check_output(output: Path, name: str) -> None:
         UsageError: The place of the package, or of what lies beside it, is taken by something that edgeprune didn't write.
     """
     above = next(folder for folder in [output, *output.absolute().parents] if folder.exists())
-    try:
-        with tempfile.TemporaryFile(dir=above):  # what may be written isn't told by permissions alone
-            pass
-    except OSError as error:
-        raise StorageError(
-            f"could not write to {output}: {above} is not a writable folder; choose another --output"
-        ) from error
+    if not is_writable(output):
+        raise StorageError(f"could not write to {output}: {above} is not a writable folder; choose another --output")
     for folder, (what, marker) in _folders(output, name).items():
         is_empty = folder.is_dir() and not any(folder.iterdir())
         if os.path.lexists(folder) and not is_empty and not (folder / marker).is_file():

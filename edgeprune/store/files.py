@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import stat
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -20,6 +21,7 @@ __all__ = [
     "file_digest",
     "file_records",
     "graph_files",
+    "is_writable",
     "share",
     "sync",
     "sync_tree",
@@ -115,3 +117,16 @@ def total_bytes(paths: Iterable[Path]) -> int:
             with contextlib.suppress(FileNotFoundError):
                 total += file.stat().st_size
     return total
+
+
+def is_writable(folder: Path) -> bool:
+    """Try whether files can be made in a folder, or, while it isn't there, in the nearest one above it.
+
+    What may be written isn't told by permissions alone, so a file is made, which goes at once.
+    """
+    above = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    try:
+        with tempfile.TemporaryFile(dir=above):
+            return True
+    except OSError:
+        return False

@@ -52,7 +52,8 @@ def card_data(
 
     base_models = [hub.model] if hub.model else list(own.base_models)
     datasets = dict.fromkeys([*own.datasets, *([hub.dataset] if hub.dataset else [])])
-    relation = "quantized" if is_quantized(variant.precision.mode) else "finetune"
+    # Of a checkpoint that isn't on the hub, only the model is known that it was itself fine-tuned from.
+    relation = "quantized" if hub.model and is_quantized(variant.precision.mode) else "finetune"
     made_from: dict[str, Any] = {"base_model": base_models, "base_model_relation": relation} if base_models else {}
     return ModelCardData(
         library_name="transformers.js" if layout == "portable" else "onnx",

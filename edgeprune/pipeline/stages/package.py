@@ -82,7 +82,7 @@ class Package(Stage):
     """
 
     name = "package"
-    version = 14
+    version = 15
     libraries = ("onnxruntime", "tokenizers", "numpy", "huggingface-hub", "jinja2")
     roles = ("dense", "model")
 

@@ -109,9 +109,10 @@ def test_what_it_was_made_from_is_what_the_hub_knows(hostile: Work, tmp_path: Pa
     hostile = dataclasses.replace(hostile, model=source(tmp_path / "fine-tuned", OWN))
     local = ModelCard(card_of(hostile, "a")).data.to_dict()
     assert (local["base_model"], local["datasets"]) == (["distilbert/distilbert-base-uncased"], ["imdb"])
-    assert local["base_model_relation"] == "quantized"
+    assert local["base_model_relation"] == "finetune"
     named = ModelCard(card_of(hostile, "a", hub=HubNames(model="org/reviews", dataset="org/texts"))).data.to_dict()
     assert (named["base_model"], named["datasets"]) == (["org/reviews"], ["imdb", "org/texts"])
+    assert named["base_model_relation"] == "quantized"
 
 
 def test_a_smaller_hidden_size_and_a_factored_embedding_are_told(hostile: Work, tmp_path: Path) -> None:
