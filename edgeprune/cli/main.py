@@ -133,6 +133,8 @@ def _leave(arguments: Sequence[str]) -> None:
     An exception that is raised here would surface wherever the process happens to be. Inside the exporter's C++ it
     would crash.
     """
+    if (baseline := sys.modules.get("edgeprune.pipeline.baseline")) is not None:
+        baseline.remove_fetched()
     assert sys.__stdout__ is not None  # noqa: S101 (a command line has one)
     sys.stdout = sys.__stdout__  # while a stage runs, standard output is redirected
     err.show_cursor()

@@ -1,9 +1,6 @@
 """Read the profiles that a build names, and write the command for the same build elsewhere. Light: no torch."""
 
-import atexit
 import shlex
-import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,14 +8,12 @@ from pathlib import Path
 from edgeprune.base.errors import UsageError
 from edgeprune.data.table import DataSpec
 from edgeprune.devices.match import host_target, this_machine
+from edgeprune.pipeline.baseline import find_baseline
 from edgeprune.pipeline.options import MAX_REGRESSION, BuildOptions, option_fields, rung_of
 from edgeprune.profiles.pipeline import Pipeline
 from edgeprune.profiles.runners import EmulatedConfig
 from edgeprune.profiles.shipped import is_path, load_pipeline, load_target
 from edgeprune.profiles.target import Target
-from edgeprune.release.keys import read_key
-from edgeprune.release.places.reference import is_reference
-from edgeprune.release.publishing import pull
 from edgeprune.search.choice import Asked
 from edgeprune.store.store import default_store
 
@@ -119,22 +114,8 @@ def read_request(options: BuildOptions) -> BuildRequest:
         target=host_target(this_machine(), overrides)
         if options.target == "host"
         else load_target(options.target, overrides),
-        baseline=_baseline(options),
+        baseline=find_baseline(options),
     )
-
-
-def _baseline(options: BuildOptions) -> Path | None:
-    """Give the baseline's path. What a reference names is fetched, and kept for as long as this process runs."""
-    if options.baseline is None or not is_reference(reference := str(options.baseline)):
-        return None if options.baseline is None else Path(options.baseline)
-    if options.offline and not reference.startswith("file:"):
-        raise UsageError(
-            f"--offline asks no network, but --baseline {reference} is there; pull it first: edgeprune pull {reference}"
-        )
-    key = None if options.baseline_key is None else read_key(Path(options.baseline_key))
-    folder = Path(tempfile.mkdtemp(prefix="edgeprune-baseline-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return pull(reference, folder, key=key).package
 
 
 def command_on_device(request: BuildRequest) -> str:

@@ -17,7 +17,7 @@ from edgeprune.release.keys import Key
 from edgeprune.release.places.publication import DOCUMENTS, Place, Pulled, Pushed, opened_publication, package_name
 from edgeprune.release.places.reference import FolderReference, HubReference, OciReference, read_reference
 from edgeprune.release.signing import check_signature
-from edgeprune.store.files import file_records, sync, sync_tree
+from edgeprune.store.files import file_digest, sync, sync_tree
 from edgeprune.store.package import DIGESTS, SIGNATURE, check_digests
 from edgeprune.store.ready import made_ready
 
@@ -121,7 +121,7 @@ def _put(pulled: Pulled, new: Path, package: Path, signed_by: str | None) -> Arr
     """Rename what was checked into its place, where the same package may lie already."""
     is_signed = (pulled.folder / SIGNATURE).is_file()
     beside = {suffix: package.with_name(f"{package.name}.{suffix}") for suffix in pulled.documents}
-    is_there = package.is_dir() and _content(package) == _content(pulled.folder)
+    is_there = _is_same(package, pulled.folder)
     if os.path.lexists(package) and not is_there:
         raise UsageError(f"{package} exists and is not this package; move it, or choose another --output")
     if taken := next((path for path in beside.values() if path.is_dir()), None):
@@ -144,5 +144,12 @@ def _put(pulled: Pulled, new: Path, package: Path, signed_by: str | None) -> Arr
     )
 
 
-def _content(folder: Path) -> dict[str, str]:
-    return {record.path: record.sha256 for record in file_records(folder) if record.path != SIGNATURE}
+def _is_same(package: Path, checked: Path) -> bool:
+    """Tell whether the package that was checked lies in a folder already, signed or not."""
+    if not (package / DIGESTS).is_file() or file_digest(package / DIGESTS) != file_digest(checked / DIGESTS):
+        return False
+    try:
+        check_digests(package, str(package))
+    except IntegrityError:
+        return False
+    return True

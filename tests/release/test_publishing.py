@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from edgeprune.base.errors import EdgepruneError, IntegrityError, UsageError
 from edgeprune.cli.main import app
+from edgeprune.pipeline.baseline import remove_fetched
 from edgeprune.pipeline.options import BuildOptions
 from edgeprune.pipeline.request import read_request
 from edgeprune.release.publishing import pull, push
@@ -111,5 +112,8 @@ def test_a_baseline_may_be_a_reference(package: Path, place: str, tmp_path: Path
     found = read_request(BuildOptions("./model", **options)).baseline
     assert found is not None
     assert contents(found) == contents(package)
+    assert read_request(BuildOptions("./model", **options)).baseline == found, "fetched once for all targets"
+    remove_fetched()
+    assert not found.exists()
     with pytest.raises(UsageError, match="--offline"):
         read_request(BuildOptions("./model", data="x", baseline="hf://team/reviews", offline=True))

@@ -31,9 +31,9 @@ class FolderPlace:
                 raise UsageError(f"{self._path} exists and is no package; move it, or give another place")
             package = new / "package"
             package.mkdir()
-            for record in publication.files:
-                (package / record.path).parent.mkdir(exist_ok=True)
-                shutil.copyfile(publication.folder / record.path, package / record.path)
+            for name in publication.paths:
+                (package / name).parent.mkdir(exist_ok=True)
+                shutil.copyfile(publication.folder / name, package / name)
             if publication.signature is not None:
                 shutil.copyfile(publication.signature, package / SIGNATURE)
             for suffix, path in publication.documents.items():

@@ -54,7 +54,7 @@ class HubPlace:
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
         repository, branch = self._reference.repository, self._reference.revision
-        files = {record.path: publication.folder / record.path for record in publication.files}
+        files = {path: publication.folder / path for path in publication.paths}
         files |= {f"{publication.name}.{suffix}": path for suffix, path in publication.documents.items()}
         if publication.signature is not None:
             files[SIGNATURE] = publication.signature

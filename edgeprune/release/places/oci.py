@@ -68,7 +68,7 @@ class OciPlace:
         tag = self._reference.tag
         if tag is None:
             raise UsageError(f"{self._reference} names a digest, which follows from the package; give a tag to push to")
-        layers = [_layer(publication.folder, record.path) for record in publication.files]
+        layers = [_layer(publication.folder, path) for path in publication.paths]
         config = configuration(publication, layers)
         manifest = manifest_of(publication, config, layers)
         subject = digest_of(manifest)

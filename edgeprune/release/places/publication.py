@@ -18,8 +18,7 @@ from edgeprune.base.wording import quoted
 from edgeprune.release.bom import BOM
 from edgeprune.release.provenance import PROVENANCE
 from edgeprune.release.signing import find_signature
-from edgeprune.store.files import FileRecord, file_records
-from edgeprune.store.package import SIGNATURE, check_digests, description, opened
+from edgeprune.store.package import DIGESTS, check_digests, description, listed_files, opened
 
 __all__ = [
     "DOCUMENTS",
@@ -60,9 +59,9 @@ class Publication:
         return package_name(self.folder)
 
     @cached_property
-    def files(self) -> tuple[FileRecord, ...]:
-        """The package's files, without its signature."""
-        return tuple(record for record in file_records(self.folder) if record.path != SIGNATURE)
+    def paths(self) -> list[str]:
+        """The package's files, without its signature, relative to its folder."""
+        return sorted({DIGESTS, *listed_files(self.folder, self.folder.name)})
 
     @cached_property
     def description(self) -> dict[str, Any]:
