@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
+import urllib3
 
 from edgeprune.base.errors import EdgepruneError, IntegrityError, PlaceError, UsageError
 from edgeprune.release.keys import read_key
@@ -17,11 +19,12 @@ from edgeprune.release.places import oci
 from edgeprune.release.places.oci import OciPlace
 from edgeprune.release.places.publication import opened_publication
 from edgeprune.release.places.reference import OciReference
-from edgeprune.release.places.registry import digest_of
+from edgeprune.release.places.registry import Registry, digest_of
 from edgeprune.release.publishing import pull, push
 from edgeprune.release.signers import KeyFile
 from edgeprune.release.signing import sign
 from edgeprune.store.files import file_records
+from edgeprune.store.package import SIGNATURE
 from tests.support.keys import Pair
 from tests.support.packages import complaint_without, contents, described, with_documents
 from tests.support.registries import (
@@ -113,6 +116,48 @@ def test_a_package_that_is_signed_later_keeps_its_digest(real: str, package: Pat
     for owner in owners:  # each finds the signature that holds for its key
         output = tmp_path / owner.private.stem
         assert pull(real, output, key=read_key(owner.public)).signature == "verified"
+
+
+def test_without_a_key_the_last_signature_and_the_last_documents_are_taken(
+    odd: OddRegistry, package: Path, tmp_path: Path
+) -> None:
+    output, bill = tmp_path / "pulled", package.with_name(f"{NAME}.cdx.json")
+    for name in ("first", "second"):
+        sign(package, KeyFile(Pair(tmp_path, name).private, None))
+        bill.write_text(f'{{"about": "{name}"}}', encoding="utf-8")
+        push(package, ref(odd))
+        arrived = pull(ref(odd), output)
+        assert (arrived.package / SIGNATURE).read_bytes() == (package / SIGNATURE).read_bytes()
+        assert (output / bill.name).read_bytes() == bill.read_bytes()
+
+
+def test_what_lies_beside_a_package_changes_nothing_about_its_digest(odd: OddRegistry, package: Path) -> None:
+    whole = push(package, ref(odd)).reference
+    for path in package.parent.glob("*.json"):
+        path.unlink()
+    assert push(package, ref(odd, "2")).reference == whole
+
+
+def test_nothing_is_sent_to_a_place_without_encryption(monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = Registry(OciReference("registry.example.com", "a/b", "1", None), plain_http=False, timeout_s=1)
+    asked: list[str] = []
+
+    def answer(_method: str, url: str, **_: object) -> requests.Response:
+        asked.append(url)
+        found = requests.Response()
+        found.status_code, found.url, found.raw = 202, url, urllib3.HTTPResponse(io.BytesIO(), preload_content=False)
+        found.headers["Location"] = "http://registry.example.com/upload"
+        return found
+
+    monkeypatch.setattr(registry._session, "request", answer)
+    said = complaint(IntegrityError, lambda: registry.upload(digest_of(b"x"), b"x"))
+    assert "leads to a place without encryption" in said
+    assert [url.partition(":")[0] for url in asked] == ["https"]
+    refused = requests.Response()
+    refused.status_code, refused.url = 401, "https://registry.example.com/v2/a/b/"
+    refused.headers["WWW-Authenticate"] = 'Bearer realm="http://registry.example.com/token"'
+    said = complaint(UsageError, lambda: registry._login.answers(refused))
+    assert "wants a login without encryption" in said
 
 
 def test_other_programs_read_what_modelpack_prescribes(real: str, package: Path) -> None:
@@ -262,6 +307,20 @@ def named(path: str) -> dict[str, Any]:
     return {"annotations": {"org.cncf.model.filepath": path}}
 
 
+def of_many_files(odd: OddRegistry) -> bytes:
+    manifest = json.loads(odd.manifests["1"])
+    return json.dumps(manifest | {"layers": manifest["layers"][:1] * 1001}).encode()
+
+
+def retell(odd: OddRegistry, kind: str, **changes: Any) -> None:
+    """Change what the manifest of a document says of its one layer."""
+    (digest,) = [name for name, one in odd.manifests.items() if json.loads(one).get("artifactType") == kind]
+    manifest = json.loads(odd.manifests.pop(digest))
+    manifest["layers"][0].update(changes)
+    content = json.dumps(manifest).encode()
+    odd.manifests[digest_of(content)] = content
+
+
 def lie_about_bytes(odd: OddRegistry) -> None:
     digest = layer_of(odd, "run.py")["digest"]
     odd.blobs[digest] = odd.blobs[digest].replace(b"run", b"ran")
@@ -293,6 +352,8 @@ def lie_about_tag(odd: OddRegistry) -> None:
         (lambda odd: retag(odd, "run.py", blob=tar("run.py", content=b"evil")), "run.py was changed"),
         (lambda odd: retag(odd, "run.py", **named("README.md"), blob=tar("README.md")), "no archive of that one file"),
         (lambda odd: retag(odd, "SHA256SUMS", **named("SUMS"), blob=tar("SUMS")), "has no SHA256SUMS"),
+        (lambda odd: odd.manifests.update({"1": of_many_files(odd)}), "announces more than a package has"),
+        (lambda odd: retell(odd, "application/vnd.cyclonedx+json", size=257 << 20), "is no document"),
         (lambda odd: odd.manifests.update({"1": b"[]"}), "no manifest that can be read"),
         (lambda odd: odd.manifests.update({"1": b'{"layers": []}'}), "is None and no package"),
     ],
