@@ -7,7 +7,7 @@ r"""Compare first stages of a cascade: the bag that a build ships, and a smaller
     python benchmarks/first_stages.py dist/bag-0-TARGET.build.json dist/small-0-TARGET.build.json $D
 
 Both builds are on one dense model and one division of the rows. The smaller encoder's threshold is chosen as the bag's was: by
-the same rows, the same test and the same promise. All graphs run on each test text by turns; a text's time is the least
+the same rows, the same test and the same promise, but without rows that have no labels. All graphs run on each test text by turns; a text's time is the least
 over the rounds. A text that the smaller encoder is sure of takes its time, and any other text the sum of both encoders: what
 an `If` costs comes on top. "bag, then small" asks the bag first and the smaller encoder second, each with its own threshold.
 """
@@ -20,7 +20,7 @@ import numpy.typing as npt
 from cascade import timed
 
 from edgeprune.cascade.bag import margins
-from edgeprune.cascade.risk_control import Promise, choose_threshold
+from edgeprune.cascade.risk_control import Promise, candidates, choose_threshold
 from edgeprune.data.source import DataSource
 from edgeprune.data.table import DataSpec
 from edgeprune.graph.session import onnx_session, predict_onnx
@@ -32,8 +32,6 @@ from edgeprune.store.records import Artifact
 from edgeprune.store.store import Store
 from edgeprune.tasks.prepared import open_prepared
 from edgeprune.tasks.registry import COLUMNS
-
-_CANDIDATES = 50
 
 
 def main() -> None:
@@ -59,6 +57,8 @@ def main() -> None:
     row = read_cascade(cascade)
     if row is None or row.threshold is None:
         parser.error(f"{given.bag} has no first stage; give a build in which one answers")
+    if row.than_dense is not None:
+        parser.error(f"{given.bag} is a search, whose first stage promises more; give a build of one model")
     data = DataSource(
         DataSpec(train=given.data, test=given.test_data), columns=COLUMNS["text-classification"], offline=True
     )
@@ -79,7 +79,7 @@ def main() -> None:
     threshold = choose_threshold(
         margins(selection["small"]),
         (right[0], right[1]),
-        np.quantile(learned, np.linspace(0, 1, _CANDIDATES)),
+        candidates(learned),
         [Promise(right[1], **row.than_encoder.model_dump())],
     )
     feeds = [prepared.reader.collate([one]) for one in prepared.test.inputs]

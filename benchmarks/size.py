@@ -38,7 +38,8 @@ FEW_BYTES = 1024
 def graph_parts(path: Path) -> Counter[str]:
     """Count a graph's bytes by part, those of its branches too."""
     parts: Counter[str] = Counter()
-    for value in onnx_ir.load(path).graph.initializers.values():
+    graph = onnx_ir.load(path).graph
+    for value in [value for one in (graph, *graph.subgraphs()) for value in one.initializers.values()]:
         readers = [use.node for use in value.uses()]
         # A table or a weight may be dequantized first.
         behind = [use.node for node in readers if node.op_type == "DequantizeLinear" for use in node.outputs[0].uses()]

@@ -13,7 +13,7 @@ from pydantic import JsonValue, ValidationError
 
 from edgeprune.base.bounded_yaml import load_yaml
 from edgeprune.base.errors import ProfileError
-from edgeprune.base.strict_yaml import Fault, Frozen, faults, invalid
+from edgeprune.base.strict_yaml import MOST_LINES, Fault, Frozen, faults, invalid
 from edgeprune.base.wording import cut, quoted
 
 __all__ = ["Override", "apply_overrides", "parse_override", "validate_overridden"]
@@ -21,7 +21,6 @@ __all__ = ["Override", "apply_overrides", "parse_override", "validate_overridden
 _LONGEST_PATH = 32
 """Dots in the path of an override."""
 
-_MOST_TOLD = 20
 """Faults of overrides that a message lists."""
 
 ModelT = TypeVar("ModelT", bound=Frozen)
@@ -131,12 +130,15 @@ def validate_overridden(
         own = set(_faults_of(model, content, ()) if overrides else found)
         of_file = [fault for fault in found if fault in own]
         told = [invalid(of_file, source=str(file), kind=kind, file=file)] if of_file else []
-        for fault in [fault for fault in found if fault not in own][:_MOST_TOLD]:
+        of_overrides = [fault for fault in found if fault not in own]
+        for fault in of_overrides[:MOST_LINES]:
             guilty = _guilty(model, content, overrides, fault)
             place = (
                 "" if any(".".join(one.path) == fault.path for one in guilty) or not fault.path else f"{fault.path}: "
             )
             told.append(f"{' '.join(cut(one.origin) for one in guilty)}: {cut(place)}{fault.sentence}")
+        if len(of_overrides) > MOST_LINES:
+            told.append(f"… and {len(of_overrides) - MOST_LINES:,} more")
         raise ProfileError("\n".join(told)) from error
 
 

@@ -24,9 +24,9 @@ from edgeprune.base.bounded_yaml import LONGEST_TEXT, lines_of, load_yaml
 from edgeprune.base.errors import ProfileError
 from edgeprune.base.wording import cut, quoted
 
-__all__ = ["Fault", "Frozen", "fault_lines", "faults", "inline", "invalid", "read_yaml", "validate"]
+__all__ = ["MOST_LINES", "Fault", "Frozen", "fault_lines", "faults", "inline", "invalid", "read_yaml", "validate"]
 
-_MOST_LINES = 20
+MOST_LINES = 20
 """Faults that a message lists; of more it says how many."""
 
 
@@ -119,14 +119,14 @@ def invalid(found: Sequence[Fault], *, source: str, kind: str, file: Path | None
 
 def fault_lines(found: Sequence[Fault], file: Path | None) -> list[str]:
     """Write a line for each fault: its line in the file if there is one, its path, and what is wrong."""
-    told = found[:_MOST_LINES]
+    told = found[:MOST_LINES]
     paths = [fault.path for fault in told]
     lines = [None] * len(told) if file is None else lines_of(file.read_text(encoding="utf-8"), paths)
     shown = [
         f"  {'' if line is None else f'line {line}, '}{cut(fault.path) or 'the whole definition'}: {fault.sentence}"
         for fault, line in zip(told, lines, strict=True)
     ]
-    return shown if len(found) <= _MOST_LINES else [*shown, f"  … and {len(found) - _MOST_LINES:,} more"]
+    return shown if len(found) <= MOST_LINES else [*shown, f"  … and {len(found) - MOST_LINES:,} more"]
 
 
 def _follows_from_another(path: str, ordered: Sequence[str]) -> bool:

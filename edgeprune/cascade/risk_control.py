@@ -14,17 +14,23 @@ paired answers Liu, Hsueh, Hsieh and Chen, Statistics in Medicine 21, 2002).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Promise", "choose_threshold", "p_value"]
+__all__ = ["Promise", "candidates", "choose_threshold", "p_value"]
 
 Numbers = npt.NDArray[np.generic]
 Truths = npt.NDArray[np.bool_]
 
 _OUTSIDE = 0.001
 """The probability that the share of rows that change sides is outside its interval; it is added to the p-value."""
+_CANDIDATES = 50
+"""Thresholds that may be tested."""
+_BESIDE = 1e-4
+"""How far a threshold lies above a margin. A text that was learned from may come again, and which stage answers it must not depend on how
+a CPU rounds."""
 _SHARES = 33
 """Shares in the interval at which the probability is computed."""
 
@@ -68,6 +74,15 @@ class Promise:
         """Tell whether a cascade that labels these rows rightly keeps the promise, [rows]."""
         lost, won = (int(np.sum(one & ~other)) for one, other in ((self.than, right), (right, self.than)))
         return p_value(lost, won, len(right), self.limit) <= 1 - self.confidence
+
+
+def candidates(learned: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """List the margins that may be thresholds: quantiles over what was learned from, so that they depend on no other row.
+
+    Args:
+        learned: The margins of the rows that the first stage learned from.
+    """
+    return np.asarray(np.quantile(learned, np.linspace(0, 1, _CANDIDATES)) + _BESIDE)
 
 
 def choose_threshold(

@@ -70,6 +70,8 @@ class DataSource:
         self._offline = offline
         self.notes: tuple[str, ...] = ()
         """Sentences on what was assumed when the data was last loaded."""
+        self._train_roles: dict[str, str] | None = None
+        """The columns of the training data; None: nothing was read yet."""
         self._files: dict[SplitName, Path] = {}
         named: dict[SplitName, str | None] = {"train": spec.train, "selection": spec.selection, "test": spec.test}
         for split, name in named.items():
@@ -113,6 +115,7 @@ class DataSource:
                 no path or bytes of an image, or no label.
         """
         records = self._records()
+        self._train_roles = self._roles(records["train"], self._name("train"))
         self.notes = tuple(note for one in records.values() for note in one.notes)
         tables = {split: self._table(one, self._name(split), self._folder(split)) for split, one in records.items()}
         limit, total = self.spec.max_rows, sum(len(table.contents) for table in tables.values())
@@ -126,7 +129,9 @@ class DataSource:
         Raises:
             DataError: The data can't be read, or a column is missing or ambiguous.
         """
-        return self._roles(self._records()["train"], self._name("train"))
+        if self._train_roles is None:
+            self._train_roles = self._roles(self._records()["train"], self._name("train"))
+        return self._train_roles
 
     def _name(self, split: SplitName) -> str:
         return str(self._files.get(split, f"{self.spec.train} ({split})"))

@@ -13,6 +13,7 @@ from pydantic import JsonValue
 
 from edgeprune.release.made import Made, Material, Role
 from edgeprune.release.provenance import purl
+from edgeprune.store.package import LIBRARIES
 from edgeprune.store.records import Metric
 
 __all__ = ["BOM", "bill_of_materials"]
@@ -21,8 +22,6 @@ BOM = "cdx.json"
 """The suffix of the bill of materials beside a package. Scanners know it."""
 
 _BASE = "model"
-_AT_RUN_TIME = {"text": ("numpy", "onnxruntime", "tokenizers"), "image": ("numpy", "onnxruntime", "pillow")}
-"""The libraries that answering with a package needs. The others made the package, and aren't shipped with it."""
 _PURPOSES: dict[Role, str] = {
     "train": "rows that the model learned from",
     "selection": "rows that choices were made on",
@@ -39,7 +38,7 @@ def bill_of_materials(made: Made) -> dict[str, JsonValue]:
     """
     data = [one for one in made.materials if one.role != "model"]
     libraries = made.all_libraries
-    needed = [purl(name, libraries[name]) for name in _AT_RUN_TIME[made.reads] if name in libraries]
+    needed = [purl(name, libraries[name]) for name in LIBRARIES[made.reads] if name in libraries]
     return {
         "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
         "bomFormat": "CycloneDX",

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import TypedDict
 
 from edgeprune.base.metric_words import is_share
-from edgeprune.report.headline import headline, shipped_metric
+from edgeprune.report.headline import final_latency, headline, shipped_metric
 from edgeprune.report.records import BuildReport
 from edgeprune.report.words import metric_title, span
 
@@ -61,7 +61,7 @@ def _values(report: BuildReport) -> Iterator[tuple[str, str, float, tuple[float,
     if metric is not None:
         scale, unit = (100, "points") if is_share(metric.name) else (1, "of 1")
         yield f"distance of {metric_title(metric.name)} from 1", unit, scale * (1 - metric.value), None
-    row = next((row for row in report.latency if row.artifact == "final"), None)
+    row = final_latency(report)
     if row is None:
         return
     for what, field, interval in _LATENCIES:

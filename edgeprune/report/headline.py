@@ -17,7 +17,7 @@ from edgeprune.report.records import BuildReport
 from edgeprune.report.words import amount, change_interval, metric_title, times
 from edgeprune.store.records import Metric
 
-__all__ = ["build_labels", "headline", "headline_parts", "shipped_metric", "try_commands"]
+__all__ = ["build_labels", "final_latency", "headline", "headline_parts", "shipped_metric", "try_commands"]
 
 _SAME = 0.02
 """The share by which two figures may differ and still be called the same."""
@@ -41,6 +41,11 @@ def headline_parts(report: BuildReport) -> list[str]:
 def shipped_metric(report: BuildReport) -> Metric | None:
     """Find the package's metric on the test rows."""
     return next((row.metric for row in report.stages if row.stage == "package"), None)
+
+
+def final_latency(report: BuildReport) -> LatencyRow | None:
+    """Find the package's times. None: it was not measured."""
+    return next((row for row in report.latency if row.artifact == "final"), None)
 
 
 def _device_name(report: BuildReport) -> str:

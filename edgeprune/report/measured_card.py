@@ -15,6 +15,7 @@ from edgeprune.base.markdown import literal
 from edgeprune.benchmark.records import LatencyRow
 from edgeprune.report.device_words import device_words, workload_words
 from edgeprune.report.figures import figures_table
+from edgeprune.report.headline import final_latency
 from edgeprune.report.records import BuildReport
 
 __all__ = ["CARD_SUFFIX", "measured_card"]
@@ -33,7 +34,7 @@ def measured_card(card: str, report: BuildReport) -> str:
     data = read.data
     assert isinstance(data, ModelCardData)  # noqa: S101 (the class that a model's card makes)
     assert data.eval_results  # noqa: S101 (a package's card always has its metric)
-    final = next((row for row in report.latency if row.artifact == "final"), None)
+    final = final_latency(report)
     data.eval_results += [
         dataclasses.replace(data.eval_results[0], metric_type=name, metric_value=value, metric_args=args)
         for name, value, args in _measured(report, final)

@@ -14,6 +14,7 @@ from edgeprune.store.files import file_digest, file_records
 
 __all__ = [
     "DIGESTS",
+    "LIBRARIES",
     "MANIFEST",
     "SIGNATURE",
     "check_digests",
@@ -33,6 +34,9 @@ DIGESTS = "SHA256SUMS"
 
 SIGNATURE = "model.sig"
 """The signature of a signed package, which is none of the files that it signs."""
+
+LIBRARIES = {"text": ("onnxruntime", "tokenizers", "numpy"), "image": ("onnxruntime", "pillow", "numpy")}
+"""By what a package reads, the libraries that answering with it needs."""
 
 MANIFEST = "manifest.json"
 """What a model package has, which is made of several packages (`model_packages.py`), and a package hasn't."""

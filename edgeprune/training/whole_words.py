@@ -10,9 +10,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from transformers import PreTrainedTokenizerFast
 
+from edgeprune.base.errors import UsageError
 from edgeprune.data.table import Text, flat
 
-__all__ = ["CHUNK", "MOST_SUBSTITUTES", "RANKED", "other_words", "standing_words", "whole_words", "word_in"]
+__all__ = [
+    "CHUNK",
+    "MOST_SUBSTITUTES",
+    "RANKED",
+    "no_word_to_replace",
+    "other_words",
+    "standing_words",
+    "whole_words",
+    "word_in",
+]
 
 MOST_SUBSTITUTES = 15
 """How many words may take a word's place. The number is TinyBERT's (https://arxiv.org/abs/1909.10351, algorithm 1)."""
@@ -48,6 +58,14 @@ def standing_words(
     """
     found = sorted({word_in(chunk) for text in flat(contents) for chunk in CHUNK.findall(text)})
     return {word: token for word, token in _single_tokens(tokenizer, found) if token in whole}
+
+
+def no_word_to_replace(why: str) -> UsageError:
+    """Say that no word of the training texts can be replaced, and why."""
+    return UsageError(
+        f"stages.finetune.replace takes words that are single tokens of the tokenizer, but no word of the training texts is one{why}; "
+        f"set it to null"
+    )
 
 
 def word_in(chunk: str) -> str:

@@ -10,9 +10,8 @@ import torch
 from torch.nn import functional
 from transformers import PreTrainedTokenizerFast
 
-from edgeprune.base.errors import UsageError
 from edgeprune.data.table import Text
-from edgeprune.training.whole_words import RANKED, other_words, standing_words, whole_words
+from edgeprune.training.whole_words import RANKED, no_word_to_replace, other_words, standing_words, whole_words
 from edgeprune.training.word_replacement import Substitutes
 
 __all__ = ["Neighbours", "nearest"]
@@ -39,10 +38,7 @@ class Neighbours(Substitutes):
         near = nearest(embedding, standing, {token: whole[token] for token in standing})
         self._others = {word: others for word, token in token_of.items() if (others := near[token])}
         if not self._others:
-            raise UsageError(
-                "stages.finetune.replace takes words that are single tokens of the tokenizer, but no word of the training "
-                "texts is one that has neighbours; set it to null"
-            )
+            raise no_word_to_replace(" that has neighbours")
 
     def of(self, row: int, side: int, words: Sequence[str]) -> Sequence[Sequence[str]]:
         return [self._others.get(word, ()) for word in words]

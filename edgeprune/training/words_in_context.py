@@ -17,7 +17,6 @@ import torch
 from safetensors.numpy import load_file, save_file
 from transformers import PreTrainedModel
 
-from edgeprune.base.errors import UsageError
 from edgeprune.data.table import Text
 from edgeprune.models.reader import Array, Encoding
 from edgeprune.models.text_reader import TextReader
@@ -30,6 +29,7 @@ from edgeprune.training.whole_words import (
     CHUNK,
     MOST_SUBSTITUTES,
     RANKED,
+    no_word_to_replace,
     other_words,
     standing_words,
     whole_words,
@@ -141,10 +141,7 @@ def find_in_context(
         inputs.append(tokenized.inputs)
         places += found
     if not places:
-        raise UsageError(
-            "stages.finetune.replace takes words that are single tokens of the tokenizer, but no word of the training texts "
-            "is one; set it to null"
-        )
+        raise no_word_to_replace("")
     padding = int(reader.tokenizer.pad_token_id)
     tokens = np.full((len(places), MOST_SUBSTITUTES), padding, np.min_scalar_type(max(padding, *whole)))
     candidates = torch.tensor(list(whole))

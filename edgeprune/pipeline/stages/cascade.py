@@ -48,11 +48,6 @@ _FACTS = "cascade.json"
 _EARLY = "early.json"
 _ROW = TypeAdapter(CascadeRow | None)
 _NUMBERS = TypeAdapter(list[int])
-_CANDIDATES = 50
-"""Thresholds that may be tested: quantiles of the margins on the rows that were learned from."""
-_BESIDE = 1e-4
-"""How far a threshold lies above such a margin. A text that was learned from may come again, and which stage answers it must not
-depend on how a CPU rounds."""
 
 
 class Cascade(Stage):
@@ -111,9 +106,10 @@ class Cascade(Stage):
         return self._made(work, open_prepared(work.parents["dense"], work.data, reader=reader))
 
     def _made(self, work: Work, prepared: "Prepared") -> StageMetrics:
+        from edgeprune.cascade.bag import margins
         from edgeprune.cascade.graph import write_cascade
         from edgeprune.cascade.parity import require_both_branches
-        from edgeprune.cascade.risk_control import choose_threshold
+        from edgeprune.cascade.risk_control import candidates, choose_threshold
         from edgeprune.cascade.training import train_bag
         from edgeprune.graph.session import onnx_session, predict_onnx
         from edgeprune.tasks.prepared import OUTPUTS, load_outputs
@@ -132,7 +128,10 @@ class Cascade(Stage):
         selection = _compared(bag, chosen_on, answered)
         test = _compared(bag, prepared.test, load_outputs(model.file(OUTPUTS))["test"])
         threshold = choose_threshold(
-            selection.margins, selection.right, _candidates(bag, lesson), self._promises(selection, prepared)
+            selection.margins,
+            selection.right,
+            candidates(margins(bag.logits(lesson.texts))),
+            self._promises(selection, prepared),
         )
         row = CascadeRow(
             than_encoder=self._than_encoder,
@@ -253,16 +252,6 @@ def _compared(bag: "Bag", split: "Split", encoder: "Sequence[Array]") -> "Compar
 
     assert split.references is not None  # noqa: S101 (a classification has labels)
     return Compared.of(bag, _tokens(split.inputs), np.stack(encoder), list(map(int, split.references)))
-
-
-def _candidates(bag: "Bag", lesson: "Lesson") -> "Array":
-    """List the margins that may be thresholds: quantiles over what was learned from, so that they depend on no other row."""
-    import numpy as np
-
-    from edgeprune.cascade.bag import margins
-
-    found = np.quantile(margins(bag.logits(lesson.texts)), np.linspace(0, 1, _CANDIDATES))
-    return np.asarray(found + _BESIDE)
 
 
 def _words(row: CascadeRow) -> str:

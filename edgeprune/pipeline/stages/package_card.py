@@ -13,6 +13,7 @@ from edgeprune.pipeline.stages.base import Work
 from edgeprune.pipeline.stages.card_data import HubNames, card_data
 from edgeprune.profiles.session_options import SessionOptions
 from edgeprune.profiles.variant import Layout, Variant
+from edgeprune.store.package import LIBRARIES
 
 if TYPE_CHECKING:
     from edgeprune.tasks.prepared import Prepared
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["model_card"]
 
 _TEMPLATE = Path(agent.__file__).parent / "model_card.md"
-_REQUIRES = {"text": "onnxruntime tokenizers numpy", "image": "onnxruntime pillow numpy"}
 
 
 def model_card(
@@ -76,7 +76,7 @@ def model_card(
         session=session.calls,
         graph=_graph_words(variant),
         reads=task.reading_notes(reader),
-        requires=_REQUIRES[task.kind],
+        requires=" ".join(LIBRARIES[task.kind]),
         metric=literal(final.metric.name),
         figures=[
             (
