@@ -36,6 +36,14 @@ def source(
     return DataSource(DataSpec(train=str(train), **spec), columns=COLUMNS[task], offline=offline)
 
 
+def test_a_dataset_on_the_hub_has_its_name_and_local_data_has_none(tmp_path: Path):
+    write_jsonl(tmp_path / "rows.jsonl", ROWS)
+    assert source("org/texts:english").repository == "org/texts"
+    assert source("org/texts").repository == "org/texts"
+    assert source(tmp_path / "rows.jsonl").repository is None
+    assert source(tmp_path).repository is None
+
+
 def write_jsonl(path: Path, rows: list[Any]) -> None:
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
 

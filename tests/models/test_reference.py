@@ -24,7 +24,7 @@ for reference in sys.argv[2:]:
     try:
         source = resolve_model(reference, offline=sys.argv[1] == "offline")
         files = [path.relative_to(source.folder).as_posix() for path in source.files]
-        found.append({"name": source.name, "files": files, "digest": source.digest})
+        found.append({"name": source.name, "files": files, "digest": source.digest, "repository": source.repository})
     except ModelError as error:
         found.append({"error": str(error)})
 print(json.dumps(found))
@@ -205,7 +205,9 @@ def test_a_hub_model_is_downloaded_without_what_is_not_read(hub: Hub, folder: Pa
         "name": "org-tiny",
         "files": ["config.json", "model.safetensors", "tokenizer.json"],
         "digest": resolve_model(str(folder)).digest,
+        "repository": "org/tiny",
     }
+    assert resolve_model(str(folder)).repository is None
     assert resolved_elsewhere("online", "org/tiny", env=hub.env) == [expected]
     assert not any("pytorch_model.bin" in path for path in hub.requests)
     asked = len(hub.requests)

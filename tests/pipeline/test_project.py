@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from edgeprune.base.errors import EdgepruneError
 from edgeprune.pipeline.options import BuildOptions
 from edgeprune.pipeline.project import read_project
 from tests.conftest import ModelFactory
@@ -74,6 +75,14 @@ def test_what_was_typed_wins(folder: Path) -> None:
     (build,) = asked({"target": "host", "data": "other.jsonl", "set_": ["target.budget.size_mb=8"], "release": "2"})
     assert (build.model, build.data, build.target, build.release) == ("./model", "other.jsonl", "host", "2")
     assert build.set_ == ["target.budget.size_mb=9.0", "target.budget.size_mb=8"]
+
+
+def test_what_a_typed_option_replaces_need_not_be_there(folder: Path) -> None:
+    (folder / "edgeprune.yaml").write_text(PROJECT.replace("here.yaml", "gone.yaml").replace("structured", "gone-too"))
+    (build,) = asked({"target": "host", "pipeline": "structured"})
+    assert (build.target, build.pipeline) == ("host", "structured")
+    with pytest.raises(EdgepruneError, match="pipeline: "):
+        asked({"target": "host"})
 
 
 def test_a_folder_builds_a_package_for_every_target(

@@ -13,7 +13,8 @@ def figures(*reports: BuildReport) -> dict[str, dict[str, Any]]:
 
 def test_it_is_what_custom_smaller_is_better_reads() -> None:
     """Its reader takes name, unit and value, and shows range and extra: all but the value are texts."""
-    final = latency("final", 2.0, p50_interval_ms=(1.95, 2.07), mean_ms=2.2)
+    others = {"p99_ms": 5.0, "text_p90_ms": 4.5, "cold_start_ms": 300.0, "download_mb": 30.0}
+    final = latency("final", 2.0, p50_interval_ms=(1.95, 2.07), mean_ms=2.2, **others)
     found = figures(report(latency=[latency("dense-fp32", 8.0), final]))
     assert {
         name.removeprefix("reviews for cpu-x86-avx2: "): (one["value"], one["unit"]) for name, one in found.items()
@@ -23,7 +24,11 @@ def test_it_is_what_custom_smaller_is_better_reads() -> None:
         "latency mean": (2.2, "ms"),
         "latency p50": (2.0, "ms"),
         "latency p90": (4.0, "ms"),
+        "latency p99": (5.0, "ms"),
+        "latency p90 from input to answer": (4.5, "ms"),
+        "cold start": (300.0, "ms"),
         "peak memory": (120.0, "MB"),
+        "download": (30.0, "MB"),
     }
     assert found["reviews for cpu-x86-avx2: latency p50"]["range"] == "[1.95, 2.07]"
     assert "range" not in found["reviews for cpu-x86-avx2: latency p90"]

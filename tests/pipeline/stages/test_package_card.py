@@ -5,9 +5,13 @@ from pathlib import Path
 import pytest
 from huggingface_hub import ModelCard
 
+from edgeprune.data.source import DataSource
 from edgeprune.models.own_card import read_own_card
 from edgeprune.models.record import PruningRecord, write_pruning
-from edgeprune.models.reference import ModelSource
+from edgeprune.models.reference import ModelSource, resolve_model
+from edgeprune.pipeline.options import BuildOptions
+from edgeprune.pipeline.plan import make_plan
+from edgeprune.pipeline.request import read_request
 from edgeprune.pipeline.stages.base import Work
 from edgeprune.pipeline.stages.card_data import HubNames
 from edgeprune.pipeline.stages.package_card import model_card
@@ -103,6 +107,18 @@ base_model: [distilbert/distilbert-base-uncased, {HOSTILE!r}]
 datasets: [imdb, {HOSTILE!r}]
 ---
 """
+
+
+def test_a_plan_tells_the_card_what_is_on_the_hub(built: Built, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(DataSource, "repository", "org/texts")
+    monkeypatch.setattr(
+        "edgeprune.pipeline.subject.resolve_model",
+        lambda *given, **options: dataclasses.replace(resolve_model(*given, **options), repository="org/reviews"),
+    )
+    options = {"pipeline": str(built.pipeline), "target": str(built.target), "store": built.store}
+    request = read_request(BuildOptions(str(built.model), data=str(built.data), set_=["stages.race=null"], **options))
+    (package,) = [node for node in make_plan(request).nodes if node.stage.name == "package"]
+    assert package.stage.fingerprint()["hub"] == {"model": "org/reviews", "dataset": "org/texts"}
 
 
 def test_what_it_was_made_from_is_what_the_hub_knows(hostile: Work, tmp_path: Path) -> None:
